@@ -1,0 +1,247 @@
+"""The HDF5 file of `Stamps`, read and written with NumPy and h5py alone.
+
+Nothing here needs astropy or a back end, so a training machine can read stamps with keras, numpy and h5py only.
+
+Layout (version 1)::
+
+    attrs      format, version, header (JSON: bands, pixel_scale, unit, survey, meta)
+    image      (n, y, x, band)  float32, or uint8 for display-stretched pictures
+    variance   (n, y, x, band)  float32, optional
+    mask       (n, y, x, band)  bool, optional, True = bad
+    truth      (n, y, x, band)  float32, optional: noiseless image in the model frame
+    psf        (m, y, x, band)  float32, optional, unit sum
+    psf_index  (n,)             which of the m PSFs belongs to each stamp
+    catalogue/<column>          (n, ...) with attr ``unit``; ``id`` is always there
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from galzoo.errors import InputError
+
+FORMAT = "galzoo-stamps"
+VERSION = 1
+PLANES = ("image", "variance", "mask", "truth")
+HEADER_KEYS = ("bands", "pixel_scale", "unit", "survey", "meta")
+_CHUNK_BYTES = 1 << 18
+
+
+def open_file(path):
+    """Open a stamp file for reading and check its format and version.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not HDF5, or is of another format or version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; make one with `galzoo data make` or `galzoo data cutouts`")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path}: not a readable HDF5 file (truncated or of another kind): {error}") from None
+    found = file.attrs.get("format"), file.attrs.get("version")
+    if found[0] != FORMAT:
+        file.close()
+        raise InputError(f"{path}: not a galzoo stamp file; make one with `galzoo data cutouts`")
+    if found[1] != VERSION:
+        file.close()
+        raise InputError(f"{path}: stamp format version {found[1]}, this galzoo reads version {VERSION}; make it again")
+    return file
+
+
+def read_header(path):
+    """Return the header of a stamp file.
+
+    Returns
+    -------
+    dict
+        ``bands, pixel_scale, unit, survey, meta``, and from the data sets ``n``, ``shape`` (y, x), ``keys``,
+        ``columns`` (name to unit string).
+    """
+    with open_file(path) as file:
+        header = json.loads(file.attrs["header"])
+        header["n"] = len(file["image"])
+        header["shape"] = tuple(int(size) for size in file["image"].shape[1:3])
+        header["keys"] = [key for key in (*PLANES, "psf") if key in file]
+        header["columns"] = {name: data.attrs.get("unit", "") for name, data in file["catalogue"].items()}
+    return header
+
+
+def read_columns(path, names=None, rows=slice(None)):
+    """Return catalogue columns as a dict of arrays; strings come back as str."""
+    with open_file(path) as file:
+        group = file["catalogue"]
+        absent = [name for name in names or () if name not in group]
+        if absent:
+            raise InputError(f"{path}: no catalogue column {absent[0]!r}; it has {', '.join(sorted(group))}")
+        return {name: _read_column(group[name], rows) for name in (names or group)}
+
+
+def _read_column(data, rows):
+    values = data.asstr()[...] if h5py.check_string_dtype(data.dtype) else data[...]
+    return np.asarray(values, dtype=str)[rows] if values.dtype == object else values[rows]
+
+
+def read_planes(path, keys=None, rows=slice(None)):
+    """Return pixel planes as a dict of arrays.
+
+    Parameters
+    ----------
+    path : str or Path
+        A stamp file.
+    keys : sequence of str, optional
+        Any of ``image, variance, mask, truth, psf, psf_index``; all that the file has by default.
+    rows : slice or int array
+        Which stamps. ``psf`` is not affected: it is indexed by ``psf_index``.
+    """
+    with open_file(path) as file:
+        if keys is None:
+            keys = [key for key in (*PLANES, "psf", "psf_index") if key in file]
+        return {key: file[key][...] if key == "psf" else _read_rows(file[key], rows) for key in keys}
+
+
+def _read_rows(data, rows):
+    if isinstance(rows, slice):
+        return data[rows]
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        rows = np.flatnonzero(rows)
+    # h5py wants increasing, unique indices; reading them sorted is also much faster.
+    unique, inverse = np.unique(rows % max(len(data), 1), return_inverse=True)
+    return data[unique][inverse] if len(unique) else data[:0]
+
+
+class StampsWriter:
+    """Write a stamp file piece by piece, visible under its name only when complete.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to make.
+    append : bool
+        Add to an existing file of the same bands, shape and unit instead of replacing it.
+
+    Examples
+    --------
+    >>> with StampsWriter("stamps.h5") as writer:      # doctest: +SKIP
+    ...     for part in parts:
+    ...         writer.write(part)
+    """
+
+    def __init__(self, path, append=False):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{self.path.stem}-", suffix=".h5", dir=self.path.parent)
+        os.close(handle)
+        self._temporary = Path(name)
+        self._file = None
+        try:
+            if append and self.path.exists():
+                open_file(self.path).close()
+                self._temporary.write_bytes(self.path.read_bytes())
+                self._file = h5py.File(self._temporary, "a")
+            else:
+                self._file = h5py.File(self._temporary, "w")
+        except BaseException:
+            self.discard()
+            raise
+
+    def __len__(self):
+        return len(self._file["image"]) if "image" in self._file else 0
+
+    def write(self, stamps):
+        """Append `stamps` (a `galzoo.Stamps`)."""
+        arrays = stamps.arrays()
+        header = stamps.header()
+        if "header" in self._file.attrs:
+            self._check_same(header, arrays)
+        else:
+            self._file.attrs["format"] = FORMAT
+            self._file.attrs["version"] = VERSION
+            self._file.attrs["header"] = json.dumps(header)
+        before = len(self)
+        for key in PLANES:
+            if key in arrays:
+                self._append(key, arrays[key])
+        if "psf" in arrays:
+            known = len(self._file["psf"]) if "psf" in self._file else 0
+            self._append("psf", arrays["psf"])
+            self._append("psf_index", arrays["psf_index"] + np.int32(known))
+        for name, (values, unit) in stamps.columns().items():
+            self._append(f"catalogue/{name}", values, unit)
+        lengths = {name: len(data) for name, data in self._file["catalogue"].items()}
+        odd = [name for name, length in lengths.items() if length != before + len(stamps)]
+        if odd:
+            raise InputError(f"{self.path}: catalogue column {odd[0]!r} is not in every part; give all parts the same columns")
+
+    def _check_same(self, header, arrays):
+        before = json.loads(self._file.attrs["header"])
+        for key in ("bands", "pixel_scale", "unit"):
+            if before[key] != header[key]:
+                raise InputError(f"{self.path}: has {key} {before[key]!r}, the new stamps {header[key]!r}; write them to another file")
+        if self._file["image"].shape[1:] != arrays["image"].shape[1:]:
+            raise InputError(
+                f"{self.path}: has stamps of shape {self._file['image'].shape[1:]}, the new ones {arrays['image'].shape[1:]}"
+            )
+        have = {key for key in (*PLANES, "psf") if key in self._file}
+        if have != {key for key in (*PLANES, "psf") if key in arrays}:
+            raise InputError(f"{self.path}: has planes {sorted(have)}; every part must have the same")
+
+    def _append(self, name, values, unit=""):
+        values = np.asarray(values)
+        if values.dtype.kind in "UO":
+            values = values.astype(h5py.string_dtype())
+        if name not in self._file:
+            size = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:])))
+            chunk = max(1, min(_CHUNK_BYTES // size, 4096))
+            data = self._file.create_dataset(
+                name,
+                shape=(0, *values.shape[1:]),
+                maxshape=(None, *values.shape[1:]),
+                chunks=(chunk, *values.shape[1:]),
+                dtype=values.dtype,
+                compression="gzip",
+                compression_opts=1,
+                shuffle=True,
+            )
+            data.attrs["unit"] = unit
+        data = self._file[name]
+        start = len(data)
+        data.resize(start + len(values), axis=0)
+        data[start:] = values
+
+    def close(self):
+        """Finish the file and give it its name."""
+        if self._file is None:
+            return
+        empty = "header" not in self._file.attrs
+        self._file.close()
+        self._file = None
+        if empty:
+            self.discard()
+            raise InputError(f"{self.path}: nothing to write, no stamp was made")
+        os.chmod(self._temporary, 0o644)
+        os.replace(self._temporary, self.path)
+
+    def discard(self):
+        """Give up: remove what was written, leave an older file as it was."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
