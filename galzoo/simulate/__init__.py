@@ -1,0 +1,1 @@
+"""Simulations with GalSim, the accurate path: surveys, galaxies, PSFs, noise and stamps."""
