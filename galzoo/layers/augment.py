@@ -1,0 +1,82 @@
+"""Augmentation of whole batches in the graph."""
+
+import keras
+from keras import ops
+
+from galzoo.errors import InputError
+
+# Planes that turn with the sky, and the axis of y; x follows it.
+PLANES = {
+    "image": 1,
+    "variance": 1,
+    "mask": 1,
+    "psf": 1,
+    "truth": 1,
+    "segmentation": 1,
+    "isolated": 2,
+}
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class Rotate90Flip(keras.layers.Layer):
+    """Apply a random rotation by a multiple of 90 degrees, with or without a flip, to each stamp of a batch.
+
+    Parameters
+    ----------
+    seed : int
+        Of the random numbers. Their state is a variable of the layer, so a resumed training goes on where it stopped.
+
+    Notes
+    -----
+    Called with a dict of tensors, it turns ``image``, ``variance``, ``mask``, ``psf``, ``truth``, ``isolated`` and
+    ``segmentation`` in the same way, moves ``positions`` along, and leaves other keys alone. A PSF shared by the batch,
+    (1, y, x, band), becomes one for each stamp. Active only with ``training=True``.
+    """
+
+    def __init__(self, seed=0, **kwargs):
+        super().__init__(**{"autocast": False, **kwargs})
+        self.seed = int(seed)
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
+
+    def call(self, batch, training=False):
+        if not training:
+            return batch
+        planes = {key: batch[key] for key in PLANES if batch.get(key) is not None}
+        for key, plane in planes.items():
+            y, x = plane.shape[PLANES[key] : PLANES[key] + 2]
+            if y != x:
+                raise InputError(f"{key} has stamps of {x} x {y} pixels; only square ones can be turned by 90 degrees")
+        number = ops.shape(batch["image"])[0]
+        choice = keras.random.randint((number,), 0, 8, seed=self.seed_generator)
+        return {**batch, **{key: turn(plane, choice, PLANES[key]) for key, plane in planes.items()}}
+
+    def compute_output_spec(self, batch, training=False):
+        return batch
+
+    def get_config(self):
+        # The seed generator takes part in saving by its own state.
+        config = super().get_config()
+        return {**config, "seed": self.seed}
+
+
+def turn(plane, choice, axis=1):
+    """Apply one of the eight symmetries of the square to each plane.
+
+    Parameters
+    ----------
+    plane : tensor, (n, ..., y, x, ...)
+        Square planes; `axis` is that of y.
+    choice : int tensor, (n,)
+        0 to 7, by bits: 1 mirrors x, 2 mirrors y, 4 then swaps the axes.
+
+    Returns
+    -------
+    tensor, same shape
+    """
+    plane = ops.convert_to_tensor(plane)
+    order = list(range(len(plane.shape)))
+    order[axis], order[axis + 1] = order[axis + 1], order[axis]
+    bits = ops.reshape(choice, (-1, *[1] * (len(order) - 1)))
+    for bit, moved in ((1, lambda x: ops.flip(x, axis + 1)), (2, lambda x: ops.flip(x, axis))):
+        plane = ops.where(ops.bitwise_and(bits, bit) > 0, moved(plane), plane)
+    return ops.where(ops.bitwise_and(bits, 4) > 0, ops.transpose(plane, order), plane)

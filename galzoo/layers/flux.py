@@ -1,0 +1,72 @@
+"""Flux scaling: physical units to numbers of order one and back."""
+
+import keras
+from keras import ops
+
+from galzoo.errors import InputError
+from galzoo.layers.likelihood import weights
+
+# sinh(20) is 2.4e8: a pixel that far above the noise does not exist, but an untrained decoder can ask for it.
+LARGEST_SCALED = 20.0
+
+
+def noise_level(variance, mask=None):
+    """Return the noise of each stamp and band.
+
+    Parameters
+    ----------
+    variance : tensor, (n, y, x, band)
+        Variance in the image's unit squared; infinite where a band is absent.
+    mask : tensor, same shape, optional
+        True = bad.
+
+    Returns
+    -------
+    tensor, (n, 1, 1, band)
+        Standard deviation in the image's unit, finite and above 0; 1 where no pixel is good. It is the root of the
+        harmonic mean of the variance, which the photon noise of a bright source hardly changes.
+    """
+    weight = weights(variance, mask)
+    total = ops.sum(weight, axis=(1, 2), keepdims=True)
+    count = ops.sum(ops.cast(weight > 0, weight.dtype), axis=(1, 2), keepdims=True)
+    good = total > 0
+    ones = ops.ones_like(total)
+    return ops.where(good, ops.sqrt(count / ops.where(good, total, ones)), ones)
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class FluxScaling(keras.layers.Layer):
+    """Scale images by ``asinh(image / (softening * noise))`` (Lupton, Gunn & Szalay 1999), which can be inverted.
+
+    Parameters
+    ----------
+    softening : float
+        Number of noise standard deviations up to which the scale is linear.
+
+    Notes
+    -----
+    Called with ``(image, noise)``, (n, y, x, band) and (n, 1, 1, band) in the image's unit (see `noise_level`). Pixels
+    that are not finite become 0. Clear masked pixels and absent bands beforehand with `galzoo.layers.likelihood.clean`.
+    """
+
+    def __init__(self, softening=1.0, **kwargs):
+        # Fluxes do not fit in half precision.
+        super().__init__(**{"dtype": "float32", **kwargs})
+        if not softening > 0:
+            raise InputError(f"softening is {softening}; it must be above 0")
+        self.softening = float(softening)
+
+    def call(self, image, noise):
+        finite = ops.isfinite(image)
+        return ops.arcsinh(ops.where(finite, image, ops.zeros_like(image)) / (self.softening * noise))
+
+    def invert(self, scaled, noise):
+        """Return the image, in the unit of `noise`, of `scaled` values; beyond +-20 they are clipped."""
+        scaled = ops.clip(ops.cast(scaled, "float32"), -LARGEST_SCALED, LARGEST_SCALED)
+        return ops.sinh(scaled) * (self.softening * ops.cast(noise, "float32"))
+
+    def compute_output_shape(self, image_shape, noise_shape=None):
+        return image_shape
+
+    def get_config(self):
+        return {**super().get_config(), "softening": self.softening}
