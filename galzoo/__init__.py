@@ -1,0 +1,30 @@
+"""galzoo: a Keras 3 model zoo for overlapping galaxies and stars.
+
+Everything is imported when it is first used, so that ``import galzoo`` and ``galzoo list`` never wait for a back end.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "load": "galzoo.presets",
+    "load_card": "galzoo.presets",
+    "list_presets": "galzoo.presets",
+    "list_families": "galzoo.registry",
+    "list_recipes": "galzoo.recipe",
+    "load_recipe": "galzoo.recipe",
+    "Stamps": "galzoo.data.stamps",
+    "GalzooError": "galzoo.errors",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'galzoo' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

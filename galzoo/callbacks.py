@@ -1,0 +1,129 @@
+"""What happens at the end of an epoch: the state that a run resumes from, its history, and pictures."""
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from galzoo.errors import InputError
+from galzoo.files import atomic_path, write_text
+
+
+class RunState(keras.callbacks.Callback):
+    """Save everything that training depends on after each epoch, so that a killed run goes on as if nothing happened.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder; ``state.h5`` and ``history.csv`` are written there, each under its name only when complete.
+    stage : int
+        Number of the stage that runs.
+    history : list of dict
+        Rows of the epochs done so far; added to.
+    """
+
+    def __init__(self, folder, stage, history):
+        super().__init__()
+        self.folder, self.stage, self.history = Path(folder), stage, history
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        numbers = {name: float(value) for name, value in (logs or {}).items()}
+        seconds = round(time.perf_counter() - self._started, 2)
+        self.history.append({"stage": self.stage, "epoch": epoch + 1, "seconds": seconds, **numbers})
+        self.save(self.stage, epoch + 1)
+        write_text(self.folder / "history.csv", _as_csv(self.history))
+
+    def save(self, stage, epoch):
+        """Write the state: `epoch` epochs of `stage` are done."""
+        with atomic_path(self.folder / "state.h5") as path, h5py.File(path, "w") as file:
+            file.attrs["progress"] = json.dumps({"stage": stage, "epoch": epoch, "history": self.history})
+            for kind, variables in _variables(self.model).items():
+                for number, variable in enumerate(variables):
+                    file[f"{kind}/{number}"] = keras.ops.convert_to_numpy(variable)
+
+
+def read_progress(folder):
+    """Return how far a run came: a dict of ``stage``, ``epoch`` and ``history``, or None for a fresh one."""
+    path = Path(folder) / "state.h5"
+    if not path.is_file():
+        return None
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs["progress"])
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); remove the run's folder and train again") from None
+
+
+def restore_state(folder, model, optimizer=True):
+    """Put the variables of a saved run back into a compiled model of the same recipe.
+
+    Seeds of random layers and the optimiser's moments are among them, so the next step is what it would have been.
+    """
+    path = Path(folder) / "state.h5"
+    with h5py.File(path, "r") as file:
+        for kind, variables in _variables(model).items():
+            if kind == "optimizer" and not optimizer:
+                continue
+            if len(file.get(kind, ())) != len(variables):
+                raise InputError(f"{path}: holds another model; train into another folder or drop --resume")
+            for number, variable in enumerate(variables):
+                value = file[f"{kind}/{number}"][...]
+                if value.shape != tuple(variable.shape):
+                    raise InputError(f"{path}: holds another model; train into another folder or drop --resume")
+                variable.assign(value)
+
+
+def _variables(model):
+    optimizer = model.optimizer
+    if optimizer is not None and not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    return {"model": model.variables, "optimizer": [] if optimizer is None else optimizer.variables}
+
+
+def _as_csv(rows):
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+class Pictures(keras.callbacks.Callback):
+    """Draw reconstructions of the same validation stamps every few epochs, into ``pictures/`` of the run.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    batch : dict of arrays
+        A batch of the validation split.
+    draw : callable
+        ``draw(model, batch, path)`` makes the picture.
+    every : int
+        Epochs between pictures.
+    """
+
+    def __init__(self, folder, batch, draw, every):
+        super().__init__()
+        self.folder, self.batch, self.draw, self.every = Path(folder) / "pictures", batch, draw, every
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
+            self.draw(self.model, self.batch, self.folder / f"epoch_{epoch + 1:04d}.png")
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Stop with a clear error as soon as the loss of an epoch is not a number; the state before it is kept."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not np.isfinite((logs or {}).get("loss", 0.0)):
+            raise InputError(f"the loss is not finite in epoch {epoch + 1}; lower stages.N.learning_rate or set stages.N.clip_norm")

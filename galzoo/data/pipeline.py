@@ -1,0 +1,94 @@
+"""Feeding `fit`: a tf.data pipeline where TensorFlow is the back end, the same batches from a PyDataset elsewhere."""
+
+
+import keras
+import numpy as np
+
+from galzoo.data.source import step_positions
+
+
+def training_batches(source, batch_size, steps, seed, start=0):
+    """Return an endless, shuffled stream of full batches for `fit`.
+
+    Parameters
+    ----------
+    source : StampSource
+        The objects.
+    batch_size : int
+        Objects a batch.
+    steps : int
+        Batches an epoch of `fit`.
+    seed : int
+        Of the order; the batch at a step is a function of (seed, step).
+    start : int
+        Step to begin at, when a run resumes.
+
+    Returns
+    -------
+    tf.data.Dataset or keras.utils.PyDataset
+        Dicts of tensors with the keys of `source`.
+    """
+
+    def make(step):
+        return source.batch(step_positions(len(source), int(step), batch_size, seed))
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        signature = _signature(make(start), tf)
+        steps_ahead = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
+        return _mapped(steps_ahead, make, signature, tf)
+    return _Steps(make, steps, start)
+
+
+def evaluation_batches(source, batch_size):
+    """Return one pass over `source` in order, the last batch ragged; arguments and result as `training_batches`."""
+    count = -(-len(source) // batch_size)
+
+    def make(step):
+        first = int(step) * batch_size
+        return source.batch(np.arange(first, min(first + batch_size, len(source))))
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return _mapped(tf.data.Dataset.range(count), make, _signature(make(0), tf), tf)
+    return _Steps(make, count)
+
+
+def _signature(batch, tf):
+    return {key: tf.TensorSpec((None, *value.shape[1:]), value.dtype) for key, value in batch.items()}
+
+
+def _mapped(steps, make, signature, tf):
+    """Gather in a background thread: NumPy indexing of whole batches is quicker than element-wise tf.data."""
+    keys = list(signature)
+
+    def load(step):
+        values = tf.numpy_function(
+            lambda number: [make(number)[key] for key in keys], [step], [signature[key].dtype for key in keys]
+        )
+        for key, value in zip(keys, values, strict=True):
+            value.set_shape(signature[key].shape)
+        return dict(zip(keys, values, strict=True))
+
+    return steps.map(load, num_parallel_calls=1).prefetch(2)
+
+
+class _Steps(keras.utils.PyDataset):
+    """Batches by step number, without TensorFlow."""
+
+    def __init__(self, make, steps, start=0):
+        super().__init__(workers=1, use_multiprocessing=False)
+        self._make, self._steps, self._next = make, steps, start
+
+    def __len__(self):
+        return self._steps
+
+    def __getitem__(self, index):
+        return self._make(self._next + index)
+
+    def on_epoch_end(self):
+        self._next += self._steps
+
+

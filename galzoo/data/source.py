@@ -1,0 +1,182 @@
+"""`StampSource`: batches of NumPy arrays from a stamp file, the same for every back end.
+
+All planes, labels and conditions of a batch are gathered with one set of row numbers, so they cannot come apart.
+"""
+
+import numpy as np
+
+from galzoo.data import hdf5
+from galzoo.data.splits import SPLITS, split_names
+from galzoo.errors import InputError
+
+# Stamps up to this many bytes are kept in memory, larger files are read batch by batch.
+MEMORY_BYTES = 6 << 30
+
+
+class StampSource:
+    """One split of a stamp file, served in batches.
+
+    Parameters
+    ----------
+    path : str or Path
+        Stamp file.
+    keys : sequence of str
+        Which keys to serve of ``image, variance, mask, psf, truth, label, condition``; those that the file lacks are
+        left out, except ``variance``, which is then estimated from the sky of each stamp.
+    split : {"train", "valid", "test", "all"}
+        Which objects.
+    split_options : dict, optional
+        Arguments of `split_names`.
+    label : str, optional
+        Catalogue column for ``label``.
+    condition : sequence of str
+        Catalogue columns for ``condition``.
+    limit : int, optional
+        Use at most so many objects.
+
+    Raises
+    ------
+    InputError
+        If the split is empty or a column is absent.
+    """
+
+    def __init__(
+        self, path, keys=("image", "variance"), split="train", split_options=None, label=None, condition=(), limit=None
+    ):
+        self.path = path
+        self.header = hdf5.read_header(path)
+        columns = hdf5.read_columns(path)
+        if split not in (*SPLITS, "all"):
+            raise InputError(f"split {split!r} is unknown; use {', '.join(SPLITS)} or all")
+        chosen = np.ones(self.header["n"], bool)
+        if split != "all":
+            chosen = split_names(columns, **(split_options or {})) == split
+        self.rows = np.flatnonzero(chosen)[:limit]
+        if not len(self.rows):
+            raise InputError(f"{path}: no stamp in split {split!r} of {self.header['n']}; use a larger file or fraction")
+        self.keys = [key for key in keys if key in (*hdf5.PLANES, "psf") and key in self.header["keys"]]
+        self._estimate = "variance" in keys and "variance" not in self.header["keys"]
+        self._columns = {}
+        if label:
+            self._columns["label"] = _column(path, columns, label).astype(np.int32)[self.rows]
+        if len(condition):
+            values = [_column(path, columns, name).astype(np.float32) for name in condition]
+            self._columns["condition"] = np.stack(values, axis=-1)[self.rows]
+        self._psf = None
+        if "psf" in self.keys:
+            psf = hdf5.read_planes(path, ("psf", "psf_index"))
+            self._psf, self._psf_index = psf["psf"], psf["psf_index"][self.rows]
+        self._planes = [key for key in self.keys if key != "psf"]
+        self._cache = None
+        bytes_each = 4 * len(self._planes) * int(np.prod(self.header["shape"])) * len(self.header["bands"])
+        if bytes_each * len(self.rows) < MEMORY_BYTES:
+            self._cache = hdf5.read_planes(path, self._planes, self.rows)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def batch(self, positions):
+        """Return the batch of the objects at `positions` (0 to len - 1) as a dict of arrays.
+
+        Bad pixels (NaN or infinite, or with no usable variance) are set to 0 and masked.
+        """
+        positions = np.asarray(positions)
+        if self._cache is not None:
+            planes = {key: plane[positions] for key, plane in self._cache.items()}
+        else:
+            planes = hdf5.read_planes(self.path, self._planes, self.rows[positions])
+        batch = clean_planes(planes, self._estimate)
+        if self._psf is not None:
+            batch["psf"] = self._psf[self._psf_index[positions]]
+        batch |= {key: values[positions] for key, values in self._columns.items()}
+        batch["index"] = self.rows[positions].astype(np.int32)
+        return batch
+
+
+def clean_planes(planes, estimate=False):
+    """Return planes fit for a network: float32, bad pixels 0 and masked, no variance that is NaN or not positive.
+
+    Parameters
+    ----------
+    planes : dict of arrays, (n, y, x, band)
+        ``image`` and any of ``variance, mask, truth``.
+    estimate : bool
+        Estimate an absent variance from the sky of each stamp.
+    """
+    image = planes["image"].astype(np.float32)
+    good = np.isfinite(image)
+    if "mask" in planes:
+        good &= ~planes["mask"].astype(bool)
+    variance = planes.get("variance")
+    if variance is None and estimate:
+        variance = sky_variance(np.where(good, image, np.nan))
+    result = {key: plane for key, plane in planes.items() if key not in ("image", "variance", "mask")}
+    if variance is not None:
+        # Infinite variance is a band that is not there: no weight, but not a defect either.
+        usable = variance > 0
+        good &= usable
+        result["variance"] = np.where(usable, variance, np.float32(np.inf)).astype(np.float32)
+    result["image"] = np.where(good, image, np.float32(0))
+    result["mask"] = ~good
+    return result
+
+
+def sky_variance(image):
+    """Estimate the variance of the sky, one number a stamp and band, from the sigma-clipped MAD of its rim.
+
+    Parameters
+    ----------
+    image : array, (n, y, x, band)
+        NaN where bad.
+
+    Returns
+    -------
+    array, (n, y, x, band)
+        Infinite where a stamp has no good pixel.
+    """
+    width = max(2, min(image.shape[1:3]) // 8)
+    rim = np.ones(image.shape[1:3], bool)
+    rim[width:-width, width:-width] = False
+    values = image[:, rim].astype(np.float64)
+    full = image.reshape(len(image), -1, image.shape[-1])
+    with np.errstate(invalid="ignore"):
+        empty = ~np.isfinite(values).any(axis=1)
+    values = np.where(empty[:, None], 0.0, values)
+    for _ in range(3):
+        centre = np.nanmedian(values, axis=1, keepdims=True)
+        sigma = 1.4826 * np.nanmedian(np.abs(values - centre), axis=1, keepdims=True)
+        values = np.where(np.abs(values - centre) > 3 * np.maximum(sigma, 1e-30), np.nan, values)
+        # A constant rim has a MAD of 0 and would clip itself away.
+        values = np.where(np.isnan(values).all(axis=1, keepdims=True), centre, values)
+    # A rim without noise (a padded or quantised picture) gets a thousandth of the stamp's range.
+    peak = np.nanmax(np.abs(np.where(np.isfinite(full), full, 0.0)), axis=1)
+    floor = np.maximum(1e-3 * peak, 1e-12)
+    variance = np.maximum(sigma[:, 0], floor) ** 2
+    variance = np.where(empty, np.inf, variance).astype(np.float32)
+    return np.broadcast_to(variance[:, None, None, :], image.shape)
+
+
+def _column(path, columns, name):
+    if name not in columns:
+        raise InputError(f"{path}: no catalogue column {name!r}; it has {', '.join(sorted(columns))}")
+    return columns[name]
+
+
+def epoch_order(n, epoch, seed, shuffle=True):
+    """Return the order of `n` objects in an epoch: a function of (seed, epoch) alone, so a run can resume anywhere."""
+    return np.random.default_rng([seed, epoch]).permutation(n) if shuffle else np.arange(n)
+
+
+def step_positions(n, step, batch_size, seed, shuffle=True):
+    """Return the positions of batch number `step` of an endless pass over `n` objects.
+
+    Every batch is full: the last of an epoch takes the first objects of the next.
+    """
+    first = step * batch_size
+    positions = np.arange(first, first + batch_size)
+    epochs, within = positions // n, positions % n
+    result = np.empty(batch_size, np.int64)
+    for epoch in np.unique(epochs):
+        chosen = epochs == epoch
+        result[chosen] = epoch_order(n, int(epoch), seed, shuffle)[within[chosen]]
+    return result

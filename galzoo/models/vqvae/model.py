@@ -1,0 +1,323 @@
+"""The VQ-VAE model."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from galzoo.errors import InputError, RecipeError
+from galzoo.layers.augment import Rotate90Flip
+from galzoo.layers.blocks import ResidualStack, Upsample
+from galzoo.layers.flux import FluxScaling, noise_level
+from galzoo.layers.likelihood import weights
+from galzoo.layers.psf import ConvolvePSF
+from galzoo.layers.quantizer import FiniteScalarQuantizer, VectorQuantizer
+from galzoo.metrics.codebook import CodebookPerplexity
+
+# A decoder output below this is blank sky from the first step on: softplus(-4) = 0.018 of the noise.
+_SKY_BIAS = -4.0
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class VQVAE(keras.Model):
+    """Galaxies as maps of discrete codes, learnt from noisy, PSF-convolved images.
+
+    The encoder sees the image in units of its noise; the decoder gives a non-negative image in the model frame (a round
+    Gaussian PSF of `model_sigma` pixels); the forward model convolves that to the stamp's own PSF, where a Gaussian
+    likelihood compares it with the data.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Names of the bands, in order.
+    hidden : int
+        Channels of the trunk.
+    blocks, block_hidden : int
+        Residual blocks of encoder and decoder each, and the channels inside a block.
+    downsample : int
+        Factor-2 steps; a code stands for ``2**downsample`` pixels squared.
+    codebook_size, code_dim : int
+        K and D of the codebook.
+    quantizer : {"ema", "gradient", "fsq"}
+        How the codebook learns; "fsq" takes `levels` instead of `codebook_size` and `code_dim`.
+    levels : sequence of int, optional
+        Of the finite scalar quantiser.
+    normalize : bool
+        Hold the encoder's vectors at zero mean and unit variance. Without it they drift into one direction early in
+        training, where few codes are.
+    commitment, decay, cosine, restart_below, diversity
+        As in `VectorQuantizer`.
+    upsampling : {"resize", "transposed"}
+        As in `Upsample`.
+    model_sigma : float
+        Sigma of the model-frame PSF in pixels.
+    softening : float
+        Noise levels at which the asinh scaling turns from linear to logarithmic.
+    error_floor : float
+        Fraction of the model added to the noise in quadrature, in training only: it keeps the few brightest stamps from
+        ruling the gradient. Reported chi2 never contains it.
+    truth_weight : float
+        Weight of the error against the noiseless model-frame image, where the batch has one.
+    psf_channels : bool
+        Tell the encoder how sharp each band is.
+    band_dropout : float
+        Chance that the encoder is shown a band as absent in training, so that absent bands are no surprise later.
+    augment : bool
+        Rotate and flip in training.
+    seed : int
+        Of augmentation and band dropout.
+
+    Notes
+    -----
+    Reads ``image``, ``variance`` and, where present, ``mask``, ``psf`` and ``truth``; returns a dict of ``image`` (the
+    reconstruction as observed, without noise), ``deconvolved`` (model frame), both (n, y, x, band) in the unit of the
+    input, and ``codes`` (n, y, x). Any stamp size; any unit, since all scaling is relative to the noise.
+
+    References
+    ----------
+    van den Oord, Vinyals & Kavukcuoglu 2017, arXiv:1711.00937.
+    """
+
+    def __init__(
+        self,
+        bands=("band",),
+        hidden=64,
+        blocks=2,
+        block_hidden=32,
+        downsample=2,
+        codebook_size=512,
+        code_dim=8,
+        quantizer="ema",
+        levels=None,
+        normalize=True,
+        commitment=0.25,
+        decay=0.99,
+        cosine=True,
+        restart_below=0.15,
+        diversity=0.1,
+        upsampling="resize",
+        model_sigma=0.7,
+        softening=1.0,
+        error_floor=0.02,
+        truth_weight=0.0,
+        psf_channels=True,
+        band_dropout=0.0,
+        augment=True,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if quantizer not in ("ema", "gradient", "fsq"):
+            raise RecipeError(f"quantizer {quantizer!r} is unknown; use 'ema', 'gradient' or 'fsq'")
+        if upsampling not in ("resize", "transposed"):
+            raise RecipeError(f"upsampling {upsampling!r} is unknown; use 'resize' or 'transposed'")
+        self._arguments = {
+            "bands": [str(band) for band in bands],
+            "hidden": hidden,
+            "blocks": blocks,
+            "block_hidden": block_hidden,
+            "downsample": downsample,
+            "codebook_size": codebook_size,
+            "code_dim": code_dim,
+            "quantizer": quantizer,
+            "levels": None if levels is None else list(levels),
+            "normalize": normalize,
+            "commitment": commitment,
+            "decay": decay,
+            "cosine": cosine,
+            "restart_below": restart_below,
+            "diversity": diversity,
+            "upsampling": upsampling,
+            "model_sigma": model_sigma,
+            "softening": softening,
+            "error_floor": error_floor,
+            "truth_weight": truth_weight,
+            "psf_channels": psf_channels,
+            "band_dropout": band_dropout,
+            "augment": augment,
+            "seed": seed,
+        }
+        self.bands = tuple(str(band) for band in bands)
+        self.model_sigma = float(model_sigma)
+        self.error_floor = float(error_floor)
+        self.truth_weight = float(truth_weight)
+        self.psf_channels = bool(psf_channels)
+        self.band_dropout = float(band_dropout)
+        self.cell = 2**downsample
+
+        self.augment = Rotate90Flip(seed=seed) if augment else None
+        self.dropout_seed = keras.random.SeedGenerator(seed + 1)
+        self.scaling = FluxScaling(softening)
+        self.forward_model = ConvolvePSF(model_sigma)
+        if quantizer == "fsq":
+            self.quantizer = FiniteScalarQuantizer(levels or (8, 8, 8))
+            code_dim = len(self.quantizer.levels)
+        else:
+            self.quantizer = VectorQuantizer(
+                codebook_size,
+                quantizer,
+                commitment,
+                decay,
+                cosine=cosine,
+                restart_below=restart_below,
+                diversity=diversity,
+            )
+        self.codebook_size = self.quantizer.codebook_size
+
+        self.encoder = keras.Sequential(name="encoder")
+        for step in reversed(range(downsample)):
+            self.encoder.add(layers.Conv2D(hidden // 2**step, 4, strides=2, padding="same", activation="relu"))
+        self.encoder.add(layers.Conv2D(hidden, 3, padding="same"))
+        self.encoder.add(ResidualStack(blocks, block_hidden))
+        self.encoder.add(layers.Conv2D(code_dim, 1))
+        if normalize:
+            self.encoder.add(layers.BatchNormalization(momentum=0.9, center=False, scale=False))
+
+        self.decoder = keras.Sequential(name="decoder")
+        self.decoder.add(layers.Conv2D(hidden, 3, padding="same"))
+        self.decoder.add(ResidualStack(blocks, block_hidden))
+        # The original ends in its last transposed convolution; interpolation needs one more layer to sharpen.
+        steps = downsample if upsampling == "resize" else downsample - 1
+        for step in range(steps):
+            self.decoder.add(Upsample(hidden // 2 ** (step + 1), upsampling))
+            self.decoder.add(layers.ReLU())
+        start = keras.initializers.Constant(_SKY_BIAS)
+        if upsampling == "resize":
+            self.decoder.add(layers.Conv2D(len(self.bands), 3, padding="same", bias_initializer=start))
+        else:
+            self.decoder.add(
+                layers.Conv2DTranspose(len(self.bands), 4, strides=2, padding="same", bias_initializer=start)
+            )
+
+        self.chi2_tracker = keras.metrics.Mean(name="chi2")
+        self.quantizer_tracker = keras.metrics.Mean(name="quantizer_loss")
+        self.perplexity = CodebookPerplexity(self.codebook_size, name="perplexity")
+        # Built from the hyper-parameters alone: no layer depends on the size of the stamps.
+        self.encoder.build((None, None, None, len(self.bands) * (3 if self.psf_channels else 2)))
+        self.decoder.build((None, None, None, code_dim))
+        self.quantizer.build((None, None, None, code_dim))
+        self.built = True
+
+    @classmethod
+    def tiny(cls, bands=("r",), **changes):
+        """Return a small model that builds at once, for tests."""
+        small = {"hidden": 16, "blocks": 1, "block_hidden": 8, "codebook_size": 32, "code_dim": 4}
+        return cls(bands=bands, **{**small, **changes})
+
+    def get_config(self):
+        return {**super().get_config(), **self._arguments}
+
+    def encode(self, batch, training=False):
+        """Return the encoder's vectors, (n, y, x, D), before quantisation."""
+        image, variance = batch["image"], batch["variance"]
+        valid = ops.cast(weights(variance, batch.get("mask")) > 0, "float32")
+        if training and self.band_dropout:
+            shape = (ops.shape(image)[0], 1, 1, len(self.bands))
+            kept = keras.random.uniform(shape, seed=self.dropout_seed) >= self.band_dropout
+            valid = valid * ops.cast(kept, "float32")
+        noise = noise_level(variance, batch.get("mask"))
+        scaled = self.scaling(ops.where(valid > 0, image, 0.0), noise)
+        channels = [scaled, valid]
+        if self.psf_channels:
+            channels.append(ops.broadcast_to(self._sharpness(batch), ops.shape(image)))
+        return self.encoder(ops.concatenate(channels, axis=-1), training=training)
+
+    def _sharpness(self, batch):
+        """Return log(sum of squares of the PSF) a band, about 0 for a PSF of 3 px FWHM; 0 without a PSF."""
+        if batch.get("psf") is None:
+            return ops.zeros((1, 1, 1, len(self.bands)))
+        concentration = ops.sum(ops.square(batch["psf"]), axis=(1, 2), keepdims=True)
+        return ops.log(ops.maximum(concentration, 1e-6)) + 3.0
+
+    def decode(self, codes, noise, size=None):
+        """Turn codes into model-frame images.
+
+        Parameters
+        ----------
+        codes : int array, (n, y, x)
+            One code a cell.
+        noise : array, (n, 1, 1, band)
+            Noise level a band, in the unit that the image shall have.
+        size : (int, int), optional
+            Stamp size in pixels; all cells in full by default.
+
+        Returns
+        -------
+        array, (n, y, x, band)
+            Non-negative image in the model frame.
+        """
+        return self._decode(self.quantizer.lookup(codes), noise, size)
+
+    def _decode(self, vectors, noise, size=None):
+        scaled = ops.softplus(self.decoder(vectors))
+        if size is not None:
+            scaled = scaled[:, : size[0], : size[1]]
+        return self.scaling.invert(scaled, noise)
+
+    def call(self, batch, training=False):
+        self._check(batch)
+        batch = {**batch, "image": ops.cast(batch["image"], "float32")}
+        if training and self.augment is not None:
+            batch = self.augment(batch, training=True)
+        size = tuple(batch["image"].shape[1:3])
+        quantised = self.quantizer(self.encode(batch, training), training=training)
+        noise = noise_level(batch["variance"], batch.get("mask"))
+        deconvolved = self._decode(quantised["quantised"], noise, size)
+        outputs = {
+            "image": self.forward_model(deconvolved, batch.get("psf")),
+            "deconvolved": deconvolved,
+            "codes": quantised["codes"],
+        }
+        if training:
+            # The loss must compare with what the network saw: the augmented batch.
+            outputs |= {"target": batch}
+        self.add_loss(quantised["loss"])
+        return outputs
+
+    def _check(self, batch):
+        missing = [key for key in ("image", "variance") if key not in batch]
+        if missing:
+            raise InputError(f"the batch has no {missing[0]!r}; vqvae needs image and variance")
+        found = batch["image"].shape[-1]
+        if found != len(self.bands):
+            raise InputError(f"image has {found} bands, this model has {len(self.bands)}: {', '.join(self.bands)}")
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        target = y_pred.get("target", x)
+        image = ops.cast(target["image"], "float32")
+        weight = weights(target["variance"], target.get("mask"))
+        residual = ops.where(weight > 0, image - y_pred["image"], 0.0)
+        pixels = ops.maximum(ops.sum(ops.cast(weight > 0, "float32"), axis=(1, 2, 3)), 1.0)
+        chi2 = ops.sum(weight * ops.square(residual), axis=(1, 2, 3)) / pixels
+
+        # weight / (1 + weight (f m)^2) is the inverse of variance + (f m)^2, and stays 0 where the weight is.
+        floor = ops.square(self.error_floor * ops.stop_gradient(y_pred["image"]))
+        softened = weight / (1.0 + weight * floor)
+        reconstruction = 0.5 * ops.sum(softened * ops.square(residual), axis=(1, 2, 3)) / pixels
+        quantizer_loss = ops.sum(ops.stack(self.losses))
+        loss = ops.mean(reconstruction) + quantizer_loss
+        if self.truth_weight and target.get("truth") is not None:
+            truth = target["truth"]
+            # The model frame has no noise of its own; its errors are weighed like those of the observed image.
+            noise = noise_level(target["variance"], target.get("mask"))
+            scale = ops.square(noise) + ops.square(self.error_floor * truth)
+            error = ops.square(truth - y_pred["deconvolved"]) / scale
+            loss = loss + 0.5 * self.truth_weight * ops.mean(error)
+
+        self.chi2_tracker.update_state(chi2)
+        self.quantizer_tracker.update_state(quantizer_loss)
+        self.perplexity.update_state(y_pred["codes"])
+        return loss
+
+    def adapt(self, batches):
+        """Start the codebook of a fresh model at the k-means centres of what its encoder gives.
+
+        Parameters
+        ----------
+        batches : list of dict
+            Some training batches; together at least one code cell a code.
+        """
+        vectors = [ops.convert_to_numpy(self.encode(batch, training=True)) for batch in batches]
+        vectors = np.concatenate([part.reshape(-1, part.shape[-1]) for part in vectors])
+        seed = self._arguments["seed"]
+        order = np.random.default_rng(seed).permutation(len(vectors))
+        self.quantizer.adapt(vectors[order[: 64 * self.codebook_size]], seed=seed)

@@ -1,0 +1,219 @@
+"""Recipes: YAML files that say how to train a model, checked before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from galzoo import resources
+from galzoo.errors import RecipeError, UnknownNameError
+from galzoo.registry import families, get_family
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+
+class Split(_Section):
+    """Fractions of the objects kept out of training, and the seed of the draw."""
+
+    valid: float = pydantic.Field(0.1, ge=0, lt=1)
+    test: float = pydantic.Field(0.1, ge=0, lt=1)
+    seed: int = 0
+
+
+class Data(_Section):
+    """What to train on: a stamp file, or a named data set with its options."""
+
+    path: str | None = None
+    name: str | None = None
+    options: dict[str, Any] = {}
+    split: Split = Split()
+    label: str | None = None
+    condition: list[str] = []
+    limit: int | None = pydantic.Field(None, gt=0)
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self):
+        if self.path is None and self.name is None:
+            raise ValueError("give data.path (a stamp file) or data.name (a named data set)")
+        return self
+
+
+class Stage(_Section):
+    """One call of `fit`."""
+
+    name: str = "main"
+    epochs: int = pydantic.Field(gt=0)
+    steps_per_epoch: int = pydantic.Field(gt=0)
+    batch_size: int = pydantic.Field(32, gt=0)
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = pydantic.Field(1e-3, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = pydantic.Field(0, ge=0)
+    clip_norm: float | None = pydantic.Field(None, gt=0)
+    freeze: list[str] = []
+
+
+class Runtime(_Section):
+    """How to run: seed, devices, precision."""
+
+    seed: int = 0
+    strategy: Literal["single", "mirrored", "data_parallel"] = "single"
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    deterministic: bool = True
+    jit: bool = False
+
+
+class Evaluate(_Section):
+    """What `galzoo evaluate` measures."""
+
+    suite: str = "reconstruction"
+    batch_size: int = pydantic.Field(64, gt=0)
+    limit: int | None = pydantic.Field(None, gt=0)
+
+
+class Export(_Section):
+    """The preset that the run becomes."""
+
+    preset: str | None = None
+    title: str = ""
+    limits: str = ""
+    licence: str = ""
+    data_origin: str = ""
+
+
+class Recipe(_Section):
+    """A whole recipe; see docs/train.md."""
+
+    family: str
+    model: dict[str, Any] = {}
+    data: Data
+    stages: list[Stage] = pydantic.Field(min_length=1)
+    runtime: Runtime = Runtime()
+    evaluate: Evaluate = Evaluate()
+    export: Export = Export()
+
+    def resolved(self):
+        """Return the recipe with every default filled in, as JSON can hold it."""
+        return self.model_dump(mode="json")
+
+
+def list_recipes(family):
+    """Return the names of a family's recipes."""
+    return sorted(path.stem for path in (resources.configs_dir() / family).glob("*.yaml"))
+
+
+def load_recipe(family, name="default", overrides=()):
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    family : str
+        Name of a family.
+    name : str or Path
+        Name of one of its recipes, or the path of a YAML file.
+    overrides : sequence of str
+        Changes as ``section.key=value``, the value in YAML, e.g. ``stages.0.epochs=2``.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    RecipeError
+        If the YAML cannot be read, or a key or value is not allowed.
+    UnknownNameError
+        If the family or the recipe does not exist.
+    """
+    get_family(family)
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else resources.configs_dir() / family / f"{name}.yaml"
+    if not path.is_file():
+        if path.parent == resources.configs_dir() / family:
+            raise UnknownNameError.of(f"recipe of {family}", name, list_recipes(family))
+        raise RecipeError(f"{path}: no such file; recipes of {family} are {', '.join(list_recipes(family))}")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping with family, data and stages")
+    for override in overrides:
+        _override(content, override)
+    return check_recipe(content, path, family)
+
+
+def check_recipe(content, origin="recipe", family=None):
+    """Check a recipe given as a dict and return it as `Recipe`; `origin` is named in errors."""
+    try:
+        recipe = Recipe.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise RecipeError(f"{origin}: {_first(error, content)}") from None
+    if family is not None and recipe.family != family:
+        raise RecipeError(f"{origin}: is a recipe of {recipe.family!r}, not of {family!r}")
+    if recipe.family not in families():
+        raise UnknownNameError.of("family", recipe.family, families())
+    return recipe
+
+
+def check_model_arguments(model_class, arguments, origin="recipe"):
+    """Raise `RecipeError` if `arguments` holds something that the constructor does not take."""
+    known = [name for name in inspect.signature(model_class.__init__).parameters if name not in ("self", "kwargs")]
+    for name in arguments:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise RecipeError(f"{origin}: model has no argument {name!r}: {hint}it takes {', '.join(known)}")
+
+
+def _first(error, content):
+    """Return the first problem of a validation error as one line that names the key and the mend."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        allowed = _fields(problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return f"unknown key {where!r}: {hint}allowed are {', '.join(allowed)}"
+    given = f" (given: {problem['input']!r})" if not isinstance(problem["input"], dict) else ""
+    return f"{where or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _fields(location):
+    model = Recipe
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = [kind for kind in getattr(annotation, "__args__", ()) if inspect.isclass(kind)]
+        model = inner[0] if inner else annotation
+    return list(model.model_fields)
+
+
+def _override(content, text):
+    """Apply one ``a.b.0.c=value`` to a nested dict."""
+    key, found, value = text.partition("=")
+    if not found or not key.strip():
+        raise RecipeError(f"--set {text!r}: write it as section.key=value, e.g. stages.0.epochs=2")
+    parts = key.strip().split(".")
+    place = content
+    for part, after in zip(parts, [*parts[1:], None], strict=True):
+        if isinstance(place, list):
+            if not part.isdigit() or int(part) >= len(place):
+                raise RecipeError(f"--set {text!r}: {part!r} is no index of a list of {len(place)}")
+            part = int(part)
+        elif not isinstance(place, dict):
+            raise RecipeError(f"--set {text!r}: {part!r} lies below a plain value")
+        if after is None:
+            try:
+                place[part] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise RecipeError(f"--set {text!r}: {value!r} is not valid YAML") from None
+        else:
+            place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]

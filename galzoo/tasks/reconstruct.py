@@ -1,0 +1,109 @@
+"""Reconstruct and deconvolve stamps with a trained model."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from galzoo.data.source import clean_planes
+from galzoo.errors import InputError
+
+
+@dataclasses.dataclass
+class Reconstruction:
+    """What a model makes of some stamps; all arrays have a first axis of n stamps.
+
+    Parameters
+    ----------
+    image : array, (n, y, x, band)
+        Noiseless image as observed, through the stamp's PSF; in the unit of the stamps.
+    deconvolved : array, (n, y, x, band)
+        Image in the model frame: a round Gaussian PSF of `model_sigma` pixels.
+    codes : int array, (n, y, x)
+        One code a cell.
+    chi2 : array, (n,)
+        Chi-square per good pixel, all bands; NaN where a stamp has no good pixel.
+    model_sigma : float
+        Sigma of the model-frame PSF in pixels.
+    """
+
+    image: np.ndarray
+    deconvolved: np.ndarray
+    codes: np.ndarray
+    chi2: np.ndarray
+    model_sigma: float
+
+
+def reconstruct(model, stamps, batch_size=64, progress=False):
+    """Run a model over stamps.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A model whose family has the task "reconstruct".
+    stamps : Stamps
+        Any number and size; bands in the model's order. An absent variance is estimated from the sky of each stamp; an
+        absent PSF means that the model shows the image as seen.
+    batch_size : int
+        Stamps at a time; bounds the memory.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Reconstruction
+
+    Raises
+    ------
+    InputError
+        If the bands do not fit the model.
+    """
+    if len(stamps.bands) != len(model.bands):
+        raise InputError(
+            f"stamps have {len(stamps.bands)} bands ({', '.join(stamps.bands)}), the model {len(model.bands)} "
+            f"({', '.join(model.bands)}); pick or pad bands so that they match"
+        )
+    parts = []
+    for start in _track(range(0, len(stamps), batch_size), progress):
+        batch = stamps_batch(stamps, slice(start, start + batch_size))
+        outputs = {key: keras.ops.convert_to_numpy(value) for key, value in model(batch).items()}
+        parts.append({**outputs, "chi2": _chi2(batch, outputs["image"])})
+    if not parts:
+        raise InputError("no stamps to reconstruct; the file or selection is empty")
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return Reconstruction(**joined, model_sigma=model.model_sigma)
+
+
+def stamps_batch(stamps, rows):
+    """Return the batch of some rows of `stamps`, bad pixels masked, as every model takes it."""
+    keys = [key for key in ("image", "variance", "mask") if getattr(stamps, key) is not None]
+    batch = clean_planes({key: getattr(stamps, key)[rows] for key in keys}, estimate=stamps.variance is None)
+    if stamps.psf is not None:
+        batch["psf"] = stamps.psf_of(rows)
+    return batch
+
+
+def _chi2(batch, model):
+    good = ~batch["mask"] & np.isfinite(batch["variance"])
+    weight = np.where(good, 1 / batch["variance"], 0)
+    pixels = good.sum(axis=(1, 2, 3))
+    chi2 = np.sum(weight * (batch["image"] - model) ** 2, axis=(1, 2, 3), dtype=np.float64)
+    return np.where(pixels > 0, chi2 / np.maximum(pixels, 1), np.nan)
+
+
+def _track(steps, progress):
+    if not progress:
+        return steps
+    from rich.progress import track
+
+    return track(steps, description="reconstructing")
+
+
+def draw_batch(model, batch, path):
+    """Draw a batch beside its reconstruction; the picture that training leaves behind every few epochs."""
+    from galzoo.data.stamps import Stamps
+    from galzoo.viz.panels import reconstruction_panel, save
+
+    planes = {key: batch[key] for key in ("image", "variance", "mask", "truth", "psf") if key in batch}
+    stamps = Stamps(**planes, bands=model.bands, pixel_scale=1.0, unit="")
+    save(reconstruction_panel(stamps, reconstruct(model, stamps)), path)

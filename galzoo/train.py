@@ -1,0 +1,256 @@
+"""Training: a resolved recipe and a stamp file in, a run folder with a loadable model out.
+
+This module and what it imports need only keras, numpy and h5py, so a recipe resolved on one machine
+(``galzoo train FAMILY --dry-run --json``) trains on another that has little else::
+
+    python -m galzoo.train recipe.json --data stamps.h5 --output run
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+import keras
+
+from galzoo import callbacks as run_callbacks
+from galzoo.data import hdf5
+from galzoo.data.pipeline import evaluation_batches, training_batches
+from galzoo.data.source import StampSource
+from galzoo.errors import GalzooError, InputError, RecipeError
+from galzoo.files import atomic_path, write_json
+from galzoo.registry import get_family, import_object
+
+_PICTURES = 10
+
+
+def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
+    """Train a model stage by stage.
+
+    Parameters
+    ----------
+    recipe : dict
+        A resolved recipe (`galzoo.recipe.Recipe.resolved`).
+    data_path : str or Path
+        Stamp file.
+    output : str or Path
+        Folder of the run: ``recipe.json``, ``history.csv``, ``state.h5``, ``pictures/``, ``logs/``, ``model.keras`` and
+        ``training.json``.
+    resume : bool
+        Go on where the run in `output` stopped; it ends at the weights that an uninterrupted run gives.
+    init : keras.Model, optional
+        Start from the weights of this model of the same shape.
+    verbose : "auto", 0, 1 or 2
+        As in `keras.Model.fit`.
+
+    Returns
+    -------
+    keras.Model
+        The trained model.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a run and `resume` is not asked for, or the data do not fit the model.
+    RecipeError
+        If the runtime asks for what this back end cannot do.
+    """
+    output = Path(output)
+    progress = run_callbacks.read_progress(output)
+    if progress and not resume:
+        raise InputError(f"{output}: holds a run; add --resume to go on with it, or give another --output")
+    if resume and not progress:
+        raise InputError(f"{output}: no run to resume; drop --resume")
+    recipe = complete(recipe, data_path)
+    if resume:
+        _check_same_recipe(output, recipe)
+    runtime = recipe["runtime"]
+    scope = prepare_runtime(runtime)
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / "recipe.json", recipe)
+
+    family = get_family(recipe["family"])
+    source = {split: _source(recipe, data_path, split, family) for split in ("train", "valid")}
+    with scope():
+        model = family.model_class()(**recipe["model"])
+    history = progress["history"] if progress else []
+    done = (progress["stage"], progress["epoch"]) if progress else (0, 0)
+    for number, stage in enumerate(recipe["stages"]):
+        if number < done[0]:
+            continue
+        first_epoch = done[1] if number == done[0] else 0
+        with scope():
+            compile_stage(model, stage, runtime)
+        if progress and number == done[0]:
+            run_callbacks.restore_state(output, model)
+        elif number == 0:
+            start_weights(model, init, source["train"], stage, runtime["seed"])
+        seed = runtime["seed"] + 1000 * number
+        batches = training_batches(
+            source["train"], stage["batch_size"], stage["steps_per_epoch"], seed, first_epoch * stage["steps_per_epoch"]
+        )
+        model.fit(
+            batches,
+            epochs=stage["epochs"],
+            initial_epoch=first_epoch,
+            steps_per_epoch=stage["steps_per_epoch"],
+            validation_data=evaluation_batches(source["valid"], stage["batch_size"]),
+            callbacks=_callbacks(output, number, stage, history, source["valid"], recipe),
+            shuffle=False,
+            verbose=verbose,
+        )
+    with atomic_path(output / "model.keras") as path:
+        # The optimiser is in state.h5; without it the file is a third of the size.
+        model.compile()
+        model.save(path)
+    write_json(output / "training.json", _account(recipe, source, history))
+    return model
+
+
+def complete(recipe, data_path):
+    """Fill in what only the data know: the model's bands. Raise `InputError` if they do not fit."""
+    header = hdf5.read_header(data_path)
+    bands = recipe["model"].get("bands")
+    if bands is None:
+        return {**recipe, "model": {**recipe["model"], "bands": header["bands"]}}
+    if len(bands) != len(header["bands"]):
+        raise InputError(
+            f"{data_path}: has {len(header['bands'])} bands ({', '.join(header['bands'])}), the recipe's model "
+            f"{len(bands)} ({', '.join(bands)})"
+        )
+    return recipe
+
+
+def prepare_runtime(runtime):
+    """Set seed, precision and determinism, and return the scope that model and optimiser are made in."""
+    import contextlib
+
+    backend = keras.backend.backend()
+    strategy = runtime["strategy"]
+    if strategy == "mirrored" and backend != "tensorflow":
+        raise RecipeError(f"runtime.strategy=mirrored needs the TensorFlow back end, this is {backend}; use data_parallel")
+    if strategy == "data_parallel" and backend != "jax":
+        raise RecipeError(
+            f"runtime.strategy=data_parallel needs KERAS_BACKEND=jax, this is {backend}; use mirrored for several GPUs"
+        )
+    if strategy == "mirrored" and runtime["jit"]:
+        raise RecipeError("runtime.jit=true fails under mirrored (XLA cannot compile replica contexts); set jit=false")
+    keras.utils.set_random_seed(runtime["seed"])
+    keras.config.set_dtype_policy(runtime["precision"])
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        if runtime["deterministic"]:
+            tf.config.experimental.enable_op_determinism()
+        if strategy == "mirrored":
+            return tf.distribute.MirroredStrategy().scope
+    elif strategy == "data_parallel":
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+    return contextlib.nullcontext
+
+
+def compile_stage(model, stage, runtime):
+    """Compile `model` with the optimiser, schedule and frozen parts of a stage."""
+    for layer in model.layers:
+        layer.trainable = True
+    for name in stage["freeze"]:
+        part = getattr(model, name, None)
+        if not isinstance(part, keras.layers.Layer):
+            raise RecipeError(f"stage {stage['name']!r} freezes {name!r}, which {type(model).__name__} does not have")
+        part.trainable = False
+    rate = stage["learning_rate"]
+    steps = stage["epochs"] * stage["steps_per_epoch"]
+    warmup = stage["warmup_steps"]
+    if stage["schedule"] == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=rate / 100 if warmup else rate,
+            decay_steps=max(steps - warmup, 1),
+            alpha=0.01,
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    optimizer = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[stage["optimizer"]](
+        learning_rate=rate, clipnorm=stage["clip_norm"]
+    )
+    model.compile(optimizer=optimizer, jit_compile=runtime["jit"] or keras.backend.backend() == "jax")
+
+
+def start_weights(model, init, source, stage, seed):
+    """Copy the weights of `init`, or let a fresh model adapt to some batches."""
+    if init is not None:
+        mine, theirs = model.weights, init.weights
+        if [tuple(weight.shape) for weight in mine] != [tuple(weight.shape) for weight in theirs]:
+            raise InputError(
+                f"the start model has other layers than the recipe's; use its own: {json.dumps(init.get_config(), default=str)}"
+            )
+        for weight, value in zip(mine, theirs, strict=True):
+            weight.assign(value)
+    elif hasattr(model, "adapt"):
+        batches = training_batches(source, stage["batch_size"], stage["steps_per_epoch"], seed)
+        iterator = iter(batches) if not isinstance(batches, keras.utils.PyDataset) else map(batches.__getitem__, range(4))
+        model.adapt([batch for batch, _ in zip(iterator, range(4), strict=False)])
+
+
+def _source(recipe, data_path, split, family):
+    data = recipe["data"]
+    return StampSource(
+        data_path, family.keys, split, data["split"], label=data["label"], condition=data["condition"], limit=data["limit"]
+    )
+
+
+def _check_same_recipe(output, recipe):
+    before = json.loads((output / "recipe.json").read_text(encoding="utf-8"))
+    for section in ("family", "model", "data", "stages"):
+        if before[section] != json.loads(json.dumps(recipe[section])):
+            raise InputError(f"{output}: was started with another {section!r} section; resume with the same recipe")
+
+
+def _callbacks(output, number, stage, history, valid, recipe):
+    chosen = [run_callbacks.StopOnNaN(), run_callbacks.RunState(output, number, history)]
+    if importlib.util.find_spec("tensorboard") and importlib.util.find_spec("tensorflow"):
+        chosen.append(keras.callbacks.TensorBoard(output / "logs" / stage["name"], write_graph=False))
+    picture = get_family(recipe["family"]).picture
+    if picture and importlib.util.find_spec("matplotlib"):
+        every = max(1, stage["epochs"] // _PICTURES)
+        batch = valid.batch(range(min(8, len(valid))))
+        chosen.append(run_callbacks.Pictures(output, batch, import_object(picture), every))
+    return chosen
+
+
+def _account(recipe, source, history):
+    """Return what a card says about the training."""
+    return {
+        "n_train": len(source["train"]),
+        "n_valid": len(source["valid"]),
+        "steps": sum(stage["epochs"] * stage["steps_per_epoch"] for stage in recipe["stages"]),
+        "hours": round(sum(row["seconds"] for row in history) / 3600, 3),
+        "hardware": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+        "last": history[-1] if history else {},
+    }
+
+
+def main(arguments=None):
+    """Train from a resolved recipe; the command for machines with keras, numpy and h5py only."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("recipe", help="resolved recipe, JSON")
+    parser.add_argument("--data", required=True, help="stamp file")
+    parser.add_argument("--output", required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true")
+    options = parser.parse_args(arguments)
+    try:
+        recipe = json.loads(Path(options.recipe).read_text(encoding="utf-8"))
+        train(recipe, options.data, options.output, resume=options.resume)
+    except (GalzooError, OSError, json.JSONDecodeError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
