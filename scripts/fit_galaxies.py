@@ -19,8 +19,8 @@ from galzoo.simulate.mixture import FEATURES, features_of, table_path
 NUMBER = {"disc": 8, "bulge": 1, "both": 8}
 HEADER = """\
 # The built-in galaxy population: Gaussian mixtures fitted to the CatSim OneDegSq catalogue (LSST simulations; Connolly
-# et al. 2014, SPIE 9150) by scripts/fit_galaxies.py. Features are described in galzoo/simulate/mixture.py; `cholesky` is
-# the lower triangle of each covariance's factor, row by row; draws outside `low` to `high` are discarded.
+# et al. 2014, SPIE 9150) by scripts/fit_galaxies.py. Features are described in galzoo/simulate/mixture.py; `cholesky`
+# is the lower triangle of each covariance's factor, row by row; draws outside `low` to `high` are discarded.
 """
 
 

@@ -136,7 +136,7 @@ class Population:
         return inside + red[:, None] * beyond + blue[:, None] * before
 
     def bulge_fractions_at(self, wavelengths, colour=_BULGE_COLOUR[0]):
-        """Return the bulge fraction at `wavelengths` (nm), shape (n, wavelength), for bulges redder by `colour` in g - i."""
+        """Return the bulge fraction at `wavelengths` (nm), (n, wavelength), for bulges redder by `colour` in g - i."""
         ratio = _reddening(wavelengths, colour)
         bulge = self.bulge_fraction[:, None] * ratio
         return bulge / (bulge + 1 - self.bulge_fraction[:, None])
@@ -172,7 +172,7 @@ def catsim_population(path):
 
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such catalogue; give a CatSim OneDegSq table, or none for the built-in population")
+        raise InputError(f"{path}: no such catalogue; give a CatSim table, or none for the built-in population")
     table = Table.read(path)
     columns = ("redshift", "fluxnorm_bulge", "fluxnorm_disk", "a_b", "b_b", "a_d", "b_d")
     bands = [f"{band}_ab" for band in "ugrizy"]
@@ -283,7 +283,7 @@ class GalaxySampler:
         )
 
     def colours(self, rng, wavelength):
-        """Return the magnitudes of one draw less its magnitude at `wavelength` (nm), shape (band,), and its redshift."""
+        """Return one draw: its magnitudes less that at `wavelength` (nm), shape (band,), and its redshift."""
         row = self.row(rng)
         here = self.population[row : row + 1].magnitudes_at([wavelength])[0]
         return self._magnitudes[row] - here, float(self.population.redshift[row])

@@ -26,8 +26,8 @@ GSPARAMS = galsim.GSParams(
 """Accuracy of all profiles: fluxes are kept to better than 1e-3, which is below the noise of every stamp."""
 
 _SEEING_SCATTER = 0.08
-"""Scatter of ln FWHM between stamps, common to the bands, and half of it in each band. A choice of ours: seeing scatters
-more from exposure to exposure, but a coadd averages over many."""
+"""Scatter of ln FWHM between stamps, common to the bands, and half of it in each band. A choice of ours: seeing
+scatters more from exposure to exposure, but a coadd averages over many."""
 
 _ANISOTROPY = 0.015
 """Scatter of each component of the shear of a ground PSF, so that ellipticities are about 0.02 to 0.05, as is usual for

@@ -28,8 +28,8 @@ _BAND_WAVELENGTH = 807.0
 class RealGalaxies:
     """The galaxies of a catalogue that `galsim.RealGalaxyCatalog` reads.
 
-    Images carry the noise of their parent survey, which stays in what is drawn from them: only galaxies far above it are
-    of use, hence the magnitude limit.
+    Images carry the noise of their parent survey, which stays in what is drawn from them: only galaxies far above
+    it are of use, hence the magnitude limit.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class RealGalaxies:
     def __init__(self, path, largest_radius, magnitude_limit=25.0):
         path = Path(path)
         if not path.is_file():
-            raise InputError(f"{path}: no such catalogue of real galaxies; give one that galsim.RealGalaxyCatalog reads")
+            raise InputError(f"{path}: no such catalogue; give one that galsim.RealGalaxyCatalog reads")
         self._catalogue = galsim.RealGalaxyCatalog(path.name, dir=str(path.parent))
         self._magnitudes = np.asarray(Table.read(path)["MAG"], dtype=float)
         bright = np.flatnonzero(self._magnitudes <= magnitude_limit)
@@ -57,15 +57,15 @@ class RealGalaxies:
         self._rows = [index for index in bright if self._shapes[index][0] <= largest_radius]
         if not self._rows:
             raise InputError(
-                f"{path}: none of {len(self._magnitudes)} galaxies is brighter than {magnitude_limit} and fits the stamp; "
-                f"raise real_magnitude_limit or stamp_size"
+                f"{path}: none of {len(self._magnitudes)} galaxies is brighter than {magnitude_limit} and fits the "
+                f"stamp; raise real_magnitude_limit or stamp_size"
             )
 
     def __len__(self):
         return len(self._rows)
 
     def draw(self, rng, sampler):
-        """Return a `Galaxy`: one of the images, turned at random, with the colours of a random member of the population.
+        """Return a `Galaxy`: one of the images, turned at random, with the colours of a random one of the population.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class RealGalaxies:
 def _footprint(image, variance):
     """Return weights, 1 on the galaxy and falling smoothly to 0 around it, so that noise ends where the galaxy does."""
     smoothed = ndimage.gaussian_filter(image, _SMOOTHING)
-    # White noise smoothed by a Gaussian of sigma s keeps 1 / (2 sqrt(pi) s) of its sigma; drizzled noise about twice that.
+    # White noise smoothed by a Gaussian of sigma s keeps 1 / (2 sqrt(pi) s) of its own; drizzled noise twice that.
     noise = 2 * np.sqrt(variance / (4 * np.pi)) / _SMOOTHING
     labels, _ = ndimage.label(smoothed > 2 * noise)
     core = labels == labels[np.unravel_index(np.argmax(smoothed), smoothed.shape)]

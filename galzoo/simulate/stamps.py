@@ -183,8 +183,9 @@ class StampSimulator:
         centre = (spec.stamp_size - 1) / 2 + rng.uniform(-0.5, 0.5, size=2)
         psfs = [grid.sample_psf(profile) for profile in self.psfs.draw(rng)]
         column, line = grid.shift(*centre)
-        transforms = [component_transform(part, galaxy.angle, grid, self.real) * column * line for part in galaxy.components]
-        flux = np.array([part.flux for part in galaxy.components])
+        parts = galaxy.components
+        transforms = [component_transform(part, galaxy.angle, grid, self.real) * column * line for part in parts]
+        flux = np.array([part.flux for part in parts])
         model_frame = [grid.sample(transform * self._model_psf) for transform in transforms]
         truth = np.einsum("cyx,cb->yxb", model_frame, flux)
         noiseless = np.stack(
@@ -284,7 +285,7 @@ def make_simulated(path, n, spec=None, processes=None, progress=True, **changes)
     known = {field.name for field in dataclasses.fields(StampSpec)}
     if unknown := sorted(set(changes) - known):
         raise InputError(f"unknown setting {unknown[0]!r} of a simulation; known are {', '.join(sorted(known))}")
-    spec = dataclasses.replace(spec or StampSpec(), **changes)
+    spec = dataclasses.replace(spec, **changes) if spec else StampSpec(**changes)
     parts = [range(start, min(start + _PART, n)) for start in range(0, n, _PART)]
     workers = min(processes or len(os.sched_getaffinity(0)), len(parts))
     with StampsWriter(path) as writer, _bar(n, spec, progress) as advance:

@@ -1,7 +1,8 @@
 """Surveys: the instrument numbers that a simulation needs, as astropy Quantities.
 
-Numbers come from the package `surveycodex` where it has the survey, and from ``zoo_configs/surveys/*.yaml`` (each number
-with its reference) where it has not. Pixels are in nJy everywhere: AB magnitude = 31.4 - 2.5 log10(flux / nJy).
+Numbers come from the package `surveycodex` where it has the survey, and where it has not from
+``zoo_configs/surveys/*.yaml``, each with its reference. Pixels are in nJy everywhere:
+AB magnitude = 31.4 - 2.5 log10(flux / nJy).
 """
 
 from __future__ import annotations
