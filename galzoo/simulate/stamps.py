@@ -6,6 +6,7 @@ file begins with the shorter one.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import multiprocessing
@@ -318,22 +319,15 @@ def _work(rows):
     return _simulator.simulate(rows)
 
 
-class _bar:
-    """A progress bar as a context manager that yields a function to advance it."""
+@contextlib.contextmanager
+def _bar(n, spec, show):
+    """Show a progress bar; yield the function that advances it."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __init__(self, n, spec, show):
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, disable=not show)
-        self._task = self._progress.add_task(f"{spec.survey} {spec.stamp_size} px", total=n)
-
-    def __enter__(self):
-        self._progress.start()
-        return lambda count: self._progress.advance(self._task, count)
-
-    def __exit__(self, *_):
-        self._progress.stop()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not show) as progress:
+        task = progress.add_task(f"{spec.survey} {spec.stamp_size} px", total=n)
+        yield lambda count: progress.advance(task, count)
 
 
 def _unit_of(name):
