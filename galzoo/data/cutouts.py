@@ -1,0 +1,235 @@
+"""Cut stamps of catalogued or detected sources out of mosaics, straight to a stamp file."""
+
+import logging
+
+import numpy as np
+from astropy import units as u
+
+from galzoo.data.columns import find_columns, pixel_position, plain, read_table, select, sky_position, to_quantities
+from galzoo.data.fits import open_mosaic
+from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.planes import Plane
+from galzoo.data.psf import read_psf
+from galzoo.data.stamps import Stamps
+from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# Pixels that one batch of stamps may hold: keeps the memory near 200 MB whatever the mosaic and the catalogue.
+_BATCH_PIXELS = 1 << 22
+_RESERVED = ("id", "x", "y", "ra", "dec", "bad_fraction")
+
+
+def make_cutouts(
+    mosaic, catalogue, output, size=64, psf=None, columns=None, survey="", name="catalogue", progress=False
+):
+    """Cut a stamp about each position and write them to a stamp file.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        With noise maps the stamps have a variance; with a segmentation map neighbours are masked.
+    catalogue : Table
+        Positions as ra and dec (used where the mosaic has a WCS) or x and y (0-based), and anything else.
+    output : str or Path
+        The stamp file to make; it appears when complete.
+    size : int
+        Side of a stamp in pixels.
+    psf : array (1, p, p, band), array (n, p, p, band) or callable, optional
+        PSF of all stamps, or of each row; or ``psf(x, y)`` for n positions in the mosaic, which returns one each.
+    columns : dict, optional
+        Names of the columns, see `find_columns`.
+    survey : str
+        Kept in the file.
+    name : str
+        What to call the catalogue in errors.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    dict
+        ``n`` stamps written, ``outside`` dropped because their position is off the mosaic, ``empty`` kept although no
+        pixel is good.
+
+    Raises
+    ------
+    InputError
+        If the catalogue has no positions, no rows, or none on the mosaic, or the PSF does not fit.
+
+    Notes
+    -----
+    A stamp is centred on the pixel nearest to the object; columns ``x`` and ``y`` say where in the stamp the object is,
+    so nothing is interpolated. Every other column is kept; those of the same name get ``_mosaic`` behind theirs.
+    """
+    if size < 4:
+        raise InputError(f"stamps of {size} pixels are too small; ask for 4 or more")
+    if not len(catalogue):
+        raise InputError(f"{name}: the catalogue has no rows; nothing to cut")
+    found = find_columns(catalogue, columns, name)
+    x, y = positions(mosaic, catalogue, found, columns, name)
+    height, width = mosaic.shape
+    inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    outside = int(np.sum(~inside))
+    if not inside.any():
+        raise InputError(
+            f"{name}: none of {len(x)} positions is on the mosaic ({width}x{height}); check WCS and columns"
+        )
+    if outside:
+        logger.warning("%s: %d of %d positions are off the mosaic and were dropped", name, outside, len(x))
+    rows = np.flatnonzero(inside)
+    psf_of = _psf_of(psf, len(x), size, mosaic.bands)
+    segments = plain(catalogue[found["segment"]])[rows] if "segment" in found else None
+    x, y = x[rows], y[rows]
+    table = _table(mosaic, catalogue[rows], found, x, y, size)
+    header = {"bands": mosaic.bands, "pixel_scale": mosaic.pixel_scale, "unit": mosaic.unit, "survey": survey}
+    step = max(1, _BATCH_PIXELS // (size * size * len(mosaic.bands)))
+    mosaic.expect(len(rows))
+    empty = 0
+    with StampsWriter(output) as writer:
+        for start in _bar(range(0, len(rows), step), progress):
+            part = slice(start, start + step)
+            planes = cut(mosaic, x[part], y[part], size, None if segments is None else segments[part])
+            bad = planes["mask"].mean(axis=(1, 2, 3), dtype=np.float32)
+            empty += int(np.sum(bad >= 1))
+            columns_here = table[part]
+            columns_here["bad_fraction"] = bad
+            psf_here = psf_of(rows[part], x[part], y[part])
+            writer.write(Stamps(catalogue=columns_here, psf=psf_here, meta={"origin": name}, **planes, **header))
+    if empty:
+        logger.warning("%s: %d stamps have no good pixel; they were kept, fully masked", name, empty)
+    return {"n": len(rows), "outside": outside, "empty": empty}
+
+
+def cut(mosaic, x, y, size, segments=None):
+    """Cut stamps about positions.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+    x, y : array, (n,)
+        0-based positions; a stamp is centred on the nearest pixel.
+    size : int
+    segments : int array, (n,), optional
+        Label of each object in the segmentation map; that under the position by default.
+
+    Returns
+    -------
+    dict
+        ``image``, ``mask`` and where known ``variance``, each (n, y, x, band).
+    """
+    corner_x, corner_y = (np.floor(np.asarray(values) + 0.5).astype(int) - size // 2 for values in (x, y))
+    planes = mosaic.gather(corner_x, corner_y, size)
+    labels = planes.pop("segmentation", None)
+    if labels is not None:
+        own = labels[:, size // 2, size // 2] if segments is None else np.asarray(segments)
+        planes["mask"] |= ((labels != 0) & (labels != own[:, None, None]))[..., None]
+    return planes
+
+
+def positions(mosaic, catalogue, found, columns=None, name="catalogue"):
+    """Return 0-based positions x, y on a mosaic: from ra and dec where there is a WCS, unless x and y are mapped."""
+    pixels = {"x", "y"} <= set(found)
+    if {"ra", "dec"} <= set(found) and mosaic.wcs is not None and not {"x", "y"} <= set(columns or ()):
+        sky = (sky_position(catalogue, found, role) for role in ("ra", "dec"))
+        x, y = mosaic.wcs.all_world2pix(*sky, 0)
+    elif pixels:
+        x, y = (pixel_position(catalogue, found, role) for role in ("x", "y"))
+    else:
+        raise InputError(f"{name}: has ra and dec, but the mosaic has no WCS; map x and y to pixel columns")
+    return np.asarray(x, float), np.asarray(y, float)
+
+
+def _table(mosaic, catalogue, found, x, y, size):
+    """Return the columns of the stamp file."""
+    table = to_quantities(catalogue, reserved=_RESERVED)
+    for role in ("x", "y", "ra", "dec", "id"):
+        # The catalogue's own column is kept as it is only where it says something else.
+        if role in ("id", "ra", "dec") and f"{role}_mosaic" in table.colnames:
+            del table[f"{role}_mosaic"]
+    ids = plain(catalogue[found["id"]]) if "id" in found else np.arange(len(x))
+    table["id"] = ids.astype(str)
+    for role, values in (("x", x), ("y", y)):
+        table[role] = (values - np.floor(values + 0.5) + size // 2) * u.pix
+        if f"{role}_mosaic" not in table.colnames:
+            table[f"{role}_mosaic"] = values * u.pix
+    if mosaic.wcs is not None:
+        ra, dec = mosaic.wcs.all_pix2world(x, y, 0)
+        table["ra"], table["dec"] = ra * u.deg, dec * u.deg
+    elif {"ra", "dec"} <= set(found):
+        for role in ("ra", "dec"):
+            table[role] = sky_position(catalogue, found, role) * u.deg
+    return table
+
+
+def _psf_of(psf, n, size, bands):
+    """Return a function of (rows, x, y) that gives the PSFs of a batch, checked against the stamps."""
+    if psf is None:
+        return lambda rows, x, y: None
+
+    def check(values):
+        if values.ndim != 4 or values.shape[-1] != len(bands):
+            raise InputError(f"psf has shape {values.shape}; it must be (n, y, x, band) with {len(bands)} bands")
+        if max(values.shape[1:3]) > size:
+            raise InputError(f"psf has {values.shape[1]} pixels a side, the stamps {size}; crop it with prepare_psf")
+        return values
+
+    if callable(psf):
+        return lambda rows, x, y: check(np.asarray(psf(x, y)))
+    psf = check(np.asarray(psf))
+    if len(psf) == 1:
+        return lambda rows, x, y: psf
+    if len(psf) != n:
+        raise InputError(f"{len(psf)} PSFs for {n} rows of the catalogue; give one, or one each")
+    return lambda rows, x, y: psf[rows]
+
+
+def _bar(items, show):
+    if not show:
+        return items
+    from rich.progress import track
+
+    return track(items, description="cutting", transient=True)
+
+
+def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, weight=None, rms=None, segmentation=None,
+                       flags=None, psf=None, zero_point=None, pixel_scale=None, columns=None, where=None, unit=None,
+                       survey="", progress=False):  # fmt: skip
+    """Cut stamps of a catalogue, or of detected sources where there is none, from files to a file.
+
+    Parameters
+    ----------
+    mosaics : path or sequence of paths
+        See `open_mosaic`, so for `bands`, `weight`, `rms`, `segmentation`, `flags`, `zero_point`, `pixel_scale` and
+        `unit`.
+    output : str or Path
+    size : int
+    catalogue : path, optional
+        Sources are detected where absent (see `galzoo.data.detect`).
+    psf : path or sequence of paths, optional
+        PSF image a band, in the pixels of the mosaic.
+    columns : dict, optional
+        See `find_columns`.
+    where : str, optional
+        Rows to keep, e.g. ``"mag<24"``.
+
+    Returns
+    -------
+    int
+        Number of stamps.
+    """
+    options = {"weight": weight or None, "rms": rms or None, "segmentation": segmentation, "flags": flags}
+    with open_mosaic(mosaics, bands, zero_point=zero_point, pixel_scale=pixel_scale, unit=unit, **options) as mosaic:
+        psf = read_psf(psf, mosaic.bands, size) if psf is not None and len(psf) else None
+        if catalogue is not None:
+            table, name = read_table(catalogue), str(catalogue)
+        else:
+            from galzoo.data.detect import detect
+
+            table, labels = detect(mosaic)
+            name = f"sources detected in {mosaic.planes[0].name}"
+            if mosaic.segmentation is None:
+                mosaic.segmentation = Plane(name, labels, {})
+        if where:
+            table = select(table, where, name)
+        return make_cutouts(mosaic, table, output, size, psf, columns, survey, name, progress)["n"]

@@ -1,0 +1,302 @@
+"""`Mosaic`: large images in several bands on one pixel grid, read by pieces and in nJy."""
+
+import contextlib
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from galzoo.data.planes import PICTURES, open_planes
+from galzoo.data.zeropoint import flux_scale
+from galzoo.errors import InputError
+
+# Bands must agree on where a pixel is to this part of a pixel.
+_WCS_TOLERANCE = 0.1
+
+
+class Mosaic:
+    """Images of one field on one grid, with what is known of their noise.
+
+    Made by `open_mosaic`; use it in a ``with`` statement or call `close`.
+
+    Parameters
+    ----------
+    planes : list of Plane
+        One a band.
+    bands : sequence of str
+    scales : sequence of float
+        Unit of the stamps per unit of the pixels, a number a band.
+    unit : str
+        "nJy", or "" for pictures.
+    wcs : astropy WCS or None
+    pixel_scale : float
+        Arcsec per pixel.
+    noise : list of Plane or None
+        Weight or rms maps, one a band.
+    noise_kind : {"weight", "rms"}
+    flags : list of Plane or None
+        Not 0 = bad.
+    segmentation : Plane or None
+    """
+
+    def __init__(
+        self,
+        planes,
+        bands,
+        scales,
+        unit,
+        wcs,
+        pixel_scale,
+        noise=None,
+        noise_kind="weight",
+        flags=None,
+        segmentation=None,
+    ):
+        self.planes = planes
+        self.bands = tuple(bands)
+        self.scales = np.asarray(scales, float)
+        self.unit = unit
+        self.wcs = wcs
+        self.pixel_scale = float(pixel_scale)
+        self.noise = noise
+        self.noise_kind = noise_kind
+        self.flags = flags
+        self.segmentation = segmentation
+        self.shape = planes[0].shape
+        self.dtype = np.uint8 if not unit and all(plane.dtype == np.uint8 for plane in planes) else np.float32
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _all(self):
+        extra = [self.segmentation] if self.segmentation is not None else []
+        return [*self.planes, *(self.noise or ()), *(self.flags or ()), *extra]
+
+    def close(self):
+        """Close the files."""
+        for plane in self._all():
+            plane.close()
+
+    def expect(self, pieces):
+        """Say how many stamps will be cut, so that compressed images are unpacked once where that is quicker."""
+        for plane in self._all():
+            plane.expect(pieces)
+
+    def gather(self, x0, y0, size):
+        """Cut squares of `size` pixels whose lower-left pixels are (x0, y0).
+
+        Parameters
+        ----------
+        x0, y0 : int array, (n,)
+            They may lie off the image; pixels there are masked.
+        size : int
+
+        Returns
+        -------
+        dict
+            ``image`` (n, y, x, band) in `unit`, 0 where not finite; ``mask`` True where not finite, of zero weight,
+            flagged or off the image; ``variance`` where there is a noise map, infinite where that is bad;
+            ``segmentation`` (n, y, x).
+        """
+        n, many = len(x0), len(self.bands)
+        image = np.zeros((n, size, size, many), self.dtype)
+        mask = np.ones((n, size, size, many), bool)
+        variance = None if self.noise is None else np.full((n, size, size, many), np.inf, np.float32)
+        labels = None if self.segmentation is None else np.zeros((n, size, size), np.int64)
+        for row, (x, y) in enumerate(zip(np.asarray(x0).tolist(), np.asarray(y0).tolist(), strict=True)):
+            window, inside = self._window(x, y, size)
+            if window is None:
+                continue
+            if labels is not None:
+                labels[(row, *inside)] = self.segmentation.read(*window)
+            for band in range(many):
+                image[(row, *inside, band)] = self.planes[band].read(*window)
+                mask[(row, *inside, band)] = False if self.flags is None else self.flags[band].read(*window) != 0
+                if variance is not None:
+                    variance[(row, *inside, band)] = self.noise[band].read(*window)
+        if image.dtype != np.uint8:
+            mask |= ~np.isfinite(image)
+            image *= self.scales.astype(np.float32)
+            image[~np.isfinite(image)] = 0
+        if variance is not None:
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                variance = 1 / variance if self.noise_kind == "weight" else variance**2
+            bad = ~(np.isfinite(variance) & (variance > 0))
+            variance *= self.scales.astype(np.float32) ** 2
+            mask |= bad
+            variance[bad] = np.inf
+        found = {"image": image, "mask": mask, "variance": variance, "segmentation": labels}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def _window(self, x, y, size):
+        """Return the part of a square that is on the image, in pixels of the image and of the stamp."""
+        height, width = self.shape
+        left, right, low, high = max(x, 0), min(x + size, width), max(y, 0), min(y + size, height)
+        if left >= right or low >= high:
+            return None, None
+        return (low, high, left, right), (slice(low - y, high - y), slice(left - x, right - x))
+
+
+def open_mosaic(
+    paths,
+    bands=None,
+    weight=None,
+    rms=None,
+    segmentation=None,
+    flags=None,
+    zero_point=None,
+    pixel_scale=None,
+    unit=None,
+):
+    """Open images of one field, one file a band, a cube, or a colour picture.
+
+    Parameters
+    ----------
+    paths : str, Path or sequence of them
+        FITS files (plain, ``.fits[EXT]``, ``.fits.fz``, ``.gz``, ``.bz2``), one FITS cube, or one JPEG or PNG picture.
+        Plain and Rice files of any size are read by pieces; gzip and bzip2 are unpacked as astropy does.
+    bands : sequence of str, optional
+        Names; from FILTER in the header or the file name by default.
+    weight, rms : path or sequence of paths, optional
+        Inverse variance, or standard deviation, in the unit of the image: one a band.
+    segmentation : path, optional
+        Label image, 0 = sky.
+    flags : path or sequence of paths, optional
+        Not 0 = bad; one for all bands, or one a band.
+    zero_point : float or sequence of float, optional
+        AB zero point; wins over the headers.
+    pixel_scale : float, optional
+        Arcsec per pixel; from the WCS by default.
+    unit : str, optional
+        "" keeps pixels as they are, without a flux scale. By default all is brought to nJy, and pictures have "".
+
+    Returns
+    -------
+    Mosaic
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, numbers of bands, shapes or WCS differ, or zero point or scale is unknown.
+    """
+    paths = [str(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    if not paths:
+        raise InputError("no image given; name one file a band, or a cube")
+    if weight and rms:
+        raise InputError("both weight and rms maps given; give one kind")
+    if unit not in (None, "", "nJy"):
+        raise InputError(f'unit {unit!r} is not one that stamps are made in; use nJy, or "" for no flux scale')
+    picture = all(Path(path).suffix.lower() in PICTURES for path in paths)
+    with contextlib.ExitStack() as opened:
+        # Whatever was opened is closed again if anything below is found wrong.
+        planes = _open_all(paths, bands if len(paths) == 1 else (), opened)
+        if bands is None:
+            bands = ("r", "g", "b") if picture and len(planes) == 3 else _names(planes)
+        if len(bands) != len(planes):
+            raise InputError(
+                f"{paths[0]}: {len(planes)} images for {len(bands)} bands ({', '.join(bands)}); name one band an image"
+            )
+        wcs = _common_wcs(planes)
+        if pixel_scale is None:
+            if wcs is None and not picture:
+                raise InputError(f"{paths[0]}: no WCS, so the pixel scale is unknown; pass --pixel-scale in arcsec")
+            pixel_scale = 1.0 if wcs is None else _scale_of(wcs)
+        unit = ("" if picture else "nJy") if unit is None else unit
+        scales = np.ones(len(planes))
+        if unit:
+            points = _each(zero_point, len(planes), "zero points")
+            scales = [flux_scale(p.header, z, pixel_scale**2, p.name) for p, z in zip(planes, points, strict=True)]
+        noise = _extra(weight or rms, planes, "weight or rms maps", opened, share=False)
+        flags = _extra(flags, planes, "flag maps", opened)
+        labels = _extra(segmentation, planes, "segmentation maps", opened) or [None]
+        opened.pop_all()
+    kind = "weight" if weight else "rms"
+    return Mosaic(planes, bands, scales, unit, wcs, pixel_scale, noise, kind, flags, labels[0])
+
+
+def _open_all(paths, names, opened):
+    planes = []
+    for path in paths:
+        for plane in open_planes(path, names):
+            opened.callback(plane.close)
+            planes.append(plane)
+    return planes
+
+
+def _each(value, n, what):
+    values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
+    values = values * n if len(values) == 1 else values
+    if len(values) != n:
+        raise InputError(f"{len(values)} {what} for {n} bands; give one, or one a band")
+    return values
+
+
+def _extra(paths, planes, what, opened, share=True):
+    """Open maps that go with the images: one a band, or where `share` one for all."""
+    if not paths:
+        return None
+    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    found = _open_all(paths, (), opened)
+    if len(found) == 1 and share:
+        found = found * len(planes)
+    if len(found) != len(planes):
+        raise InputError(f"{paths[0]}: {len(found)} {what} for {len(planes)} bands; give one a band, in the same order")
+    for plane in found:
+        if plane.shape != planes[0].shape:
+            raise InputError(f"{plane.name}: shape {plane.shape}, but {planes[0].name} has {planes[0].shape}")
+    return found
+
+
+def _names(planes):
+    names = []
+    for number, plane in enumerate(planes):
+        name = str(plane.header.get("FILTER") or plane.header.get("BAND") or "").strip().split(" ")[0]
+        names.append(name or (f"{Path(plane.name).name.split('.')[0]}" if len(planes) == 1 else f"band{number}"))
+    return names if len(set(names)) == len(names) else [f"band{number}" for number in range(len(names))]
+
+
+def _common_wcs(planes):
+    """Return the WCS that all planes share, or None where they have none."""
+    first = None
+    for plane in planes:
+        if plane.shape != planes[0].shape:
+            raise InputError(
+                f"{plane.name}: shape {plane.shape}, {planes[0].name} has {planes[0].shape}; resample them to one grid"
+            )
+        wcs = _wcs(plane)
+        if wcs is None:
+            continue
+        if first is None:
+            first = wcs
+            continue
+        height, width = plane.shape
+        x, y = np.array([0, width - 1, 0, width - 1, width / 2]), np.array([0, 0, height - 1, height - 1, height / 2])
+        there = wcs.all_world2pix(*first.all_pix2world(x, y, 0), 0)
+        moved = np.hypot(there[0] - x, there[1] - y)
+        if not np.all(moved < _WCS_TOLERANCE):
+            raise InputError(
+                f"{plane.name}: its WCS is {np.nanmax(moved):.2f} px off {planes[0].name}; resample them to one grid"
+            )
+    return first
+
+
+def _wcs(plane):
+    from astropy.wcs import WCS
+
+    if "CTYPE1" not in plane.header:
+        return None
+    with warnings.catch_warnings():
+        # Old headers are mended by astropy with a warning for each card.
+        warnings.simplefilter("ignore")
+        wcs = WCS(plane.header)
+    return wcs.celestial if wcs.has_celestial else None
+
+
+def _scale_of(wcs):
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    return float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs))) * 3600)

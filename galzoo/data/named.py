@@ -1,0 +1,105 @@
+"""Data sets by name: each is one function, imported when asked for.
+
+A builder takes its options as keyword arguments and an ``output`` path, writes a stamp file, and returns the number of
+stamps or a dict with it under ``n``.
+"""
+
+import hashlib
+import importlib
+import inspect
+import json
+import os
+from pathlib import Path
+
+from galzoo.errors import InputError, UnknownNameError
+
+DATASETS = {
+    "candels": ("galzoo.data.candels:make_candels", "CANDELS mosaics with catalogue and PSF, from local files"),
+    "cosmos": ("galzoo.data.cosmos:make_cosmos", "HST COSMOS galaxies of GalSim, redrawn at any pixel scale"),
+    "sdss": ("galzoo.data.sdss:make_sdss", "SDSS colour pictures (EFIGI, Galaxy Zoo 1 or a folder), 8-bit"),
+    "simulated": ("galzoo.simulate.stamps:make_simulated", "galaxies drawn by GalSim in the bands of a survey"),
+}
+
+
+def builder(name):
+    """Return the function that makes a named data set."""
+    if name not in DATASETS:
+        raise UnknownNameError.of("data set", name, DATASETS)
+    module, function = DATASETS[name][0].split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def make_named(name, output, options=None):
+    """Make a named data set.
+
+    Parameters
+    ----------
+    name : str
+        One of `DATASETS`.
+    output : str or Path
+        The stamp file to make.
+    options : dict, optional
+        Arguments of the builder.
+
+    Returns
+    -------
+    int
+        Number of stamps.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such data set.
+    InputError
+        If an option is unknown or one is missing.
+    """
+    function = builder(name)
+    options = dict(options or {})
+    known = {key: value for key, value in inspect.signature(function).parameters.items() if key != "output"}
+    odd = sorted(set(options) - set(known))
+    if odd:
+        raise InputError(f"data set {name}: no option {odd[0]!r}; it has {', '.join(known)}")
+    lacking = [key for key, value in known.items() if value.default is inspect.Parameter.empty and key not in options]
+    if lacking:
+        raise InputError(f"data set {name}: option {lacking[0]!r} is needed; give --set {lacking[0]}=...")
+    result = function(output=output, **options)
+    return int(result["n"]) if isinstance(result, dict) else int(result)
+
+
+def parse_options(pairs):
+    """Turn ``key=value`` texts into a dict, the values read as YAML."""
+    import yaml
+
+    options = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise InputError(f"option {pair!r} is not key=value; write e.g. --set size=64")
+        try:
+            options[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"option {pair!r}: {text!r} cannot be read as YAML; quote it") from None
+    return options
+
+
+def prepare(data):
+    """Return the stamp file of a recipe's data section, made first where it is a named data set.
+
+    Parameters
+    ----------
+    data : object
+        With ``path``, ``name`` and ``options``, as `galzoo.recipe.Data`.
+
+    Returns
+    -------
+    Path
+        A named data set lies in the cache (GALZOO_CACHE, or ~/.cache/galzoo), one file for each set of options.
+    """
+    if data.path is not None:
+        return Path(data.path)
+    text = json.dumps([data.name, data.options], sort_keys=True, default=str)
+    root = Path(os.environ.get("GALZOO_CACHE") or Path.home() / ".cache" / "galzoo")
+    path = root / f"{data.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.h5"
+    if not path.exists():
+        make_named(data.name, path, data.options)
+    return path

@@ -1,0 +1,119 @@
+"""PSF images brought to the rule of the house: odd size, centred, unit sum, the stamp's pixels."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from galzoo.data.planes import open_planes
+from galzoo.data.resample import resample
+from galzoo.errors import InputError
+
+# A PSF that is cut to the stamp must keep this part of its flux, or models would see the wings as noise.
+LEAST_FLUX = 0.9
+_BACKGROUND = 0.02
+_OFF_CENTRE = 3.0
+
+
+def centroid(image, radius=4.0):
+    """Return the centre of a PSF as x, y: Gaussian-weighted, iterated, so that wings and noise do not pull it.
+
+    Parameters
+    ----------
+    image : array, (y, x)
+    radius : float
+        Sigma of the weight in pixels.
+    """
+    yy, xx = np.indices(image.shape)
+    y, x = np.unravel_index(np.argmax(image), image.shape)
+    for _ in range(30):
+        weight = image * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / (2 * radius**2))
+        total = weight.sum()
+        # The weighted centroid of a Gaussian moves half-way or more; doubling the step converges fast.
+        dx, dy = (weight * (xx - x)).sum() / total, (weight * (yy - y)).sum() / total
+        x, y = x + dx, y + dy
+        if abs(dx) + abs(dy) < 1e-6:
+            break
+    return float(x), float(y)
+
+
+def prepare_psf(image, size=None, ratio=1.0, name="psf"):
+    """Centre, resample, crop and normalise one PSF.
+
+    Parameters
+    ----------
+    image : array, (y, x)
+    size : int, optional
+        Largest side of the result; its own by default. The result is odd.
+    ratio : float
+        New pixel scale over that of the PSF.
+    name : str
+        What to call it in errors.
+
+    Returns
+    -------
+    float32 array, (p, p)
+        Unit sum, centroid on the middle pixel.
+
+    Raises
+    ------
+    InputError
+        If it is not finite, not positive, has a background, is off-centre, or `size` cuts too much of it.
+    """
+    image = np.asarray(image, float)
+    if image.ndim != 2 or min(image.shape) < 3:
+        raise InputError(f"{name}: shape {image.shape}; a PSF is an image of 3 pixels or more a side")
+    if not np.all(np.isfinite(image)) or image.sum() <= 0 or image.max() <= 0:
+        raise InputError(f"{name}: not finite, or its sum {np.nansum(image):.4g} is not positive; give a clean PSF")
+    edge = np.median(np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]))
+    if abs(edge) > _BACKGROUND * image.max():
+        raise InputError(f"{name}: its border is {edge / image.max():.1%} of the peak; subtract the background")
+    x, y = centroid(image)
+    off = np.hypot(x - (image.shape[1] - 1) / 2, y - (image.shape[0] - 1) / 2)
+    if off > _OFF_CENTRE:
+        raise InputError(f"{name}: its centre is {off:.1f} px off the middle of the image; cut it about the star")
+    total = image.sum()
+    full = int(np.floor(min(image.shape) / ratio))
+    full -= 1 - full % 2
+    side = full if size is None else min(full, size - 1 + size % 2)
+    new = resample(image, ratio, side, centre=(x, y))
+    if new.sum() < LEAST_FLUX * total:
+        raise InputError(f"{name}: {side} pixels hold only {new.sum() / total:.1%} of its flux; use larger stamps")
+    return (new / new.sum()).astype(np.float32)
+
+
+def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
+    """Read one PSF a band.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        FITS images, one a band or a cube, or one for all bands.
+    bands : sequence of str
+    size : int
+        Side of the stamps: no PSF is larger.
+    pixel_scale, psf_scale : float, optional
+        Arcsec per pixel of the stamps and of the PSFs; the same by default.
+
+    Returns
+    -------
+    float32 array, (1, p, p, band)
+    """
+    paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    planes = [plane for path in paths for plane in open_planes(path)]
+    images = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]
+    for plane in planes:
+        plane.close()
+    if len(images) == 1:
+        images = images * len(bands)
+    if len(images) != len(bands):
+        raise InputError(f"{paths[0]}: {len(images)} PSFs for {len(bands)} bands ({', '.join(bands)}); give one a band")
+    ratio = 1.0 if psf_scale is None else pixel_scale / psf_scale
+    names = [str(Path(path)) for path in paths] if len(paths) == len(bands) else [str(paths[0])] * len(bands)
+    return stack_psf([prepare_psf(image, size, ratio, name) for image, name in zip(images, names, strict=True)])[None]
+
+
+def stack_psf(images):
+    """Pad odd PSFs of different sizes with zeros to the largest and stack them, (p, p, band)."""
+    side = max(image.shape[0] for image in images)
+    return np.stack([np.pad(image, (side - image.shape[0]) // 2) for image in images], axis=-1)
