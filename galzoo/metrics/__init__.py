@@ -1,0 +1,1 @@
+"""Numbers that judge a model: codebook use, goodness of fit, photometry, shapes and artefacts."""

@@ -1,0 +1,1 @@
+"""Pictures of stamps and of what models make of them."""

@@ -1,0 +1,96 @@
+"""Medians, scatter and their errors, overall and in bins of another quantity."""
+
+import numpy as np
+
+from galzoo.errors import InputError
+
+# Signal-to-noise bins of the suites; the last is open.
+SNR_EDGES = (5.0, 10.0, 30.0, 100.0, 300.0, np.inf)
+
+
+def scatter68(values):
+    """Return half the distance between the 16th and 84th percentile: the standard deviation of a Gaussian."""
+    low, high = np.percentile(values, [15.865, 84.135])
+    return 0.5 * (high - low)
+
+
+def bootstrap(values, statistic=np.median, draws=200, seed=0):
+    """Return a statistic of the finite values and its standard error by resampling.
+
+    Parameters
+    ----------
+    values : array, (n,) or (n, ...)
+        Rows that hold a NaN are left out.
+    statistic : callable
+        From an array of rows to a number.
+    draws : int
+        Number of resamplings.
+    seed : int
+
+    Returns
+    -------
+    value, error : float
+        NaN where there are too few rows: none for the value, fewer than two for the error.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[np.isfinite(values).reshape(len(values), -1).all(axis=1)]
+    if not len(values):
+        return float("nan"), float("nan")
+    value = float(statistic(values))
+    if len(values) < 2:
+        return value, float("nan")
+    random = np.random.default_rng(seed)
+    spread = [statistic(values[random.integers(len(values), size=len(values))]) for _ in range(draws)]
+    return value, float(np.std(spread, ddof=1))
+
+
+def bin_masks(by, edges=SNR_EDGES):
+    """Yield ``(low, high, members)`` of each bin, low <= by < high.
+
+    Raises
+    ------
+    InputError
+        If the edges do not rise.
+    """
+    by = np.asarray(by, dtype=np.float64)
+    edges = np.asarray(edges, dtype=np.float64)
+    if edges.ndim != 1 or len(edges) < 2 or not np.all(np.diff(edges) > 0):
+        raise InputError(f"bin edges are {edges.tolist()}; they must rise")
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        yield float(low), float(high), (by >= low) & (by < high)
+
+
+def in_bins(values, by, edges=SNR_EDGES, statistics=None, draws=200, seed=0):
+    """Summarise values in bins of another quantity.
+
+    Parameters
+    ----------
+    values : array, (n,)
+        NaN rows are left out.
+    by : array, (n,)
+        What is binned, for example the signal-to-noise.
+    edges : sequence of float
+        Rising; a value belongs to the bin whose lower edge it reaches.
+    statistics : dict of str to callable, optional
+        By default the median ("median") and the 68 % scatter ("scatter").
+    draws, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    list of dict
+        A row a bin: ``low``, ``high`` (None if open), ``n`` (finite values), and for each statistic its value and
+        ``<name>_error``.
+    """
+    values, by = np.asarray(values, dtype=np.float64), np.asarray(by, dtype=np.float64)
+    if values.ndim != 1 or values.shape != by.shape:
+        raise InputError(f"values have shape {values.shape} and the binned quantity {by.shape}; both must be (n,)")
+    statistics = statistics or {"median": np.median, "scatter": scatter68}
+    rows = []
+    for low, high, members in bin_masks(by, edges):
+        chosen = values[members & np.isfinite(values)]
+        row = {"low": low, "high": high if np.isfinite(high) else None, "n": len(chosen)}
+        for name, statistic in statistics.items():
+            row[name], row[f"{name}_error"] = bootstrap(chosen, statistic, draws, seed)
+        rows.append(row)
+    return rows
