@@ -1,0 +1,94 @@
+"""Write what a task made: FITS images, an ECSV catalogue, stamps and a picture."""
+
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable
+
+from galzoo.data.stamps import Stamps
+from galzoo.files import atomic_path
+
+_PANEL_ROWS = 12
+
+
+def write_reconstruction(stamps, reconstruction, folder):
+    """Write a reconstruction into a folder.
+
+    Parameters
+    ----------
+    stamps : Stamps
+        What was reconstructed.
+    reconstruction : Reconstruction
+        What came out.
+    folder : str or Path
+        Made if absent.
+
+    Returns
+    -------
+    list of Path
+        ``reconstruction.fits`` (extensions IMAGE, RECONSTRUCTION, DECONVOLVED as stamp, band, y, x, and CODES),
+        ``catalogue.ecsv``, ``deconvolved.h5`` (Stamps) and ``panel.png``.
+    """
+    from galzoo.viz.panels import reconstruction_panel, save
+
+    folder = Path(folder)
+    paths = [folder / name for name in ("reconstruction.fits", "catalogue.ecsv", "deconvolved.h5", "panel.png")]
+    with atomic_path(paths[0]) as path:
+        _fits(stamps, reconstruction).writeto(path, overwrite=True)
+    with atomic_path(paths[1]) as path:
+        catalogue(stamps, reconstruction).write(path, format="ascii.ecsv", overwrite=True)
+    meta = {**stamps.meta, "model_sigma": reconstruction.model_sigma, "content": "deconvolved to the model frame"}
+    Stamps(
+        reconstruction.deconvolved,
+        stamps.bands,
+        stamps.pixel_scale,
+        unit=stamps.unit,
+        catalogue=stamps.catalogue,
+        survey=stamps.survey,
+        meta=meta,
+    ).save(paths[2])
+    shown = slice(0, _PANEL_ROWS)
+    save(reconstruction_panel(stamps[shown], _first(reconstruction, shown)), paths[3])
+    return paths
+
+
+def _first(reconstruction, rows):
+    import dataclasses
+
+    arrays = {key: getattr(reconstruction, key)[rows] for key in ("image", "deconvolved", "codes", "chi2")}
+    return dataclasses.replace(reconstruction, **arrays)
+
+
+def catalogue(stamps, reconstruction):
+    """Return the catalogue of the stamps with what was measured: chi2, and the flux of the deconvolved image a band."""
+    table = QTable(stamps.catalogue, copy=True)
+    table["chi2"] = reconstruction.chi2
+    flux = reconstruction.deconvolved.sum(axis=(1, 2), dtype=np.float64)
+    unit = u.Unit(stamps.unit) if stamps.unit else u.dimensionless_unscaled
+    for index, band in enumerate(stamps.bands):
+        table[f"model_flux_{band}"] = flux[:, index] * unit if stamps.unit else flux[:, index]
+    table["flag_no_data"] = ~np.isfinite(reconstruction.chi2)
+    table.meta |= {
+        "survey": stamps.survey,
+        "pixel_scale_arcsec": stamps.pixel_scale,
+        "model_sigma_pixels": reconstruction.model_sigma,
+    }
+    return table
+
+
+def _fits(stamps, reconstruction):
+    primary = fits.PrimaryHDU()
+    primary.header["PIXSCALE"] = stamps.pixel_scale, "arcsec per pixel"
+    primary.header["BUNIT"] = stamps.unit, "unit of the pixels"
+    primary.header["MSIGMA"] = reconstruction.model_sigma, "pixels, Gaussian PSF of DECONVOLVED"
+    for index, band in enumerate(stamps.bands):
+        primary.header[f"BAND{index}"] = band
+    planes = {
+        "IMAGE": stamps.image,
+        "RECONSTRUCTION": reconstruction.image,
+        "DECONVOLVED": reconstruction.deconvolved,
+    }
+    hdus = [fits.ImageHDU(np.moveaxis(plane, -1, 1).astype(np.float32), name=name) for name, plane in planes.items()]
+    return fits.HDUList([primary, *hdus, fits.ImageHDU(reconstruction.codes.astype(np.int32), name="CODES")])

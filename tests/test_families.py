@@ -1,0 +1,163 @@
+"""The conformance suite: every family of the registry, shipped or brought by another package, must pass it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from galzoo import resources
+from galzoo.data.keys import KEYS
+from galzoo.recipe import check_model_arguments, list_recipes, load_recipe
+from galzoo.registry import families, get_family
+from tests.conftest import make_stamps
+
+FAMILIES = sorted(families())
+RECIPES = [(family, recipe) for family in FAMILIES for recipe in list_recipes(family)]
+
+
+def tiny(name, bands=("r",), seed=0):
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    model = get_family(name).model_class().tiny(bands=bands)
+    model.compile(optimizer=keras.optimizers.Adam(2e-3))
+    return model
+
+
+def batch_of(name, n=16, size=24, bands=("r",), seed=0):
+    from galzoo.tasks.reconstruct import stamps_batch
+
+    stamps = make_stamps(n=n, size=size, bands=bands, seed=seed)
+    batch = stamps_batch(stamps, slice(None)) | {"truth": stamps.truth}
+    return {key: value for key, value in batch.items() if key in get_family(name).keys}
+
+
+def outputs_of(model, batch):
+    from keras import ops
+
+    return {key: ops.convert_to_numpy(value) for key, value in model(batch).items()}
+
+
+def test_descriptors_need_no_back_end():
+    code = (
+        "import sys, json; from galzoo.registry import families; names = list(families());"
+        "print(json.dumps([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules]))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(found.stdout) == []
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_descriptor(name):
+    family = get_family(name)
+    assert set(family.keys) <= set(KEYS)
+    assert set(family.required) <= set(family.keys)
+    assert family.tasks
+    assert family.reference
+    assert "smoke" in list_recipes(name)
+    assert "default" in list_recipes(name)
+    folder = resources.configs_dir().parent / "galzoo" / "models" / name
+    assert (folder / "README.md").is_file()
+
+
+@pytest.mark.parametrize(("family", "recipe"), RECIPES)
+def test_recipe_is_valid(family, recipe):
+    content = load_recipe(family, recipe)
+    check_model_arguments(get_family(family).model_class(), content.model, recipe)
+    header = (resources.configs_dir() / family / f"{recipe}.yaml").read_text().split("family:")[0]
+    for word in ("Command:", "Cost:", "Expect:"):
+        assert word in header
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+class TestModel:
+    def test_is_small_and_keeps_its_config(self, name):
+        model = tiny(name)
+        assert model.count_params() < 200_000
+        again = type(model).from_config(model.get_config())
+        assert again.get_config() == model.get_config()
+        assert [tuple(w.shape) for w in again.weights] == [tuple(w.shape) for w in model.weights]
+
+    def test_a_few_steps_lower_the_loss(self, name):
+        model, batch = tiny(name), batch_of(name)
+        if hasattr(model, "adapt"):
+            model.adapt([batch])
+        losses = [model.train_on_batch(batch, return_dict=True)["loss"] for _ in range(20)]
+        model.reset_metrics()
+        assert np.all(np.isfinite(losses))
+        assert model.evaluate(batch, verbose=0, return_dict=True)["loss"] < losses[0]
+
+    def test_same_seed_same_weights(self, name):
+        def trained():
+            model, batch = tiny(name, seed=3), batch_of(name)
+            for _ in range(3):
+                model.train_on_batch(batch)
+            return [np.asarray(weight) for weight in model.weights]
+
+        for first, second in zip(trained(), trained(), strict=True):
+            np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-6)
+
+    def test_saves_and_loads_the_same(self, name, tmp_path):
+        import keras
+
+        model, batch = tiny(name), batch_of(name)
+        model.train_on_batch(batch)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        for key, value in outputs_of(model, batch).items():
+            np.testing.assert_array_equal(outputs_of(loaded, batch)[key], value)
+
+    def test_one_stamp_is_as_in_a_batch(self, name):
+        model, batch = tiny(name), batch_of(name)
+        together = outputs_of(model, batch)
+        alone = outputs_of(model, {key: value[:1] for key, value in batch.items()})
+        for key, value in alone.items():
+            np.testing.assert_allclose(value, together[key][:1], rtol=2e-4, atol=2e-4)
+
+    @pytest.mark.parametrize("size", [16, 25, 33])
+    def test_other_stamp_sizes(self, name, size):
+        batch = batch_of(name, n=2, size=size)
+        for key, value in outputs_of(tiny(name), batch).items():
+            assert np.all(np.isfinite(value))
+            if key in ("image", "deconvolved"):
+                assert value.shape == batch["image"].shape
+
+    def test_nan_under_the_mask_does_not_leak(self, name):
+        from galzoo.data.source import clean_planes
+
+        model, batch = tiny(name), batch_of(name)
+        clean = {**batch, "mask": np.array(batch["mask"])}
+        clean["mask"][:, 2:5, 2:5] = True
+        dirty = {**clean, "image": np.where(clean["mask"], np.nan, clean["image"]).astype("float32")}
+        for one, two in zip(outputs_of(model, clean).values(), outputs_of(model, dirty).values(), strict=True):
+            np.testing.assert_array_equal(one, two)
+        losses = [model.evaluate(b, verbose=0, return_dict=True)["loss"] for b in (clean, dirty)]
+        assert np.isfinite(losses[1])
+        np.testing.assert_allclose(*losses, rtol=1e-6)
+        assert clean_planes({"image": dirty["image"]}, estimate=True)["mask"].sum() == clean["mask"].sum()
+
+    def test_wrong_bands_are_refused(self, name):
+        from galzoo.errors import InputError
+
+        with pytest.raises(InputError, match="3 bands"):
+            tiny(name)(batch_of(name, bands=("g", "r", "i")))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_smoke_recipe_trains(name, tmp_path):
+    """The smoke recipe on a small file of our own: through data, fit, pictures, export and loading."""
+    import galzoo
+    from galzoo.tasks.reconstruct import reconstruct
+    from galzoo.train import train
+
+    make_stamps(n=60, size=32).save(tmp_path / "stamps.h5")
+    recipe = load_recipe(name, "smoke", [f"data.path={tmp_path / 'stamps.h5'}", "stages.0.steps_per_epoch=3"])
+    train(recipe.resolved(), tmp_path / "stamps.h5", tmp_path / "run", verbose=0)
+    assert list((tmp_path / "run" / "pictures").glob("*.png"))
+    model = galzoo.load(tmp_path / "run")
+    if "reconstruct" in get_family(name).tasks:
+        result = reconstruct(model, make_stamps(n=3, size=32))
+        assert result.image.shape == (3, 32, 32, 1)
+        assert np.all(result.deconvolved >= 0)
