@@ -12,6 +12,7 @@ import functools
 import multiprocessing
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 from astropy import units as u
@@ -118,6 +119,12 @@ class StampSpec:
         """Return the specification as JSON can hold it."""
         return dataclasses.asdict(self) | {"bands": list(self.bands), "magnitude_range": list(self.magnitude_range)}
 
+    def origin(self):
+        """Return the specification for the header of a file: as `to_dict`, but of the files used only the names."""
+        names = {key: Path(path).name for key in ("catalogue", "real_galaxies") if (path := getattr(self, key))}
+        psfs = {band: Path(path).name for band, path in self.psf_paths.items()}
+        return self.to_dict() | names | {"psf_paths": psfs}
+
 
 class StampSimulator:
     """Simulate the stamps of one specification; keeps what is common to all of them.
@@ -169,7 +176,7 @@ class StampSimulator:
         for name in names:
             if unit := _unit_of(name):
                 table[name] = table[name] * unit
-        meta = {"origin": "simulated", "model_sigma": self.spec.model_sigma, "simulation": self.spec.to_dict()}
+        meta = {"origin": "simulated", "model_sigma": self.spec.model_sigma, "simulation": self.spec.origin()}
         return Stamps(
             **planes, bands=self.spec.bands, pixel_scale=self.scale, survey=self.survey.name, catalogue=table, meta=meta
         )
@@ -258,12 +265,12 @@ def simulate_stamps(spec, rows):
     return StampSimulator(spec).simulate(rows)
 
 
-def make_simulated(path, n, spec=None, processes=None, progress=True, **changes):
+def make_simulated(output, n=4000, spec=None, processes=None, progress=True, **changes):
     """Simulate `n` stamps into an HDF5 file.
 
     Parameters
     ----------
-    path : str or Path
+    output : str or Path
         The file to make; it appears only when complete.
     n : int
         Number of stamps.
@@ -289,7 +296,7 @@ def make_simulated(path, n, spec=None, processes=None, progress=True, **changes)
     spec = dataclasses.replace(spec, **changes) if spec else StampSpec(**changes)
     parts = [range(start, min(start + _PART, n)) for start in range(0, n, _PART)]
     workers = min(processes or len(os.sched_getaffinity(0)), len(parts))
-    with StampsWriter(path) as writer, _bar(n, spec, progress) as advance:
+    with StampsWriter(output) as writer, _bar(n, spec, progress) as advance:
         for stamps in _simulated(spec, parts, workers):
             writer.write(stamps)
             advance(len(stamps))

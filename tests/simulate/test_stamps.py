@@ -210,6 +210,7 @@ def test_real_galaxies(real_galaxies):
     stamps = simulate_stamps(spec, range(3))
     assert set(stamps.catalogue["id"]) == {"real-7"}
     assert set(stamps.catalogue["kind"]) == {"real"}
+    assert stamps.meta["simulation"]["real_galaxies"] == "catalogue.fits"  # a file's header tells no one's folders
     flux = stamps.catalogue["flux_F160W"].to_value(u.nJy)
     np.testing.assert_allclose(stamps.truth.sum(axis=(1, 2, 3)), flux, rtol=0.02)
     np.testing.assert_allclose(stamps.catalogue["half_light_radius"].value, 0.3, rtol=0.1)
