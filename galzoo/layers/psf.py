@@ -125,7 +125,7 @@ def difference_kernel(psf, model_sigma, size=None):
         size = max(psf.shape[1:3]) // 2 * 2 + 1
     if size % 2 == 0:
         raise InputError(f"size is {size}; a kernel needs an odd size to have a central pixel")
-    delta = np.zeros((1, size, size, psf.shape[-1]), "float32")
+    delta = np.zeros((psf.shape[0], size, size, psf.shape[-1]), "float32")
     delta[:, size // 2, size // 2] = 1
     return convolve(delta, psf, model_sigma)
 
