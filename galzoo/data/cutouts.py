@@ -207,7 +207,7 @@ def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, wei
     catalogue : path, optional
         Sources are detected where absent (see `galzoo.data.detect`).
     psf : path or sequence of paths, optional
-        PSF image a band, in the pixels of the mosaic.
+        PSF image a band; resampled where its header has PIXSCALE, else in the pixels of the mosaic.
     columns : dict, optional
         See `find_columns`.
     where : str, optional
@@ -220,7 +220,7 @@ def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, wei
     """
     options = {"weight": weight or None, "rms": rms or None, "segmentation": segmentation, "flags": flags}
     with open_mosaic(mosaics, bands, zero_point=zero_point, pixel_scale=pixel_scale, unit=unit, **options) as mosaic:
-        psf = read_psf(psf, mosaic.bands, size) if psf is not None and len(psf) else None
+        psf = read_psf(psf, mosaic.bands, size, mosaic.pixel_scale) if psf is not None and len(psf) else None
         if catalogue is not None:
             table, name = read_table(catalogue), str(catalogue)
         else:

@@ -1,7 +1,6 @@
 """PSF images brought to the rule of the house: odd size, centred, unit sum, the stamp's pixels."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +12,8 @@ from galzoo.errors import InputError
 LEAST_FLUX = 0.9
 _BACKGROUND = 0.02
 _OFF_CENTRE = 3.0
+# Half-widths at half maximum within which a stack of stars is kept pixel by pixel.
+_CORE_RADII = 3.0
 
 
 def centroid(image, radius=4.0):
@@ -92,8 +93,10 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
     bands : sequence of str
     size : int
         Side of the stamps: no PSF is larger.
-    pixel_scale, psf_scale : float, optional
-        Arcsec per pixel of the stamps and of the PSFs; the same by default.
+    pixel_scale : float, optional
+        Arcsec per pixel of the stamps.
+    psf_scale : float, optional
+        Arcsec per pixel of the PSFs; from PIXSCALE in their header by default (TinyTim writes it), else as the stamps.
 
     Returns
     -------
@@ -101,19 +104,77 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     planes = [plane for path in paths for plane in open_planes(path)]
-    images = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]
+    if len(planes) not in (1, len(bands)):
+        raise InputError(f"{paths[0]}: {len(planes)} PSFs for {len(bands)} bands ({', '.join(bands)}); give one a band")
+    found = []
     for plane in planes:
+        image = np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float)
+        own = psf_scale or plane.header.get("PIXSCALE")
+        found.append(prepare_psf(image, size, pixel_scale / own if own and pixel_scale else 1.0, plane.name))
         plane.close()
-    if len(images) == 1:
-        images = images * len(bands)
-    if len(images) != len(bands):
-        raise InputError(f"{paths[0]}: {len(images)} PSFs for {len(bands)} bands ({', '.join(bands)}); give one a band")
-    ratio = 1.0 if psf_scale is None else pixel_scale / psf_scale
-    names = [str(Path(path)) for path in paths] if len(paths) == len(bands) else [str(paths[0])] * len(bands)
-    return stack_psf([prepare_psf(image, size, ratio, name) for image, name in zip(images, names, strict=True)])[None]
+    return stack_psf(found * len(bands) if len(found) == 1 else found)[None]
 
 
 def stack_psf(images):
     """Pad odd PSFs of different sizes with zeros to the largest and stack them, (p, p, band)."""
     side = max(image.shape[0] for image in images)
     return np.stack([np.pad(image, (side - image.shape[0]) // 2) for image in images], axis=-1)
+
+
+def psf_from_stars(stars, size=None, taper=0.75):
+    """Stack images of stars to a PSF.
+
+    Parameters
+    ----------
+    stars : array, (n, y, x)
+        Isolated, unsaturated, without background; centred to a pixel or two.
+    size : int, optional
+        Side of the result; theirs by default. Made odd.
+    taper : float
+        From this part of the half-width outwards the stack, mostly noise there, goes smoothly to 0.
+
+    Returns
+    -------
+    float32 array, (p, p)
+        Median of the stars, each shifted by spline to its middle and scaled to unit flux within a third of the
+        half-width; the wings are round.
+
+    Raises
+    ------
+    InputError
+        If there are no stars.
+    """
+    stars = np.asarray(stars, float)
+    if stars.ndim != 3 or not len(stars):
+        raise InputError("no stars to make a PSF of; give a PSF image")
+    side = min(stars.shape[1:]) if size is None else size
+    side -= 1 - side % 2
+    y, x = np.indices((side, side)) - (side - 1) / 2
+    radius = np.hypot(x, y) / (side / 2)
+    centred = []
+    for star in stars:
+        middle = _inner(star)
+        new = resample(star, 1.0, side, centre=(middle[0], middle[1]))
+        flux = new[radius < 1 / 3].sum()
+        if flux > 0:
+            centred.append(new / flux)
+    stack = np.median(centred, axis=0)
+    stack -= np.median(stack[(radius > taper) & (radius < 1)])
+    stack *= np.where(radius < taper, 1, np.cos(np.pi / 2 * np.clip((radius - taper) / (1 - taper), 0, 1)) ** 2)
+    return prepare_psf(_smooth_wings(stack, radius * side / 2), name="stack of stars")
+
+
+def _smooth_wings(stack, radius):
+    """Replace the wings by their mean about the centre: clipping noise pixel by pixel would add light there."""
+    rings = radius.astype(int)
+    profile = np.bincount(rings.ravel(), stack.ravel()) / np.bincount(rings.ravel())
+    core = _CORE_RADII * np.sqrt(np.sum(profile > profile[0] / 2) ** 2 + 1)
+    mean = np.interp(radius, np.arange(len(profile)) + 0.5, np.clip(profile, 0, None))
+    return np.where(radius < core, np.clip(stack, 0, None), mean)
+
+
+def _inner(star):
+    """Return the centroid of the middle third, where a brighter neighbour does not reach."""
+    low_y, low_x = star.shape[0] // 3, star.shape[1] // 3
+    x, y = centroid(star[low_y : star.shape[0] - low_y, low_x : star.shape[1] - low_x])
+    return x + low_x, y + low_y
