@@ -168,15 +168,18 @@ def _with_error(value, error):
         return _number(float(value))
     digits = 1 - math.floor(math.log10(error))
     if digits > 6 or digits < -4:
-        return f"{value:.2e} ± {error:.1e}"
-    return f"{round(value, digits):.{max(digits, 0)}f} ± {round(error, digits):.{max(digits, 0)}f}"
+        text = f"{value:.2e} ± {error:.1e}"
+    else:
+        text = f"{round(value, digits):.{max(digits, 0)}f} ± {round(error, digits):.{max(digits, 0)}f}"
+    return text.replace("-", "−")
 
 
 def _number(value):
     if value == 0 or 1e-3 <= abs(value) < 1e4:
         text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-        return text.replace("-", "−")
-    return f"{value:.2e}"
+    else:
+        text = f"{value:.2e}"
+    return text.replace("-", "−")
 
 
 def _escape(text):

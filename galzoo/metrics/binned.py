@@ -8,9 +8,13 @@ from galzoo.errors import InputError
 SNR_EDGES = (5.0, 10.0, 30.0, 100.0, 300.0, np.inf)
 
 
-def scatter68(values):
+# Numbers that a bootstrap holds in memory at a time.
+BLOCK = 4_000_000
+
+
+def scatter68(values, axis=None):
     """Return half the distance between the 16th and 84th percentile: the standard deviation of a Gaussian."""
-    low, high = np.percentile(values, [15.865, 84.135])
+    low, high = np.percentile(values, [15.865, 84.135], axis=axis)
     return 0.5 * (high - low)
 
 
@@ -19,10 +23,10 @@ def bootstrap(values, statistic=np.median, draws=200, seed=0):
 
     Parameters
     ----------
-    values : array, (n,) or (n, ...)
-        Rows that hold a NaN are left out.
+    values : array, (n,)
+        NaN and infinite values are left out.
     statistic : callable
-        From an array of rows to a number.
+        Such as `numpy.median`: takes an array and ``axis``.
     draws : int
         Number of resamplings.
     seed : int
@@ -33,15 +37,19 @@ def bootstrap(values, statistic=np.median, draws=200, seed=0):
         NaN where there are too few rows: none for the value, fewer than two for the error.
     """
     values = np.asarray(values, dtype=np.float64)
-    values = values[np.isfinite(values).reshape(len(values), -1).all(axis=1)]
+    if values.ndim != 1:
+        raise InputError(f"values have shape {values.shape}; they must be (n,)")
+    values = values[np.isfinite(values)]
     if not len(values):
         return float("nan"), float("nan")
-    value = float(statistic(values))
+    value = float(statistic(values, axis=0))
     if len(values) < 2:
         return value, float("nan")
     random = np.random.default_rng(seed)
-    spread = [statistic(values[random.integers(len(values), size=len(values))]) for _ in range(draws)]
-    return value, float(np.std(spread, ddof=1))
+    step = max(1, BLOCK // len(values))
+    sizes = [min(step, draws - start) for start in range(0, draws, step)]
+    spread = [statistic(values[random.integers(len(values), size=(size, len(values)))], axis=1) for size in sizes]
+    return value, float(np.std(np.concatenate(spread), ddof=1))
 
 
 def bin_masks(by, edges=SNR_EDGES):

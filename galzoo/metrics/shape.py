@@ -62,7 +62,9 @@ def aperture_flux(image, radius=None, centre=None, mask=None):
     result = np.empty((len(image), image.shape[-1]))
     for stamp, band in np.ndindex(result.shape):
         x0, y0 = centres[stamp, band]
-        inside = (y[:, None] - y0) ** 2 + (x - x0) ** 2 < radius[stamp] ** 2
+        distance = np.hypot(y[:, None] - y0, x - x0)
+        # Sub-pixels on the edge count by how far inside they are.
+        inside = np.clip((radius[stamp] - distance) * OVERSAMPLING + 0.5, 0.0, 1.0)
         share = inside.reshape(image.shape[1], OVERSAMPLING, image.shape[2], OVERSAMPLING).mean(axis=(1, 3))
         result[stamp, band] = np.sum(np.where(share > 0, share * image[stamp, :, :, band], 0.0))
     return result
@@ -72,8 +74,7 @@ def half_light_radius(image, centre=None, e1=0.0, e2=0.0, limit=None):
     """Measure the radius that holds half of the light, from the growth curve.
 
     The total is the light in the largest aperture that fits the stamp, or in one of radius `limit`. The image is taken
-    as samples of a smooth
-    profile, interpolated by cubic splines; it should not be undersampled.
+    as samples of a smooth profile, interpolated by cubic splines; it should not be undersampled.
 
     Parameters
     ----------
@@ -109,14 +110,14 @@ def _half_light(image, centre, e1, e2, limit):
     step = 1 / OVERSAMPLING
     axes = [np.arange(-0.5 + step / 2, size - 0.5, step) for size in image.shape]
     y, x = np.meshgrid(*axes, indexing="ij")
-    fine = ndimage.map_coordinates(image, [y, x], order=3, mode="nearest")
-    x, y = x - centre[0], y - centre[1]
+    dx, dy = x - centre[0], y - centre[1]
     # On the ellipse of circularised radius r this equals r^2.
-    distance = ((1 - e1) * x**2 + (1 + e1) * y**2 - 2 * e2 * x * y) / np.sqrt(1 - e1**2 - e2**2)
+    distance = ((1 - e1) * dx**2 + (1 + e1) * dy**2 - 2 * e2 * dx * dy) / np.sqrt(1 - e1**2 - e2**2)
     rim = np.concatenate([distance[0], distance[-1], distance[:, 0], distance[:, -1]])
     inside = distance < min(rim.min(), limit**2)
     order = np.argsort(distance[inside], kind="stable")
-    growth = np.cumsum(fine[inside][order])
+    fine = ndimage.map_coordinates(image, [y[inside][order], x[inside][order]], order=3, mode="nearest")
+    growth = np.cumsum(fine)
     if not len(growth) or not growth[-1] > 0:
         return np.nan
     # The radius is that of a circle with the area of the sub-pixels so far, which is smoother than their distances.

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from galzoo.errors import InputError
+from galzoo.metrics.binned import bootstrap, in_bins, scatter68
+
+
+def test_scatter_of_a_gaussian_is_its_sigma():
+    values = np.random.default_rng(0).normal(3, 2, 20000)
+    assert scatter68(values) == pytest.approx(2, rel=0.02)
+    values[:100] = 1e6
+    assert scatter68(values) == pytest.approx(2, rel=0.03)
+
+
+def test_bootstrap_error_of_the_mean():
+    values = np.random.default_rng(1).normal(size=400)
+    value, error = bootstrap(values, np.mean, draws=500)
+    assert value == pytest.approx(values.mean())
+    assert error == pytest.approx(1 / 20, rel=0.15)
+    assert bootstrap(values, np.mean, draws=500) == (value, error)
+
+
+def test_bootstrap_of_too_few_values():
+    assert np.isnan(bootstrap([np.nan])).all()
+    value, error = bootstrap([2.0, np.inf])
+    assert value == 2
+    assert np.isnan(error)
+
+
+def test_bins_hold_their_lower_edge():
+    rows = in_bins([1.0, 2.0, 3.0, np.nan, 9.0], [5, 9, 10, 11, 1], edges=(5, 10, np.inf))
+    assert [row["n"] for row in rows] == [2, 1]
+    assert rows[0]["median"] == 1.5
+    assert rows[1]["high"] is None
+
+
+def test_bad_bins_are_refused():
+    with pytest.raises(InputError, match="rise"):
+        in_bins([1.0], [1.0], edges=(5, 5))
+    with pytest.raises(InputError):
+        in_bins([1.0, 2.0], [1.0])
