@@ -15,6 +15,9 @@ METHODS = {
     "truth": "truth",
 }
 QUANTITIES = {"flux": "flux, relative", "half_light_radius": "half-light radius, relative", "e1": "e1", "e2": "e2"}
+CHI2 = "Chi squared per pixel, median"
+ERRORS = "Squared error of the deconvolved image over the squared truth, median"
+ARTEFACTS = "Artefacts of the deconvolved image"
 # Okabe & Ito's colours, told apart with any colour vision; markers tell methods apart without colour.
 STYLES = {
     "model": ("#0072B2", "o"),
@@ -58,21 +61,22 @@ def result_tables(results):
             }
             for name, row in results["codebook"].items()
         ]
-    tables["Chi squared per pixel, median"] = [
+    tables[CHI2] = [
         {"set": name, **{f"S/N {bin_name(row)}": (row["median"], row["median_error"]) for row in rows}}
         for name, rows in results["chi2"].items()
     ]
-    tables["Squared error of the deconvolved image over the squared truth, median"] = [
-        {
-            "method": METHODS[name],
-            **{f"S/N {bin_name(row)}": (row["median"], row["median_error"]) for row in part["bins"]},
-            "all": (part["all"]["median"], part["all"]["median_error"]),
-            "all, mean": (part["all"]["mean"], part["all"]["mean_error"]),
-            "ratio to galzoo": (part["all"]["ratio"], part["all"]["ratio_error"]) if name != "model" else "1",
-        }
-        for name, part in _ordered(results["deconvolution"])
-    ]
-    tables["Artefacts of the deconvolved image"] = [
+    if "deconvolution" in results:
+        tables[ERRORS] = [
+            {
+                "method": METHODS[name],
+                **{f"S/N {bin_name(row)}": (row["median"], row["median_error"]) for row in part["bins"]},
+                "all": (part["all"]["median"], part["all"]["median_error"]),
+                "all, mean": (part["all"]["mean"], part["all"]["mean_error"]),
+                "ratio to galzoo": (part["all"]["ratio"], part["all"]["ratio_error"]) if name != "model" else "1",
+            }
+            for name, part in _ordered(results["deconvolution"])
+        ]
+    tables[ARTEFACTS] = [
         {
             "method": METHODS[name],
             "pixels below 0, %": _percent(results["negative_share"].get(name)),
@@ -81,9 +85,10 @@ def result_tables(results):
         for name, periods in _ordered(results["checkerboard"])
     ]
     # Fluxes of single bands come last.
-    shown = [name for name in QUANTITIES if name in results["bias"]]
-    for quantity in [*shown, *(name for name in results["bias"] if name not in shown)]:
-        methods = results["bias"][quantity]
+    biases = results.get("bias", {})
+    shown = [name for name in QUANTITIES if name in biases]
+    for quantity in [*shown, *(name for name in biases if name not in shown)]:
+        methods = biases[quantity]
         title = f"{QUANTITIES.get(quantity, quantity.replace('_', ' ', 1) + ', relative')}: bias and scatter"
         tables[title[0].upper() + title[1:]] = [
             {
@@ -127,34 +132,39 @@ def reconstruction_report(results, stamps, reconstruction, images, planes, title
     report.figure(reconstruction_panel(stamps, reconstruction, rows), "Test stamps from faint to bright.")
     for name, text in (
         ("Codebook", "A perplexity near the size of the codebook means that all codes are used about equally."),
-        ("Chi squared per pixel, median", "1 is expected of a true model that does not fit the noise."),
+        (CHI2, "1 is expected of a true model that does not fit the noise."),
     ):
         if name in tables:
             report.section(name).text(text).table(tables.pop(name))
     report.figure(chi2_figure(results), "Median chi squared per pixel. Bars are bootstrap errors.")
+    report.section("Deconvolution")
+    report.text(f"All methods give images in one frame, a round Gaussian of {results['model_sigma']:g} pixels.")
+    report.table(tables.pop(ARTEFACTS), caption=ARTEFACTS)
+    if "deconvolution" in results:
+        _truth_sections(report, results, tables, methods_panel(stamps, images, planes, rows))
+    return report
+
+
+def _truth_sections(report, results, tables, examples):
+    """Add what can be said where the truth is known; `tables` are those not shown yet."""
     report.section("Deconvolution against the truth")
-    report.text(
-        f"The truth and all methods are in one frame, a round Gaussian of {results['model_sigma']:g} pixels. "
-        "Classical methods use, in each bin of signal-to-noise, the setting that is best on "
-        f"{results['stamps']['tuning']} other stamps."
-    )
-    report.figure(methods_panel(stamps, images, planes, rows), "The same stamps by every method.")
+    report.figure(examples, "The same stamps by every method.")
     report.figure(error_figure(results), "Squared error over squared truth, median. Lower is better.")
-    for name in list(tables)[:2]:
-        report.table(tables.pop(name), caption=name)
+    report.table(tables.pop(ERRORS), caption=ERRORS)
     used = [
         {"method": METHODS[name], **{f"S/N {bin_name(row)}": row["setting"] for row in part["settings"]}}
         for name, part in _ordered(results["deconvolution"])
         if part["settings"]
     ]
     if used:
+        tuned = f"the setting that is best on {results['stamps']['tuning']} other stamps"
+        report.text(f"Classical methods use, in each bin of signal-to-noise, {tuned}.")
         report.table(used, "Settings: iterations (Richardson-Lucy), balance (Wiener).")
     report.section("Flux, size and shape against the truth")
     report.text("Measured in the same apertures on the truth and on every deconvolved image, the sum of all bands.")
     report.figure(bias_figure(results), "Median difference to the truth; the wide bars are the 68 % scatter.")
     for name, part in tables.items():
         report.table(part, caption=name)
-    return report
 
 
 def example_rows(snr, count=6):

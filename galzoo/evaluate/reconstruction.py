@@ -16,13 +16,15 @@ from galzoo.metrics.codebook import codebook_usage
 from galzoo.metrics.reconstruction import negative_share, nmse, signal_to_noise
 from galzoo.metrics.shape import adaptive_moments, aperture_flux, half_light_radius
 
+# Of the set of stamps on which methods are compared.
+NAME = "held-out"
 PERIODS = (2, 4)
 # Fluxes and sizes are measured inside this many half-light radii of the truth, the same for every method.
 APERTURE_RADII = 3.0
 
 
 def evaluate_reconstruction(
-    model, simulated, real=None, tuning=None, baselines=True, batch_size=64, seed=0, report=None
+    model, held_out, real=None, tuning=None, baselines=True, batch_size=64, seed=0, report=None
 ):
     """Score a model that reconstructs and deconvolves stamps.
 
@@ -30,15 +32,16 @@ def evaluate_reconstruction(
     ----------
     model : keras.Model
         A model whose family has the task "reconstruct".
-    simulated : Stamps
-        Held out, with truth in the model frame.
+    held_out : Stamps
+        Not seen in training. With truth in the model frame (simulated) everything is scored; without, only codes,
+        goodness of fit and artefacts.
     real : dict of str to Stamps, optional
-        Observed stamps by the name of the set; only goodness of fit and codes can be scored on them.
+        More stamps by the name of the set, to score codes and goodness of fit on.
     tuning : Stamps, optional
-        Simulated stamps on which the classical methods are tuned; by default a random third of `simulated`, which is
+        Simulated stamps on which the classical methods are tuned; by default a random third of `held_out`, which is
         then left out of the scores.
     baselines : bool
-        Compare with Richardson-Lucy and Wiener. They need PSFs.
+        Compare with Richardson-Lucy and Wiener. They need PSFs, and truth to be tuned on.
     batch_size : int
         Stamps that the model sees at a time.
     seed : int
@@ -61,53 +64,63 @@ def evaluate_reconstruction(
         - ``checkerboard``: method and "truth" -> period in pixels -> power at the period over that of its neighbours.
         - ``bias``: quantity -> method -> rows of median and 68 % scatter in bins, and the share of failures.
 
+        ``deconvolution`` and ``bias`` are absent without truth. The set `held_out` is named "held-out".
+
     Raises
     ------
     InputError
-        If the simulated stamps have no truth or are too few.
+        If there are too few stamps to tune on, or the name of a set is taken.
     """
     from galzoo.tasks.reconstruct import reconstruct
 
-    if simulated.truth is None:
-        raise InputError("the simulated stamps have no truth; make them with galzoo simulate")
-    if tuning is None and len(simulated) < 6:
-        raise InputError(f"{len(simulated)} simulated stamps are too few; give at least 6")
-    if tuning is None:
-        order = np.random.default_rng(seed).permutation(len(simulated))
-        cut = len(simulated) // 3
-        tuning, simulated = simulated[np.sort(order[:cut])], simulated[np.sort(order[cut:])]
-    sets = {"simulated": simulated, **(real or {})}
+    truth_known = held_out.truth is not None
+    baselines = baselines and truth_known and held_out.psf is not None
+    if baselines and tuning is None:
+        tuning, held_out = _split(held_out, seed)
+    if NAME in (real or {}):
+        raise InputError(f"a set of real stamps is named {NAME!r}; give it another name")
+    sets = {NAME: held_out, **(real or {})}
     made = {name: reconstruct(model, stamps, batch_size=batch_size) for name, stamps in sets.items()}
     planes = {name: seen_planes(stamps) for name, stamps in sets.items()}
     size = getattr(model, "codebook_size", None)
-    has_column = "snr" in simulated.catalogue.colnames
     results = {
         "suite": "reconstruction",
-        "stamps": {**{name: len(stamps) for name, stamps in sets.items()}, "tuning": len(tuning)},
-        "snr": "catalogue" if has_column else "measured",
-        "model_sigma": float(made["simulated"].model_sigma),
+        "stamps": {name: len(stamps) for name, stamps in sets.items()},
+        "snr": "catalogue" if "snr" in held_out.catalogue.colnames else "measured",
+        "model_sigma": float(made[NAME].model_sigma),
     }
     if size:
         results["codebook"] = {name: codebook_usage(part.codes, size, seed=seed) for name, part in made.items()}
     results["chi2"] = {name: _summary_rows(part.chi2, planes[name]["snr"], seed) for name, part in made.items()}
-    images = {"model": made["simulated"].deconvolved, "none": planes["simulated"]["image"]}
+    images = {"model": made[NAME].deconvolved, "none": planes[NAME]["image"]}
     settings = {}
-    if baselines and simulated.psf is not None:
+    if baselines:
+        results["stamps"]["tuning"] = len(tuning)
         given = {**seen_planes(tuning), "truth": tuning.truth}
         for method in ("richardson_lucy", "wiener"):
-            tuned = tuned_baseline(method, given, planes["simulated"], made["simulated"].model_sigma)
+            tuned = tuned_baseline(method, given, planes[NAME], made[NAME].model_sigma)
             images[method], settings[method] = tuned.images, tuned.settings
-    snr, truth = planes["simulated"]["snr"], simulated.truth
-    results["deconvolution"] = _deconvolution(images, settings, truth, snr, seed)
     results["negative_share"] = {name: _value(negative_share(image), np.mean, seed) for name, image in images.items()}
-    results["checkerboard"] = _checkerboard({**images, "truth": truth}, seed)
-    results["bias"] = _biases(images, truth, simulated.bands, snr, seed)
+    results["checkerboard"] = _checkerboard({**images, **({"truth": held_out.truth} if truth_known else {})}, seed)
+    if truth_known:
+        snr = planes[NAME]["snr"]
+        results["deconvolution"] = _deconvolution(images, settings, held_out.truth, snr, seed)
+        results["bias"] = _biases(images, held_out.truth, held_out.bands, snr, seed)
     results = _plain(results)
     if report is not None:
         from galzoo.evaluate.figures import reconstruction_report
 
-        reconstruction_report(results, simulated, made["simulated"], images, planes["simulated"]).write(report)
+        reconstruction_report(results, held_out, made[NAME], images, planes[NAME]).write(report)
     return results
+
+
+def _split(stamps, seed):
+    """Return a random third of some stamps to tune on, and the others."""
+    if len(stamps) < 6:
+        raise InputError(f"{len(stamps)} stamps are too few to tune and test on; give at least 6, or tuning stamps")
+    order = np.random.default_rng(seed).permutation(len(stamps))
+    cut = len(stamps) // 3
+    return stamps[np.sort(order[:cut])], stamps[np.sort(order[cut:])]
 
 
 def seen_planes(stamps):

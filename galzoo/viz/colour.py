@@ -28,7 +28,7 @@ def to_rgb(image, bands=None, variance=None, mask=None, like=None):
         True = bad; shown dark, and not used for the stretch.
     like : array, (y, x, band), optional
         Take the stretch from this image, so that several can be compared by eye. `variance` and `mask` then belong to
-        it as well.
+        it as well. If it is a uint8 picture, `image` is shown on its scale, 0 to 255.
 
     Returns
     -------
@@ -49,11 +49,11 @@ def to_rgb(image, bands=None, variance=None, mask=None, like=None):
     if bands is not None and len(bands) != image.shape[-1]:
         raise InputError(f"{len(bands)} names for {image.shape[-1]} bands")
     order = _red_green_blue(image.shape[-1], bands)
-    if image.dtype == np.uint8:
-        return _pick(image.astype(np.float64), order).astype(np.uint8)
     reference = image if like is None else np.asarray(like)
     if reference.shape != image.shape:
         raise InputError(f"like has shape {reference.shape}, the image {image.shape}")
+    if reference.dtype == np.uint8:
+        return np.round(np.clip(_pick(np.nan_to_num(image.astype(np.float64)), order), 0, 255)).astype(np.uint8)
     noise, peak = _levels(reference, variance, mask)
     scaled = np.nan_to_num(np.asarray(image, dtype=np.float64) / noise, nan=0.0, posinf=0.0, neginf=0.0)
     if mask is not None and like is None:

@@ -90,11 +90,13 @@ def reconstruction_panel(stamps, reconstruction, rows=6, title=None):
         planes = clean_planes({key: getattr(stamps, key)[row : row + 1] for key in keys}, estimate=True)
         image, variance, mask = (planes[key][0] for key in ("image", "variance", "mask"))
         model, sharp = reconstruction.image[row], reconstruction.deconvolved[row]
-        stretch = {"bands": stamps.bands, "variance": variance, "mask": mask, "like": image}
+        is_picture = stamps.image.dtype == np.uint8
+        seen = stamps.image[row] if is_picture else image
+        stretch = {"bands": stamps.bands, "variance": variance, "mask": mask, "like": seen}
         _show(cell["image"], _picture(stamps, row))
         _show(cell["reconstruction"], to_rgb(model, **stretch))
         drawn = _residual(cell["residual / σ"], image - model, variance, mask)
-        reference = sharp if stamps.truth is None else stamps.truth[row]
+        reference = seen if is_picture else sharp if stamps.truth is None else stamps.truth[row]
         # The noise of the observed image bends this stretch as well: what lies far below it is not measured.
         for name, plane in (("deconvolved", sharp), ("truth", stamps.truth[row] if "truth" in cell else None)):
             if plane is not None:

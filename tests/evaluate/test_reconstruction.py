@@ -52,8 +52,8 @@ def test_suite_scores_a_known_model(oracle, tmp_path):
     report = tmp_path / "report.html"
     results = evaluate_reconstruction(MODEL, simulate(24), {"survey": real}, report=report)
     json.dumps(results, allow_nan=False)
-    assert results["stamps"] == {"simulated": 16, "survey": 5, "tuning": 8}
-    assert results["codebook"]["simulated"]["share_used"] == 0.5
+    assert results["stamps"] == {"held-out": 16, "survey": 5, "tuning": 8}
+    assert results["codebook"]["held-out"]["share_used"] == 0.5
     errors = {name: part["all"]["median"] for name, part in results["deconvolution"].items()}
     assert errors["model"] == pytest.approx(0.01, rel=1e-3)
     assert errors["model"] < errors["richardson_lucy"] < errors["none"]
@@ -87,7 +87,7 @@ def test_bands_are_measured_one_by_one(oracle):
 def test_tuning_stamps_are_not_scored(oracle):
     stamps = simulate(12)
     results = evaluate_reconstruction(MODEL, stamps, tuning=simulate(6, seed=5))
-    assert results["stamps"] == {"simulated": 12, "tuning": 6}
+    assert results["stamps"] == {"held-out": 12, "tuning": 6}
 
 
 def test_signal_to_noise_without_a_column_is_measured():
@@ -97,13 +97,29 @@ def test_signal_to_noise_without_a_column_is_measured():
     np.testing.assert_allclose(seen_planes(stamps)["snr"], known, rtol=0.25, atol=3)
 
 
-def test_stamps_without_truth_are_refused(oracle):
+def test_stamps_without_truth_are_scored_as_far_as_possible(oracle, tmp_path):
     stamps = simulate(6)
+    stamps.truth = stamps.psf = stamps.psf_index = None
+    results = evaluate_reconstruction(MODEL, stamps, report=tmp_path / "report.html")
+    assert results["stamps"] == {"held-out": 6}
+    assert not {"deconvolution", "bias"} & set(results)
+    assert set(results["checkerboard"]) == {"model", "none"}
+    assert len(result_tables(results)) == 3
+
+
+def test_pictures_are_scored(oracle, tmp_path):
+    image = np.random.default_rng(0).integers(0, 200, (6, 32, 32, 3), dtype=np.uint8)
+    stamps = Stamps(image, ("r", "g", "b"), 0.396, unit="")
+    results = evaluate_reconstruction(MODEL, stamps, report=tmp_path / "report.html")
+    assert results["snr"] == "measured"
+    assert results["chi2"]["held-out"][-1]["n"] == 6
+
+
+def test_bad_sets_are_refused(oracle):
     with pytest.raises(InputError, match="few"):
-        evaluate_reconstruction(MODEL, stamps[:3])
-    stamps.truth = None
-    with pytest.raises(InputError, match="truth"):
-        evaluate_reconstruction(MODEL, stamps)
+        evaluate_reconstruction(MODEL, simulate(3))
+    with pytest.raises(InputError, match="name"):
+        evaluate_reconstruction(MODEL, simulate(6), {"held-out": simulate(2)})
 
 
 def test_examples_span_the_signal_to_noise():

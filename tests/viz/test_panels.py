@@ -72,6 +72,17 @@ def test_stamps_without_variance_or_good_pixels_are_drawn(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_pictures_and_their_reconstructions_share_a_scale():
+    stamps, reconstruction = make(n=2, bands=("r", "g", "b"), truth=False)
+    stamps.image = np.random.default_rng(1).integers(0, 255, stamps.image.shape, dtype=np.uint8)
+    stamps.variance = None
+    reconstruction.image = reconstruction.deconvolved = stamps.image.astype(np.float32) + 0.2
+    axes = reconstruction_panel(stamps, reconstruction).axes
+    image, model, sharp = (axes[column].images[0].get_array() for column in (0, 1, 3))
+    np.testing.assert_array_equal(image, model)
+    np.testing.assert_array_equal(image, sharp)
+
+
 def test_no_global_state_of_pyplot_is_touched():
     import matplotlib.pyplot as plt
 
