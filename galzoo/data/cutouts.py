@@ -59,8 +59,8 @@ def make_cutouts(
 
     Notes
     -----
-    A stamp is centred on the pixel nearest to the object; columns ``x`` and ``y`` say where in the stamp the object is,
-    so nothing is interpolated. Every other column is kept; those of the same name get ``_mosaic`` behind theirs.
+    A stamp is cut so that the object lies within half a pixel of its middle, (size - 1) / 2; columns ``x`` and ``y`` say
+    where in the stamp it is, so nothing is interpolated. Every other column is kept; those of the same name get ``_mosaic`` behind theirs.
     """
     if size < 4:
         raise InputError(f"stamps of {size} pixels are too small; ask for 4 or more")
@@ -108,7 +108,7 @@ def cut(mosaic, x, y, size, segments=None):
     ----------
     mosaic : Mosaic
     x, y : array, (n,)
-        0-based positions; a stamp is centred on the nearest pixel.
+        0-based positions, within half a pixel of the middle of their stamps.
     size : int
     segments : int array, (n,), optional
         Label of each object in the segmentation map; that under the position by default.
@@ -118,13 +118,22 @@ def cut(mosaic, x, y, size, segments=None):
     dict
         ``image``, ``mask`` and where known ``variance``, each (n, y, x, band).
     """
-    corner_x, corner_y = (np.floor(np.asarray(values) + 0.5).astype(int) - size // 2 for values in (x, y))
+    corner_x, corner_y = _corner(x, size), _corner(y, size)
     planes = mosaic.gather(corner_x, corner_y, size)
     labels = planes.pop("segmentation", None)
     if labels is not None:
-        own = labels[:, size // 2, size // 2] if segments is None else np.asarray(segments)
+        if segments is None:
+            under = (np.floor(np.asarray(values) + 0.5).astype(int) - low for values, low in ((y, corner_y), (x, corner_x)))
+            own = labels[(np.arange(len(labels)), *under)]
+        else:
+            own = np.asarray(segments)
         planes["mask"] |= ((labels != 0) & (labels != own[:, None, None]))[..., None]
     return planes
+
+
+def _corner(position, size):
+    """Return the first pixel of stamps whose middle, (size - 1) / 2, is nearest to positions."""
+    return np.floor(np.asarray(position, float) - (size - 1) / 2 + 0.5).astype(int)
 
 
 def positions(mosaic, catalogue, found, columns=None, name="catalogue"):
@@ -150,7 +159,7 @@ def _table(mosaic, catalogue, found, x, y, size):
     ids = plain(catalogue[found["id"]]) if "id" in found else np.arange(len(x))
     table["id"] = ids.astype(str)
     for role, values in (("x", x), ("y", y)):
-        table[role] = (values - np.floor(values + 0.5) + size // 2) * u.pix
+        table[role] = (values - _corner(values, size)) * u.pix
         if f"{role}_mosaic" not in table.colnames:
             table[f"{role}_mosaic"] = values * u.pix
     if mosaic.wcs is not None:

@@ -102,31 +102,42 @@ class Mosaic:
             flagged or off the image; ``variance`` where there is a noise map, infinite where that is bad;
             ``segmentation`` (n, y, x).
         """
-        n, many = len(x0), len(self.bands)
+        n, many, scales = len(x0), len(self.bands), self.scales.astype(np.float32)
         image = np.zeros((n, size, size, many), self.dtype)
-        mask = np.ones((n, size, size, many), bool)
+        mask = np.zeros((n, size, size, many), bool)
         variance = None if self.noise is None else np.full((n, size, size, many), np.inf, np.float32)
         labels = None if self.segmentation is None else np.zeros((n, size, size), np.int64)
         for row, (x, y) in enumerate(zip(np.asarray(x0).tolist(), np.asarray(y0).tolist(), strict=True)):
             window, inside = self._window(x, y, size)
+            if inside != (slice(0, size), slice(0, size)):
+                mask[row] = True
             if window is None:
                 continue
+            mask[(row, *inside)] = False
             if labels is not None:
                 labels[(row, *inside)] = self.segmentation.read(*window)
             for band in range(many):
-                image[(row, *inside, band)] = self.planes[band].read(*window)
-                mask[(row, *inside, band)] = False if self.flags is None else self.flags[band].read(*window) != 0
+                piece, place = self.planes[band].read(*window), image[(row, *inside, band)]
+                if self.unit:
+                    np.multiply(piece, scales[band], out=place, casting="unsafe")
+                else:
+                    place[...] = piece
+                if self.flags is not None:
+                    mask[(row, *inside, band)] = self.flags[band].read(*window) != 0
                 if variance is not None:
                     variance[(row, *inside, band)] = self.noise[band].read(*window)
         if image.dtype != np.uint8:
-            mask |= ~np.isfinite(image)
-            image *= self.scales.astype(np.float32)
-            image[~np.isfinite(image)] = 0
+            # A sum is finite where every term is: one fast pass finds the few stamps to look at.
+            with np.errstate(invalid="ignore", over="ignore"):
+                rows = np.flatnonzero(~np.isfinite(image.reshape(n, -1).sum(axis=1)))
+            bad = ~np.isfinite(image[rows])
+            mask[rows] |= bad
+            image[rows] = np.where(bad, 0, image[rows])
         if variance is not None:
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 variance = 1 / variance if self.noise_kind == "weight" else variance**2
             bad = ~(np.isfinite(variance) & (variance > 0))
-            variance *= self.scales.astype(np.float32) ** 2
+            variance *= scales**2
             mask |= bad
             variance[bad] = np.inf
         found = {"image": image, "mask": mask, "variance": variance, "segmentation": labels}

@@ -113,9 +113,22 @@ def _read_rows(data, rows):
     rows = np.asarray(rows)
     if rows.dtype == bool:
         rows = np.flatnonzero(rows)
-    # h5py wants increasing, unique indices; reading them sorted is also much faster.
     unique, inverse = np.unique(rows % max(len(data), 1), return_inverse=True)
-    return data[unique][inverse] if len(unique) else data[:0]
+    if not len(unique):
+        return data[:0]
+    # h5py's own selection of single rows costs more than reading whole runs of chunks and picking from them.
+    chunk = data.chunks[0] if data.chunks else 1
+    runs = np.split(unique, np.flatnonzero(np.diff(unique) > chunk) + 1)
+    parts = [part for run in runs for part in _read_run(data, run, 64 * chunk)]
+    return np.concatenate(parts)[inverse]
+
+
+def _read_run(data, rows, most):
+    """Yield the increasing `rows`, read in slices of up to `most` rows so that memory stays bounded."""
+    for start in range(int(rows[0]), int(rows[-1]) + 1, most):
+        wanted = rows[(rows >= start) & (rows < start + most)]
+        if len(wanted):
+            yield data[start : int(wanted[-1]) + 1][wanted - start]
 
 
 class StampsWriter:

@@ -1,7 +1,6 @@
 """Data sets by name: each is one function, imported when asked for.
 
-A builder takes its options as keyword arguments and an ``output`` path, writes a stamp file, and returns the number of
-stamps or a dict with it under ``n``.
+A builder takes its options as keyword arguments and an ``output`` path, and writes a stamp file.
 """
 
 import hashlib
@@ -11,6 +10,7 @@ import json
 import os
 from pathlib import Path
 
+from galzoo.data.hdf5 import read_header
 from galzoo.errors import InputError, UnknownNameError
 
 DATASETS = {
@@ -56,14 +56,16 @@ def make_named(name, output, options=None):
     function = builder(name)
     options = dict(options or {})
     known = {key: value for key, value in inspect.signature(function).parameters.items() if key != "output"}
+    # A builder with free keywords (the simulator's specification) checks them itself.
+    free = any(value.kind is inspect.Parameter.VAR_KEYWORD for value in known.values())
     odd = sorted(set(options) - set(known))
-    if odd:
+    if odd and not free:
         raise InputError(f"data set {name}: no option {odd[0]!r}; it has {', '.join(known)}")
-    lacking = [key for key, value in known.items() if value.default is inspect.Parameter.empty and key not in options]
+    lacking = [key for key, value in known.items() if value.default is value.empty and value.kind is not value.VAR_KEYWORD and key not in options]
     if lacking:
         raise InputError(f"data set {name}: option {lacking[0]!r} is needed; give --set {lacking[0]}=...")
-    result = function(output=output, **options)
-    return int(result["n"]) if isinstance(result, dict) else int(result)
+    function(output=output, **options)
+    return read_header(output)["n"]
 
 
 def parse_options(pairs):

@@ -161,7 +161,7 @@ def _open_fits(file):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            hdus = fits.open(file, memmap=True)
+            hdus = fits.open(file)
             len(hdus)
         except (OSError, EOFError, ValueError, TypeError) as error:
             raise InputError(f"{file}: not a readable FITS file ({_first_line(error)}); fetch it again") from None

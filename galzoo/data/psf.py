@@ -1,5 +1,6 @@
 """PSF images brought to the rule of the house: odd size, centred, unit sum, the stamp's pixels."""
 
+import contextlib
 import os
 
 import numpy as np
@@ -103,15 +104,17 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
     float32 array, (1, p, p, band)
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    planes = [plane for path in paths for plane in open_planes(path)]
+    with contextlib.ExitStack() as opened:
+        planes = [plane for path in paths for plane in open_planes(path)]
+        for plane in planes:
+            opened.callback(plane.close)
+        images = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]
     if len(planes) not in (1, len(bands)):
         raise InputError(f"{paths[0]}: {len(planes)} PSFs for {len(bands)} bands ({', '.join(bands)}); give one a band")
     found = []
-    for plane in planes:
-        image = np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float)
+    for plane, image in zip(planes, images, strict=True):
         own = psf_scale or plane.header.get("PIXSCALE")
         found.append(prepare_psf(image, size, pixel_scale / own if own and pixel_scale else 1.0, plane.name))
-        plane.close()
     return stack_psf(found * len(bands) if len(found) == 1 else found)[None]
 
 

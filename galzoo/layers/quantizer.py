@@ -12,6 +12,8 @@ from galzoo.errors import RecipeError
 # full 8-dimensional codebook of 512 have cosines that differ by about 0.1.
 _SOFT_VECTORS = 2048
 _SHARPNESS = 20.0
+# Steps after which the correction of the averages for their start at zero is nil, for any decay in use.
+_SETTLED = 1e5
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -201,6 +203,13 @@ class VectorQuantizer(keras.layers.Layer):
             if self.cosine:
                 centres /= np.maximum(np.linalg.norm(centres, axis=-1, keepdims=True), 1e-12)
         self.embeddings.assign(centres)
+        if self.mode == "ema":
+            # The averages go on from here: from zero, the first batch would throw away every code that it does not use.
+            nearest = np.argmin(np.sum(centres**2, axis=-1) - 2 * flat @ centres.T, axis=-1)
+            counts = np.maximum(np.bincount(nearest, minlength=self.codebook_size), 1).astype(np.float32)
+            self.steps.assign(_SETTLED)
+            self.hidden_counts.assign(counts)
+            self.hidden_sums.assign(counts[:, None] * centres)
 
     def get_config(self):
         keys = ("codebook_size", "mode", "commitment", "decay", "epsilon", "cosine", "restart_below", "diversity")

@@ -1,0 +1,71 @@
+"""Cards in words: the README of a preset and the table of all presets, written from the cards and never by hand."""
+
+from pathlib import Path
+
+from galzoo.files import write_text
+from galzoo.presets import list_presets, load_card
+
+_README = "README.md"
+_START, _END = "<!-- presets: made by scripts/make_tables.py -->", "<!-- end of presets -->"
+
+
+def write_readme(folder, card):
+    """Write the README of a preset's folder from its card."""
+    from galzoo.evaluate.figures import result_tables
+    from galzoo.evaluate.report import markdown_table
+
+    training, data = card["training"], card["data"]
+    parts = [
+        f"# {card['name']}",
+        f"{card['title']}. Family `{card['family']}`; written from `card.yaml`.",
+        f'```python\nimport galzoo\n\nmodel = galzoo.load("{card["name"]}")\n```',
+        "## Data",
+        f"{data['origin'].strip()}",
+        f"Bands {', '.join(data['bands'])}; {data['pixel_scale_arcsec']:g} arcsec per pixel; trained on stamps of "
+        f"{data['stamp_size'][0]} pixels; unit {data['unit'] or 'none (8-bit pictures)'}.",
+        "## Training",
+        f"{training['n_train']} images, {training['steps']} steps, {training['hours']:g} hours on {training['hardware']} "
+        f"({training['backend']} back end). Recipe: `{card['family']}`, in full in the card.",
+        "## Limits",
+        card["limits"].strip(),
+        "## Scores",
+        "On objects that training never saw. Errors are by bootstrap over stamps.",
+    ]
+    for title, rows in result_tables(card["metrics"]).items():
+        parts += [f"### {title}", markdown_table(rows)]
+    parts += ["## Licence", card["licence"]]
+    write_text(Path(folder) / _README, "\n\n".join(parts) + "\n")
+
+
+def preset_table():
+    """Return the table of all presets for the project's README, as Markdown."""
+    from galzoo.evaluate.report import markdown_table
+
+    rows = []
+    for name in list_presets():
+        card = load_card(name)
+        metrics = card["metrics"]
+        sets = metrics["codebook"]
+        first = next(iter(sets))
+        total = metrics["chi2"][first][-1]
+        rows.append(
+            {
+                "preset": f"[`{name}`](pretrained/{name}/README.md)",
+                "what": card["title"],
+                "bands": ", ".join(card["data"]["bands"]),
+                "trained on": f"{card['training']['n_train']} stamps, {card['training']['hours']:.2g} h",
+                "perplexity": (sets[first]["perplexity"], sets[first]["perplexity_error"]),
+                "codes used": f"{100 * sets[first]['share_used']:.0f} %",
+                "chi2 per pixel, median": (total["median"], total["median_error"]),
+            }
+        )
+    return markdown_table(rows)
+
+
+def update_readme(path):
+    """Put the table of presets between its marks in the README at `path`."""
+    path = Path(path)
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition(_START)
+    _, _, after = rest.partition(_END)
+    write_text(path, f"{before}{_START}\n{preset_table()}\n{_END}{after}")

@@ -1,0 +1,83 @@
+"""Run the suite of a preset on held-out stamps: numbers as JSON and tables, and a report with pictures."""
+
+from pathlib import Path
+
+import numpy as np
+
+from galzoo.data import hdf5
+from galzoo.data.splits import split_names
+from galzoo.data.stamps import Stamps
+from galzoo.errors import InputError, UnknownNameError
+from galzoo.files import write_json, write_text
+
+SUITES = ("reconstruction",)
+
+
+def evaluate(preset, data, real=(), output="evaluation", suite=None, limit=None):
+    """Evaluate a preset and write ``metrics.json``, ``tables.md`` and ``report.html`` into a folder.
+
+    Parameters
+    ----------
+    preset : str or Path
+        Name of a preset, or folder of a preset or run.
+    data : str or Path
+        Stamps as the model was trained on; only objects of the recipe's test split are scored, and classical methods are
+        tuned on its validation split.
+    real : sequence of str or Path
+        Observed stamps to judge on too, all of them; a set is named by its file.
+    output : str or Path
+        Folder to write.
+    suite : str, optional
+        By default the recipe's.
+    limit : int, optional
+        Use at most so many stamps of each split.
+
+    Returns
+    -------
+    list of str
+        Lines to show: the tables and where the files lie.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such suite.
+    InputError
+        If a split is empty.
+    """
+    from galzoo.evaluate.figures import result_tables
+    from galzoo.evaluate.reconstruction import evaluate_reconstruction
+    from galzoo.evaluate.report import markdown_table
+    from galzoo.presets import load, load_card
+
+    card = load_card(preset)
+    recipe = card["recipe"]
+    suite = suite or recipe["evaluate"]["suite"]
+    if suite not in SUITES:
+        raise UnknownNameError.of("suite", suite, SUITES)
+    model = load(preset)
+    splits = recipe["data"]["split"]
+    output = Path(output)
+    results = evaluate_reconstruction(
+        model,
+        held_out(data, "test", splits, limit),
+        real={Path(path).stem.removeprefix("real_"): Stamps.load(path) for path in real},
+        tuning=held_out(data, "valid", splits, limit),
+        batch_size=recipe["evaluate"]["batch_size"],
+        report=output / "report.html",
+    )
+    write_json(output / "metrics.json", results)
+    tables = {title: markdown_table(rows) for title, rows in result_tables(results).items()}
+    text = "\n\n".join(f"### {title}\n\n{table}" for title, table in tables.items())
+    write_text(output / "tables.md", f"# {card['name']}\n\n{text}\n")
+    return [text, "", *(str(output / name) for name in ("metrics.json", "tables.md", "report.html"))]
+
+
+def held_out(path, split, options, limit=None):
+    """Return the `Stamps` of one split of a file, at most `limit` of them, evenly spread through it."""
+    names = split_names(hdf5.read_columns(path), **options)
+    rows = np.flatnonzero(names == split)
+    if not len(rows):
+        raise InputError(f"{path}: no stamp in split {split!r}; use the file that the model was trained on, or a larger one")
+    if limit is not None and limit < len(rows):
+        rows = rows[np.linspace(0, len(rows) - 1, limit).astype(int)]
+    return Stamps.load(path, rows)

@@ -1,0 +1,109 @@
+"""Make the shipped presets again: data, training, evaluation, card.
+
+    python scripts/make_pretrained.py vqvae_lsst --data ROOT --work DIR
+
+`ROOT` holds the public images and catalogues (see docs/data.md for its layout). Every step keeps what is done: a data
+file or run that exists in `DIR` is used, and an interrupted training goes on.
+"""
+
+import argparse
+import datetime
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from galzoo import resources
+from galzoo.cards import write_readme
+from galzoo.data.hdf5 import read_header
+from galzoo.errors import GalzooError
+from galzoo.evaluate.suites import evaluate
+from galzoo.presets import write_preset
+from galzoo.recipe import load_recipe
+from galzoo.train import train
+
+# Real sets (made by make_real_sets.py) that each preset is judged on, beside its own held-out stamps.
+PRESETS = {
+    "vqvae_sdss_rgb": ("sdss_rgb", ()),
+    "vqvae_candels_h": ("candels_h", ("candels_h", "xdf_h", "cosmos")),
+    "vqvae_lsst": ("lsst", ("hsc", "kids", "legacy")),
+}
+# COSMOS galaxies fainter than this are mostly noise.
+FAINTEST_REAL = 25.0
+
+
+def make_data(recipe, root, work):
+    """Make the stamp file that a recipe trains on and return its path."""
+    from galzoo.data.named import make_named
+
+    path = work / f"{recipe}.h5"
+    if path.exists():
+        return path
+    if recipe == "sdss_rgb":
+        make_named("sdss", path, {"source": str(root / "jpeg_sets")})
+        return path
+    options = dict(load_recipe("vqvae", recipe).data.options)
+    if recipe == "candels_h":
+        options["real_galaxies"] = str(real_galaxies(root, work / "cosmos"))
+        options["psf_paths"] = {"F160W": str(root / "psf/hst_grizli_ceers_f160w.fits")}
+    else:
+        options["catalogue"] = str(root / "catalogs/catsim_onedegsq_10000.fits")
+    make_named("simulated", path, options)
+    return path
+
+
+def real_galaxies(root, folder):
+    """Join the bright galaxies of two small COSMOS catalogues, with their images and PSFs, in one folder."""
+    from astropy.table import Table, vstack
+
+    folder.mkdir(parents=True, exist_ok=True)
+    extension, bright = root / "hst/cosmos_btk_ext", root / "hst/cosmos_paltas10"
+    images = [*extension.glob("real_galaxy_*_images_extension.fits"), *extension.glob("real_galaxy_images_*.fits")]
+    images += [extension / "acs_I_unrot_sci_20_cf.fits", bright / "real_galaxy_images_23.5_n1.fits"]
+    for image in [*images, extension / "real_galaxy_PSF_images_extension.fits", root / "psf/real_galaxy_PSF_images.fits"]:
+        shutil.copyfile(image, folder / image.name)
+    tables = [
+        Table.read(bright / "real_galaxy_catalog_23.5.fits"),
+        Table.read(extension / "real_galaxy_catalog_26_extension_example.fits"),
+    ]
+    tables[0]["PSF_FILENAME"] = "real_galaxy_PSF_images.fits"
+    tables[1] = tables[1][tables[1]["MAG"] < FAINTEST_REAL]
+    for table in tables:
+        for name in table.colnames:
+            if table[name].dtype.kind in "SU":
+                table[name] = np.char.strip(np.asarray(table[name]).astype(str))
+    vstack(tables, join_type="inner").write(folder / "catalog.fits", overwrite=True)
+    return folder / "catalog.fits"
+
+
+def main():
+    """Make one preset."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("preset", choices=sorted(PRESETS))
+    parser.add_argument("--data", type=Path, required=True, help="folder of the public images and catalogues")
+    parser.add_argument("--work", type=Path, required=True, help="folder for stamp files, runs and evaluations")
+    parser.add_argument("--limit", type=int, default=600, help="held-out stamps to score")
+    parser.add_argument("--set", action="append", default=[], help="change the recipe, as in galzoo train")
+    options = parser.parse_args()
+    name, real = PRESETS[options.preset]
+    path = make_data(name, options.data, options.work)
+    run = options.work / "runs" / options.preset
+    if not (run / "model.keras").exists():
+        recipe = load_recipe("vqvae", name, [f"data.path={path}", *options.set])
+        train(recipe.resolved(), path, run, resume=(run / "state.h5").exists())
+    sets = [options.work / f"real_{item}.h5" for item in real]
+    lines = evaluate(run, path, [item for item in sets if item.exists()], run / "evaluation", limit=options.limit)
+    metrics = json.loads((run / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
+    folder = resources.pretrained_dir() / options.preset
+    card = write_preset(run, folder, metrics, read_header(path), datetime.date.today().isoformat())
+    write_readme(folder, card)
+    sys.stdout.write("\n".join([*lines, str(folder)]) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except GalzooError as error:
+        sys.exit(f"error: {error}")

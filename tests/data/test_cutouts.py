@@ -1,0 +1,214 @@
+"""Stamps out of mosaics: right pixels, right masks, right catalogue, and a file that appears only when complete."""
+
+import errno
+
+import h5py
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from galzoo.data import hdf5
+from galzoo.data.columns import find_columns, read_table, select
+from galzoo.data.cutouts import cutouts_from_files, make_cutouts
+from galzoo.data.detect import detect
+from galzoo.data.fits import open_mosaic
+from galzoo.data.stamps import Stamps
+from galzoo.errors import InputError
+
+SIZE = 16
+PLACES = np.array([[30.3, 40.6], [61.0, 22.0], [3.0, 50.0], [95.0, 70.0]])
+FLUX = np.array([400.0, 900.0, 600.0, 500.0])
+
+
+@pytest.fixture
+def field(tmp_path):
+    """A field of four Gaussians, in a file without WCS."""
+    y, x = np.indices((80, 100))
+    image = np.random.default_rng(0).normal(0, 0.2, (80, 100))
+    for (cx, cy), flux in zip(PLACES, FLUX, strict=True):
+        image += flux * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 8) / (8 * np.pi)
+    path = tmp_path / "field.fits"
+    fits.PrimaryHDU(image.astype(np.float32)).writeto(path)
+    return path
+
+
+def catalogue(**more):
+    return Table({"NUMBER": [11, 12, 13, 14], "x": PLACES[:, 0], "y": PLACES[:, 1], "mag": [22.0, 21, 23, 24], **more})
+
+
+def mosaic_of(path, **options):
+    return open_mosaic(path, ["r"], zero_point=31.4, pixel_scale=0.2, **options)
+
+
+def test_pixels_positions_and_columns(field, tmp_path):
+    psf = np.zeros((1, 5, 5, 1), np.float32)
+    psf[0, 2, 2, 0] = 1
+    with mosaic_of(field) as mosaic:
+        report = make_cutouts(mosaic, catalogue(), tmp_path / "out.h5", SIZE, psf)
+    assert report == {"n": 4, "outside": 0, "empty": 0}
+    stamps = Stamps.load(tmp_path / "out.h5")
+    image = fits.getdata(field)
+    np.testing.assert_array_equal(stamps.image[0, ..., 0], image[33:49, 23:39])
+    assert stamps.catalogue["x"].value[0] == pytest.approx(7.3)
+    assert stamps.catalogue["y"].value[0] == pytest.approx(7.6)
+    assert list(stamps.catalogue["id"]) == ["11", "12", "13", "14"]
+    np.testing.assert_allclose(stamps.catalogue["mag"], [22, 21, 23, 24])
+    np.testing.assert_allclose(stamps.catalogue["x_mosaic"], PLACES[:, 0])
+    # The third is four pixels over the left edge: padded with 0, and masked.
+    assert stamps.mask[2, :, :4].all()
+    assert not stamps.mask[2, :, 4:].any()
+    assert not stamps.image[2, :, :4].any()
+    assert stamps.psf.shape == (1, 5, 5, 1)
+
+
+def test_segmentation_masks_neighbours_only(field, tmp_path):
+    labels = np.zeros((80, 100), np.int32)
+    labels[38:44, 28:33] = 5
+    labels[45:48, 25:30] = 9
+    fits.PrimaryHDU(labels).writeto(tmp_path / "labels.fits")
+    with mosaic_of(field, segmentation=tmp_path / "labels.fits") as mosaic:
+        make_cutouts(mosaic, catalogue()[:1], tmp_path / "out.h5", SIZE)
+    mask = Stamps.load(tmp_path / "out.h5").mask[0, ..., 0]
+    expected = np.zeros((SIZE, SIZE), bool)
+    expected[45 - 33 : 48 - 33, 25 - 23 : 30 - 23] = True
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_detection_finds_what_is_there(field, tmp_path):
+    with mosaic_of(field) as mosaic:
+        table, labels = detect(mosaic)
+        order = np.argsort(table["x"].value)
+        expected = np.argsort(PLACES[:, 0])
+        np.testing.assert_allclose(table["x"].value[order], PLACES[expected, 0], atol=0.3)
+        inner = order[1:3]
+        np.testing.assert_allclose(table["flux"].value[inner], FLUX[expected[1:3]], rtol=0.08)
+        # A Gaussian of sigma 2 has half of its light within 2.355.
+        np.testing.assert_allclose(table["r50"].value[inner], 2.355, rtol=0.1)
+        assert set(np.unique(labels)) == {0, 1, 2, 3, 4}
+    count = cutouts_from_files(
+        [field], tmp_path / "out.h5", SIZE, bands=["r"], zero_point=31.4, pixel_scale=0.2, where="snr>5"
+    )
+    assert count == 4
+
+
+def test_picture_stays_eight_bit(tmp_path):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    with open_mosaic(tmp_path / "picture.png") as mosaic:
+        assert mosaic.unit == ""
+        make_cutouts(mosaic, Table({"x": [20.0], "y": [18.0]}), tmp_path / "out.h5", SIZE)
+    stamps = Stamps.load(tmp_path / "out.h5")
+    assert stamps.image.dtype == np.uint8
+    np.testing.assert_array_equal(stamps.image[0], pixels[11:27, 13:29])
+
+
+def test_positions_outside_are_dropped_and_counted(field, tmp_path, caplog):
+    table = catalogue()
+    table["x"][0], table["y"][1] = -30, np.nan
+    with mosaic_of(field) as mosaic:
+        assert make_cutouts(mosaic, table, tmp_path / "out.h5", SIZE)["outside"] == 2
+        assert "2 of 4 positions" in caplog.text
+        table["x"] = 1e4
+        with pytest.raises(InputError, match="none of 4 positions"):
+            make_cutouts(mosaic, table, tmp_path / "none.h5", SIZE)
+    assert not (tmp_path / "none.h5").exists()
+
+
+def test_stamp_without_a_good_pixel_is_kept_and_said(field, tmp_path, caplog):
+    image = fits.getdata(field)
+    image[:40, 45:80] = np.nan
+    fits.PrimaryHDU(image).writeto(tmp_path / "holes.fits")
+    with mosaic_of(tmp_path / "holes.fits") as mosaic:
+        report = make_cutouts(mosaic, catalogue(), tmp_path / "out.h5", SIZE)
+    assert report["empty"] == 1
+    assert "no good pixel" in caplog.text
+    stamps = Stamps.load(tmp_path / "out.h5")
+    assert stamps.mask[1].all()
+    assert np.isfinite(stamps.image).all()
+    assert stamps.catalogue["bad_fraction"][1] == 1
+
+
+def test_catalogues_that_cannot_be_used_are_refused(field, tmp_path):
+    with mosaic_of(field) as mosaic:
+        with pytest.raises(InputError, match="no positions.*colour"):
+            make_cutouts(mosaic, Table({"colour": [1.0]}), tmp_path / "out.h5", SIZE)
+        with pytest.raises(InputError, match="no rows"):
+            make_cutouts(mosaic, catalogue()[:0], tmp_path / "out.h5", SIZE)
+        with pytest.raises(InputError, match="no WCS"):
+            make_cutouts(mosaic, Table({"ra": [1.0], "dec": [2.0]}), tmp_path / "out.h5", SIZE)
+        with pytest.raises(InputError, match="17 pixels a side"):
+            make_cutouts(mosaic, catalogue(), tmp_path / "out.h5", SIZE, np.full((1, 17, 17, 1), 1 / 289))
+        with pytest.raises(InputError, match="sums to"):
+            make_cutouts(mosaic, catalogue(), tmp_path / "out.h5", SIZE, np.ones((1, 5, 5, 1)))
+    (tmp_path / "empty.csv").write_text("x,y\n")
+    with pytest.raises(InputError, match="no rows"):
+        read_table(tmp_path / "empty.csv")
+    with pytest.raises(InputError, match="no such catalogue"):
+        read_table(tmp_path / "absent.csv")
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_known_columns_and_mappings():
+    hst = Table({"number": [1], "ra": [1.0], "dec": [1.0], "x": [5.0], "f_F160W": [2.0]})
+    assert find_columns(hst)["id"] == "number"
+    assert find_columns(Table({"ALPHA_J2000": [1.0], "DELTA_J2000": [1.0]})) == {
+        "ra": "ALPHA_J2000",
+        "dec": "DELTA_J2000",
+    }
+    own = Table({"lon": [1.0], "lat": [1.0]})
+    assert find_columns(own, {"ra": "lon", "dec": "lat"}) == {"ra": "lon", "dec": "lat"}
+    with pytest.raises(InputError, match="no column 'long'"):
+        find_columns(own, {"ra": "long"})
+    with pytest.raises(InputError, match="role 'foo'"):
+        find_columns(own, {"foo": "lon"})
+
+
+def test_rows_are_selected_without_evaluation():
+    table = Table({"mag": [20.0, 22.0, np.nan], "kind": ["star", "galaxy", "galaxy"], "flag": [0, 1, 0]})
+    assert len(select(table, "mag<21")) == 1
+    assert len(select(table, "kind=galaxy and flag==1")) == 1
+    assert len(select(table, "mag>=20, kind!=star")) == 1
+    for bad, match in (
+        ("mag<", "cannot read"),
+        ("size<3", "no column"),
+        ("mag<faint", "no number"),
+        ("mag<1", "no row"),
+    ):
+        with pytest.raises(InputError, match=match):
+            select(table, bad)
+
+
+@pytest.mark.parametrize("name", ["table.fits", "table.ecsv", "table.csv"])
+def test_catalogue_formats(tmp_path, name):
+    catalogue(name=["a", "b", "c", "d"]).write(tmp_path / name)
+    table = read_table(tmp_path / name)
+    assert len(table) == 4
+    assert find_columns(table)["id"] == "NUMBER"
+
+
+def test_file_of_another_version_is_refused(field, tmp_path):
+    with mosaic_of(field) as mosaic:
+        make_cutouts(mosaic, catalogue(), tmp_path / "out.h5", SIZE)
+    with h5py.File(tmp_path / "out.h5", "a") as file:
+        file.attrs["version"] = 99
+    with pytest.raises(InputError, match="version 99"):
+        Stamps.load(tmp_path / "out.h5")
+
+
+def test_full_disk_leaves_the_old_file_and_nothing_else(field, tmp_path, monkeypatch):
+    out = tmp_path / "sets" / "out.h5"
+    with mosaic_of(field) as mosaic:
+        make_cutouts(mosaic, catalogue(), out, SIZE)
+        before = out.read_bytes()
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(hdf5.StampsWriter, "_append", full)
+        with pytest.raises(OSError, match="No space"):
+            make_cutouts(mosaic, catalogue(), out, SIZE)
+    assert out.read_bytes() == before
+    assert [path.name for path in out.parent.iterdir()] == ["out.h5"]

@@ -1,0 +1,87 @@
+"""Resampling and PSFs: flux and centre are kept, and a PSF that would mislead a model is refused."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from galzoo.data.linear import moffat
+from galzoo.data.psf import centroid, prepare_psf, psf_from_stars, read_psf
+from galzoo.data.resample import resample, resample_mask, resample_variance
+from galzoo.errors import InputError
+
+
+def gaussian(size, sigma, x=None, y=None):
+    middle = (size - 1) / 2
+    x, y = middle if x is None else x, middle if y is None else y
+    grid = np.arange(size)
+    image = np.exp(-((grid - x) ** 2 + (grid[:, None] - y) ** 2) / (2 * sigma**2))
+    return image / (2 * np.pi * sigma**2)
+
+
+@pytest.mark.parametrize("ratio", [0.59, 0.76, 1.19, 2.0])
+def test_flux_and_profile_survive(ratio):
+    new = resample(gaussian(65, 4.0), ratio, 2 * int(32 / ratio / 2) + 1)
+    assert new.sum() == pytest.approx(1, abs=1e-3)
+    # Averaging over larger pixels widens a Gaussian by the variance of a pixel.
+    sigma = np.sqrt((4.0 / ratio) ** 2 + (1 / 12 if ratio > 1.25 else 0))
+    np.testing.assert_allclose(new, gaussian(new.shape[0], sigma), atol=2e-3 * new.max())
+
+
+def test_variance_and_mask_follow():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(400, 40, 40))
+    measured = resample(noise, 0.76, 40).var(axis=0)
+    expected = resample_variance(np.ones((40, 40)), 0.76, 40)
+    inside = slice(4, -4)
+    np.testing.assert_allclose(measured[inside, inside].mean(), expected[inside, inside].mean(), rtol=0.02)
+    bad = np.zeros((40, 40), bool)
+    bad[20, 10] = True
+    mask = resample_mask(bad, 1.0, 40)
+    np.testing.assert_array_equal(mask, bad)
+    assert resample_mask(bad, 2.0, 40)[0].all()
+
+
+@pytest.mark.parametrize("size", [30, 31])
+def test_psf_is_centred_odd_and_normalised(size):
+    image = 3 * gaussian(size, 1.5, x=size / 2 + 0.3, y=size / 2 - 0.4)
+    psf = prepare_psf(image, size=24)
+    assert psf.shape == (23, 23)
+    assert psf.sum() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(centroid(psf), 11, atol=0.01)
+
+
+def test_psf_that_misleads_is_refused(tmp_path):
+    with pytest.raises(InputError, match="hold only"):
+        prepare_psf(gaussian(61, 8.0), size=16)
+    with pytest.raises(InputError, match="border"):
+        prepare_psf(gaussian(31, 2.0) + 0.01)
+    with pytest.raises(InputError, match="off the middle"):
+        prepare_psf(gaussian(41, 2.0, x=29))
+    with pytest.raises(InputError, match="not positive"):
+        prepare_psf(-gaussian(31, 2.0))
+    with pytest.raises(InputError, match="not finite"):
+        prepare_psf(np.full((9, 9), np.nan))
+    fits.PrimaryHDU(gaussian(31, 2.0)).writeto(tmp_path / "psf.fits")
+    with pytest.raises(InputError, match="2 PSFs for 3 bands"):
+        read_psf([tmp_path / "psf.fits"] * 2, ("g", "r", "i"), 32)
+    assert read_psf(tmp_path / "psf.fits", ("g", "r"), 24).shape == (1, 23, 23, 2)
+
+
+def test_psf_on_other_pixels_by_its_header(tmp_path):
+    fits.PrimaryHDU(gaussian(41, 3.0), fits.Header({"PIXSCALE": 0.1})).writeto(tmp_path / "psf.fits")
+    psf = read_psf(tmp_path / "psf.fits", ("r",), 64, pixel_scale=0.12)[0, ..., 0]
+    np.testing.assert_allclose(psf, gaussian(len(psf), 2.5), atol=1e-3 * psf.max())
+
+
+def test_stars_stack_to_their_psf():
+    rng = np.random.default_rng(3)
+    truth = moffat(2.2, size=41)[..., 0]
+    stars = [
+        500 * gaussian(41, 2.0, 20 + rng.uniform(-1, 1), 20 + rng.uniform(-1, 1)) + rng.normal(0, 0.05, (41, 41))
+        for _ in range(40)
+    ]
+    psf = psf_from_stars(np.array(stars))
+    np.testing.assert_allclose(psf, gaussian(41, 2.0), atol=0.02 * psf.max())
+    assert truth.sum() == pytest.approx(1, abs=1e-5)
+    with pytest.raises(InputError, match="no stars"):
+        psf_from_stars(np.zeros((0, 41, 41)))

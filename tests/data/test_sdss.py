@@ -1,0 +1,122 @@
+"""Colour pictures: sizes, noise, duplicates, and folders or HDF5 files of them."""
+
+import io
+
+import h5py
+import numpy as np
+import pytest
+from astropy.table import Table
+from PIL import Image
+
+from galzoo.data import duplicates
+from galzoo.data.pictures import NOISE_FLOOR, decode_picture, picture_noise, picture_r50
+from galzoo.data.sdss import make_sdss, sdss_pictures
+from galzoo.data.stamps import Stamps
+from galzoo.errors import InputError
+
+
+def scene(seed, size=96, zoom=1.0, stretch=1.0):
+    """Draw a field of a galaxy and some neighbours, optionally zoomed and stretched."""
+    rng = np.random.default_rng(seed)
+    places = np.concatenate([[[0, 0]], rng.uniform(-40, 40, (14, 2))]) * zoom
+    peaks = np.concatenate([[200], rng.uniform(40, 160, 14)])
+    y, x = np.indices((size, size)) - (size - 1) / 2
+    image = sum(
+        peak * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * (width * zoom) ** 2))
+        for (cx, cy), peak, width in zip(places, peaks, [6] + [2.2] * 14, strict=True)
+    )
+    image = 255 * (np.clip(image + 12, 0, 255) / 255) ** stretch + np.random.default_rng(seed + 99).normal(
+        0, 3, image.shape
+    )
+    return np.clip(np.repeat(image[..., None], 3, axis=-1), 0, 255).astype(np.uint8)
+
+
+def encode(pixels, kind="JPEG"):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **({"quality": 92} if kind == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+def test_decoding_averages_areas():
+    pixels = np.random.default_rng(0).integers(0, 255, (100, 100, 3)).astype(np.uint8)
+    found = decode_picture(encode(pixels, "PNG"), crop=64, size=32)
+    expected = pixels[18:82, 18:82].reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
+    # Rows and columns are rounded in turn.
+    np.testing.assert_allclose(found, expected, atol=1.01)
+    with pytest.raises(InputError, match="below the crop of 120"):
+        decode_picture(encode(pixels), crop=120)
+    with pytest.raises(InputError, match="below the stamp"):
+        decode_picture(encode(pixels), crop=48, size=64)
+    with pytest.raises(InputError, match="not a readable picture"):
+        decode_picture(b"no picture", name="x.jpg")
+
+
+def test_noise_of_a_picture_ignores_the_galaxy():
+    rng = np.random.default_rng(0)
+    y, x = np.indices((64, 64)) - 31.5
+    galaxy = 180 * np.exp(-np.hypot(x, y) / 12)[..., None]
+    images = np.clip(30 + galaxy + rng.normal(0, 5, (20, 64, 64, 3)), 0, 255).astype(np.uint8)
+    images[:, :8, :8] = 250
+    np.testing.assert_allclose(picture_noise(images).mean(), 5, rtol=0.15)
+    assert picture_noise(np.full((1, 64, 64, 3), 7, np.uint8)).max() == NOISE_FLOOR
+    gaussian = np.repeat((200 * np.exp(-(x**2 + y**2) / (2 * 36)))[None, ..., None], 3, -1).astype(np.uint8)
+    assert picture_r50(gaussian)[0] == pytest.approx(6 * 1.1774, rel=0.1)
+
+
+def test_the_same_field_is_found_at_another_scale():
+    first = np.stack([scene(seed) for seed in range(12)])
+    second = np.stack([scene(seed, zoom=1.3, stretch=0.8) for seed in (3, 7, 40, 41)])
+    pairs, correlation = duplicates.same_pictures(first, second)
+    np.testing.assert_array_equal(pairs, [[3, 0], [7, 1]])
+    assert correlation.min() > duplicates.THRESHOLD
+    assert len(duplicates.same_pictures(first)[0]) == 0
+
+
+def test_positions_and_chains_share_a_name():
+    ra = np.array([359.9999, 0.0001, 10.0, np.nan, np.nan, 10.0])
+    pairs = duplicates.same_sky(ra, [0, 0, 5, 0, 0, 5.0002], 2)
+    assert sorted(map(sorted, pairs.tolist())) == [[0, 1], [2, 5]]
+    names = duplicates.common_names(list("abcdef"), [[0, 1], [1, 2], [5, 4]])
+    assert list(names) == list("aaadee")
+
+
+def test_folder_and_file_make_one_set(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for seed in range(4):
+        Image.fromarray(scene(seed)).save(folder / f"g{seed}.png")
+    Table({"file": [f"g{n}.png" for n in range(4)], "kind": ["a", "b", "c", "d"]}).write(folder / "labels.csv")
+    with h5py.File(tmp_path / "gz1_sdss.h5", "w") as file:
+        jpeg = file.create_dataset("jpeg", (3,), dtype=h5py.vlen_dtype(np.uint8))
+        for row, seed in enumerate((50, 2, 51)):
+            jpeg[row] = np.frombuffer(encode(scene(seed, zoom=1.2)), np.uint8)
+        file["objid"] = np.array([587000000000000001, 587000000000000002, 587000000000000003])
+        file["label"] = np.array([0, 1, 2], np.int8)
+    report = make_sdss([folder, tmp_path / "gz1_sdss.h5"], tmp_path / "out.h5")
+    assert report["n"] == 7
+    assert report["duplicates"] == 1
+    stamps = Stamps.load(tmp_path / "out.h5")
+    assert stamps.image.dtype == np.uint8
+    assert stamps.image.shape == (7, 64, 64, 3)
+    assert stamps.unit == ""
+    assert stamps.catalogue["id"][5] == stamps.catalogue["id"][2] == "mine-g2"
+    assert stamps.catalogue["name"][5] == "gz1-587000000000000002"
+    assert list(stamps.catalogue["kind"]) == ["a", "b", "c", "d", "", "", ""]
+    assert list(stamps.catalogue["label"]) == [-1, -1, -1, -1, 0, 1, 2]
+    assert (np.ptp(stamps.variance, axis=(1, 2)) == 0).all()
+    assert len(sdss_pictures(folder, size=32)) == 4
+
+
+def test_folders_that_cannot_be_used_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no JPEG or PNG"):
+        make_sdss(tmp_path, tmp_path / "out.h5")
+    with pytest.raises(InputError, match="no such file"):
+        make_sdss(tmp_path / "absent", tmp_path / "out.h5")
+    Image.fromarray(scene(0)).save(tmp_path / "a.png")
+    Table({"file": ["b.png"]}).write(tmp_path / "labels.csv")
+    with pytest.raises(InputError, match="no row for a.png"):
+        make_sdss(tmp_path, tmp_path / "out.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["images"] = np.zeros(3)
+    with pytest.raises(InputError, match="no data set 'jpeg'"):
+        make_sdss(tmp_path / "other.h5", tmp_path / "out.h5")

@@ -1,0 +1,210 @@
+"""Other telescopes' stamps on a model's bands and pixels, and the named data sets."""
+
+import types
+
+import galsim
+import h5py
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable
+
+from galzoo.data import named
+from galzoo.data.candels import make_candels, read_candels_stamps
+from galzoo.data.cosmos import make_cosmos
+from galzoo.data.linear import conform, moffat, neighbours, read_survey
+from galzoo.data.stamps import Stamps
+from galzoo.errors import InputError, UnknownNameError
+
+RNG = np.random.default_rng(5)
+
+
+def blob(size, sigma, flux=1.0, dx=0.0, dy=0.0):
+    y, x = np.indices((size, size)) - (size - 1) / 2
+    return flux * np.exp(-((x - dx) ** 2 + (y - dy) ** 2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
+
+
+def stamps_of(n=3, size=48):
+    image = np.stack([np.stack([blob(size, 3, 100), blob(size, 3, 200)], axis=-1)] * n)
+    psf = np.stack([blob(21, 2.0), blob(21, 2.4)], axis=-1)[None]
+    table = QTable({"x": np.full(n, 23.5) * u.pix, "y": np.full(n, 24.5) * u.pix, "r50": np.full(n, 3.5) * u.pix})
+    variance = np.ones_like(image) * [1.0, 4.0]
+    return Stamps(image, ("G", "Z"), 0.3, variance=variance, psf=psf, catalogue=table)
+
+
+def test_conform_keeps_flux_and_leaves_absent_bands_without_weight():
+    new = conform(stamps_of(), ("g", "r", "z"), 0.2, 64, {"g": "G", "z": "Z"})
+    assert new.image.shape == (3, 64, 64, 3)
+    np.testing.assert_allclose(new.image.sum(axis=(1, 2))[0], [100, 0, 200], rtol=1e-3)
+    assert np.isinf(new.variance[..., 1]).all()
+    assert new.mask[..., 1].all()
+    assert not new.mask[..., [0, 2]].any()
+    np.testing.assert_allclose(new.variance[0, 32, 32, 2] / new.variance[0, 32, 32, 0], 4, rtol=1e-4)
+    np.testing.assert_allclose(new.psf.sum(axis=(1, 2)), 1, rtol=1e-5)
+    assert new.catalogue["y"][0].value == pytest.approx(31.5 + 1.5)
+    assert new.catalogue["r50"][0].value == pytest.approx(5.25)
+    with pytest.raises(InputError, match="none of the bands"):
+        conform(stamps_of(), ("r",), 0.2, 64)
+
+
+def survey_file(path, stars):
+    sizes = [4.0] * 6 + [2.0] * stars
+    n = len(sizes)
+    image = np.stack([blob(40, s, 300) + RNG.normal(0, 0.05, (40, 40)) for s in sizes])
+    image[0] += blob(40, 2.0, 100, dx=13)
+    with h5py.File(path, "w") as file:
+        group = file.create_group("mine")
+        group["images"] = image[..., None].astype(np.float32)
+        extended = np.arange(n) < 6
+        columns = {
+            "id": np.arange(n), "x": np.full(n, 50.2), "y": np.full(n, 60.0), "flux": np.full(n, 300.0),
+            "flux_err": np.ones(n), "flag": np.zeros(n), "is_bright": np.zeros(n, np.uint8),
+            "is_extended": extended.astype(np.uint8), "is_isolated": np.ones(n, np.uint8), "r50": np.array(sizes),
+        }  # fmt: skip
+        for name, values in columns.items():
+            group[f"cat/{name}"] = values
+        group.attrs.update(
+            {
+                "bands": "r",
+                "pixel_scale": "0.262",
+                "zeropoint": "22.5",
+                "rms": "[0.05]",
+                "star_r50": "2.35",
+                "telescope": "T",
+            }
+        )
+
+
+@pytest.mark.parametrize("stars", [0, 12])
+def test_survey_in_njy_with_its_psf(tmp_path, stars):
+    survey_file(tmp_path / "linear.h5", stars)
+    stamps = read_survey(tmp_path / "linear.h5", "mine")
+    assert len(stamps) == 6
+    scale = 10 ** (0.4 * 8.9)
+    np.testing.assert_allclose(stamps.image[1].sum(), 300 * scale, rtol=0.05)
+    np.testing.assert_allclose(stamps.variance[0, 0, 0, 0], (0.05 * scale) ** 2, rtol=1e-5)
+    assert stamps.mask[0, 19, 33, 0]
+    assert not stamps.mask[0, 17:23, 17:23].any()
+    psf = stamps.psf[0, ..., 0].astype(float)
+    middle = (psf.shape[0] - 1) // 2
+    y, x = np.indices(psf.shape) - middle
+    light = np.bincount(np.hypot(x, y).astype(int).ravel(), psf.ravel()).cumsum()
+    # A Gaussian of sigma 2 has half of its light within 2.355.
+    assert light[1] < 0.5 < light[2]
+    with pytest.raises(InputError, match="no survey 'other'"):
+        read_survey(tmp_path / "linear.h5", "other")
+
+
+def test_moffat_has_the_radius_asked_for():
+    psf = moffat(3.0, size=65)[..., 0]
+    y, x = np.indices(psf.shape) - 32
+    # Its far wings are cut off at the edge.
+    assert psf[np.hypot(x, y) <= 3.0].sum() == pytest.approx(0.5, abs=0.04)
+
+
+def test_neighbours_are_all_but_the_middle():
+    image = blob(40, 2.0, 100) + blob(40, 2.0, 100, dx=-12) + RNG.normal(0, 0.02, (40, 40))
+    mask = neighbours(image, 0.02)
+    assert mask[19, 7]
+    assert not mask[19, 19]
+
+
+def test_candels_from_stamps_and_from_mosaics(tmp_path):
+    n = 3
+    image = np.stack([blob(32, 2.5, 50) + RNG.normal(0, 0.01, (32, 32)) for _ in range(n)])
+    labels = np.zeros((n, 32, 32), np.int32)
+    labels[:, 10:22, 10:22] = 7
+    labels[1, :4, :4] = 8
+    with h5py.File(tmp_path / "cut.h5", "w") as file:
+        file["images"], file["segmap"] = np.stack([image, 2 * image], axis=-1), labels
+        file["id"] = np.array([b"GDS_a_12", b"GDS_b_12", b"GDS_a_13"])
+        file.attrs["bands"] = "F125W(j),F160W(h)"
+    fits.PrimaryHDU(blob(15, 1.5)).writeto(tmp_path / "psf.fits")
+    stamps = read_candels_stamps(tmp_path / "cut.h5", ("F160W",), tmp_path / "psf.fits", size=24)
+    assert stamps.image.shape == (3, 24, 24, 1)
+    np.testing.assert_allclose(stamps.image[0].sum(), 100 * 10 ** (0.4 * (31.4 - 25.94)), rtol=0.05)
+    np.testing.assert_allclose(np.sqrt(stamps.variance[:, 0, 0, 0]), 0.02 * 10 ** (0.4 * (31.4 - 25.94)), rtol=0.2)
+    assert stamps.mask.sum() == 0
+    assert list(stamps.catalogue["id"]) == ["GDS-12", "GDS-12", "GDS-13"]
+    mosaic = np.zeros((60, 60), np.float32)
+    mosaic[10:42, 12:44] = image[0]
+    fits.PrimaryHDU(mosaic).writeto(tmp_path / "h.fits")
+    (tmp_path / "cat.csv").write_text("ID,X_IMAGE,Y_IMAGE\n5,28.5,26.5\n")
+    count = make_candels(tmp_path / "out.h5", tmp_path / "h.fits", tmp_path / "cat.csv", size=20)
+    assert count == 1
+    assert Stamps.load(tmp_path / "out.h5").image.sum() == pytest.approx(50 * 10 ** (0.4 * (31.4 - 25.94)), rel=0.05)
+    with pytest.raises(InputError, match="not a CANDELS filter"):
+        make_candels(tmp_path / "out.h5", tmp_path / "h.fits", bands="H")
+
+
+@pytest.fixture
+def cosmos(tmp_path):
+    """A real-galaxy catalogue of two Gaussians."""
+    psf = galsim.Gaussian(sigma=0.06)
+    images, psfs = [], []
+    for row, flux in enumerate((80.0, 20.0)):
+        galaxy = galsim.Convolve(galsim.Gaussian(sigma=0.2, flux=flux), psf)
+        stamp = galaxy.drawImage(nx=90, ny=90, scale=0.03, method="no_pixel", dtype=np.float32)
+        stamp.addNoise(galsim.GaussianNoise(galsim.BaseDeviate(row + 1), sigma=1e-3))
+        images.append(stamp.array)
+        psfs.append(psf.drawImage(nx=41, ny=41, scale=0.03, method="no_pixel").array)
+    for name, planes in (("images.fits", images), ("psfs.fits", psfs)):
+        fits.HDUList([fits.PrimaryHDU(planes[0]), fits.ImageHDU(planes[1])]).writeto(tmp_path / name)
+    fits.PrimaryHDU(np.array([[1e-6]])).writeto(tmp_path / "noise.fits")
+    columns = {
+        "IDENT": ("J", [7, 9]), "RA": ("D", [150.0, 150.1]), "DEC": ("D", [2.0, 2.1]), "MAG": ("D", [21.2, 22.7]),
+        "BAND": ("5A", ["F814W"] * 2), "WEIGHT": ("D", [1.0, 1.0]), "GAL_FILENAME": ("12A", ["images.fits"] * 2),
+        "PSF_FILENAME": ("12A", ["psfs.fits"] * 2), "GAL_HDU": ("J", [0, 1]), "PSF_HDU": ("J", [0, 1]),
+        "PIXEL_SCALE": ("D", [0.03] * 2), "NOISE_MEAN": ("D", [0.0] * 2), "NOISE_VARIANCE": ("D", [1e-6] * 2),
+        "NOISE_FILENAME": ("12A", ["noise.fits"] * 2), "stamp_flux": ("D", [80.0, 20.0]),
+    }  # fmt: skip
+    table = fits.BinTableHDU.from_columns([fits.Column(name, kind, array=v) for name, (kind, v) in columns.items()])
+    table.writeto(tmp_path / "real_galaxy_catalog_test.fits")
+    return tmp_path / "real_galaxy_catalog_test.fits"
+
+
+def test_cosmos_keeps_flux_noise_and_psf(cosmos, tmp_path):
+    assert make_cosmos(tmp_path / "out.h5", cosmos, pixel_scale=0.06, size=40) == 2
+    stamps = Stamps.load(tmp_path / "out.h5")
+    flux = 10 ** (0.4 * (31.4 - 25.94))
+    np.testing.assert_allclose(stamps.image.sum(axis=(1, 2, 3)), [80 * flux, 20 * flux], rtol=0.02)
+    np.testing.assert_allclose(np.sqrt(stamps.variance[:, 0, 0, 0]), 1e-3 * 4 * flux, rtol=1e-5)
+    sky = stamps.image[0, :8, :, 0]
+    # Interpolation between pixels smooths noise that is independent, as it is not in drizzled images.
+    assert sky.std() == pytest.approx(1e-3 * 4 * flux, rel=0.3)
+    # Only what the catalogue's 2.7 arcsec hold was seen.
+    assert stamps.mask.any() == (40 * 0.06 > 2.7)
+    widths = (stamps.psf[0, ..., 0] ** 2).sum() * 4 * np.pi
+    assert 1 / np.sqrt(widths) == pytest.approx(1.0, rel=0.05)
+    assert list(stamps.catalogue["id"]) == ["COSMOS-7", "COSMOS-9"]
+
+
+def test_cosmos_that_is_absent_tells_how_to_get_it(tmp_path):
+    with pytest.raises(InputError, match="galsim_download_cosmos"):
+        make_cosmos(tmp_path / "out.h5", tmp_path)
+
+
+def test_names_options_and_cache(tmp_path, monkeypatch):
+    assert set(named.DATASETS) == {"candels", "cosmos", "sdss", "simulated"}
+    assert named.parse_options(["size=32", "bands=[F160W]"]) == {"size": 32, "bands": ["F160W"]}
+    with pytest.raises(InputError, match="key=value"):
+        named.parse_options(["size"])
+    with pytest.raises(UnknownNameError, match="did you mean 'sdss'"):
+        named.make_named("sdsss", tmp_path / "out.h5")
+    with pytest.raises(InputError, match="no option 'sise'"):
+        named.make_named("cosmos", tmp_path / "out.h5", {"sise": 3})
+    with pytest.raises(InputError, match="option 'source' is needed"):
+        named.make_named("sdss", tmp_path / "out.h5")
+    monkeypatch.setenv("GALZOO_CACHE", str(tmp_path / "cache"))
+    made = []
+
+    def build(output, size=8):
+        made.append(size)
+        stamps_of().save(output)
+
+    monkeypatch.setattr(named, "builder", lambda name: build)
+    data = types.SimpleNamespace(path=None, name="cosmos", options={"size": 9})
+    assert named.prepare(data) == named.prepare(data)
+    assert made == [9]
+    assert named.prepare(types.SimpleNamespace(path="a.h5", name=None, options={})).name == "a.h5"
