@@ -1,6 +1,6 @@
 """Time the cutting of stamps against a loop of `astropy.nddata.Cutout2D`, in one process, and measure the memory.
 
-    python scripts/bench_cutouts.py --side 20000 --stamps 5000 --output bench_cutouts.json
+python scripts/bench_cutouts.py --side 20000 --stamps 5000 --output bench_cutouts.json
 """
 
 import argparse
@@ -22,6 +22,7 @@ from galzoo.data.fits import open_mosaic
 from galzoo.files import write_json
 
 STRIP = 500
+BATCH = 500
 
 
 def make_mosaic(path, side):
@@ -40,14 +41,16 @@ def make_mosaic(path, side):
     return wcs
 
 
-def best(function, repeat):
-    """Return the least time of `repeat` calls, in seconds, and the last result."""
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        result = function()
-        times.append(time.perf_counter() - start)
-    return min(times), result
+def compare(functions, repeat):
+    """Time functions in turn, so that a busy machine slows all alike; return seconds (repeat, function) and results."""
+    times = np.empty((repeat, len(functions)))
+    for row in range(repeat):
+        results = []
+        for column, function in enumerate(functions):
+            start = time.perf_counter()
+            results.append(function())
+            times[row, column] = time.perf_counter() - start
+    return times, results
 
 
 def main():
@@ -56,11 +59,12 @@ def main():
     parser.add_argument("--side", type=int, default=8000, help="pixels of the mosaic a side, a multiple of 500")
     parser.add_argument("--stamps", type=int, default=5000)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--output", type=Path, default=Path("bench_cutouts.json"))
     options = parser.parse_args()
     rng = np.random.default_rng(1)
     x, y = rng.uniform(options.size, options.side - options.size, (2, options.stamps))
+    parts = [slice(start, start + BATCH) for start in range(0, options.stamps, BATCH)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mosaic.fits"
         wcs = make_mosaic(path, options.side)
@@ -68,17 +72,23 @@ def main():
         def loop():
             with fits.open(path) as hdus:
                 data, full = hdus[0].data, WCS(hdus[0].header)
-                cutouts = [Cutout2D(data, place, options.size, wcs=full) for place in zip(x, y, strict=True)]
-                return np.stack([cutout.data for cutout in cutouts])
+                return [
+                    np.stack(
+                        [
+                            Cutout2D(data, place, options.size, wcs=full).data
+                            for place in zip(x[part], y[part], strict=True)
+                        ]
+                    )
+                    for part in parts
+                ]
 
         def ours():
             with open_mosaic(path, ["r"]) as mosaic:
-                return cut(mosaic, x, y, options.size)["image"][..., 0]
+                return [cut(mosaic, x[part], y[part], options.size)["image"][..., 0] for part in parts]
 
-        slow, expected = best(loop, options.repeat)
-        fast, found = best(ours, options.repeat)
-        same = bool(np.array_equal(expected, found))
-        del expected, found
+        times, results = compare((loop, ours), options.repeat)
+        same = all(np.array_equal(*pair) for pair in zip(*results, strict=True))
+        del results
         ra, dec = wcs.all_pix2world(x, y, 0)
         table = Table({"ra": ra, "dec": dec})
         tracemalloc.start()
@@ -92,9 +102,9 @@ def main():
         "side": options.side,
         "stamps": options.stamps,
         "size": options.size,
-        "cutout2d_seconds": slow,
-        "galzoo_seconds": fast,
-        "ratio": slow / fast,
+        "cutout2d_seconds": float(np.median(times[:, 0])),
+        "galzoo_seconds": float(np.median(times[:, 1])),
+        "ratio": float(np.median(times[:, 0] / times[:, 1])),
         "same_pixels": same,
         "catalogue_to_hdf5_seconds": whole,
         "peak_allocated_mib": peak / 2**20,

@@ -59,8 +59,9 @@ def make_cutouts(
 
     Notes
     -----
-    A stamp is cut so that the object lies within half a pixel of its middle, (size - 1) / 2; columns ``x`` and ``y`` say
-    where in the stamp it is, so nothing is interpolated. Every other column is kept; those of the same name get ``_mosaic`` behind theirs.
+    A stamp is cut so that the object lies within half a pixel of its middle, (size - 1) / 2; columns ``x`` and ``y``
+    say where in the stamp it is, so nothing is interpolated. Every other column is kept; those of the same name get
+    ``_mosaic`` behind theirs.
     """
     if size < 4:
         raise InputError(f"stamps of {size} pixels are too small; ask for 4 or more")
@@ -123,8 +124,8 @@ def cut(mosaic, x, y, size, segments=None):
     labels = planes.pop("segmentation", None)
     if labels is not None:
         if segments is None:
-            under = (np.floor(np.asarray(values) + 0.5).astype(int) - low for values, low in ((y, corner_y), (x, corner_x)))
-            own = labels[(np.arange(len(labels)), *under)]
+            row, column = _corner(y, 1) - corner_y, _corner(x, 1) - corner_x
+            own = labels[np.arange(len(labels)), row, column]
         else:
             own = np.asarray(segments)
         planes["mask"] |= ((labels != 0) & (labels != own[:, None, None]))[..., None]

@@ -107,21 +107,26 @@ class Mosaic:
         mask = np.zeros((n, size, size, many), bool)
         variance = None if self.noise is None else np.full((n, size, size, many), np.inf, np.float32)
         labels = None if self.segmentation is None else np.zeros((n, size, size), np.int64)
-        for row, (x, y) in enumerate(zip(np.asarray(x0).tolist(), np.asarray(y0).tolist(), strict=True)):
-            window, inside = self._window(x, y, size)
-            if inside != (slice(0, size), slice(0, size)):
+        whole, last_y, last_x = (slice(None), slice(None)), self.shape[0] - size, self.shape[1] - size
+        x0, y0 = np.asarray(x0).tolist(), np.asarray(y0).tolist()
+        # From bottom to top: neighbouring rows of the file are read together.
+        for row in np.argsort(y0, kind="stable").tolist():
+            x, y = x0[row], y0[row]
+            if 0 <= x <= last_x and 0 <= y <= last_y:
+                window, inside = (y, y + size, x, x + size), whole
+            else:
+                window, inside = self._window(x, y, size)
                 mask[row] = True
-            if window is None:
-                continue
-            mask[(row, *inside)] = False
+                if window is None:
+                    continue
+                mask[(row, *inside)] = False
             if labels is not None:
                 labels[(row, *inside)] = self.segmentation.read(*window)
             for band in range(many):
                 piece, place = self.planes[band].read(*window), image[(row, *inside, band)]
+                place[...] = piece
                 if self.unit:
-                    np.multiply(piece, scales[band], out=place, casting="unsafe")
-                else:
-                    place[...] = piece
+                    place *= scales[band]
                 if self.flags is not None:
                     mask[(row, *inside, band)] = self.flags[band].read(*window) != 0
                 if variance is not None:
