@@ -61,7 +61,8 @@ def make_named(name, output, options=None):
     odd = sorted(set(options) - set(known))
     if odd and not free:
         raise InputError(f"data set {name}: no option {odd[0]!r}; it has {', '.join(known)}")
-    needed = {key for key, value in known.items() if value.default is value.empty and value.kind is not value.VAR_KEYWORD}
+    empty, keywords = inspect.Parameter.empty, inspect.Parameter.VAR_KEYWORD
+    needed = {key for key, value in known.items() if value.default is empty and value.kind is not keywords}
     lacking = sorted(needed - set(options))
     if lacking:
         raise InputError(f"data set {name}: option {lacking[0]!r} is needed; give --set {lacking[0]}=...")
