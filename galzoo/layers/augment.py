@@ -107,3 +107,43 @@ def turn_positions(positions, choice, size):
     mirrored = ops.bitwise_and(bits, np.array([1, 2], "int32")) > 0
     moved = ops.where(mirrored, (size - 1) - positions, positions)
     return ops.where(ops.bitwise_and(bits, 4) > 0, ops.flip(moved, -1), moved)
+
+
+def random_masks(shape, chance, seed, n=None, discs=3):
+    """Return maps that hide discs, and sometimes a half-plane, in some of the stamps.
+
+    Parameters
+    ----------
+    shape : tuple
+        Of the stamps, (n, y, x, band).
+    chance : float
+        Share of stamps in which anything is hidden.
+    seed : keras.random.SeedGenerator
+    n : int or tensor, optional
+        Number of stamps where `shape` leaves it open.
+    discs : int
+        Discs in each such stamp, of 4 to 15 % of its side in radius. A third of the stamps also lose what lies beyond a
+        line at 20 to 100 % of the way from the centre to the side.
+
+    Returns
+    -------
+    tensor, (n, y, x, 1)
+        1 where shown, 0 where hidden.
+    """
+    n = shape[0] if n is None else n
+    rows = ops.reshape(ops.linspace(-1.0, 1.0, shape[1]), (1, -1, 1, 1))
+    columns = ops.reshape(ops.linspace(-1.0, 1.0, shape[2]), (1, 1, -1, 1))
+    draw = keras.random.uniform((n, 4 + 3 * discs), seed=seed)
+
+    def column(index):
+        return ops.reshape(draw[:, index], (-1, 1, 1, 1))
+
+    angle = 2 * np.pi * column(1)
+    beyond = columns * ops.cos(angle) + rows * ops.sin(angle) > 0.2 + 0.8 * column(2)
+    hidden = ops.logical_and(beyond, column(3) < 1 / 3)
+    for disc in range(discs):
+        x, y, size = (column(4 + 3 * disc + part) for part in range(3))
+        distance2 = ops.square(columns - (2 * x - 1)) + ops.square(rows - (2 * y - 1))
+        hidden = ops.logical_or(hidden, distance2 < ops.square(0.08 + 0.22 * size))
+    hidden = ops.logical_and(hidden, column(0) < chance)
+    return 1.0 - ops.cast(hidden, "float32")

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from galzoo.errors import InputError, RecipeError
-from galzoo.layers.augment import Rotate90Flip
+from galzoo.layers.augment import Rotate90Flip, random_masks
 from galzoo.layers.blocks import ResidualStack, Upsample
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import weights
@@ -61,10 +61,13 @@ class VQVAE(keras.Model):
         Tell the encoder how sharp each band is.
     band_dropout : float
         Chance that the encoder is shown a band as absent in training, so that absent bands are no surprise later.
+    mask_dropout : float
+        Chance that the encoder is shown parts of a stamp as masked in training (discs like masked neighbours, half-planes
+        like the edge of an image), so that it does not invent light under the masks of real data.
     augment : bool
         Rotate and flip in training.
     seed : int
-        Of augmentation and band dropout.
+        Of augmentation and of what the encoder is not shown.
 
     Notes
     -----
@@ -101,6 +104,7 @@ class VQVAE(keras.Model):
         truth_weight=0.0,
         psf_channels=True,
         band_dropout=0.0,
+        mask_dropout=0.3,
         augment=True,
         seed=0,
         **kwargs,
@@ -133,6 +137,7 @@ class VQVAE(keras.Model):
             "truth_weight": truth_weight,
             "psf_channels": psf_channels,
             "band_dropout": band_dropout,
+            "mask_dropout": mask_dropout,
             "augment": augment,
             "seed": seed,
         }
@@ -142,6 +147,7 @@ class VQVAE(keras.Model):
         self.truth_weight = float(truth_weight)
         self.psf_channels = bool(psf_channels)
         self.band_dropout = float(band_dropout)
+        self.mask_dropout = float(mask_dropout)
         self.cell = 2**downsample
 
         self.augment = Rotate90Flip(seed=seed) if augment else None
@@ -214,6 +220,8 @@ class VQVAE(keras.Model):
             shape = (ops.shape(image)[0], 1, 1, len(self.bands))
             kept = keras.random.uniform(shape, seed=self.dropout_seed) >= self.band_dropout
             valid = valid * ops.cast(kept, "float32")
+        if training and self.mask_dropout:
+            valid = valid * random_masks(image.shape, self.mask_dropout, self.dropout_seed, ops.shape(image)[0])
         noise = noise_level(variance, batch.get("mask"))
         scaled = self.scaling(ops.where(valid > 0, image, 0.0), noise)
         channels = [scaled, valid]
