@@ -170,7 +170,9 @@ def reconstruct(
 @app.command()
 def evaluate(
     preset: Preset,
-    data: Annotated[Path, typer.Option("--data", help="Simulated stamps with truth, as the model was trained on.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Stamps as the model was trained on; simulated anew by default.")
+    ] = None,
     real: Annotated[list[Path] | None, typer.Option("--real", help="Real stamps to judge on too; repeatable.")] = None,
     output: Output = Path("evaluation"),
     limit: Annotated[int | None, typer.Option(help="Use at most so many held-out stamps.")] = None,

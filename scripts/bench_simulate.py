@@ -1,8 +1,8 @@
 """Time the simulation of stamps: stamps per second, and what a second process brings.
 
-    python scripts/bench_simulate.py --output bench/
+    python scripts/bench_simulate.py --output bench_simulate.json
 
-prints a table and writes ``bench_simulate.json`` into the folder. Times are of whole files: start of the processes,
+prints a table and writes the JSON file. Times are of whole files: start of the processes,
 drawing, compression and writing.
 """
 
@@ -35,7 +35,7 @@ def measure(spec, n, processes):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, required=True, help="folder for bench_simulate.json")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--n", type=int, default=600, help="stamps in each file")
     arguments = parser.parse_args()
     table = Table("case", "processes", "stamps/s", "stamps/s/process", "ratio to one")
@@ -49,7 +49,7 @@ def main():
             table.add_row(name, str(processes), f"{rate:.1f}", f"{rate / processes:.1f}", f"{rate / alone:.2f}")
     Console().print(table)
     machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "platform": platform.platform()}
-    write_json(arguments.output / "bench_simulate.json", {"n": arguments.n, "machine": machine, "results": results})
+    write_json(arguments.output, {"n": arguments.n, "machine": machine, "results": results})
 
 
 if __name__ == "__main__":
