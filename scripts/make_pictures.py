@@ -1,0 +1,114 @@
+"""Draw the pictures of the documentation: each shipped preset on stamps that it never saw.
+
+    python scripts/make_pictures.py [--only PRESET]
+
+A preset that was trained on simulated stamps is shown new ones, of another seed and with their truth; a preset of
+colour pictures is shown galaxies of the Hubble Deep Field, which the scikit-image package carries.
+"""
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import skimage
+
+import galzoo
+from galzoo.data.cutouts import cutouts_from_files
+from galzoo.data.stamps import Stamps
+from galzoo.files import write_text
+from galzoo.tasks.reconstruct import reconstruct
+from galzoo.viz.panels import reconstruction_panel, save
+
+ROOT = Path(__file__).parents[1]
+START, END = "<!-- picture: made by scripts/make_pictures.py -->", "<!-- end of picture -->"
+# The first of these that is there is at the top of the README.
+FIRST = ("vqvae_lsst", "vqvae_candels_h", "vqvae_sdss_rgb")
+# Training has seed 0.
+SEED, DRAWN, ROWS, DPI = 2026, 60, 5, 110
+MOST_BYTES = 400_000
+# What a specification takes from local files is left out, so that the pictures need none.
+LOCAL = ("n", "catalogue", "real_galaxies", "real_fraction", "psf_paths", "psf_pixel_scale")
+
+
+def example_stamps(card):
+    """Return stamps for a preset that it was not trained on, from faint to bright."""
+    data = card["recipe"]["data"]
+    if data["name"] == "simulated":
+        from galzoo.simulate.stamps import StampSpec, simulate_stamps
+
+        options = {key: value for key, value in data["options"].items() if key not in LOCAL}
+        stamps = simulate_stamps(StampSpec(**{**options, "seed": SEED}), range(DRAWN))
+    else:
+        stamps = deep_field(card["data"]["stamp_size"][0])
+    snr = np.asarray(stamps.catalogue["snr"])
+    wanted = np.geomspace(max(np.percentile(snr, 15), 15), np.percentile(snr, 97), ROWS)
+    rows = []
+    for value in wanted:
+        distance = np.abs(np.log(np.maximum(snr, 1e-3) / value))
+        distance[rows] = np.inf
+        rows.append(int(np.argmin(distance)))
+    return stamps[np.array(rows)]
+
+
+def deep_field(size):
+    """Return stamps of large, isolated galaxies of the Hubble Deep Field picture."""
+    picture = Path(skimage.__file__).parent / "data" / "hubble_deep_field.jpg"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stamps.h5"
+        cutouts_from_files([str(picture)], path, size=size, pixel_scale=0.08, where="snr>100, r50>4")
+        stamps = Stamps.load(path)
+    stamps = stamps[np.flatnonzero(np.asarray(stamps.catalogue["bad_fraction"]) < 0.2)]
+    # The presets learnt from pictures with all that is in them, so neighbours stay.
+    return dataclasses.replace(stamps, mask=None)
+
+
+def draw(name, path):
+    """Draw one preset's picture."""
+    stamps = example_stamps(galzoo.load_card(name))
+    save(reconstruction_panel(stamps, reconstruct(galzoo.load(name), stamps), rows=ROWS), path, dpi=DPI)
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        sys.exit(f"error: {path}: {size} bytes, more than {MOST_BYTES}; lower DPI or ROWS")
+    sys.stdout.write(f"{path} {size // 1000} kB\n")
+
+
+def caption(name):
+    """Return the README's picture and what it shows, as Markdown."""
+    card = galzoo.load_card(name)
+    if card["recipe"]["data"]["name"] == "simulated":
+        what = "New simulated galaxies from faint to bright"
+        sharp = (
+            "*Deconvolved*: the model before the PSF, in the resolution of *truth*, which is what GalSim drew and the "
+            "model never sees. "
+        )
+    else:
+        what, sharp = "Galaxies of the Hubble Deep Field, a colour picture,", ""
+    return (
+        f"![Stamps beside what {name} makes of them](docs/images/{name}.png)\n\n"
+        f"{what} seen by the preset `{name}` ({card['title']}). *Image*: the stamp. *Reconstruction*: the model as the "
+        f"telescope would see it without noise. *Residual*: their difference over the noise. {sharp}"
+        f"*Codes*: the entry of the codebook in each cell."
+    )
+
+
+def main():
+    """Draw all pictures, or one, and put the first into the README."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="one preset")
+    only = parser.parse_args().only
+    for name in galzoo.list_presets():
+        if only in (None, name):
+            draw(name, ROOT / "docs" / "images" / f"{name}.png")
+    first = next((name for name in FIRST if (ROOT / "docs" / "images" / f"{name}.png").is_file()), None)
+    readme = ROOT / "README.md"
+    if first and readme.is_file():
+        before, _, rest = readme.read_text(encoding="utf-8").partition(START)
+        _, _, after = rest.partition(END)
+        write_text(readme, f"{before}{START}\n{caption(first)}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
