@@ -104,6 +104,8 @@ class Pictures(keras.callbacks.Callback):
     ----------
     folder : Path
         The run's folder.
+    stage : int
+        Number of the stage that runs.
     batch : dict of arrays
         A batch of the validation split.
     draw : callable
@@ -112,13 +114,14 @@ class Pictures(keras.callbacks.Callback):
         Epochs between pictures.
     """
 
-    def __init__(self, folder, batch, draw, every):
+    def __init__(self, folder, stage, batch, draw, every):
         super().__init__()
-        self.folder, self.batch, self.draw, self.every = Path(folder) / "pictures", batch, draw, every
+        self.folder, self.stage = Path(folder) / "pictures", stage
+        self.batch, self.draw, self.every = batch, draw, every
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
-            self.draw(self.model, self.batch, self.folder / f"epoch_{epoch + 1:04d}.png")
+            self.draw(self.model, self.batch, self.folder / f"stage_{self.stage}_epoch_{epoch + 1:04d}.png")
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -9,10 +9,13 @@ from typing import Annotated
 import typer
 
 from galzoo import __version__
-from galzoo.errors import GalzooError, InputError
+from galzoo.errors import GalzooError, InputError, UnknownNameError
 
 # TensorFlow's C++ start-up notices say nothing that a user can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# The exit code of a program that Ctrl-C ended, as shells have it.
+_INTERRUPTED = 130
 
 app = typer.Typer(
     help="A model zoo for overlapping galaxies and stars.",
@@ -33,19 +36,36 @@ Overrides = Annotated[
 def main():
     """Run the command line; errors that a user can mend are one line and exit code 2."""
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        code = _INTERRUPTED
     except GalzooError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or 'writing'}: {error.strerror or error}")
-    except KeyboardInterrupt:
+        _fail(f"{error.filename or 'reading or writing'}: {error.strerror or error}")
+    except Exception as error:
+        _fail_usage(error)
+    if code == _INTERRUPTED:
         sys.stderr.write("\ninterrupted; what was finished is kept, and `galzoo train ... --resume` goes on\n")
-        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message):
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
     sys.exit(2)
+
+
+def _fail_usage(error):
+    """Report a wrong command line in one line; anything else is a bug and keeps its traceback."""
+    # The class of these errors is click's or typer's own, by the version of typer.
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        sys.exit(2)
+    if not hasattr(error, "format_message"):
+        raise error
+    context = getattr(error, "ctx", None)
+    hint = f"; see `{context.command_path} --help`" if context is not None else ""
+    _fail(f"{error.format_message().rstrip('.')}{hint}")
 
 
 def _say(text=""):
@@ -94,9 +114,11 @@ def show(name: Annotated[str, typer.Argument(help="A preset, run folder or famil
     """Show the card of a preset, or what is known of a family."""
     import yaml
 
-    from galzoo.presets import load_card
+    from galzoo.presets import list_presets, load_card
     from galzoo.registry import families
 
+    if name not in families() and name not in list_presets() and not Path(name).is_dir():
+        raise UnknownNameError.of("preset or family", name, [*families(), *list_presets()])
     if name in families():
         family = families()[name]
         card = {key: getattr(family, key) for key in ("name", "title", "reference")}
@@ -120,12 +142,15 @@ def train(
     """Train a model on your stamps or on data made for it."""
     from galzoo.recipe import check_model_arguments, load_recipe
 
+    if as_json and not dry_run:
+        raise InputError("--json shows a recipe without training; add --dry-run")
     chosen = load_recipe(family, recipe, overrides or ())
     output = output or Path("runs") / f"{family}_{Path(recipe).stem}"
     if dry_run and as_json:
         _say(json.dumps(chosen.resolved(), indent=2))
         return
     from galzoo.registry import get_family
+    from galzoo.train import make_model
 
     if dry_run:
         import yaml
@@ -134,15 +159,16 @@ def train(
     model_class = get_family(family).model_class()
     check_model_arguments(model_class, chosen.model, f"recipe {recipe}")
     if dry_run:
-        model_class(**chosen.model).summary()
+        make_model(get_family(family), chosen.model).summary()
         return
     from galzoo.data.named import prepare
     from galzoo.presets import load
     from galzoo.train import train as run
 
+    start = load(init) if init else None
     path = prepare(chosen.data)
-    run(chosen.resolved(), path, output, resume=resume, init=load(init) if init else None)
-    _say(f"done: {output / 'model.keras'}; try `galzoo evaluate {output}` or `galzoo reconstruct {output} {path}`")
+    run(chosen.resolved(), path, output, resume=resume, init=start)
+    _say(f"done: {output / 'model.keras'}; try `galzoo evaluate {output} --data {path}` or `galzoo reconstruct {output} {path}`")
 
 
 @app.command()
@@ -150,7 +176,7 @@ def reconstruct(
     preset: Preset,
     stamps: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
     output: Output = Path("out"),
-    batch_size: Annotated[int, typer.Option(help="Stamps at a time; bounds the memory.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")] = 64,
     limit: Annotated[int | None, typer.Option(help="Only the first so many stamps.")] = None,
 ):
     """Reconstruct and deconvolve stamps: FITS, a catalogue and a picture."""

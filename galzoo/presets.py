@@ -43,7 +43,13 @@ def load_card(name):
     folder = find_preset(name)
     path = folder / CARD_FILE
     if not path.is_file():
-        recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        path = folder / "recipe.json"
+        try:
+            recipe = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise PresetError(f"{folder}: has neither {CARD_FILE} nor recipe.json; give a preset or the folder of a run") from None
+        except json.JSONDecodeError as error:
+            raise PresetError(f"{path}: not valid JSON: {error}; train again") from None
         return {"name": folder.name, "family": recipe["family"], "recipe": recipe}
     try:
         card = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -85,6 +91,9 @@ def load(name):
 
     import keras
 
+    from galzoo.train import exact_products
+
+    exact_products()
     try:
         return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, TypeError) as error:

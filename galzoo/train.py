@@ -7,6 +7,7 @@ This module and what it imports need only keras, numpy and h5py, so a recipe res
 """
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -75,7 +76,7 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     family = get_family(recipe["family"])
     source = {split: _source(recipe, data_path, split, family) for split in ("train", "valid")}
     with scope():
-        model = family.model_class()(**recipe["model"])
+        model = make_model(family, recipe["model"])
     history = progress["history"] if progress else []
     done = (progress["stage"], progress["epoch"]) if progress else (0, 0)
     for number, stage in enumerate(recipe["stages"]):
@@ -124,10 +125,32 @@ def complete(recipe, data_path):
     return recipe
 
 
+def make_model(family, arguments):
+    """Make the model of a `Family`. Raise `RecipeError` if its constructor cannot use a value."""
+    try:
+        return family.model_class()(**arguments)
+    except RecipeError:
+        raise
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RecipeError(f"the recipe's model section cannot be built: {reason}; see `galzoo show {family.name}`") from None
+
+
+def exact_products():
+    """Switch off TF32: the PSF layer is matrix products, and ten bits of mantissa would lose flux on a GPU."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+    elif backend == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "float32")
+
+
 def prepare_runtime(runtime):
     """Set seed, precision and determinism, and return the scope that model and optimiser are made in."""
-    import contextlib
-
     backend = keras.backend.backend()
     strategy = runtime["strategy"]
     if strategy == "mirrored" and backend != "tensorflow":
@@ -140,6 +163,7 @@ def prepare_runtime(runtime):
         raise RecipeError("runtime.jit=true fails under mirrored (XLA cannot compile replica contexts); set jit=false")
     keras.utils.set_random_seed(runtime["seed"])
     keras.config.set_dtype_policy(runtime["precision"])
+    exact_products()
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -175,6 +199,8 @@ def compile_stage(model, stage, runtime):
     optimizer = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[stage["optimizer"]](
         learning_rate=rate, clipnorm=stage["clip_norm"]
     )
+    # Variables made while TensorFlow traces the first step would have it trace the step twice.
+    optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer, jit_compile=runtime["jit"] or keras.backend.backend() == "jax")
 
 
@@ -213,10 +239,10 @@ def _callbacks(output, number, stage, history, valid, recipe):
     if importlib.util.find_spec("tensorboard") and importlib.util.find_spec("tensorflow"):
         chosen.append(keras.callbacks.TensorBoard(output / "logs" / stage["name"], write_graph=False))
     picture = get_family(recipe["family"]).picture
-    if picture and importlib.util.find_spec("matplotlib"):
+    if picture and all(importlib.util.find_spec(package) for package in ("matplotlib", "astropy")):
         every = max(1, stage["epochs"] // _PICTURES)
         batch = valid.batch(range(min(8, len(valid))))
-        chosen.append(run_callbacks.Pictures(output, batch, import_object(picture), every))
+        chosen.append(run_callbacks.Pictures(output, number, batch, import_object(picture), every))
     return chosen
 
 

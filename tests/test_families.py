@@ -22,7 +22,10 @@ def tiny(name, bands=("r",), seed=0):
 
     keras.utils.set_random_seed(seed)
     model = get_family(name).model_class().tiny(bands=bands)
-    model.compile(optimizer=keras.optimizers.Adam(2e-3))
+    optimizer = keras.optimizers.Adam(2e-3)
+    # As in training: optimiser variables made during the first trace would have it made twice.
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer)
     return model
 
 

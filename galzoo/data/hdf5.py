@@ -16,6 +16,7 @@ Layout (version 1)::
 
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -158,7 +159,7 @@ class StampsWriter:
         try:
             if append and self.path.exists():
                 open_file(self.path).close()
-                self._temporary.write_bytes(self.path.read_bytes())
+                shutil.copyfile(self.path, self._temporary)
                 self._file = h5py.File(self._temporary, "a")
             else:
                 self._file = h5py.File(self._temporary, "w")
@@ -234,21 +235,28 @@ class StampsWriter:
         """Finish the file and give it its name."""
         if self._file is None:
             return
-        empty = "header" not in self._file.attrs
-        self._file.close()
-        self._file = None
-        if empty:
+        try:
+            if "header" not in self._file.attrs:
+                raise InputError(f"{self.path}: nothing to write, no stamp was made")
+            # What was buffered is written only now, so this can fail on a full disk.
+            self._file.close()
+            self._file = None
+            os.chmod(self._temporary, 0o644)
+            os.replace(self._temporary, self.path)
+        except BaseException:
             self.discard()
-            raise InputError(f"{self.path}: nothing to write, no stamp was made")
-        os.chmod(self._temporary, 0o644)
-        os.replace(self._temporary, self.path)
+            raise
 
     def discard(self):
         """Give up: remove what was written, leave an older file as it was."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        self._temporary.unlink(missing_ok=True)
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        except (OSError, RuntimeError):
+            pass  # A full disk fails again here; the file is thrown away in any case.
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
     def __enter__(self):
         return self

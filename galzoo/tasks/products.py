@@ -91,4 +91,7 @@ def _fits(stamps, reconstruction):
         "DECONVOLVED": reconstruction.deconvolved,
     }
     hdus = [fits.ImageHDU(np.moveaxis(plane, -1, 1).astype(np.float32), name=name) for name, plane in planes.items()]
+    for hdu in hdus:
+        hdu.header["BUNIT"] = stamps.unit, "unit of the pixels"
+        hdu.header["PIXSCALE"] = stamps.pixel_scale, "arcsec per pixel"
     return fits.HDUList([primary, *hdus, fits.ImageHDU(reconstruction.codes.astype(np.int32), name="CODES")])
