@@ -9,6 +9,7 @@ from galzoo.viz.panels import picture_grid, reconstruction_panel
 
 METHODS = {
     "model": "galzoo",
+    "codes": "galzoo, codes alone",
     "richardson_lucy": "Richardson-Lucy",
     "wiener": "Wiener",
     "none": "as observed",

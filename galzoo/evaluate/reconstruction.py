@@ -93,6 +93,11 @@ def evaluate_reconstruction(
         results["codebook"] = {name: codebook_usage(part.codes, size, seed=seed) for name, part in made.items()}
     results["chi2"] = {name: _summary_rows(part.chi2, planes[name]["snr"], seed) for name, part in made.items()}
     images = {"model": made[NAME].deconvolved, "none": planes[NAME]["image"]}
+    if held_out.unit:
+        # What the codes say before the likelihood refines it.
+        alone = reconstruct(model, held_out, batch_size=batch_size, refine_steps=0)
+        images["codes"] = alone.deconvolved
+        results["chi2"][f"{NAME}, codes alone"] = _summary_rows(alone.chi2, planes[NAME]["snr"], seed)
     settings = {}
     if baselines:
         results["stamps"]["tuning"] = len(tuning)

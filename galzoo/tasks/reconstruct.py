@@ -7,6 +7,8 @@ import numpy as np
 
 from galzoo.data.source import clean_planes
 from galzoo.errors import InputError
+from galzoo.inference.refine import refine
+from galzoo.layers.psf import convolve
 
 
 @dataclasses.dataclass
@@ -34,7 +36,7 @@ class Reconstruction:
     model_sigma: float
 
 
-def reconstruct(model, stamps, batch_size=64, progress=False):
+def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
     """Run a model over stamps.
 
     Parameters
@@ -48,6 +50,9 @@ def reconstruct(model, stamps, batch_size=64, progress=False):
         Stamps at a time; bounds the memory.
     progress : bool
         Show a progress bar.
+    refine_steps : int
+        At most so many likelihood updates of the model's image (`galzoo.inference.refine`); 0 gives what the codes alone
+        say. Pictures (unit "") are not refined: their noise is nominal.
 
     Returns
     -------
@@ -67,6 +72,10 @@ def reconstruct(model, stamps, batch_size=64, progress=False):
     for start in _track(range(0, len(stamps), batch_size), progress):
         batch = stamps_batch(stamps, slice(start, start + batch_size))
         outputs = {key: keras.ops.convert_to_numpy(value) for key, value in model(batch).items()}
+        if refine_steps and stamps.unit:
+            outputs["deconvolved"] = refine(outputs["deconvolved"], batch, model.model_sigma, refine_steps)
+            seen = convolve(outputs["deconvolved"], batch.get("psf"), model.model_sigma)
+            outputs["image"] = keras.ops.convert_to_numpy(seen)
         parts.append({**outputs, "chi2": _chi2(batch, outputs["image"])})
     if not parts:
         raise InputError("no stamps to reconstruct; the file or selection is empty")
@@ -106,4 +115,4 @@ def draw_batch(model, batch, path):
 
     planes = {key: batch[key] for key in ("image", "variance", "mask", "truth", "psf") if key in batch}
     stamps = Stamps(**planes, bands=model.bands, pixel_scale=1.0, unit="")
-    save(reconstruction_panel(stamps, reconstruct(model, stamps)), path)
+    save(reconstruction_panel(stamps, reconstruct(model, stamps, refine_steps=0)), path)
