@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 START, END = "<!-- picture: made by scripts/make_pictures.py -->", "<!-- end of picture -->"
 # The first of these that is there is at the top of the README.
 FIRST = ("vqvae_lsst", "vqvae_candels_h", "vqvae_sdss_rgb")
+# What is shown of more than three bands: the deep ones of a ground-based survey.
+SHOWN = ("g", "r", "i")
 # Training has seed 0.
 SEED, DRAWN, ROWS, DPI = 2026, 60, 5, 110
 MOST_BYTES = 400_000
@@ -65,10 +67,22 @@ def deep_field(size):
     return dataclasses.replace(stamps, mask=None)
 
 
+def three_bands(stamps, result):
+    """Return stamps and reconstruction in the bands that are shown."""
+    chosen = [stamps.bands.index(band) for band in SHOWN]
+    planes = {key: getattr(stamps, key) for key in ("image", "variance", "mask", "truth", "psf")}
+    planes = {key: None if plane is None else plane[..., chosen] for key, plane in planes.items()}
+    images = {key: getattr(result, key)[..., chosen] for key in ("image", "deconvolved")}
+    return dataclasses.replace(stamps, bands=SHOWN, **planes), dataclasses.replace(result, **images)
+
+
 def draw(name, path):
     """Draw one preset's picture."""
     stamps = example_stamps(galzoo.load_card(name))
-    save(reconstruction_panel(stamps, reconstruct(galzoo.load(name), stamps), rows=ROWS), path, dpi=DPI)
+    result = reconstruct(galzoo.load(name), stamps)
+    if len(stamps.bands) > len(SHOWN):
+        stamps, result = three_bands(stamps, result)
+    save(reconstruction_panel(stamps, result, rows=ROWS), path, dpi=DPI)
     size = path.stat().st_size
     if size > MOST_BYTES:
         sys.exit(f"error: {path}: {size} bytes, more than {MOST_BYTES}; lower DPI or ROWS")
@@ -80,6 +94,8 @@ def caption(name):
     card = galzoo.load_card(name)
     if card["recipe"]["data"]["name"] == "simulated":
         what = "New simulated galaxies from faint to bright"
+        if len(card["data"]["bands"]) > len(SHOWN):
+            what += f", shown in {', '.join(SHOWN)},"
         sharp = (
             "*Deconvolved*: the model before the PSF, in the resolution of *truth*, which is what GalSim drew and the "
             "model never sees. "
