@@ -129,4 +129,6 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite((logs or {}).get("loss", 0.0)):
-            raise InputError(f"the loss is not finite in epoch {epoch + 1}; lower stages.N.learning_rate or set stages.N.clip_norm")
+            raise InputError(
+                f"the loss is not finite in epoch {epoch + 1}; lower stages.N.learning_rate or set stages.N.clip_norm"
+            )

@@ -24,8 +24,8 @@ def write_readme(folder, card):
         f"Bands {', '.join(data['bands'])}; {data['pixel_scale_arcsec']:g} arcsec per pixel; trained on stamps of "
         f"{data['stamp_size'][0]} pixels; unit {data['unit'] or 'none (8-bit pictures)'}.",
         "## Training",
-        f"{training['n_train']} images, {training['steps']} steps, {training['hours']:g} hours on {training['hardware']} "
-        f"({training['backend']} back end). Recipe: `{card['family']}`, in full in the card.",
+        f"{training['n_train']} images, {training['steps']} steps, {training['hours']:g} hours on "
+        f"{training['hardware']} ({training['backend']} back end). Recipe: `{card['family']}`, in full in the card.",
         "## Limits",
         card["limits"].strip(),
         "## Scores",
@@ -57,9 +57,16 @@ def preset_table():
                 "perplexity": (sets[first]["perplexity"], sets[first]["perplexity_error"]),
                 "codes used": f"{100 * sets[first]['share_used']:.0f} %",
                 "chi2 per pixel, median": (total["median"], total["median_error"]),
+                "error of Richardson-Lucy over galzoo's": _classical(metrics),
             }
         )
     return markdown_table(rows)
+
+
+def _classical(metrics):
+    """Return how many times larger the squared error of tuned Richardson-Lucy is, stamp by stamp, and its uncertainty."""
+    found = metrics.get("deconvolution", {}).get("richardson_lucy")
+    return (found["all"]["ratio"], found["all"]["ratio_error"]) if found else None
 
 
 def update_readme(path):

@@ -80,7 +80,9 @@ def _version(wanted: bool):
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ):
     """Global options."""
 
@@ -136,7 +138,9 @@ def train(
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --output.")] = False,
     init: Annotated[str | None, typer.Option(help="Start from this preset or run.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the resolved recipe and the model, train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the resolved recipe and the model, train nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: the resolved recipe as JSON.")] = False,
 ):
     """Train a model on your stamps or on data made for it."""
@@ -168,7 +172,8 @@ def train(
     start = load(init) if init else None
     path = prepare(chosen.data)
     run(chosen.resolved(), path, output, resume=resume, init=start)
-    _say(f"done: {output / 'model.keras'}; try `galzoo evaluate {output} --data {path}` or `galzoo reconstruct {output} {path}`")
+    _say(f"done: {output / 'model.keras'}")
+    _say(f"next: `galzoo evaluate {output} --data {path}` or `galzoo reconstruct {output} {path}`")
 
 
 @app.command()
@@ -178,6 +183,9 @@ def reconstruct(
     output: Output = Path("out"),
     batch_size: Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")] = 64,
     limit: Annotated[int | None, typer.Option(help="Only the first so many stamps.")] = None,
+    refine_steps: Annotated[
+        int, typer.Option(help="Likelihood updates at most; 0 shows what the codes alone say.", min=0)
+    ] = 30,
 ):
     """Reconstruct and deconvolve stamps: FITS, a catalogue and a picture."""
     from galzoo.data.stamps import Stamps
@@ -188,7 +196,7 @@ def reconstruct(
     if limit is not None and limit < 1:
         raise InputError(f"--limit is {limit}; give 1 or more")
     data = Stamps.load(stamps, slice(0, limit))
-    result = run(load(preset), data, batch_size, progress=True)
+    result = run(load(preset), data, batch_size, progress=True, refine_steps=refine_steps)
     for path in write_reconstruction(data, result, output):
         _say(str(path))
 

@@ -16,7 +16,7 @@ def register(app):
 
 
 def cutouts(
-    mosaics: Annotated[list[str], typer.Argument(help="FITS mosaics or a picture; one file a band, or file.fits[EXT].")],
+    mosaics: Annotated[list[str], typer.Argument(help="FITS mosaics or a picture; one file a band or file.fits[EXT].")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Stamp file to write (HDF5).")] = Path("stamps.h5"),
     catalog: Annotated[Path | None, typer.Option(help="Catalogue: FITS, ECSV, CSV or ASCII.")] = None,
     detect: Annotated[bool, typer.Option("--detect", help="Find the sources instead.")] = False,

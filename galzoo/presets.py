@@ -27,9 +27,8 @@ def find_preset(name):
     UnknownNameError
         If `name` is neither.
     """
-    folder = resources.pretrained_dir() / str(name)
-    if (folder / CARD_FILE).is_file():
-        return folder
+    if str(name) in list_presets():
+        return resources.pretrained_dir() / str(name)
     folder = Path(name)
     if folder.is_dir() and not (folder / MODEL_FILE).is_file():
         raise PresetError(f"{folder}: has no {MODEL_FILE}; finish the run with `galzoo train ... --resume`")
@@ -47,7 +46,7 @@ def load_card(name):
         try:
             recipe = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise PresetError(f"{folder}: has neither {CARD_FILE} nor recipe.json; give a preset or the folder of a run") from None
+            raise PresetError(f"{folder}: has neither {CARD_FILE} nor recipe.json; give a preset or a run") from None
         except json.JSONDecodeError as error:
             raise PresetError(f"{path}: not valid JSON: {error}; train again") from None
         return {"name": folder.name, "family": recipe["family"], "recipe": recipe}

@@ -90,9 +90,7 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         elif number == 0:
             start_weights(model, init, source["train"], stage, runtime["seed"])
         seed = runtime["seed"] + 1000 * number
-        batches = training_batches(
-            source["train"], stage["batch_size"], stage["steps_per_epoch"], seed, first_epoch * stage["steps_per_epoch"]
-        )
+        batches = training_batches(source["train"], stage["batch_size"], seed, first_epoch * stage["steps_per_epoch"])
         model.fit(
             batches,
             epochs=stage["epochs"],
@@ -133,7 +131,7 @@ def make_model(family, arguments):
         raise
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise RecipeError(f"the recipe's model section cannot be built: {reason}; see `galzoo show {family.name}`") from None
+        raise RecipeError(f"the recipe's model section cannot be built, mend its values: {reason}") from None
 
 
 def exact_products():
@@ -154,7 +152,7 @@ def prepare_runtime(runtime):
     backend = keras.backend.backend()
     strategy = runtime["strategy"]
     if strategy == "mirrored" and backend != "tensorflow":
-        raise RecipeError(f"runtime.strategy=mirrored needs the TensorFlow back end, this is {backend}; use data_parallel")
+        raise RecipeError(f"runtime.strategy=mirrored needs TensorFlow, the back end is {backend}; use data_parallel")
     if strategy == "data_parallel" and backend != "jax":
         raise RecipeError(
             f"runtime.strategy=data_parallel needs KERAS_BACKEND=jax, this is {backend}; use mirrored for several GPUs"
@@ -209,22 +207,21 @@ def start_weights(model, init, source, stage, seed):
     if init is not None:
         mine, theirs = model.weights, init.weights
         if [tuple(weight.shape) for weight in mine] != [tuple(weight.shape) for weight in theirs]:
-            raise InputError(
-                f"the start model has other layers than the recipe's; use its own: {json.dumps(init.get_config(), default=str)}"
-            )
+            own = json.dumps(init.get_config(), default=str)
+            raise InputError(f"the start model has other layers than the recipe's; use its own: {own}")
         for weight, value in zip(mine, theirs, strict=True):
             weight.assign(value)
     elif hasattr(model, "adapt"):
-        batches = training_batches(source, stage["batch_size"], stage["steps_per_epoch"], seed)
-        iterator = iter(batches) if not isinstance(batches, keras.utils.PyDataset) else map(batches.__getitem__, range(4))
-        model.adapt([batch for batch, _ in zip(iterator, range(4), strict=False)])
+        batches = training_batches(source, stage["batch_size"], seed)
+        steps = range(4)
+        iterator = map(batches.__getitem__, steps) if isinstance(batches, keras.utils.PyDataset) else iter(batches)
+        model.adapt([batch for _, batch in zip(steps, iterator, strict=False)])
 
 
 def _source(recipe, data_path, split, family):
     data = recipe["data"]
-    return StampSource(
-        data_path, family.keys, split, data["split"], label=data["label"], condition=data["condition"], limit=data["limit"]
-    )
+    columns = {"label": data["label"], "condition": data["condition"]}
+    return StampSource(data_path, family.keys, split, data["split"], **columns, limit=data["limit"])
 
 
 def _check_same_recipe(output, recipe):

@@ -193,17 +193,20 @@ class StampsWriter:
         lengths = {name: len(data) for name, data in self._file["catalogue"].items()}
         odd = [name for name, length in lengths.items() if length != before + len(stamps)]
         if odd:
-            raise InputError(f"{self.path}: catalogue column {odd[0]!r} is not in every part; give all parts the same columns")
+            raise InputError(
+                f"{self.path}: catalogue column {odd[0]!r} is not in every part; give all parts the same columns"
+            )
 
     def _check_same(self, header, arrays):
         before = json.loads(self._file.attrs["header"])
         for key in ("bands", "pixel_scale", "unit"):
             if before[key] != header[key]:
-                raise InputError(f"{self.path}: has {key} {before[key]!r}, the new stamps {header[key]!r}; write them to another file")
-        if self._file["image"].shape[1:] != arrays["image"].shape[1:]:
-            raise InputError(
-                f"{self.path}: has stamps of shape {self._file['image'].shape[1:]}, the new ones {arrays['image'].shape[1:]}"
-            )
+                raise InputError(
+                    f"{self.path}: has {key} {before[key]!r}, the new stamps {header[key]!r}; give another file"
+                )
+        old, new = self._file["image"].shape[1:], arrays["image"].shape[1:]
+        if old != new:
+            raise InputError(f"{self.path}: has stamps of shape {old}, the new ones {new}; write them to another file")
         have = {key for key in (*PLANES, "psf") if key in self._file}
         if have != {key for key in (*PLANES, "psf") if key in arrays}:
             raise InputError(f"{self.path}: has planes {sorted(have)}; every part must have the same")
@@ -227,6 +230,14 @@ class StampsWriter:
             )
             data.attrs["unit"] = unit
         data = self._file[name]
+        if data.attrs["unit"] != unit:
+            raise InputError(f"{self.path}: {name} is in {data.attrs['unit']!r}, the new part in {unit!r}; convert it")
+        if data.shape[1:] != values.shape[1:]:
+            old, new = data.shape[1:], values.shape[1:]
+            raise InputError(f"{self.path}: {name} has entries of shape {old}, the new part {new}; write another file")
+        # HDF5 would drop the fractions of numbers that join a column of integers without a word.
+        if not np.can_cast(values.dtype, data.dtype, "same_kind"):
+            raise InputError(f"{self.path}: {name} holds {data.dtype}, the new part {values.dtype}; give both one type")
         start = len(data)
         data.resize(start + len(values), axis=0)
         data[start:] = values

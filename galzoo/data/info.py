@@ -4,6 +4,7 @@ import numpy as np
 
 from galzoo.data import hdf5
 from galzoo.data.stamps import Stamps
+from galzoo.errors import InputError
 
 _MOST_COLUMNS = 24
 _PANEL = 40
@@ -12,10 +13,11 @@ _PANEL = 40
 def describe(path):
     """Return lines that say what is in a stamp file: header, planes, catalogue columns with their ranges."""
     header = hdf5.read_header(path)
+    unit, survey = header["unit"] or "none (display-stretched)", header["survey"] or "-"
     size = " x ".join(str(size) for size in header["shape"])
     lines = [
         f"{path}: {header['n']} stamps of {size} pixels, {header['pixel_scale']:g} arcsec each",
-        f"bands: {', '.join(header['bands'])}; unit: {header['unit'] or 'none (display-stretched)'}; survey: {header['survey'] or '-'}",
+        f"bands: {', '.join(header['bands'])}; unit: {unit}; survey: {survey}",
         f"planes: {', '.join(header['keys'])}",
     ]
     lines += [f"{key}: {value}" for key, value in header["meta"].items() if isinstance(value, (str, int, float))]
@@ -43,5 +45,7 @@ def draw(path, picture):
     from galzoo.viz.panels import panel, save
 
     n = hdf5.read_header(path)["n"]
+    if not n:
+        raise InputError(f"{path}: holds no stamps, there is nothing to draw")
     rows = np.unique(np.linspace(0, n - 1, min(n, _PANEL)).astype(int))
     save(panel(Stamps.load(path, rows)), picture)

@@ -1,13 +1,12 @@
 """Feeding `fit`: a tf.data pipeline where TensorFlow is the back end, the same batches from a PyDataset elsewhere."""
 
-
 import keras
 import numpy as np
 
 from galzoo.data.source import step_positions
 
 
-def training_batches(source, batch_size, steps, seed, start=0):
+def training_batches(source, batch_size, seed, start=0):
     """Return an endless, shuffled stream of full batches for `fit`.
 
     Parameters
@@ -16,8 +15,6 @@ def training_batches(source, batch_size, steps, seed, start=0):
         The objects.
     batch_size : int
         Objects a batch.
-    steps : int
-        Batches an epoch of `fit`.
     seed : int
         Of the order; the batch at a step is a function of (seed, step).
     start : int
@@ -38,7 +35,7 @@ def training_batches(source, batch_size, steps, seed, start=0):
         signature = _signature(make(start), tf)
         steps_ahead = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
         return _mapped(steps_ahead, make, signature, tf)
-    return _Steps(make, steps, start)
+    return _Steps(make, start=start)
 
 
 def evaluation_batches(source, batch_size):
@@ -76,19 +73,19 @@ def _mapped(steps, make, signature, tf):
 
 
 class _Steps(keras.utils.PyDataset):
-    """Batches by step number, without TensorFlow."""
+    """Batches by step number, without TensorFlow; endless where `count` is None.
 
-    def __init__(self, make, steps, start=0):
+    An endless one is never rewound by `fit`, so its index is the step since `start`, over all epochs. Counting in
+    `on_epoch_end` would be wrong: Keras calls it before the first epoch too.
+    """
+
+    def __init__(self, make, count=None, start=0):
         super().__init__(workers=1, use_multiprocessing=False)
-        self._make, self._steps, self._next = make, steps, start
+        self._make, self._count, self._start = make, count, start
 
-    def __len__(self):
-        return self._steps
+    @property
+    def num_batches(self):
+        return self._count
 
     def __getitem__(self, index):
-        return self._make(self._next + index)
-
-    def on_epoch_end(self):
-        self._next += self._steps
-
-
+        return self._make(self._start + index)

@@ -53,14 +53,22 @@ class StampSource:
             chosen = split_names(columns, **(split_options or {})) == split
         self.rows = np.flatnonzero(chosen)[:limit]
         if not len(self.rows):
-            raise InputError(f"{path}: no stamp in split {split!r} of {self.header['n']}; use a larger file or fraction")
+            n = self.header["n"]
+            raise InputError(f"{path}: none of {n} stamps is in split {split!r}; use a larger file or fraction")
         self.keys = [key for key in keys if key in (*hdf5.PLANES, "psf") and key in self.header["keys"]]
         self._estimate = "variance" in keys and "variance" not in self.header["keys"]
         self._columns = {}
         if label:
-            self._columns["label"] = _column(path, columns, label).astype(np.int32)[self.rows]
+            values = _column(path, columns, label)
+            if values.dtype.kind not in "iub":
+                kind = values.dtype
+                raise InputError(f"{path}: column {label!r} is no label: it holds {kind}; number the classes from 0")
+            self._columns["label"] = values.astype(np.int32)[self.rows]
         if len(condition):
-            values = [_column(path, columns, name).astype(np.float32) for name in condition]
+            words = [name for name in condition if _column(path, columns, name).dtype.kind not in "iubf"]
+            if words:
+                raise InputError(f"{path}: column {words[0]!r} holds no numbers to condition on; take it out")
+            values = [columns[name].astype(np.float32) for name in condition]
             self._columns["condition"] = np.stack(values, axis=-1)[self.rows]
         self._psf = None
         if "psf" in self.keys:

@@ -54,7 +54,7 @@ def split_names(columns, valid=0.1, test=0.1, seed=0):
         If the fractions are no fractions, or ``split`` has another word in it.
     """
     if valid < 0 or test < 0 or valid + test >= 1:
-        raise InputError(f"split fractions valid={valid}, test={test} leave nothing to train on; their sum must be below 1")
+        raise InputError(f"split fractions valid={valid}, test={test} leave nothing to train on; keep the sum below 1")
     if "split" in columns:
         names = np.asarray(columns["split"]).astype(str)
         odd = sorted(set(names) - set(SPLITS))

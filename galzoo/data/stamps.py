@@ -78,7 +78,8 @@ class Stamps:
         if self.image.ndim != 4:
             raise InputError(f"image has shape {self.image.shape}; stamps are (n, y, x, band)")
         if self.image.shape[-1] != len(self.bands):
-            raise InputError(f"image has {self.image.shape[-1]} bands but {len(self.bands)} names: {', '.join(self.bands)}")
+            names = ", ".join(self.bands)
+            raise InputError(f"image has {self.image.shape[-1]} bands but {len(self.bands)} names: {names}")
         if not self.pixel_scale > 0:
             raise InputError(f"pixel_scale is {self.pixel_scale}; give arcsec per pixel, above 0")
         for key, dtype in (("variance", np.float32), ("mask", bool), ("truth", np.float32)):
@@ -111,7 +112,7 @@ class Stamps:
         total = psf.sum(axis=(1, 2), dtype=np.float64)
         if not np.all(np.isfinite(total)) or np.any(np.abs(total - 1) > 0.2):
             worst = total.flat[np.argmax(np.abs(np.nan_to_num(total, nan=np.inf) - 1))] if total.size else 0
-            raise InputError(f"psf sums to {worst:.4g}, not 1; normalise it (and check that it is background-subtracted)")
+            raise InputError(f"psf sums to {worst:.4g}, not 1; normalise it (and check that its background is 0)")
         self.psf = (psf / total[:, None, None, :]).astype(np.float32)
 
     def _set_catalogue(self):
@@ -199,9 +200,7 @@ class Stamps:
         for name, values in hdf5.read_columns(path, rows=rows).items():
             unit = header["columns"][name]
             table[name] = values if not unit else values * _unit(unit)
-        return cls(
-            **planes, catalogue=table, **{key: header[key] for key in hdf5.HEADER_KEYS}
-        )
+        return cls(**planes, catalogue=table, **{key: header[key] for key in hdf5.HEADER_KEYS})
 
     @classmethod
     def concatenate(cls, parts):
@@ -209,18 +208,24 @@ class Stamps:
         parts = list(parts)
         first = parts[0]
         for part in parts[1:]:
-            if (part.bands, part.shape, part.unit) != (first.bands, first.shape, first.unit):
-                raise InputError("stamps of different bands, shape or unit cannot be joined")
+            for key in ("bands", "shape", "unit", "pixel_scale"):
+                one, other = getattr(first, key), getattr(part, key)
+                if one != other:
+                    raise InputError(f"stamps of {key} {one!r} and {other!r} cannot be joined; keep them apart")
         changes = {}
         for key in hdf5.PLANES:
             planes = [getattr(part, key) for part in parts]
             changes[key] = None if any(plane is None for plane in planes) else np.concatenate(planes)
         changes["psf"] = changes["psf_index"] = None
         if all(part.psf is not None for part in parts):
+            sizes = sorted({part.psf.shape[1:3] for part in parts})
+            if len(sizes) > 1:
+                raise InputError(f"stamps with PSFs of {sizes[0]} and {sizes[1]} pixels cannot be joined; pad one")
             offsets = np.cumsum([0, *(len(part.psf) for part in parts)])
             changes["psf"] = np.concatenate([part.psf for part in parts])
             changes["psf_index"] = np.concatenate([p.psf_index + o for p, o in zip(parts, offsets, strict=False)])
-        changes["catalogue"] = vstack([part.catalogue for part in parts], join_type="inner", metadata_conflicts="silent")
+        tables = [part.catalogue for part in parts]
+        changes["catalogue"] = vstack(tables, join_type="inner", metadata_conflicts="silent")
         return dataclasses.replace(first, **changes)
 
 
