@@ -60,11 +60,15 @@ def _signature(batch, tf):
 def _mapped(steps, make, signature, tf):
     """Gather in a background thread: NumPy indexing of whole batches is quicker than element-wise tf.data."""
     keys = list(signature)
+    # Keras adds batches up over replicas, which TensorFlow does not do for booleans.
+    types = {key: tf.uint8 if spec.dtype == tf.bool else spec.dtype for key, spec in signature.items()}
+
+    def gather(step):
+        batch = make(step)
+        return [batch[key].astype(types[key].as_numpy_dtype, copy=False) for key in keys]
 
     def load(step):
-        values = tf.numpy_function(
-            lambda number: [make(number)[key] for key in keys], [step], [signature[key].dtype for key in keys]
-        )
+        values = tf.numpy_function(gather, [step], [types[key] for key in keys])
         for key, value in zip(keys, values, strict=True):
             value.set_shape(signature[key].shape)
         return dict(zip(keys, values, strict=True))

@@ -22,6 +22,7 @@ ARTEFACTS = "Artefacts of the deconvolved image"
 # Okabe & Ito's colours, told apart with any colour vision; markers tell methods apart without colour.
 STYLES = {
     "model": ("#0072B2", "o"),
+    "codes": ("#CC79A7", "v"),
     "richardson_lucy": ("#D55E00", "s"),
     "wiener": ("#009E73", "^"),
     "none": ("#777777", "D"),

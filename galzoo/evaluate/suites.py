@@ -26,13 +26,13 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
         Stamps as the model was trained on; only objects of the recipe's test split are scored, and classical methods are
         tuned on its validation split. By default new stamps, where the recipe simulates its own.
     real : sequence of str or Path
-        Observed stamps to judge on too, all of them; a set is named by its file.
+        Observed stamps to judge on too; a set is named by its file.
     output : str or Path
         Folder to write.
     suite : str, optional
         By default the recipe's.
     limit : int, optional
-        Use at most so many stamps of each split.
+        Use at most so many stamps of each split and set.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
     results = evaluate_reconstruction(
         load(preset),
         held_out(data, "test", splits, limit),
-        real={Path(path).stem.removeprefix("real_"): Stamps.load(path) for path in real},
+        real={Path(path).stem.removeprefix("real_"): _spread(path, limit=limit) for path in real},
         tuning=held_out(data, "valid", splits, limit),
         batch_size=recipe["evaluate"]["batch_size"],
         report=output / "report.html",
@@ -90,7 +90,15 @@ def held_out(path, split, options, limit=None):
     names = split_names(hdf5.read_columns(path), **options)
     rows = np.flatnonzero(names == split)
     if not len(rows):
-        raise InputError(f"{path}: no stamp in split {split!r}; use the file that the model was trained on, or a larger one")
+        raise InputError(
+            f"{path}: no stamp in split {split!r}; use the file that the model was trained on, or a larger one"
+        )
+    return _spread(path, rows, limit)
+
+
+def _spread(path, rows=None, limit=None):
+    """Return the `Stamps` of some rows of a file, at most `limit` of them, evenly spread."""
+    rows = np.arange(hdf5.read_header(path)["n"]) if rows is None else rows
     if limit is not None and limit < len(rows):
         rows = rows[np.linspace(0, len(rows) - 1, limit).astype(int)]
     return Stamps.load(path, rows)

@@ -1,12 +1,10 @@
 """Bring a model's answer into agreement with the data, as far as the noise allows and no further."""
 
-import keras
-import numpy as np
 from keras import ops
 
 from galzoo.layers.flux import noise_level
 from galzoo.layers.likelihood import weights
-from galzoo.layers.psf import convolve
+from galzoo.layers.psf import apply_transfer, transfer
 
 # Pixels where the model is above this many noise standard deviations are the galaxy's; the sky says nothing about it.
 FOOTPRINT = 0.5
@@ -51,22 +49,23 @@ def refine(image, batch, model_sigma, steps=30):
     weight = weights(batch["variance"], batch.get("mask"))
     data = ops.where(weight > 0, ops.cast(batch["image"], "float32"), 0.0)
     noise = noise_level(batch["variance"], batch.get("mask"))
-    psf = batch.get("psf")
-    # The adjoint of a convolution is the convolution with the kernel turned by half a circle.
-    turned = None if psf is None else np.ascontiguousarray(np.asarray(psf)[:, ::-1, ::-1])
+    image = ops.convert_to_tensor(image)
+    kernel = None if batch.get("psf") is None else transfer(image.shape, batch["psf"], model_sigma)
+
+    def observe(x, adjoint=False):
+        return x if kernel is None else apply_transfer(x, kernel, adjoint)
 
     def total(x):
         return ops.sum(x, axis=(1, 2), keepdims=True)
 
-    image = ops.convert_to_tensor(image)
-    seen = convolve(image, psf, model_sigma)
+    seen = observe(image)
     prior = 1.0 / AMPLITUDE_ERROR**2
     amplitude = (total(weight * seen * data) + prior) / (total(weight * ops.square(seen)) + prior)
     amplitude = ops.maximum(amplitude, 0.0)
     image, seen = image * amplitude, seen * amplitude
 
     pedestal = PEDESTAL * noise
-    wanted = convolve(weight * (data + pedestal), turned, model_sigma)
+    wanted = observe(weight * (data + pedestal), adjoint=True)
     for _ in range(steps):
         footprint = ops.cast(ops.logical_and(seen > FOOTPRINT * noise, weight > 0), "float32")
         pixels = total(footprint)
@@ -76,9 +75,9 @@ def refine(image, batch, model_sigma, steps=30):
         active = ops.logical_and(chi2 > 1.0 + allowance, pixels >= LEAST_PIXELS)
         if not ops.convert_to_numpy(ops.any(active)):
             break
-        predicted = convolve(weight * (seen + pedestal), turned, model_sigma)
+        predicted = observe(weight * (seen + pedestal), adjoint=True)
         positive = ops.logical_and(predicted > 0, wanted > 0)
         ratio = ops.where(positive, wanted / ops.where(positive, predicted, 1.0), 1.0)
         image = ops.where(active, image * ratio, image)
-        seen = convolve(image, psf, model_sigma)
-    return keras.ops.convert_to_numpy(image)
+        seen = observe(image)
+    return ops.convert_to_numpy(image)

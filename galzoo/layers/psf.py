@@ -34,15 +34,15 @@ def _model_gain(grid, model_sigma):
     return (gaussian * (1 + FLOOR**2) / (gaussian**2 + FLOOR**2)).astype("float32")
 
 
-def _check(image, psf, model_sigma):
-    """Raise `InputError` unless the shapes fit each other."""
-    if len(image.shape) != 4:
-        raise InputError(f"image has shape {tuple(image.shape)}; a PSF is applied to (n, y, x, band)")
-    if len(psf.shape) != 4 or psf.shape[-1] != image.shape[-1]:
-        raise InputError(f"psf has shape {tuple(psf.shape)}; it must be (n, y, x, band) with {image.shape[-1]} bands")
-    if None not in (image.shape[0], psf.shape[0]) and psf.shape[0] not in (1, image.shape[0]):
-        raise InputError(f"{psf.shape[0]} PSFs for {image.shape[0]} images; give one PSF, or one each")
-    if None in (*image.shape[1:], *psf.shape[1:]):
+def _check(shape, psf, model_sigma):
+    """Raise `InputError` unless the shape of the image and the PSF fit each other."""
+    if len(shape) != 4:
+        raise InputError(f"image has shape {tuple(shape)}; a PSF is applied to (n, y, x, band)")
+    if len(psf.shape) != 4 or psf.shape[-1] != shape[-1]:
+        raise InputError(f"psf has shape {tuple(psf.shape)}; it must be (n, y, x, band) with {shape[-1]} bands")
+    if None not in (shape[0], psf.shape[0]) and psf.shape[0] not in (1, shape[0]):
+        raise InputError(f"{psf.shape[0]} PSFs for {shape[0]} images; give one PSF, or one each")
+    if None in (*shape[1:], *psf.shape[1:]):
         raise InputError("the size of image and psf must be known when the model is built; only n may be left open")
     if model_sigma is not None and not model_sigma > 0:
         raise InputError(f"model_sigma is {model_sigma}; give a width in pixels above 0, or None")
@@ -86,17 +86,43 @@ def convolve(image, psf, model_sigma=None):
     """
     if psf is None:
         return image
-    image, psf = ops.convert_to_tensor(image), ops.convert_to_tensor(psf)
-    _check(image, psf, model_sigma)
-    dtype = image.dtype
-    image, psf = ops.cast(image, "float32"), ops.cast(psf, "float32")
-    shape = image.shape[1:3]
-    psf = _crop(psf, shape)
-    grid = tuple(fft.padded_size(a, b) for a, b in zip(shape, psf.shape[1:3], strict=True))
+    image = ops.convert_to_tensor(image)
+    kernel = transfer(image.shape, psf, model_sigma)
+    return apply_transfer(image, kernel)
+
+
+def transfer(shape, psf, model_sigma=None):
+    """Return the transfer function of PSFs for images of `shape`; made once where many images go through one PSF.
+
+    Parameters
+    ----------
+    shape : tuple
+        Of the images, (n, y, x, band).
+    psf, model_sigma
+        As in `convolve`.
+
+    Returns
+    -------
+    tensor, (n, band, kx, 2, ky)
+        For `apply_transfer`.
+    """
+    psf = ops.cast(ops.convert_to_tensor(psf), "float32")
+    _check(shape, psf, model_sigma)
+    psf = _crop(psf, shape[1:3])
+    grid = tuple(fft.padded_size(a, b) for a, b in zip(shape[1:3], psf.shape[1:3], strict=True))
     kernel = fft.spectrum(psf, grid, centre=tuple((size - 1) / 2 for size in psf.shape[1:3]))
-    if model_sigma is not None:
-        kernel = kernel * _model_gain(grid, model_sigma)
-    return ops.cast(fft.inverse(fft.multiply(fft.spectrum(image, grid), kernel), grid, shape), dtype)
+    return kernel if model_sigma is None else kernel * _model_gain(grid, model_sigma)
+
+
+def apply_transfer(image, kernel, adjoint=False):
+    """Convolve images with a PSF given by its `transfer`, or, with `adjoint`, with the PSF turned by half a circle."""
+    shape = image.shape[1:3]
+    # The half spectrum of an odd grid of x pixels has (x + 1) / 2 columns.
+    grid = (kernel.shape[4], 2 * kernel.shape[2] - 1)
+    if adjoint:
+        kernel = kernel * np.array([[1.0], [-1.0]], "float32")
+    spectrum = fft.spectrum(ops.cast(image, "float32"), grid)
+    return ops.cast(fft.inverse(fft.multiply(spectrum, kernel), grid, shape), image.dtype)
 
 
 def difference_kernel(psf, model_sigma, size=None):
