@@ -20,7 +20,7 @@
 # ```sh
 # galzoo data cutouts hubble_deep_field.jpg --detect --pixel-scale 0.08 --where 'snr>40' -o hdf.h5
 # galzoo train vqvae --recipe sdss_rgb --init vqvae_sdss_rgb \
-#     --set data.path=hdf.h5 --set stages.0.learning_rate=3e-4 -o tuned
+#     --set data.path=hdf.h5 --set 'stages=[{epochs: 3, steps_per_epoch: 100, learning_rate: 3.0e-4}]' -o tuned
 # galzoo evaluate tuned --data hdf.h5 -o evaluation
 # ```
 
@@ -76,11 +76,7 @@ recipe = load_recipe(
     [
         f"data.path={path}",
         "data.split={valid: 0.1, test: 0.2}",
-        f"stages.0.epochs={EPOCHS}",
-        f"stages.0.steps_per_epoch={STEPS}",
-        f"stages.0.batch_size={BATCH}",
-        "stages.0.learning_rate=3e-4",
-        "stages.0.warmup_steps=2",
+        f"stages=[{{epochs: {EPOCHS}, steps_per_epoch: {STEPS}, batch_size: {BATCH}, learning_rate: 3.0e-4}}]",
     ],
 )
 test = held_out(path, "test", recipe.data.split.model_dump())

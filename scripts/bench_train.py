@@ -86,7 +86,7 @@ def main():
             make_file(Path(folder) / "stamps.h5", size, bands)
             keys = ("image", "variance", "mask", "psf", "truth")
             source = StampSource(Path(folder) / "stamps.h5", keys, "all")
-            iterator = iter(training_batches(source, BATCH, 100, 0))
+            iterator = iter(training_batches(source, BATCH, 0))
             batch = next(iterator)
             model = VQVAE(bands=bands, truth_weight=0.5)
             model.adapt([batch])

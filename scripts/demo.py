@@ -73,10 +73,7 @@ def main():
         "sdss_rgb",
         [
             f"data.path={path}",
-            f"stages.0.epochs={EPOCHS}",
-            f"stages.0.steps_per_epoch={STEPS}",
-            "stages.0.batch_size=16",
-            "stages.0.warmup_steps=10",
+            f"stages=[{{epochs: {EPOCHS}, steps_per_epoch: {STEPS}, batch_size: 16, clip_norm: 1.0}}]",
             "model.hidden=32",
             "model.codebook_size=128",
             "data.split.valid=0.15",
