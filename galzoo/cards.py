@@ -64,7 +64,7 @@ def preset_table():
 
 
 def _classical(metrics):
-    """Return how many times larger the squared error of tuned Richardson-Lucy is, stamp by stamp, and its uncertainty."""
+    """Return how many times larger the squared error of tuned Richardson-Lucy is, with its uncertainty."""
     found = metrics.get("deconvolution", {}).get("richardson_lucy")
     return (found["all"]["ratio"], found["all"]["ratio_error"]) if found else None
 

@@ -36,7 +36,7 @@ def measure(spec, n, processes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--n", type=int, default=600, help="stamps in each file")
+    parser.add_argument("--n", type=int, default=1200, help="stamps in each file")
     arguments = parser.parse_args()
     table = Table("case", "processes", "stamps/s", "stamps/s/process", "ratio to one")
     results = []

@@ -114,7 +114,9 @@ def main():
             "pipeline_over_need": step / pipeline,
         }
         results.append(row)
-        table.add_row(name, *(f"{value:.3g}" for key, value in row.items() if key not in ("case", "convolution_gflops")))
+        table.add_row(
+            name, *(f"{value:.3g}" for key, value in row.items() if key not in ("case", "convolution_gflops"))
+        )
     Console().print(table)
     machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "platform": platform.platform()}
     write_json(options.output, {"batch": BATCH, "machine": machine, "results": results})

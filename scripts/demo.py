@@ -1,4 +1,4 @@
-"""The main job from end to end on a real image: find and cut galaxies, train on them, reconstruct with a shipped preset.
+"""The main job, end to end on a real image: cut galaxies, train on them, reconstruct with a shipped preset.
 
     python scripts/demo.py --output demo
 
@@ -85,7 +85,9 @@ def main():
 
     console.rule(f"3 of 3: reconstruct held-out stamps with the preset {PRESET}")
     splits = recipe.data.split.model_dump()
-    columns = {name: np.asarray(stamps.catalogue[name]) for name in stamps.catalogue.colnames if name in ("id", "ra", "dec")}
+    columns = {
+        name: np.asarray(stamps.catalogue[name]) for name in stamps.catalogue.colnames if name in ("id", "ra", "dec")
+    }
     test = stamps[np.flatnonzero(split_names(columns, **splits) == "test")]
     preset = galzoo.load(PRESET)
     made = {f"trained here, {EPOCHS * STEPS} steps": (small, reconstruct(small, test))}
@@ -111,7 +113,7 @@ def write_report(folder, stamps, test, made, rows, products):
     """Write ``report.html``: what was found, both models side by side, and the first rows of the catalogue."""
     report = Report("galzoo demo", "Galaxies of the Hubble Deep Field (NASA), cut, coded and reconstructed")
     report.section("What was found").text(
-        f"{len(stamps)} sources of the picture have a stamp of {SIZE} pixels; {len(test)} of them were held out of training. "
+        f"{len(stamps)} sources of the picture have a stamp of {SIZE} pixels; {len(test)} were held out. "
         "The picture is 8-bit and display-stretched, so there is no photometry to be had from it."
     )
     report.figure(folder / "stamps.png", "Some of the stamps.")

@@ -1,9 +1,9 @@
 """Write docs/benchmarks.md from the JSON files that the bench_*.py scripts left in docs/benchmarks/.
 
-    for name in layers train cutouts simulate; do
-        python scripts/bench_$name.py --output docs/benchmarks/bench_$name.json
-    done
-    python scripts/make_benchmarks.py
+for name in layers train cutouts simulate; do
+    python scripts/bench_$name.py --output docs/benchmarks/bench_$name.json
+done
+python scripts/make_benchmarks.py
 """
 
 import json
@@ -23,7 +23,7 @@ things timed in one process, so it holds on other machines too. The load of the 
 def tables_of(value, title=""):
     """Yield (title, rows) for every list of dicts in a benchmark's JSON."""
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-        yield title, [{key: cell for key, cell in row.items() if not isinstance(cell, (list, dict))} for row in value]
+        yield title, [{key: _cell(cell) for key, cell in row.items() if not isinstance(cell, dict)} for row in value]
     elif isinstance(value, dict):
         plain = {key: cell for key, cell in value.items() if not isinstance(cell, (list, dict))}
         if plain:
@@ -31,6 +31,11 @@ def tables_of(value, title=""):
         for key, item in value.items():
             if isinstance(item, (list, dict)):
                 yield from tables_of(item, key.replace("_", " "))
+
+
+def _cell(value):
+    """Return a shape as text, anything else as it is."""
+    return " x ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def main():

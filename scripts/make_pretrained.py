@@ -62,7 +62,11 @@ def real_galaxies(root, folder):
     extension, bright = root / "hst/cosmos_btk_ext", root / "hst/cosmos_paltas10"
     images = [*extension.glob("real_galaxy_*_images_extension.fits"), *extension.glob("real_galaxy_images_*.fits")]
     images += [extension / "acs_I_unrot_sci_20_cf.fits", bright / "real_galaxy_images_23.5_n1.fits"]
-    for image in [*images, extension / "real_galaxy_PSF_images_extension.fits", root / "psf/real_galaxy_PSF_images.fits"]:
+    for image in [
+        *images,
+        extension / "real_galaxy_PSF_images_extension.fits",
+        root / "psf/real_galaxy_PSF_images.fits",
+    ]:
         shutil.copyfile(image, folder / image.name)
     tables = [
         Table.read(bright / "real_galaxy_catalog_23.5.fits"),

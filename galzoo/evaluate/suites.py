@@ -23,8 +23,8 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
     preset : str or Path
         Name of a preset, or folder of a preset or run.
     data : str or Path, optional
-        Stamps as the model was trained on; only objects of the recipe's test split are scored, and classical methods are
-        tuned on its validation split. By default new stamps, where the recipe simulates its own.
+        Stamps as the model was trained on; only objects of the recipe's test split are scored, and classical
+        methods are tuned on its validation split. By default new stamps, where the recipe simulates its own.
     real : sequence of str or Path
         Observed stamps to judge on too; a set is named by its file.
     output : str or Path

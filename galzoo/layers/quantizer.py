@@ -36,9 +36,9 @@ class VectorQuantizer(keras.layers.Layer):
     cosine : bool
         Compare directions: vectors and codes are put on the unit sphere (Yu et al. 2022, ViT-VQGAN).
     diversity : float
-        Weight of a term that asks for an even use of the codes: the entropy that the batch's average soft assignment lacks
-        to log K (as in Yu et al. 2024, arXiv:2310.05737). Blank sky fills most cells of a stamp; without it a handful of
-        codes stand for nearly all cells. 0 switches it off. Needs `cosine`.
+        Weight of a term that asks for an even use of the codes: the entropy that the batch's average soft assignment
+        lacks to log K (as in Yu et al. 2024, arXiv:2310.05737). Blank sky fills most cells of a stamp; without it a
+        handful of codes stand for nearly all cells. 0 switches it off. Needs `cosine`.
     restart_below : float
         A code used less than this fraction of its fair share (vectors of the batch over codes) on average is moved to a
         vector of the batch (Dhariwal et al. 2020, Jukebox); 0 switches it off. Mode "ema" only.
@@ -243,7 +243,7 @@ class FiniteScalarQuantizer(keras.layers.Layer):
             raise RecipeError(f"vectors have {input_shape[-1]} elements but {len(self.levels)} levels were given")
 
     def _bound(self, vectors):
-        """Squash to the open interval that rounds to exactly `levels` values (equation 2, with the even-level shift)."""
+        """Squash to the open interval that rounds to exactly `levels` values (equation 2, with its shift)."""
         levels = np.asarray(self.levels, "float32")
         half = (levels - 1) * (1 + 1e-3) / 2
         offset = np.where(levels % 2 == 0, 0.5, 0.0).astype("float32")

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from threadpoolctl import threadpool_limits
 
 from galzoo.data.hdf5 import StampsWriter
 from galzoo.data.stamps import Stamps
@@ -307,7 +308,8 @@ def _simulated(spec, parts, workers):
     """Yield the parts in order, from `workers` processes."""
     if workers == 1:
         simulator = StampSimulator(spec)
-        yield from map(simulator.simulate, parts)
+        with threadpool_limits(limits=1):
+            yield from map(simulator.simulate, parts)
         return
     # Processes are spawned: forked ones inherit the threads and locks of TensorFlow where the caller has loaded it.
     context = multiprocessing.get_context("spawn")
@@ -317,6 +319,8 @@ def _simulated(spec, parts, workers):
 
 def _start_worker(spec):
     global _simulator
+    # The matrices of one stamp are small: threads inside a process only take the cores from its neighbours.
+    threadpool_limits(limits=1)
     # Ctrl-C goes to the parent, which ends the workers; their own tracebacks would only hide its message.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _simulator = StampSimulator(spec)

@@ -51,8 +51,8 @@ def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
     progress : bool
         Show a progress bar.
     refine_steps : int
-        At most so many likelihood updates of the model's image (`galzoo.inference.refine`); 0 gives what the codes alone
-        say. Pictures (unit "") are not refined: their noise is nominal.
+        At most so many likelihood updates of the model's image (`galzoo.inference.refine`); 0 gives what the codes
+        alone say. Pictures (unit "") are not refined: their noise is nominal.
 
     Returns
     -------

@@ -9,6 +9,6 @@ FAMILY = Family(
     tasks=("reconstruct",),
     keys=("image", "variance", "mask", "psf", "truth"),
     required=("image", "variance"),
-    reference="van den Oord et al. 2017 (arXiv:1711.00937); Lanusse et al. 2021 (arXiv:2008.03833) for the forward model",
+    reference="van den Oord et al. 2017 (arXiv:1711.00937); forward model: Lanusse et al. 2021 (arXiv:2008.03833)",
     picture="galzoo.tasks.reconstruct:draw_batch",
 )

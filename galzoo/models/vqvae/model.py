@@ -62,8 +62,8 @@ class VQVAE(keras.Model):
     band_dropout : float
         Chance that the encoder is shown a band as absent in training, so that absent bands are no surprise later.
     mask_dropout : float
-        Chance that the encoder is shown parts of a stamp as masked in training (discs like masked neighbours, half-planes
-        like the edge of an image), so that it does not invent light under the masks of real data.
+        Chance that the encoder is shown parts of a stamp as masked in training (discs like masked neighbours,
+        half-planes like the edge of an image), so that it does not invent light under the masks of real data.
     augment : bool
         Rotate and flip in training.
     seed : int
