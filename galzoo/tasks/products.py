@@ -72,8 +72,8 @@ def catalogue(stamps, reconstruction):
     QTable
         New columns: ``chi2`` per pixel; ``model_flux_<band>`` inside a circle of `APERTURE_SIGMAS` adaptive sigmas
         about the adaptive centroid of the deconvolved image, in the unit of the stamps; ``model_e1``, ``model_e2``
-        (distortion of adaptive moments, model frame) and ``model_sigma`` (pixels); ``flag_no_data`` where no pixel is good and
-        ``flag_shape`` where the moments failed, in which case the flux is that of the whole stamp.
+        (distortion of adaptive moments, model frame) and ``model_sigma`` (pixels); ``flag_no_data`` where no pixel is
+        good and ``flag_shape`` where the moments failed, in which case the flux is that of the whole stamp.
     """
     table = QTable(stamps.catalogue, copy=True)
     table["chi2"] = reconstruction.chi2
