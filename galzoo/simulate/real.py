@@ -101,7 +101,7 @@ class RealGalaxies:
     @functools.lru_cache(maxsize=64)  # noqa: B019 - one catalogue lives as long as its process
     def _profiles(self, index):
         image = self._catalogue.getGalImage(int(index)).copy()
-        image.array[...] *= _footprint(image.array, self._catalogue.variance[index])
+        image.array[...] *= _outline(image.array, self._catalogue.variance[index])
         profile = galsim.InterpolatedImage(image, flux=1, gsparams=GSPARAMS)
         return profile, self._catalogue.getPSF(int(index), gsparams=GSPARAMS).withFlux(1)
 
@@ -118,7 +118,7 @@ class RealGalaxies:
         return radius, shape.corrected_e1, shape.corrected_e2
 
 
-def _footprint(image, variance):
+def _outline(image, variance):
     """Return weights, 1 on the galaxy and falling smoothly to 0 around it, so that noise ends where the galaxy does."""
     smoothed = ndimage.gaussian_filter(image, _SMOOTHING)
     # White noise smoothed by a Gaussian of sigma s keeps 1 / (2 sqrt(pi) s) of its own; drizzled noise twice that.

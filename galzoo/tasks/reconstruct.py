@@ -9,6 +9,7 @@ from galzoo.data.source import clean_planes
 from galzoo.errors import InputError
 from galzoo.inference.refine import refine
 from galzoo.layers.psf import convolve
+from galzoo.metrics.reconstruction import chi2_per_pixel
 
 
 @dataclasses.dataclass
@@ -76,7 +77,9 @@ def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
             outputs["deconvolved"] = refine(outputs["deconvolved"], batch, model.model_sigma, refine_steps)
             seen = convolve(outputs["deconvolved"], batch.get("psf"), model.model_sigma)
             outputs["image"] = keras.ops.convert_to_numpy(seen)
-        parts.append({**outputs, "chi2": _chi2(batch, outputs["image"])})
+        parts.append(
+            {**outputs, "chi2": chi2_per_pixel(batch["image"], outputs["image"], batch["variance"], batch["mask"])}
+        )
     if not parts:
         raise InputError("no stamps to reconstruct; the file or selection is empty")
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
@@ -90,14 +93,6 @@ def stamps_batch(stamps, rows):
     if stamps.psf is not None:
         batch["psf"] = stamps.psf_of(rows)
     return batch
-
-
-def _chi2(batch, model):
-    good = ~batch["mask"] & np.isfinite(batch["variance"])
-    weight = np.where(good, 1 / batch["variance"], 0)
-    pixels = good.sum(axis=(1, 2, 3))
-    chi2 = np.sum(weight * (batch["image"] - model) ** 2, axis=(1, 2, 3), dtype=np.float64)
-    return np.where(pixels > 0, chi2 / np.maximum(pixels, 1), np.nan)
 
 
 def _track(steps, progress):
