@@ -90,7 +90,8 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         elif number == 0:
             start_weights(model, init, source["train"], stage, runtime["seed"])
         seed = runtime["seed"] + 1000 * number
-        batches = training_batches(source["train"], stage["batch_size"], seed, first_epoch * stage["steps_per_epoch"])
+        start = first_epoch * stage["steps_per_epoch"]
+        batches = training_batches(source["train"], stage["batch_size"], seed, start, stage.get("crop"))
         model.fit(
             batches,
             epochs=stage["epochs"],
@@ -212,7 +213,7 @@ def start_weights(model, init, source, stage, seed):
         for weight, value in zip(mine, theirs, strict=True):
             weight.assign(value)
     elif hasattr(model, "adapt"):
-        batches = training_batches(source, stage["batch_size"], seed)
+        batches = training_batches(source, stage["batch_size"], seed, crop=stage.get("crop"))
         steps = range(4)
         iterator = map(batches.__getitem__, steps) if isinstance(batches, keras.utils.PyDataset) else iter(batches)
         model.adapt([batch for _, batch in zip(steps, iterator, strict=False)])

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 
+from galzoo.data.hdf5 import PLANES
 from galzoo.data.source import step_positions
 
 
-def training_batches(source, batch_size, seed, start=0):
+def training_batches(source, batch_size, seed, start=0, crop=None):
     """Return an endless, shuffled stream of full batches for `fit`.
 
     Parameters
@@ -19,6 +20,8 @@ def training_batches(source, batch_size, seed, start=0):
         Of the order; the batch at a step is a function of (seed, step).
     start : int
         Step to begin at, when a run resumes.
+    crop : int, optional
+        Serve only the central pixels, so many on a side; stamps that are no larger stay whole.
 
     Returns
     -------
@@ -27,7 +30,8 @@ def training_batches(source, batch_size, seed, start=0):
     """
 
     def make(step):
-        return source.batch(step_positions(len(source), int(step), batch_size, seed))
+        batch = source.batch(step_positions(len(source), int(step), batch_size, seed))
+        return batch if crop is None else crop_planes(batch, crop)
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -36,6 +40,17 @@ def training_batches(source, batch_size, seed, start=0):
         steps_ahead = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
         return _mapped(steps_ahead, make, signature, tf)
     return _Steps(make, start=start)
+
+
+def crop_planes(batch, size):
+    """Return a batch with its pixel planes, but not the PSF, cut to the central `size` pixels.
+
+    Where an odd number of pixels goes, the one more is taken from the far side.
+    """
+    height, width = batch["image"].shape[1:3]
+    y, x = max(height - size, 0) // 2, max(width - size, 0) // 2
+    planes = [key for key in PLANES if key in batch]
+    return {**batch, **{key: batch[key][:, y : y + size, x : x + size] for key in planes}}
 
 
 def evaluation_batches(source, batch_size):

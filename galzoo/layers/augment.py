@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from galzoo.errors import InputError
+from galzoo.layers.psf import gaussian_psf
 
 # Planes that turn with the sky, and the axis of y; x follows it.
 PLANES = {
@@ -147,3 +148,70 @@ def random_masks(shape, chance, seed, n=None, discs=3):
         hidden = ops.logical_or(hidden, distance2 < ops.square(0.08 + 0.22 * size))
     hidden = ops.logical_and(hidden, column(0) < chance)
     return 1.0 - ops.cast(hidden, "float32")
+
+
+def noiseless_batch(truth, snr, model_sigma):
+    """Return the batch that shows noiseless model-frame images as they are, at a signal-to-noise ratio of one's choice.
+
+    Parameters
+    ----------
+    truth : tensor, (n, y, x, band)
+        Noiseless images in the model frame.
+    snr : float or tensor, (n,)
+        Optimal signal-to-noise ratio over all bands: the noise level is ``sqrt(sum(truth**2)) / snr``, the same for each
+        band, so that colours stay what they are.
+    model_sigma : float
+        Sigma in pixels of the Gaussian PSF of the model frame.
+
+    Returns
+    -------
+    dict
+        ``image, variance, psf`` and ``truth``, without any noise in the image.
+    """
+    truth = ops.cast(truth, "float32")
+    power = ops.sum(ops.square(truth), axis=(1, 2, 3), keepdims=True)
+    snr = ops.reshape(ops.convert_to_tensor(snr, "float32"), (-1, 1, 1, 1))
+    variance = ops.where(power > 0, power, 1.0) / ops.square(snr)
+    # Nine sigmas: what is cut off is below the precision of a float.
+    size = 2 * int(np.ceil(4.5 * model_sigma)) + 1
+    psf = np.repeat(gaussian_psf(size, model_sigma)[None, :, :, None], truth.shape[-1], axis=-1)
+    return {
+        "image": truth,
+        "variance": ops.broadcast_to(variance, ops.shape(truth)),
+        "psf": ops.convert_to_tensor(psf),
+        "truth": truth,
+    }
+
+
+def show_noiseless(batch, chance, snr, model_sigma, seed):
+    """Replace some stamps of a batch by their noiseless truth (`noiseless_batch`), so that a model meets both.
+
+    Parameters
+    ----------
+    batch : dict
+        With ``image, variance, truth`` and, where there are any, ``mask`` and ``psf``.
+    chance : float
+        Share of the stamps.
+    snr : (float, float)
+        Range of signal-to-noise ratios, drawn evenly in the logarithm.
+    model_sigma : float
+        As in `noiseless_batch`.
+    seed : keras.random.SeedGenerator
+
+    Returns
+    -------
+    dict
+    """
+    number = ops.shape(batch["image"])[0]
+    draw = keras.random.uniform((number, 2), seed=seed)
+    ratio = ops.exp(np.log(snr[0]) + np.log(snr[1] / snr[0]) * draw[:, 0])
+    clean = noiseless_batch(batch["truth"], ratio, model_sigma)
+    chosen = ops.reshape(draw[:, 1] < chance, (-1, 1, 1, 1))
+    # A band that is not there stays so: the truth knows it, the telescope does not.
+    clean["variance"] = ops.where(ops.isfinite(batch["variance"]), clean["variance"], batch["variance"])
+    result = {key: ops.where(chosen, clean[key], batch[key]) for key in ("image", "variance")}
+    if batch.get("psf") is not None:
+        size = batch["psf"].shape[1]
+        round_psf = gaussian_psf(size, model_sigma)[None, :, :, None]
+        result["psf"] = ops.where(chosen, round_psf, batch["psf"])
+    return {**batch, **result}

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from galzoo.errors import InputError, RecipeError
-from galzoo.layers.augment import Rotate90Flip, random_masks
+from galzoo.layers.augment import Rotate90Flip, random_masks, show_noiseless
 from galzoo.layers.blocks import ResidualStack, Upsample
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import weights
@@ -15,6 +15,8 @@ from galzoo.metrics.codebook import CodebookPerplexity
 
 # A decoder output below this is blank sky from the first step on: softplus(-4) = 0.018 of the noise.
 _SKY_BIAS = -4.0
+# Signal-to-noise ratios at which noiseless images are shown in training: those at which codes can tell shapes.
+_NOISELESS_SNR = 50.0, 300.0
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -64,6 +66,9 @@ class VQVAE(keras.Model):
     mask_dropout : float
         Chance that the encoder is shown parts of a stamp as masked in training (discs like masked neighbours,
         half-planes like the edge of an image), so that it does not invent light under the masks of real data.
+    noiseless : float
+        Share of stamps that are replaced in training by their noiseless truth at a signal-to-noise ratio of 50 to 300,
+        where the batch has one, so that codes can describe a galaxy without the noise: a prior is learnt from such.
     augment : bool
         Rotate and flip in training.
     seed : int
@@ -105,6 +110,7 @@ class VQVAE(keras.Model):
         psf_channels=True,
         band_dropout=0.0,
         mask_dropout=0.3,
+        noiseless=0.0,
         augment=True,
         seed=0,
         **kwargs,
@@ -138,6 +144,7 @@ class VQVAE(keras.Model):
             "psf_channels": psf_channels,
             "band_dropout": band_dropout,
             "mask_dropout": mask_dropout,
+            "noiseless": noiseless,
             "augment": augment,
             "seed": seed,
         }
@@ -148,6 +155,7 @@ class VQVAE(keras.Model):
         self.psf_channels = bool(psf_channels)
         self.band_dropout = float(band_dropout)
         self.mask_dropout = float(mask_dropout)
+        self.noiseless = float(noiseless)
         self.cell = 2**downsample
 
         self.augment = Rotate90Flip(seed=seed) if augment else None
@@ -266,6 +274,8 @@ class VQVAE(keras.Model):
         batch = {**batch, "image": ops.cast(batch["image"], "float32")}
         if training and self.augment is not None:
             batch = self.augment(batch, training=True)
+        if training and self.noiseless and batch.get("truth") is not None:
+            batch = show_noiseless(batch, self.noiseless, _NOISELESS_SNR, self.model_sigma, self.dropout_seed)
         size = tuple(batch["image"].shape[1:3])
         quantised = self.quantizer(self.encode(batch, training), training=training)
         noise = noise_level(batch["variance"], batch.get("mask"))
