@@ -5,8 +5,6 @@ import json
 import shutil
 from pathlib import Path
 
-import yaml
-
 from galzoo import __version__, resources
 from galzoo.errors import PresetError, UnknownNameError
 from galzoo.files import atomic_path, write_text
@@ -50,6 +48,9 @@ def load_card(name):
         except json.JSONDecodeError as error:
             raise PresetError(f"{path}: not valid JSON: {error}; train again") from None
         return {"name": folder.name, "family": recipe["family"], "recipe": recipe}
+    # Training finds its start model here too, on machines without YAML.
+    import yaml
+
     try:
         card = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -128,6 +129,8 @@ def write_preset(run, folder, metrics, header, created):
     dict
         The card.
     """
+    import yaml
+
     run, folder = Path(run), Path(folder)
     recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     training = json.loads((run / "training.json").read_text(encoding="utf-8"))

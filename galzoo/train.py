@@ -9,6 +9,7 @@ This module and what it imports need only keras, numpy and h5py, so a recipe res
 import argparse
 import contextlib
 import importlib.util
+import inspect
 import json
 import os
 import platform
@@ -111,11 +112,24 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
 
 
 def complete(recipe, data_path):
-    """Fill in what only the data know: the model's bands. Raise `InputError` if they do not fit."""
+    """Fill in what only the data know: the model's bands and, where it asks for them, pixel scale, unit and the like.
+
+    Raise `InputError` if the data do not fit the bands.
+    """
     header = hdf5.read_header(data_path)
+    known = {
+        "bands": header["bands"],
+        "pixel_scale": header["pixel_scale"],
+        "unit": header["unit"],
+        "survey": header["survey"],
+        "stamp_size": list(header["shape"]),
+        "columns": recipe["data"]["condition"],
+    }
+    takes = inspect.signature(get_family(recipe["family"]).model_class().__init__).parameters
+    filled = {name: value for name, value in known.items() if name in takes and recipe["model"].get(name) is None}
     bands = recipe["model"].get("bands")
     if bands is None:
-        return {**recipe, "model": {**recipe["model"], "bands": header["bands"]}}
+        return {**recipe, "model": {**recipe["model"], **filled}}
     if len(bands) != len(header["bands"]):
         raise InputError(
             f"{data_path}: has {len(header['bands'])} bands ({', '.join(header['bands'])}), the recipe's model "
@@ -179,8 +193,10 @@ def compile_stage(model, stage, runtime):
     """Compile `model` with the optimiser, schedule and frozen parts of a stage."""
     for layer in model.layers:
         layer.trainable = True
-    for name in stage["freeze"]:
+    for name in (*getattr(model, "frozen", ()), *stage["freeze"]):
         part = getattr(model, name, None)
+        if part is None and name in getattr(model, "frozen", ()):
+            continue
         if not isinstance(part, keras.layers.Layer):
             raise RecipeError(f"stage {stage['name']!r} freezes {name!r}, which {type(model).__name__} does not have")
         part.trainable = False
@@ -214,7 +230,7 @@ def start_weights(model, init, source, stage, seed):
             weight.assign(value)
     elif hasattr(model, "adapt"):
         batches = training_batches(source, stage["batch_size"], seed, crop=stage.get("crop"))
-        steps = range(4)
+        steps = range(getattr(model, "adapt_batches", 4))
         iterator = map(batches.__getitem__, steps) if isinstance(batches, keras.utils.PyDataset) else iter(batches)
         model.adapt([batch for _, batch in zip(steps, iterator, strict=False)])
 

@@ -1,0 +1,397 @@
+"""The PixelCNN model."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from galzoo.errors import InputError, RecipeError
+from galzoo.layers.augment import Rotate90Flip, noiseless_batch
+from galzoo.layers.flux import FluxScaling, noise_level
+from galzoo.layers.gated import GatedBlock
+from galzoo.layers.likelihood import weights
+from galzoo.models.pixelcnn import sample as sampling
+from galzoo.models.pixelcnn.codec import load_codec
+from galzoo.models.pixelcnn.conditions import Conditions
+from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
+from galzoo.models.vqvae.model import VQVAE
+
+HEADS = ("codes", "gaussian", "logistic")
+# Widths, in cells, of the bumps about the centre that tell a cell how far out it is.
+_PLACE_WIDTHS = 1.0, 2.5, 6.0
+# 8-bit pictures from 0 to 255 lie on the scale of -1 to 1.
+_PICTURE_HALF = 127.5
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class PixelCNN(keras.Model):
+    """A prior over galaxies: over the code maps of a VQ-VAE, or over the pixels themselves.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Names of the bands, in order.
+    head : {"codes", "gaussian", "logistic"}
+        What a position holds: a code of `codec`, a pixel under a mixture of Gaussians (a density, differentiable), or a
+        pixel of an 8-bit picture under a discretised mixture of logistic distributions.
+    codec : str or dict, optional
+        The VQ-VAE of the codes: name of a preset or folder of a run. It becomes a part of this model. In a saved model its
+        configuration.
+    channels, depth : int
+        Channels of each stack, and number of gated layers.
+    kernel : int
+        Columns that the first layer sees to each side, and rows above.
+    mixtures : int
+        Components of the mixture of a pixel.
+    columns : sequence of str
+        Names of the condition columns; the recipe's ``data.condition``.
+    classes : dict of str to list, optional
+        Those of them that are classes, with their values.
+    condition_dropout : float
+        Chance in training that a column is unknown, and that all are: the model is then also a prior for what is not
+        known, and guidance is possible.
+    noiseless_snr : float, optional
+        Learn the noiseless truth of simulated galaxies, each coded at this signal-to-noise ratio, instead of noisy images.
+    jitter : float
+        Noise added to noiseless pixels in training, in units of the noise level; a density needs some.
+    flux_column, flux_band : str, optional
+        A condition that is the AB magnitude in a band of data in nJy. The flux of each sample is then set to it.
+    pixel_scale, unit, survey, stamp_size
+        Of the training data; (y, x) pixels. Filled in by training.
+    model_sigma : float
+        Sigma in pixels of the Gaussian PSF of noiseless pixels; a codec brings its own.
+    augment : bool
+        Rotate and flip in training; not for conditions that turn with the galaxy.
+    references : int
+        As in `Conditions`.
+    seed : int
+
+    Notes
+    -----
+    Reads ``image, variance`` and, where present, ``mask, psf, truth, condition`` and returns a dict of ``log_prob`` (n,) in
+    nats, ``positions`` (n,), the number of codes or good pixels that it is of, and, for codes, ``codes`` (n, y, x). It is a `galzoo.inference.prior.Prior`: `log_prob` is exact, and for pixels
+    `score` is its exact gradient.
+
+    References
+    ----------
+    van den Oord et al. 2016, arXiv:1606.05328 (gated stacks); Salimans et al. 2017, arXiv:1701.05517 (mixtures);
+    Ho & Salimans 2022, arXiv:2207.12598 (guidance).
+    """
+
+    exact_log_prob = True
+    # Parts that training never changes, whatever the stage.
+    frozen = ("codec",)
+    # Batches that `adapt` wants: the references are drawn from them.
+    adapt_batches = 32
+
+    def __init__(
+        self,
+        bands=("band",),
+        head="codes",
+        codec=None,
+        channels=64,
+        depth=12,
+        kernel=3,
+        mixtures=5,
+        columns=(),
+        classes=None,
+        condition_dropout=0.1,
+        noiseless_snr=None,
+        jitter=0.1,
+        flux_column=None,
+        flux_band=None,
+        pixel_scale=1.0,
+        unit="",
+        survey="",
+        stamp_size=None,
+        model_sigma=0.7,
+        augment=True,
+        references=1024,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.bands = tuple(str(band) for band in bands)
+        self.columns = tuple(columns)
+        if head not in HEADS:
+            raise RecipeError(f"head {head!r} is unknown; use {', '.join(HEADS)}")
+        if (head == "codes") != (codec is not None):
+            needs = "needs a codec: the name of a vqvae preset" if head == "codes" else "is over pixels; drop the codec"
+            raise RecipeError(f"head {head!r} {needs}")
+        if flux_column is not None and (flux_column not in self.columns or flux_band not in self.bands):
+            raise RecipeError(
+                f"flux_column {flux_column!r} must be a condition ({', '.join(self.columns) or 'there is none'}) and "
+                f"flux_band {flux_band!r} a band ({', '.join(self.bands)})"
+            )
+        self.codec = None if codec is None else load_codec(codec, self.bands)
+        self._arguments = {
+            "bands": list(self.bands),
+            "head": head,
+            "codec": None if codec is None else self.codec.get_config(),
+            "channels": channels,
+            "depth": depth,
+            "kernel": kernel,
+            "mixtures": mixtures,
+            "columns": list(self.columns),
+            "classes": classes,
+            "condition_dropout": condition_dropout,
+            "noiseless_snr": noiseless_snr,
+            "jitter": jitter,
+            "flux_column": flux_column,
+            "flux_band": flux_band,
+            "pixel_scale": pixel_scale,
+            "unit": unit,
+            "survey": survey,
+            "stamp_size": None if stamp_size is None else list(stamp_size),
+            "model_sigma": model_sigma,
+            "augment": augment,
+            "references": references,
+            "seed": seed,
+        }
+        self.kind = head
+        self.channels = int(channels)
+        self.condition_dropout = float(condition_dropout)
+        self.noiseless_snr = None if noiseless_snr is None else float(noiseless_snr)
+        self.jitter = float(jitter)
+        self.flux_column, self.flux_band = flux_column, flux_band
+        self.pixel_scale, self.unit, self.survey = float(pixel_scale), unit, survey
+        # The frame that noiseless images are in; 0 where images are as observed.
+        self.model_sigma = self.codec.model_sigma if self.codec else float(model_sigma) if noiseless_snr else 0.0
+        self.stamp_size = None if stamp_size is None else tuple(int(size) for size in stamp_size)
+
+        self.augment = Rotate90Flip(seed=seed) if augment else None
+        self.random = keras.random.SeedGenerator(seed + 1)
+        self.scaling = FluxScaling()
+        self.conditions = Conditions(self.columns, classes, len(self.bands), references)
+        self.head = CodeHead(self.codec.codebook_size) if head == "codes" else MixtureHead(len(bands), mixtures, head)
+        self.blocks = [
+            GatedBlock(channels, index == 0, index == depth - 1, *((kernel, kernel) if index == 0 else (1, 1)))
+            for index in range(depth)
+        ]
+        self.entry = layers.Dense(channels)
+        self.table = layers.Embedding(self.head.parameters, channels) if head == "codes" else None
+        self.merge = layers.Dense(channels, activation="silu") if self.columns else None
+        self.condition_maps = [layers.Dense(2 * channels, use_bias=False) for _ in self.blocks if self.columns]
+        self.place_maps = [layers.Dense(2 * channels, use_bias=False) for _ in self.blocks]
+        self.reader = [layers.Dense(2 * channels, activation="silu"), layers.Dense(self.head.parameters)]
+        self.nats = keras.metrics.Mean(name="nats")
+        self._build()
+
+    def _build(self):
+        """Build from the hyper-parameters alone: no layer depends on the size of the maps."""
+        width = self.channels
+        self.entry.build((None, self.codec.quantizer.codebook.shape[-1] if self.codec else self.head.depth))
+        if self.table is not None:
+            self.table.build((None,))
+        if self.merge is not None:
+            self.merge.build((None, self.conditions.features))
+        for layer in self.blocks:
+            layer.build((None, None, None, width))
+        for layer in self.condition_maps:
+            layer.build((None, width))
+        for layer in self.place_maps:
+            layer.build((None, 4 + len(_PLACE_WIDTHS)))
+        self.reader[0].build((None, width))
+        self.reader[1].build((None, 2 * width))
+        if self.codec is not None:
+            self.codec.trainable = False
+        self.built = True
+
+    @classmethod
+    def tiny(cls, bands=("r",), **changes):
+        """Return a small model that builds at once, with an untrained codec, for tests."""
+        small = {"channels": 16, "depth": 3, "references": 16}
+        if changes.get("head", "codes") == "codes":
+            small["codec"] = VQVAE.tiny(bands).get_config()
+        return cls(bands=bands, **{**small, **changes})
+
+    def get_config(self):
+        return {**super().get_config(), **self._arguments}
+
+    @property
+    def space(self):
+        """ "codes" or "pixels"."""
+        return "codes" if self.kind == "codes" else "pixels"
+
+    @property
+    def exact_score(self):
+        """True where there is a score: pixels have one, codes and the levels of a picture do not."""
+        return self.kind == "gaussian"
+
+    @property
+    def condition_ranges(self):
+        """Dict of each condition's (least, greatest) value in training, or of the list of its classes."""
+        return self.conditions.ranges
+
+    def condition_contexts(self, condition):
+        """Return what each layer adds for the condition (n, column), a list of (n, 2p)."""
+        if self.merge is None:
+            zero = ops.zeros((ops.shape(condition)[0], 2 * self.channels))
+            return [zero for _ in self.blocks]
+        merged = self.merge(self.conditions(condition))
+        return [layer(merged) for layer in self.condition_maps]
+
+    def place_contexts(self, height, width):
+        """Return what each layer adds for the place on the map, a list of (1, y, x, 2p): galaxies are centred."""
+        y, x = (np.arange(size, dtype="float32") - (size - 1) / 2 for size in (height, width))
+        y, x = np.meshgrid(y, x, indexing="ij")
+        radius2 = x**2 + y**2
+        bumps = [np.exp(-0.5 * radius2 / width**2) for width in _PLACE_WIDTHS]
+        features = np.stack([x / 8, y / 8, np.sqrt(radius2) / 8, radius2 / 64, *bumps], axis=-1)[None]
+        return [layer(ops.convert_to_tensor(features.astype("float32"))) for layer in self.place_maps]
+
+    def embed(self, values):
+        """Turn values (..., v) into features (..., p)."""
+        if self.codec is None:
+            return self.entry(values)
+        codes = values[..., 0]
+        return self.entry(self.codec.quantizer.lookup(codes)) + self.table(codes)
+
+    def read(self, feature):
+        """Turn the horizontal stack (..., p) into the parameters of the head."""
+        for layer in self.reader:
+            feature = layer(feature)
+        return ops.cast(feature, "float32")
+
+    def network(self, values, condition):
+        """Return the parameters of the head (n, y, x, parameters) at each position, from the positions before it.
+
+        Parameters
+        ----------
+        values : tensor, (n, y, x, v)
+            Codes (v = 1) or scaled pixels (v = bands).
+        condition : tensor, (n, column)
+        """
+        vertical = horizontal = self.embed(values)
+        places = self.place_contexts(*values.shape[1:3])
+        for block, given, place in zip(self.blocks, self.condition_contexts(condition), places, strict=True):
+            vertical, horizontal = block(vertical, horizontal, given[:, None, None] + place)
+        return self.read(horizontal)
+
+    def call(self, batch, training=False):
+        values, condition, weight, _ = self.prepare(batch, training)
+        if training and self.columns and self.condition_dropout:
+            condition = self.conditions.hide(condition, self.condition_dropout, self.random)
+        each = weight * self.head.log_prob(self.network(values, condition), values)
+        outputs = {"log_prob": ops.sum(each, axis=(1, 2)), "positions": ops.sum(weight, axis=(1, 2))}
+        if self.codec is not None:
+            outputs["codes"] = values[..., 0]
+        return outputs
+
+    def prepare(self, batch, training=False):
+        """Turn a batch into what the network is about.
+
+        Returns
+        -------
+        values : tensor, (n, y, x, v)
+            Codes or scaled pixels.
+        condition : tensor, (n, column)
+        weight : tensor, (n, y, x)
+            0 where a pixel is bad.
+        noise : tensor, (n, 1, 1, band)
+            Noise level that codes and scaled pixels are relative to.
+        """
+        batch = self._checked(batch)
+        if training and self.augment is not None:
+            batch = self.augment(batch, training=True)
+        if self.noiseless_snr is not None:
+            batch = {**batch, "mask": None, **noiseless_batch(batch["truth"], self.noiseless_snr, self.model_sigma)}
+        noise = noise_level(batch["variance"], batch.get("mask"))
+        condition = batch.get("condition")
+        if condition is None:
+            condition = ops.full((ops.shape(batch["image"])[0], max(len(self.columns), 1)), np.float32(np.nan))
+        if self.codec is not None:
+            codes = self.codec.quantizer(self.codec.encode(batch))["codes"]
+            return codes[..., None], condition, ops.ones(ops.shape(codes), "float32"), noise
+        good = ops.all(weights(batch["variance"], batch.get("mask")) > 0, axis=-1, keepdims=True)
+        values = self.scale(ops.where(good, batch["image"], 0.0), noise)
+        if training and self.noiseless_snr is not None:
+            values = values + self.jitter * keras.random.normal(ops.shape(values), seed=self.random)
+        return values, condition, ops.cast(good[..., 0], "float32"), noise
+
+    def scale(self, image, noise):
+        """Turn pixels into the scaled values that a mixture is over."""
+        return image / _PICTURE_HALF - 1.0 if self.kind == "logistic" else self.scaling(image, noise)
+
+    def unscale(self, values, noise):
+        """Turn scaled values into pixels."""
+        return (values + 1.0) * _PICTURE_HALF if self.kind == "logistic" else self.scaling.invert(values, noise)
+
+    def _checked(self, batch):
+        missing = [key for key in ("image", "variance") if key not in batch]
+        if missing:
+            raise InputError(f"the batch has no {missing[0]!r}; pixelcnn needs image and variance")
+        found = batch["image"].shape[-1]
+        if found != len(self.bands):
+            raise InputError(f"image has {found} bands, this model has {len(self.bands)}: {', '.join(self.bands)}")
+        if self.noiseless_snr is not None and batch.get("truth") is None:
+            raise InputError(
+                "the stamps have no noiseless truth, which model.noiseless_snr asks for; set it to null to learn from the "
+                "images as observed"
+            )
+        if self.columns and (batch.get("condition") is None or batch["condition"].shape[-1] != len(self.columns)):
+            raise InputError(f"this model is conditioned on {', '.join(self.columns)}; set data.condition to that")
+        return {**batch, "image": ops.cast(batch["image"], "float32")}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        nats = -y_pred["log_prob"] / ops.maximum(y_pred["positions"], 1.0)
+        self.nats.update_state(nats)
+        return ops.mean(nats)
+
+    def adapt(self, batches):
+        """Learn the range of the conditions, and remember galaxies with their noise levels, from training batches."""
+        conditions, noises = [], []
+        for batch in batches:
+            _, condition, _, noise = self.prepare(batch)
+            conditions.append(ops.convert_to_numpy(condition))
+            noises.append(ops.convert_to_numpy(noise)[:, 0, 0])
+        self.conditions.adapt(np.concatenate(conditions), np.concatenate(noises))
+
+    def log_prob(self, x, condition=None, noise=None):
+        """Return the log-probability (codes, levels) or log-density (pixels) of each object.
+
+        Parameters
+        ----------
+        x : int array, (n, y, x), or array, (n, y, x, band)
+            Code maps, or images in the unit of the training data.
+        condition : dict of str to float or array, (n,), optional
+            What is known; all else is marginalised over, as far as training taught that.
+        noise : float or array, (n or 1, 1, 1, band), optional
+            For images: the noise level that they are scaled by; the median of the training set by default.
+
+        Returns
+        -------
+        array, (n,)
+            Nats. The density is one over pixels in their own unit.
+
+        Raises
+        ------
+        InputError
+            If a code is not in the codebook, or shape or condition do not fit.
+        """
+        return sampling.log_prob(self, x, condition, noise)
+
+    def score(self, x, condition=None, noise=None):
+        """Return the gradient of `log_prob` by the pixels, shape of `x`.
+
+        Raises
+        ------
+        InputError
+            If this prior is over codes or levels, which have no gradient.
+        """
+        return sampling.score(self, x, condition, noise)
+
+    def sample(self, n, condition=None, seed=0, **options):
+        """Draw galaxies; see `galzoo.models.pixelcnn.sample.sample` for the options.
+
+        Parameters
+        ----------
+        n : int
+        condition : dict of str to float or array, (n,), optional
+            What the galaxies are drawn for. Columns not given are those of training galaxies near to what is.
+        seed : int
+
+        Returns
+        -------
+        Samples
+        """
+        return sampling.sample(self, n, condition, seed, **options)
