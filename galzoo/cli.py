@@ -234,14 +234,16 @@ def info(
     _say(f"picture: {picture}")
 
 
-def _register_data_commands():
-    """Add `data cutouts` and `data make`, whose options are many."""
-    from galzoo import cli_data
+def _register_more():
+    """Add the commands whose options are many."""
+    from galzoo import cli_data, cli_latent, cli_prior
 
+    cli_prior.register(app)
+    cli_latent.register(app)
     cli_data.register(data_app)
 
 
-_register_data_commands()
+_register_more()
 
 if __name__ == "__main__":
     main()

@@ -23,7 +23,7 @@ def gradient(function, x):
     InputError
         If the back end has no automatic differentiation.
     """
-    backend = keras.backend.backend()
+    backend = keras.config.backend()
     x = keras.ops.convert_to_tensor(x, "float32")
     if backend == "tensorflow":
         import tensorflow as tf

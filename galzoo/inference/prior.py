@@ -50,9 +50,9 @@ class Samples:
 class Prior(Protocol):
     """Anything that galaxies can be drawn from, or that says how probable a galaxy is.
 
-    A family that is a prior gives its model these methods; a solver in `galzoo.inference` asks the flags before it relies
-    on a method. `x` is what the prior is over: `space` is "codes" for int maps (n, y, x) and "pixels" for images
-    (n, y, x, band).
+    A family that is a prior gives its model these methods; a solver in `galzoo.inference` asks the flags before it
+    relies on a method. `x` is what the prior is over: `space` is "codes" for int maps (n, y, x) and "pixels" for
+    images (n, y, x, band).
 
     Attributes
     ----------

@@ -158,8 +158,8 @@ def noiseless_batch(truth, snr, model_sigma):
     truth : tensor, (n, y, x, band)
         Noiseless images in the model frame.
     snr : float or tensor, (n,)
-        Optimal signal-to-noise ratio over all bands: the noise level is ``sqrt(sum(truth**2)) / snr``, the same for each
-        band, so that colours stay what they are.
+        Optimal signal-to-noise ratio over all bands: the noise level is ``sqrt(sum(truth**2)) / snr``, the same for
+        each band, so that colours stay what they are.
     model_sigma : float
         Sigma in pixels of the Gaussian PSF of the model frame.
 

@@ -94,7 +94,10 @@ class GatedBlock(keras.layers.Layer):
         context : tensor, (n or 1, 2p)
         """
         own = ops.matmul(ops.reshape(left, (-1, left.shape[1] * left.shape[2])), self._flat_kernel())
-        result = ops.matmul(_gate(own + crossed + self.horizontal_bias + context), self.horizontal_out) + self.horizontal_out_bias
+        result = (
+            ops.matmul(_gate(own + crossed + self.horizontal_bias + context), self.horizontal_out)
+            + self.horizontal_out_bias
+        )
         return result + left[:, -1] if self.residual and not self.first else result
 
     def _flat_kernel(self):

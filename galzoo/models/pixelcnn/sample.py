@@ -1,7 +1,5 @@
 """What a trained PixelCNN is asked for: samples, log-probabilities and scores, as NumPy arrays."""
 
-import sys
-
 import keras
 import numpy as np
 from keras import ops
@@ -10,6 +8,7 @@ from galzoo.errors import InputError
 from galzoo.inference.gradient import gradient
 from galzoo.inference.prior import Samples
 from galzoo.models.pixelcnn.sampler import CachedSampler, sample_naively
+from galzoo.progress import track
 
 # AB magnitude of 1 nJy.
 _ZERO_POINT = 31.4
@@ -28,7 +27,7 @@ class _Compiled:
         if key not in self.samplers:
             sampler = CachedSampler(model, top_k, guided)
             # XLA takes longer to compile the loops for TensorFlow than most draws take without it.
-            sampler.compile(jit_compile=keras.backend.backend() == "jax")
+            sampler.compile(jit_compile=keras.config.backend() == "jax")
             self.samplers[key] = sampler
         return self.samplers[key]
 
@@ -95,7 +94,7 @@ def sample(
     values, known = _known(model, partial, n, shape, noise)
     guided = guidance != 1.0 and bool(model.columns)
     parts = []
-    for start in _track(range(0, n, batch_size), progress):
+    for start in track(range(0, n, batch_size), "sampling", progress):
         rows = np.minimum(np.arange(start, start + min(batch_size, n)), n - 1)
         number = min(batch_size, n - start)
         inputs = {
@@ -255,7 +254,9 @@ def _given(model, condition, n):
 def _noise(model, noise, n):
     if noise is None:
         noise = model.conditions.typical_noise()
-    return np.broadcast_to(np.asarray(noise, "float32").reshape(-1, 1, 1, len(model.bands)), (n, 1, 1, len(model.bands)))
+    return np.broadcast_to(
+        np.asarray(noise, "float32").reshape(-1, 1, 1, len(model.bands)), (n, 1, 1, len(model.bands))
+    )
 
 
 def _padded(condition, model):
@@ -291,11 +292,3 @@ def _image(model, values, condition, noise, size):
     flux = image[..., model.bands.index(model.flux_band)].sum(axis=(1, 2))
     wanted = 10 ** (-0.4 * (condition[:, model.columns.index(model.flux_column)] - _ZERO_POINT))
     return image * (wanted / np.maximum(flux, 1e-12))[:, None, None, None]
-
-
-def _track(steps, progress):
-    if not progress or not sys.stderr.isatty():
-        return steps
-    from rich.progress import track
-
-    return track(steps, description="sampling")

@@ -111,7 +111,7 @@ def sample_naively(prior, inputs, top_k=None, guided=False):
     """
     values = np.where(inputs["known"] > 0, inputs["values"], np.zeros_like(inputs["values"]))
     forward = Forward(prior)
-    forward.compile(jit_compile=keras.backend.backend() == "jax")
+    forward.compile(jit_compile=keras.config.backend() == "jax")
     for y, x in np.ndindex(values.shape[1:3]):
         parameters = forward.predict_on_batch({"values": values, "condition": inputs["condition"]})[:, y, x]
         drawn = draw(prior.head, ops.convert_to_tensor(parameters), inputs["uniform"][:, y, x], inputs, top_k, guided)

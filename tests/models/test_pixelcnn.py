@@ -1,0 +1,326 @@
+"""The PixelCNN: exact probabilities, the same samples from both samplers, conditions and bad input."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from galzoo.errors import InputError, RecipeError
+from galzoo.inference.prior import Prior, Samples
+from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
+from galzoo.models.pixelcnn.model import PixelCNN
+from galzoo.models.vqvae.model import VQVAE
+from galzoo.tasks.reconstruct import stamps_batch
+from tests.conftest import make_stamps
+
+COLUMNS, CLASSES = ("mag", "t_type"), {"t_type": [-3, -2, -1, 5]}
+
+
+def batch_of(n=16, size=16, seed=0, conditional=True):
+    stamps = make_stamps(n=n, size=size, seed=seed)
+    batch = stamps_batch(stamps, slice(None)) | {"truth": stamps.truth}
+    if conditional:
+        kinds = np.array([*CLASSES["t_type"], 9, np.nan])
+        batch["condition"] = np.stack([np.linspace(20, 25, n), kinds[np.arange(n) % 6]], axis=-1).astype("float32")
+    return batch
+
+
+def prior(seed=0, size=16, steps=3, **changes):
+    """Return a small prior that has seen some data."""
+    keras.utils.set_random_seed(seed)
+    options = {"columns": COLUMNS, "classes": CLASSES, "stamp_size": (size, size), **changes}
+    model = PixelCNN.tiny(**options)
+    batch = batch_of(size=size, conditional=bool(model.columns))
+    if model.columns:
+        batch["condition"] = batch["condition"][:, : len(model.columns)]
+    model.adapt([batch])
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    for _ in range(steps):
+        model.train_on_batch(batch)
+    return model
+
+
+def toy(head_bands=None, **changes):
+    """Return a prior over 2 x 2 maps of three codes."""
+    codec = VQVAE.tiny(codebook_size=3, diversity=0.0, restart_below=0.0).get_config()
+    return prior(size=8, codec=codec, columns=(), classes=None, **changes)
+
+
+class TestProbability:
+    def test_sums_to_one_over_all_maps(self):
+        maps = np.stack(np.meshgrid(*[range(3)] * 4, indexing="ij"), axis=-1).reshape(-1, 2, 2)
+        assert len(np.unique(maps, axis=0)) == 81
+        total = np.exp(toy().log_prob(maps).astype("float64")).sum()
+        assert total == pytest.approx(1.0, abs=1e-5)
+
+    def test_samples_are_as_frequent_as_it_says(self):
+        model = toy(steps=20)
+        drawn = model.sample(4000, seed=1, batch_size=4000)
+        maps, counts = np.unique(drawn.codes, axis=0, return_counts=True)
+        expected = 4000 * np.exp(model.log_prob(maps))
+        assert np.all(np.abs(counts - expected) < 5 * np.sqrt(expected) + 5)
+
+    @pytest.mark.parametrize("head", ["gaussian", "logistic"])
+    def test_a_pixel_integrates_to_one(self, head):
+        layer = MixtureHead(1, mixtures=3, kind=head)
+        parameters = np.random.default_rng(0).normal(size=(1, layer.parameters)).astype("float32")
+        if head == "gaussian":
+            grid = np.linspace(-30, 30, 20001, dtype="float32")
+            step = grid[1] - grid[0]
+        else:
+            grid, step = np.arange(256, dtype="float32") * 2 / 255 - 1, 1.0
+        density = np.exp(ops.convert_to_numpy(layer.log_prob(parameters, grid[:, None])).astype("float64"))
+        assert density.sum() * step == pytest.approx(1.0, abs=1e-4)
+
+    def test_score_is_the_gradient_of_the_density(self):
+        model = prior(head="gaussian")
+        image = batch_of(n=2)["image"]
+        slope = model.score(image)
+        rng = np.random.default_rng(3)
+        direction = rng.normal(size=image.shape).astype("float32")
+        step = 1e-2
+        change = (model.log_prob(image + step * direction) - model.log_prob(image - step * direction)) / (2 * step)
+        np.testing.assert_allclose((slope * direction).sum(axis=(1, 2, 3)), change, rtol=2e-2)
+
+    def test_density_is_one_over_pixels_in_their_own_unit(self):
+        """Twice the unit and twice the noise is half of the density, a pixel."""
+        model = prior(head="gaussian", columns=(), classes=None)
+        image, noise = batch_of(n=3, conditional=False)["image"], np.ones((1, 1, 1, 1), "float32")
+        difference = model.log_prob(image, noise=noise) - model.log_prob(2 * image, noise=2 * noise)
+        np.testing.assert_allclose(difference, 256 * np.log(2), rtol=1e-4)
+
+    def test_bad_pixels_do_not_count(self):
+        model, batch = prior(head="gaussian"), batch_of(n=2)
+        batch["mask"] = np.zeros_like(batch["mask"])
+        batch["mask"][:, 3:5, 3:7] = True
+        other = {**batch, "image": np.where(batch["mask"], 1e4, batch["image"]).astype("float32")}
+        one, two = (ops.convert_to_numpy(model(part)["log_prob"]) for part in (batch, other))
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(ops.convert_to_numpy(model(batch)["positions"]), 256 - 8)
+
+
+class TestAgainstTensorFlowProbability:
+    @pytest.fixture
+    def tfd(self):
+        return pytest.importorskip("tensorflow_probability").distributions
+
+    def test_codes(self, tfd):
+        logits = np.random.default_rng(0).normal(size=(7, 11)).astype("float32")
+        codes = np.arange(7)[:, None]
+        ours = ops.convert_to_numpy(CodeHead(11).log_prob(logits, codes))
+        np.testing.assert_allclose(ours, tfd.Categorical(logits=logits).log_prob(codes[:, 0]).numpy(), rtol=1e-5)
+
+    def test_gaussian_mixture(self, tfd):
+        head, rng = MixtureHead(2, mixtures=3), np.random.default_rng(0)
+        parameters, values = rng.normal(size=(9, head.parameters)), rng.normal(size=(9, 2))
+        logits, means, scales = np.split(parameters.astype("float32"), [3, 9], axis=-1)
+        theirs = tfd.MixtureSameFamily(
+            tfd.Categorical(logits=logits),
+            tfd.MultivariateNormalDiag(means.reshape(9, 3, 2), np.exp(scales.reshape(9, 3, 2))),
+        ).log_prob(values.astype("float32"))
+        ours = ops.convert_to_numpy(head.log_prob(parameters.astype("float32"), values.astype("float32")))
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=1e-5)
+
+    def test_discretised_logistic_mixture(self, tfd):
+        head, rng = MixtureHead(1, mixtures=2, kind="logistic"), np.random.default_rng(0)
+        parameters = rng.normal(size=(1, head.parameters)).astype("float32")
+        logits, means, scales = np.split(parameters[0], [2, 4])
+        # Their bin of a level ends at it, ours is centred on it.
+        base = tfd.Logistic(127.5 * (means + 1) - 0.5, 127.5 * np.exp(scales))
+        levels = np.arange(256, dtype="float32")
+        each = tfd.QuantizedDistribution(base, low=0.0, high=255.0)
+        theirs = tfd.MixtureSameFamily(tfd.Categorical(logits=logits), each).log_prob(levels).numpy()
+        ours = ops.convert_to_numpy(head.log_prob(parameters, (levels * 2 / 255 - 1)[:, None]))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+class TestSampling:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"temperature": 0.7},
+            {"top_k": 3},
+            {"guidance": 2.5, "condition": {"t_type": -1}},
+            {"guidance": 0.0, "top_k": 5},
+        ],
+    )
+    def test_cached_is_naive(self, options):
+        model = prior()
+        one, two = (model.sample(3, seed=4, naive=naive, **options) for naive in (False, True))
+        np.testing.assert_array_equal(one.codes, two.codes)
+        np.testing.assert_allclose(one.log_prob, two.log_prob, rtol=1e-4)
+        np.testing.assert_allclose(one.log_prob, model.log_prob(one.codes, one.condition), rtol=1e-4)
+
+    @pytest.mark.parametrize("head", ["gaussian", "logistic"])
+    def test_cached_is_naive_for_pixels(self, head):
+        model = prior(head=head, size=8)
+        one, two = (model.sample(3, seed=4, naive=naive) for naive in (False, True))
+        np.testing.assert_allclose(one.image, two.image, rtol=1e-3, atol=1e-3)
+
+    def test_same_seed_same_galaxies_whatever_the_batches(self):
+        model = prior()
+        one, two = model.sample(5, seed=2, batch_size=2), model.sample(5, seed=2, batch_size=5)
+        np.testing.assert_array_equal(one.codes, two.codes)
+        np.testing.assert_allclose(one.image, two.image, rtol=1e-4, atol=1e-5)
+        assert np.any(model.sample(5, seed=3).codes != one.codes)
+
+    def test_what_is_known_is_kept_and_informs_what_follows(self):
+        model = prior(steps=30)
+        full = model.sample(4, seed=1).codes
+        partial = full.copy()
+        partial[:, 2:] = -1
+        again = model.sample(4, seed=9, partial=partial).codes
+        np.testing.assert_array_equal(again[:, :2], full[:, :2])
+        assert np.any(again[:, 2:] != full[:, 2:])
+        np.testing.assert_array_equal(model.sample(4, seed=9, partial=full).codes, full)
+
+    def test_the_most_probable_code_at_top_1(self):
+        model = prior()
+        one, two = model.sample(2, seed=1, top_k=1), model.sample(2, seed=2, top_k=1)
+        values = one.codes[..., None].astype("int32")
+        condition = np.stack([one.condition[name] for name in COLUMNS], axis=-1).astype("float32")
+        best = ops.convert_to_numpy(model.network(values, condition)).argmax(axis=-1)
+        np.testing.assert_array_equal(one.codes, best)
+        assert two.codes.shape == one.codes.shape
+
+    def test_other_sizes(self):
+        assert prior().sample(2, size=(20, 13)).image.shape == (2, 20, 13, 1)
+
+    def test_it_is_a_prior(self):
+        model = prior()
+        assert isinstance(model, Prior)
+        assert model.exact_log_prob
+        assert (model.space, model.exact_score) == ("codes", False)
+        assert (prior(head="gaussian").space, prior(head="gaussian").exact_score) == ("pixels", True)
+        assert isinstance(model.sample(1), Samples)
+
+
+class TestConditions:
+    def test_negative_classes_differ(self):
+        """Each of the T-types -3, -2, -1 has a one-hot of its own, and each differs from unknown."""
+        model = prior()
+        rows = np.array([[22.0, kind] for kind in (-3, -2, -1, np.nan)], "float32")
+        features = ops.convert_to_numpy(model.conditions(rows))
+        assert len(np.unique(features, axis=0)) == 4
+        codes = model.sample(1).codes.repeat(4, axis=0)
+        each = model.log_prob(codes, {"t_type": rows[:, 1]})
+        assert len(np.unique(each)) == 4
+
+    def test_a_class_that_is_not_listed_is_unknown(self):
+        model = prior()
+        rows = np.array([[22.0, 9.0], [22.0, np.nan]], "float32")
+        features = ops.convert_to_numpy(model.conditions(rows))
+        np.testing.assert_allclose(features[0], features[1], atol=1e-5)
+
+    def test_open_columns_are_of_galaxies_near_what_is_given(self):
+        model = prior(references=64)
+        table = np.stack([np.linspace(20, 25, 64), np.where(np.arange(64) < 32, -3, 5)], axis=-1)
+        model.conditions.adapt(table.astype("float32"), np.linspace(1, 2, 64)[:, None])
+        given = model.sample(40, {"t_type": 5}).condition
+        assert given["mag"].min() >= 22.5
+        bright = model.sample(40, {"mag": 20.0}).condition
+        assert set(bright["t_type"]) == {-3.0}
+
+    def test_labels_and_galaxies_stay_together(self):
+        """A condition that says what the galaxy is makes its codes more probable than another's does."""
+        model, batch = prior(steps=150, condition_dropout=0.0, augment=False), batch_of()
+        codes = ops.convert_to_numpy(model(batch)["codes"])
+        right = {"mag": batch["condition"][:, 0]}
+        wrong = {"mag": batch["condition"][::-1, 0]}
+        assert model.log_prob(codes, right).mean() > model.log_prob(codes, wrong).mean() + 1.0
+
+    def test_flux_is_what_was_asked_for(self):
+        model = prior(flux_column="mag", flux_band="r", columns=("mag",), classes=None, unit="nJy", steps=0)
+        drawn = model.sample(6, {"mag": np.arange(20.0, 26.0)})
+        flux = drawn.image.sum(axis=(1, 2, 3))
+        np.testing.assert_allclose(31.4 - 2.5 * np.log10(flux), np.arange(20.0, 26.0), atol=1e-3)
+
+    def test_saved_with_its_codec_and_what_it_remembers(self, tmp_path):
+        model = prior()
+        model.save(tmp_path / "model.keras")
+        again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+        assert again.condition_ranges == model.condition_ranges
+        one, two = model.sample(3, seed=5), again.sample(3, seed=5)
+        np.testing.assert_array_equal(one.codes, two.codes)
+        np.testing.assert_allclose(one.image, two.image, rtol=1e-5)
+
+    def test_the_codec_is_not_trained(self):
+        from galzoo.train import compile_stage
+
+        model = prior(steps=0)
+        stage = {
+            "learning_rate": 1e-2,
+            "epochs": 1,
+            "steps_per_epoch": 1,
+            "warmup_steps": 0,
+            "schedule": "constant",
+            "optimizer": "adam",
+            "clip_norm": None,
+            "freeze": [],
+        }
+        compile_stage(model, stage, {"jit": False})
+        before = [ops.convert_to_numpy(weight) for weight in model.codec.weights]
+        model.train_on_batch(batch_of())
+        for old, weight in zip(before, model.codec.weights, strict=True):
+            np.testing.assert_array_equal(old, ops.convert_to_numpy(weight))
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"n": 0}, "n is 0"),
+            ({"n": -3}, "n is -3"),
+            ({"n": 2.5}, "n is 2.5"),
+            ({"condition": {"colour": 1.0}}, "no condition 'colour'; it has mag, t_type"),
+            ({"condition": {"t_type": 4}}, "no class 4; its classes are -3, -2, -1, 5"),
+            ({"condition": {"mag": [1.0, 2.0, 3.0]}}, "shape"),
+            ({"temperature": 0.0}, "temperature is 0"),
+            ({"top_k": 0}, "top_k is 0"),
+            ({"guidance": -1.0}, "guidance is -1"),
+            ({"batch_size": 0}, "batch_size is 0"),
+            ({"partial": np.zeros((3, 3), int)}, "known part has shape"),
+            ({"partial": np.full((4, 4), 99)}, "code 99 is not in the codebook of 0 to 31"),
+        ],
+    )
+    def test_sample(self, arguments, message):
+        with pytest.raises(InputError, match=message):
+            prior(steps=0).sample(**{"n": 2, **arguments})
+
+    def test_log_prob_of_other_codes(self):
+        with pytest.raises(InputError, match="codes of another model"):
+            prior(steps=0).log_prob(np.full((1, 4, 4), 32))
+
+    def test_no_score_of_codes(self):
+        with pytest.raises(InputError, match="no score"):
+            prior(steps=0).score(np.zeros((1, 4, 4), int))
+
+    def test_nan_pixels(self):
+        with pytest.raises(InputError, match="NaN"):
+            prior(head="gaussian", steps=0).log_prob(np.full((1, 16, 16, 1), np.nan))
+
+    def test_untrained(self):
+        with pytest.raises(InputError, match="not seen any data"):
+            PixelCNN.tiny(stamp_size=(16, 16)).sample(1)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"head": "poisson", "codec": None}, "head 'poisson'"),
+            ({"head": "codes", "codec": None}, "needs a codec"),
+            ({"head": "gaussian", "codec": "vqvae_lsst"}, "drop the codec"),
+            ({"codec": "vqvae_lsst"}, "6 bands"),
+            ({"classes": {"kind": [1]}}, "'kind'"),
+            ({"flux_column": "mag", "flux_band": "r"}, "must be a condition"),
+        ],
+    )
+    def test_recipe(self, arguments, message):
+        with pytest.raises(RecipeError, match=message):
+            PixelCNN.tiny(**arguments)
+
+    def test_noiseless_needs_truth(self):
+        batch = batch_of(conditional=False)
+        del batch["truth"]
+        with pytest.raises(InputError, match="no noiseless truth"):
+            PixelCNN.tiny(noiseless_snr=200.0)(batch)
