@@ -1,8 +1,8 @@
 """Gated causal layers: what a PixelCNN is made of, and the same layers one position at a time for sampling.
 
 The kernels hold only pixels that a position may see, so there is no mask, no weight that is never used, and nothing to
-leak through: rows above come through the vertical stack, the row itself through the horizontal one, which is the cure of
-the blind spot (van den Oord et al. 2016, arXiv:1606.05328).
+leak through: rows above come through the vertical stack, the row itself through the horizontal one, which is the cure
+of the blind spot (van den Oord et al. 2016, arXiv:1606.05328).
 """
 
 import keras
@@ -28,11 +28,12 @@ class GatedBlock(keras.layers.Layer):
     Notes
     -----
     Called with ``(vertical, horizontal, context)``, (n, y, x, c), (n, y, x, c) and (n or 1, y or 1, x or 1, 2p), where
-    the context holds what is known beforehand: condition and place. Gives both stacks, (n, y, x, p), of which the last layer's vertical one is its input. Both have residual
-    connections where the channels allow; the gate takes its own half of a 2p-channel payload.
+    the context holds what is known beforehand: condition and place. Gives both stacks, (n, y, x, p), of which the last
+    layer's vertical one is its input. Both have residual connections where the channels allow; the gate takes its own
+    half of a 2p-channel payload.
 
-    For sampling, `row` computes the vertical stack of one row from the rows above, and `step` the horizontal stack at one
-    position from the positions to its left; both give what `call` gives.
+    For sampling, `row` computes the vertical stack of one row from the rows above, and `step` the horizontal stack at
+    one position from the positions to its left; both give what `call` gives.
     """
 
     def __init__(self, channels, first=False, last=False, rows=1, columns=1, **kwargs):
@@ -70,7 +71,7 @@ class GatedBlock(keras.layers.Layer):
         return self._vertical(seen, vertical, context), self._horizontal(own, seen, horizontal, context)
 
     def row(self, rows, context):
-        """Return the vertical stack of one row, (n, 1, x, p), and what it passes to the horizontal stack, (n, 1, x, 2p).
+        """Return the vertical stack of one row, (n, 1, x, p), and what it passes to the horizontal one, (n, 1, x, 2p).
 
         Parameters
         ----------

@@ -34,8 +34,8 @@ class PixelCNN(keras.Model):
         What a position holds: a code of `codec`, a pixel under a mixture of Gaussians (a density, differentiable), or a
         pixel of an 8-bit picture under a discretised mixture of logistic distributions.
     codec : str or dict, optional
-        The VQ-VAE of the codes: name of a preset or folder of a run. It becomes a part of this model. In a saved model its
-        configuration.
+        The VQ-VAE of the codes: name of a preset or folder of a run. It becomes a part of this model. In a saved model
+        its configuration.
     channels, depth : int
         Channels of each stack, and number of gated layers.
     kernel : int
@@ -50,7 +50,8 @@ class PixelCNN(keras.Model):
         Chance in training that a column is unknown, and that all are: the model is then also a prior for what is not
         known, and guidance is possible.
     noiseless_snr : float, optional
-        Learn the noiseless truth of simulated galaxies, each coded at this signal-to-noise ratio, instead of noisy images.
+        Learn the noiseless truth of simulated galaxies, each coded at this signal-to-noise ratio, instead of noisy
+        images.
     jitter : float
         Noise added to noiseless pixels in training, in units of the noise level; a density needs some.
     flux_column, flux_band : str, optional
@@ -67,9 +68,9 @@ class PixelCNN(keras.Model):
 
     Notes
     -----
-    Reads ``image, variance`` and, where present, ``mask, psf, truth, condition`` and returns a dict of ``log_prob`` (n,) in
-    nats, ``positions`` (n,), the number of codes or good pixels that it is of, and, for codes, ``codes`` (n, y, x). It is a `galzoo.inference.prior.Prior`: `log_prob` is exact, and for pixels
-    `score` is its exact gradient.
+    Reads ``image, variance`` and, where present, ``mask, psf, truth, condition``; returns a dict of ``log_prob`` (n,)
+    in nats, ``positions`` (n,), the number of codes or good pixels that it is of, and, for codes, ``codes`` (n, y, x).
+    It is a `galzoo.inference.prior.Prior`: `log_prob` is exact, and for Gaussian pixels `score` is its exact gradient.
 
     References
     ----------
@@ -325,8 +326,8 @@ class PixelCNN(keras.Model):
             raise InputError(f"image has {found} bands, this model has {len(self.bands)}: {', '.join(self.bands)}")
         if self.noiseless_snr is not None and batch.get("truth") is None:
             raise InputError(
-                "the stamps have no noiseless truth, which model.noiseless_snr asks for; set it to null to learn from the "
-                "images as observed"
+                "the stamps have no noiseless truth, which model.noiseless_snr asks for; set it to null to learn from "
+                "the images as observed"
             )
         if self.columns and (batch.get("condition") is None or batch["condition"].shape[-1] != len(self.columns)):
             raise InputError(f"this model is conditioned on {', '.join(self.columns)}; set data.condition to that")

@@ -24,8 +24,8 @@ class CachedSampler(keras.Model):
 
     Notes
     -----
-    Called with a dict of ``uniform`` (n, y, x, u), ``values`` (n, y, x, v) and ``known`` (n, y, x, 1), which is 1 where a
-    value is given, ``condition`` (n, c), ``temperature`` (n, 1) and ``guidance`` (n, 1). Gives ``values`` and
+    Called with a dict of ``uniform`` (n, y, x, u), ``values`` (n, y, x, v) and ``known`` (n, y, x, 1), which is 1 where
+    a value is given, ``condition`` (n, c), ``temperature`` (n, 1) and ``guidance`` (n, 1). Gives ``values`` and
     ``log_prob`` (n,), at temperature 1 and without guidance.
     """
 
