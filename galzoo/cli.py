@@ -163,17 +163,26 @@ def train(
     model_class = get_family(family).model_class()
     check_model_arguments(model_class, chosen.model, f"recipe {recipe}")
     if dry_run:
-        make_model(get_family(family), chosen.model).summary()
+        from galzoo.parts import PREFIX
+
+        parts = [name for name, value in chosen.model.items() if str(value).startswith(PREFIX)]
+        if parts:
+            _say(f"model.{parts[0]} is trained first; there is no summary of the whole before that")
+        else:
+            make_model(get_family(family), chosen.model).summary()
         return
     from galzoo.data.named import prepare
+    from galzoo.parts import train_parts
     from galzoo.presets import load
     from galzoo.train import train as run
 
     start = load(init) if init else None
     path = prepare(chosen.data)
+    chosen = train_parts(chosen, path, output, resume)
     run(chosen.resolved(), path, output, resume=resume, init=start)
     _say(f"done: {output / 'model.keras'}")
-    _say(f"next: `galzoo evaluate {output} --data {path}` or `galzoo reconstruct {output} {path}`")
+    task = f"galzoo sample {output}" if "sample" in get_family(family).tasks else f"galzoo reconstruct {output} {path}"
+    _say(f"next: `galzoo evaluate {output} --data {path}` or `{task}`")
 
 
 @app.command()

@@ -24,11 +24,15 @@ from galzoo.presets import write_preset
 from galzoo.recipe import load_recipe
 from galzoo.train import train
 
-# Real sets (made by make_real_sets.py) that each preset is judged on, beside its own held-out stamps.
+# Family and recipe of each preset, and the real sets (made by make_real_sets.py) that it is judged on beside its own
+# held-out stamps. A prior is made after the VQ-VAE whose codes it is over, from the same stamps.
 PRESETS = {
-    "vqvae_sdss_rgb": ("sdss_rgb", ()),
-    "vqvae_candels_h": ("candels_h", ("candels_h", "xdf_h", "cosmos")),
-    "vqvae_lsst": ("lsst", ("hsc", "kids", "legacy")),
+    "vqvae_sdss_rgb": ("vqvae", "sdss_rgb", ()),
+    "vqvae_candels_h": ("vqvae", "candels_h", ("candels_h", "xdf_h", "cosmos")),
+    "vqvae_lsst": ("vqvae", "lsst", ("hsc", "kids", "legacy")),
+    "pixelcnn_sdss_rgb": ("pixelcnn", "sdss_rgb", ()),
+    "pixelcnn_candels_h": ("pixelcnn", "candels_h", ()),
+    "pixelcnn_lsst": ("pixelcnn", "lsst", ()),
 }
 # COSMOS galaxies fainter than this are mostly noise.
 FAINTEST_REAL = 25.0
@@ -91,11 +95,11 @@ def main():
     parser.add_argument("--limit", type=int, default=600, help="held-out stamps to score")
     parser.add_argument("--set", action="append", default=[], help="change the recipe, as in galzoo train")
     options = parser.parse_args()
-    name, real = PRESETS[options.preset]
+    family, name, real = PRESETS[options.preset]
     path = make_data(name, options.data, options.work)
     run = options.work / "runs" / options.preset
     if not (run / "model.keras").exists():
-        recipe = load_recipe("vqvae", name, [f"data.path={path}", *options.set])
+        recipe = load_recipe(family, name, [f"data.path={path}", *options.set])
         train(recipe.resolved(), path, run, resume=(run / "state.h5").exists())
     sets = [options.work / f"real_{item}.h5" for item in real]
     lines = evaluate(run, path, [item for item in sets if item.exists()], run / "evaluation", limit=options.limit)
