@@ -2,8 +2,8 @@
 
     python scripts/bench_sample.py --output bench_sample.json [--skip-naive]
 
-The first case is 16 x 16 codes of 512, 12 layers of 64 channels, 16 maps at a time; both ways draw the same codes, which
-is checked. The naive way is timed over its first positions and scaled to the whole map: each position costs the same.
+The first case is 16 x 16 codes of 512, 12 layers of 64 channels, 16 maps at a time; both ways draw the same codes,
+which is checked. The naive way is timed over its first positions and scaled to the whole map: each costs the same.
 """
 
 import argparse

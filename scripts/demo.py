@@ -1,4 +1,4 @@
-"""The main job, end to end on a real image: cut galaxies, train on them, reconstruct with a shipped preset.
+"""The main job, end to end on a real image: cut galaxies, train on them, reconstruct them, and draw new ones.
 
     python scripts/demo.py --output demo
 
@@ -24,10 +24,13 @@ from galzoo.metrics.codebook import codebook_usage
 from galzoo.recipe import load_recipe
 from galzoo.tasks.products import catalogue, write_reconstruction
 from galzoo.tasks.reconstruct import reconstruct
+from galzoo.tasks.sample import observe, write_samples
 from galzoo.train import train
 from galzoo.viz.panels import panel, reconstruction_panel, save
 
-PRESET = "vqvae_sdss_rgb"
+PRESET, PRIOR = "vqvae_sdss_rgb", "pixelcnn_sdss_rgb"
+# Hubble types that galaxies are drawn for, elliptical to irregular, and how many of each.
+T_TYPES, EACH = (-5, -2, 1, 3, 5, 9), 4
 SIZE = 64
 # Rows and steps of the model that is trained here; the preset had a hundred times more of each.
 EPOCHS, STEPS = 4, 30
@@ -62,12 +65,12 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
 
-    console.rule("1 of 3: find and cut galaxies")
+    console.rule("1 of 4: find and cut galaxies")
     path, stamps = cut(folder)
     save(panel(stamps[:40]), folder / "stamps.png")
     console.print(f"{len(stamps)} stamps of {SIZE} pixels in {path}")
 
-    console.rule("2 of 3: train a small VQ-VAE on them")
+    console.rule("2 of 4: train a small VQ-VAE on them")
     recipe = load_recipe(
         "vqvae",
         "sdss_rgb",
@@ -83,7 +86,7 @@ def main():
     run = folder / "run"
     small = train(recipe.resolved(), path, run, resume=(run / "state.h5").exists())
 
-    console.rule(f"3 of 3: reconstruct held-out stamps with the preset {PRESET}")
+    console.rule(f"3 of 4: reconstruct held-out stamps with the preset {PRESET}")
     splits = recipe.data.split.model_dump()
     columns = {
         name: np.asarray(stamps.catalogue[name]) for name in stamps.catalogue.colnames if name in ("id", "ra", "dec")
@@ -105,12 +108,17 @@ def main():
         for name, (model, part) in made.items()
     ]
     console.print(rich_table(rows))
-    write_report(folder, stamps, test, made, rows, products)
+
+    console.rule(f"4 of 4: draw new galaxies from the prior {PRIOR}")
+    samples = galzoo.load(PRIOR).sample(len(T_TYPES) * EACH, {"t_type": np.repeat(T_TYPES, EACH)}, seed=1)
+    drawn = write_samples(samples, observe(samples), folder / "samples")
+    console.print(f"{len(samples)} galaxies of types {', '.join(map(str, T_TYPES))} in {folder / 'samples'}")
+    write_report(folder, stamps, test, made, rows, products, drawn)
     console.print(f"open {folder / 'report.html'}")
 
 
-def write_report(folder, stamps, test, made, rows, products):
-    """Write ``report.html``: what was found, both models side by side, and the first rows of the catalogue."""
+def write_report(folder, stamps, test, made, rows, products, drawn):
+    """Write ``report.html``: what was found, both models side by side, new galaxies, and the catalogue's first rows."""
     report = Report("galzoo demo", "Galaxies of the Hubble Deep Field (NASA), cut, coded and reconstructed")
     report.section("What was found").text(
         f"{len(stamps)} sources of the picture have a stamp of {SIZE} pixels; {len(test)} were held out. "
@@ -122,12 +130,16 @@ def write_report(folder, stamps, test, made, rows, products):
     brightest = np.argsort(-np.asarray(test.catalogue["snr"]))[:8]
     for name, (_, part) in made.items():
         report.figure(reconstruction_panel(test, part, rows=np.sort(brightest)), f"Model: {name}.")
+    report.section("New galaxies").text(
+        f"Drawn from the prior {PRIOR} for Hubble types (t_type) from elliptical, below 0, to spiral and irregular."
+    )
+    report.figure(drawn[-1], "Each was drawn for the type that is written into it.")
     table = catalogue(test, made[f"preset {PRESET}"][1])[:10]
     shown = [name for name in ("id", "x", "y", "snr", "chi2") if name in table.colnames]
     plain = {name: np.asarray(table[name]) for name in shown}
     rows = [{name: values[row] for name, values in plain.items()} for row in range(len(table))]
     report.section("Catalogue").table(rows, "The first rows.")
-    report.text("Files: " + ", ".join(path.name for path in products))
+    report.text("Files: " + ", ".join(str(path.relative_to(folder)) for path in (*products, *drawn)))
     report.write(folder / "report.html")
 
 
