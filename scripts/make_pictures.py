@@ -1,4 +1,4 @@
-"""Draw the pictures of the documentation: each shipped preset on stamps that it never saw.
+"""Draw the pictures of the documentation: each shipped preset on stamps that it never saw, each prior by its samples.
 
     python scripts/make_pictures.py [--only PRESET]
 
@@ -19,13 +19,19 @@ import galzoo
 from galzoo.data.cutouts import cutouts_from_files
 from galzoo.data.stamps import Stamps
 from galzoo.files import write_text
+from galzoo.registry import get_family
 from galzoo.tasks.reconstruct import reconstruct
+from galzoo.tasks.sample import observe
+from galzoo.viz.page import page
 from galzoo.viz.panels import reconstruction_panel, save
 
 ROOT = Path(__file__).parents[1]
 START, END = "<!-- picture: made by scripts/make_pictures.py -->", "<!-- end of picture -->"
 # The first of these that is there is at the top of the README.
 FIRST = ("vqvae_lsst", "vqvae_candels_h", "vqvae_sdss_rgb")
+# The prior whose samples are shown below it, by Hubble type, and how many galaxies other priors are shown beside.
+SAMPLES, T_TYPES, GALAXIES = "pixelcnn_sdss_rgb", (-5, -2, 1, 4, 7, 10), 24
+SAMPLES_MARKS = "<!-- samples: made by scripts/make_pictures.py -->", "<!-- end of samples -->"
 # What is shown of more than three bands: the deep ones of a ground-based survey.
 SHOWN = ("g", "r", "i")
 # Training has seed 0.
@@ -83,6 +89,11 @@ def draw(name, path):
     if len(stamps.bands) > len(SHOWN):
         stamps, result = three_bands(stamps, result)
     save(reconstruction_panel(stamps, result, rows=ROWS), path, dpi=DPI)
+    report_size(path)
+
+
+def report_size(path):
+    """Say how large a picture is, and stop if it is too large to be committed."""
     size = path.stat().st_size
     if size > MOST_BYTES:
         sys.exit(f"error: {path}: {size} bytes, more than {MOST_BYTES}; lower DPI or ROWS")
@@ -110,6 +121,45 @@ def caption(name):
     )
 
 
+def draw_prior(name, path):
+    """Draw a prior's samples: below new galaxies of the same conditions where those can be simulated, else by type."""
+    model, card = galzoo.load(name), galzoo.load_card(name)
+    data = card["recipe"]["data"]
+    if data["name"] != "simulated":
+        types = np.repeat(T_TYPES, 8)
+        samples = model.sample(len(types), {"t_type": types}, seed=SEED)
+        shown = {"T": samples.condition["t_type"]}
+        figure = page(observe(samples), shown, title=f"samples of {name} by Hubble type T")
+    else:
+        from galzoo.simulate.stamps import StampSpec, simulate_stamps
+
+        options = {key: value for key, value in data["options"].items() if key not in LOCAL}
+        stamps = simulate_stamps(StampSpec(**{**options, "seed": SEED}), range(DRAWN))
+        bright = np.argsort(-np.asarray(stamps.catalogue["snr"]))[:GALAXIES]
+        stamps = stamps[np.sort(bright)]
+        wanted = {column: np.asarray(stamps.catalogue[column], float) for column in model.columns}
+        drawn = model.sample(len(stamps), wanted, seed=SEED)
+        chosen = [stamps.bands.index(band) for band in SHOWN] if len(stamps.bands) > len(SHOWN) else slice(None)
+        both = Stamps(
+            np.concatenate([stamps.truth, drawn.image])[..., chosen],
+            bands=SHOWN if isinstance(chosen, list) else stamps.bands,
+            pixel_scale=stamps.pixel_scale,
+            unit=stamps.unit,
+        )
+        figure = page(
+            both, title=f"above: GalSim's galaxies, below: samples of {name} for the same magnitudes and sizes"
+        )
+    save(figure, path, dpi=DPI)
+    report_size(path)
+
+
+def put(readme, start, end, text):
+    """Put a text between two marks of the README."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition(start)
+    _, _, after = rest.partition(end)
+    write_text(readme, f"{before}{start}\n{text}\n{end}{after}")
+
+
 def main():
     """Draw all pictures, or one, and put the first into the README."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -117,13 +167,15 @@ def main():
     only = parser.parse_args().only
     for name in galzoo.list_presets():
         if only in (None, name):
-            draw(name, ROOT / "docs" / "images" / f"{name}.png")
+            prior = "sample" in get_family(galzoo.load_card(name)["family"]).tasks
+            (draw_prior if prior else draw)(name, ROOT / "docs" / "images" / f"{name}.png")
     first = next((name for name in FIRST if (ROOT / "docs" / "images" / f"{name}.png").is_file()), None)
     readme = ROOT / "README.md"
-    if first and readme.is_file():
-        before, _, rest = readme.read_text(encoding="utf-8").partition(START)
-        _, _, after = rest.partition(END)
-        write_text(readme, f"{before}{START}\n{caption(first)}\n{END}{after}")
+    put(readme, START, END, caption(first))
+    if (ROOT / "docs" / "images" / f"{SAMPLES}.png").is_file():
+        title = galzoo.load_card(SAMPLES)["title"]
+        text = f"None of these galaxies exists: samples of the preset `{SAMPLES}` ({title}), by Hubble type."
+        put(readme, *SAMPLES_MARKS, f"![Samples of {SAMPLES}](docs/images/{SAMPLES}.png)\n\n{text}")
 
 
 if __name__ == "__main__":
