@@ -1,0 +1,51 @@
+"""One command trains a prior and the VQ-VAE of its codes."""
+
+import pytest
+
+import galzoo
+from galzoo.errors import InputError, RecipeError
+from galzoo.parts import train_parts
+from galzoo.recipe import load_recipe
+from galzoo.train import train
+from tests.conftest import make_stamps
+
+CHANGES = ("stages.0.epochs=1", "stages.0.steps_per_epoch=2", "stages.0.batch_size=8", "model.references=16")
+
+
+def recipe_of(path, codec):
+    return load_recipe("pixelcnn", "smoke", [f"data.path={path}", f"model.codec={codec}", *CHANGES])
+
+
+def test_the_pair_is_trained_and_is_one_model(tmp_path):
+    path = tmp_path / "stamps.h5"
+    make_stamps(n=60, size=16, bands=("g", "r")).save(path)
+    asked = recipe_of(path, "recipe:vqvae/smoke")
+    chosen = train_parts(asked, path, tmp_path / "run")
+    assert chosen.model["codec"] == str(tmp_path / "run" / "codec")
+    assert (tmp_path / "run" / "codec" / "model.keras").is_file()
+    train(chosen.resolved(), path, tmp_path / "run", verbose=0)
+    prior = galzoo.load(tmp_path / "run")
+    assert prior.sample(2, seed=1).image.shape == (2, 16, 16, 2)
+    assert prior.codec.codebook_size == 32
+
+    before = (tmp_path / "run" / "codec" / "model.keras").read_bytes()
+    train_parts(asked, path, tmp_path / "run")
+    assert (tmp_path / "run" / "codec" / "model.keras").read_bytes() == before
+
+
+def test_a_part_that_was_interrupted_asks_for_resume(tmp_path):
+    (tmp_path / "run" / "codec").mkdir(parents=True)
+    (tmp_path / "run" / "codec" / "state.h5").write_bytes(b"")
+    with pytest.raises(InputError, match="add --resume"):
+        train_parts(recipe_of("stamps.h5", "recipe:vqvae/smoke"), "stamps.h5", tmp_path / "run")
+
+
+def test_a_part_without_a_recipe(tmp_path):
+    with pytest.raises(RecipeError, match="recipe:FAMILY/NAME"):
+        train_parts(recipe_of("stamps.h5", "recipe:vqvae"), "stamps.h5", tmp_path)
+
+
+def test_a_codec_of_other_bands(tmp_path):
+    make_stamps(n=40, size=16, bands=("g", "r")).save(tmp_path / "stamps.h5")
+    with pytest.raises(RecipeError, match="use a codec of the same bands"):
+        train(recipe_of(tmp_path / "stamps.h5", "vqvae_lsst").resolved(), tmp_path / "stamps.h5", tmp_path / "run")
