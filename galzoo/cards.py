@@ -11,8 +11,8 @@ _START, _END = "<!-- presets: made by scripts/make_tables.py -->", "<!-- end of 
 
 def write_readme(folder, card):
     """Write the README of a preset's folder from its card."""
-    from galzoo.evaluate.figures import result_tables
     from galzoo.evaluate.report import markdown_table
+    from galzoo.evaluate.suites import result_tables
 
     training, data = card["training"], card["data"]
     parts = [
@@ -38,29 +38,52 @@ def write_readme(folder, card):
 
 
 def preset_table():
-    """Return the table of all presets for the project's README, as Markdown."""
+    """Return the tables of all presets for the project's README, one a suite, as Markdown."""
     from galzoo.evaluate.report import markdown_table
 
-    rows = []
+    tables = {"reconstruction": [], "realism": []}
     for name in list_presets():
         card = load_card(name)
-        metrics = card["metrics"]
-        sets = metrics["codebook"]
-        first = next(iter(sets))
-        total = metrics["chi2"][first][-1]
-        rows.append(
-            {
-                "preset": f"[`{name}`](pretrained/{name}/README.md)",
-                "what": card["title"],
-                "bands": ", ".join(card["data"]["bands"]),
-                "trained on": f"{card['training']['n_train']} stamps, {card['training']['hours']:.2g} h",
-                "perplexity": (sets[first]["perplexity"], sets[first]["perplexity_error"]),
-                "codes used": f"{100 * sets[first]['share_used']:.0f} %",
-                "chi2 per pixel, median": (total["median"], total["median_error"]),
-                "error of Richardson-Lucy over galzoo's": _classical(metrics),
-            }
-        )
-    return markdown_table(rows)
+        suite = card["metrics"]["suite"]
+        scores = _realism if suite == "realism" else _reconstruction
+        row = {
+            "preset": f"[`{name}`](pretrained/{name}/README.md)",
+            "what": card["title"],
+            "bands": ", ".join(card["data"]["bands"]),
+            "trained on": f"{card['training']['n_train']} stamps, {card['training']['hours']:.2g} h",
+        }
+        tables[suite].append(row | scores(card["metrics"]))
+    return "\n".join(markdown_table(rows) for rows in tables.values() if rows)
+
+
+def _reconstruction(metrics):
+    sets = metrics["codebook"]
+    first = next(iter(sets))
+    total = metrics["chi2"][first][-1]
+    return {
+        "perplexity": (sets[first]["perplexity"], sets[first]["perplexity_error"]),
+        "codes used": f"{100 * sets[first]['share_used']:.0f} %",
+        "chi2 per pixel, median": (total["median"], total["median_error"]),
+        "error of Richardson-Lucy over galzoo's": _classical(metrics),
+    }
+
+
+def _realism(metrics):
+    likelihood, memory = metrics["likelihood"], metrics["memorisation"]
+    unit = likelihood["unit"]
+    row = {
+        f"nats per {unit}": (likelihood["model"]["value"], likelihood["model"]["value_error"]),
+        f"nats per {unit}, each position by itself": (
+            likelihood["positions"]["value"],
+            likelihood["positions"]["value_error"],
+        ),
+    }
+    found = metrics.get("statistics", {}).get("observed", {})
+    for name, text in (("samples", "samples"), ("real", "real galaxies")):
+        distance = (found[name]["mean"], found[name]["error"]) if name in found else None
+        row[f"distance of morphology to real galaxies, {text}"] = distance
+    row["nearest training galaxy, samples over held-out"] = (memory["ratio"], memory["error"])
+    return row
 
 
 def _classical(metrics):

@@ -10,9 +10,13 @@ from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.files import write_json, write_text
 
-SUITES = ("reconstruction",)
+# Suite: the task that a family must have.
+SUITES = {"reconstruction": "reconstruct", "realism": "sample"}
 # Enough for a fifth, the held-out splits, to give errors of a few percent; a minute or two to simulate.
 _NEW_STAMPS, _NEW_SEED = 3000, 1000
+# Realism: galaxies that samples are drawn for, and training galaxies that they are compared with, for time. Fewer of
+# these where their planes would fill so many bytes.
+_SAMPLES, _TRAIN, _TRAIN_BYTES = 1000, 4000, 1.5e9
 
 
 def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=None):
@@ -23,10 +27,11 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
     preset : str or Path
         Name of a preset, or folder of a preset or run.
     data : str or Path, optional
-        Stamps as the model was trained on; only objects of the recipe's test split are scored, and classical
-        methods are tuned on its validation split. By default new stamps, where the recipe simulates its own.
+        Stamps as the model was trained on; only objects of the recipe's test split are scored. Classical methods are
+        tuned on its validation split, and samples of a prior compared with its training split. By default new stamps,
+        where the recipe simulates its own.
     real : sequence of str or Path
-        Observed stamps to judge on too; a set is named by its file.
+        Observed stamps to judge reconstructions on too; a set is named by its file.
     output : str or Path
         Folder to write.
     suite : str, optional
@@ -44,10 +49,8 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
     UnknownNameError
         If there is no such suite.
     InputError
-        If a split is empty.
+        If a split is empty, or the model cannot do what the suite measures.
     """
-    from galzoo.evaluate.figures import result_tables
-    from galzoo.evaluate.reconstruction import evaluate_reconstruction
     from galzoo.evaluate.report import markdown_table
     from galzoo.presets import load, load_card
 
@@ -56,22 +59,73 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
     suite = suite or recipe["evaluate"]["suite"]
     if suite not in SUITES:
         raise UnknownNameError.of("suite", suite, SUITES)
-    splits = recipe["data"]["split"]
+    _check_task(card, suite)
     output = Path(output)
     data = new_stamps(recipe["data"], card["name"]) if data is None else data
-    results = evaluate_reconstruction(
-        load(preset),
-        held_out(data, "test", splits, limit),
-        real={Path(path).stem.removeprefix("real_"): _spread(path, limit=limit) for path in real},
-        tuning=held_out(data, "valid", splits, limit),
-        batch_size=recipe["evaluate"]["batch_size"],
-        report=output / "report.html",
-    )
+    run = {"reconstruction": _reconstruction, "realism": _realism}[suite]
+    results = run(load(preset), card, data, real, limit, output / "report.html")
     write_json(output / "metrics.json", results)
     tables = {title: markdown_table(rows) for title, rows in result_tables(results).items()}
     text = "\n\n".join(f"### {title}\n\n{table}" for title, table in tables.items())
     write_text(output / "tables.md", f"# {card['name']}\n\n{text}\n")
     return [text, "", *(str(output / name) for name in ("metrics.json", "tables.md", "report.html"))]
+
+
+def _check_task(card, suite):
+    from galzoo.registry import get_family
+
+    tasks = get_family(card["family"]).tasks
+    if SUITES[suite] not in tasks:
+        fit = [name for name, task in SUITES.items() if task in tasks]
+        mend = f"use {' or '.join(fit)}" if fit else "it has no suite yet"
+        raise InputError(f"suite {suite!r} is for models that {SUITES[suite]}, {card['family']} does not; {mend}")
+
+
+def _reconstruction(model, card, data, real, limit, report):
+    from galzoo.evaluate.reconstruction import evaluate_reconstruction
+
+    recipe = card["recipe"]
+    splits = recipe["data"]["split"]
+    return evaluate_reconstruction(
+        model,
+        held_out(data, "test", splits, limit),
+        real={Path(path).stem.removeprefix("real_"): _spread(path, limit=limit) for path in real},
+        tuning=held_out(data, "valid", splits, limit),
+        batch_size=recipe["evaluate"]["batch_size"],
+        report=report,
+    )
+
+
+def _realism(model, card, data, real, limit, report):
+    from galzoo.evaluate.realism import evaluate_realism
+
+    if real:
+        raise InputError(f"samples are compared with galaxies as they were trained on; leave out --real {real[0]}")
+    recipe = card["recipe"]
+    splits = recipe["data"]["split"]
+    limit = _SAMPLES if limit is None else limit
+    header = hdf5.read_header(data)
+    bytes_each = 4 * len(header["keys"]) * len(header["bands"]) * header["shape"][0] * header["shape"][1]
+    train = int(min(_TRAIN, max(4 * limit, 100), _TRAIN_BYTES // bytes_each))
+    return evaluate_realism(
+        model,
+        held_out(data, "test", splits, limit, once=True),
+        held_out(data, "train", splits, train),
+        held_out(data, "valid", splits, limit, once=True),
+        n=limit,
+        batch_size=recipe["evaluate"]["batch_size"],
+        report=report,
+        title=f"Realism of {card['name']}",
+    )
+
+
+def result_tables(results):
+    """Return the tables of any suite's results, title -> rows of dicts."""
+    if results["suite"] == "realism":
+        from galzoo.evaluate.realism_tables import result_tables as tables
+    else:
+        from galzoo.evaluate.figures import result_tables as tables
+    return tables(results)
 
 
 def new_stamps(data, name):
@@ -85,10 +139,15 @@ def new_stamps(data, name):
     return prepare(Data(**{**data, "path": None, "options": options}))
 
 
-def held_out(path, split, options, limit=None):
-    """Return the `Stamps` of one split of a file, at most `limit` of them, evenly spread through it."""
-    names = split_names(hdf5.read_columns(path), **options)
-    rows = np.flatnonzero(names == split)
+def held_out(path, split, options, limit=None, once=False):
+    """Return the `Stamps` of one split of a file, at most `limit` of them, evenly spread through it.
+
+    With `once`, a galaxy that is there several times, as one id, counts once.
+    """
+    columns = hdf5.read_columns(path)
+    rows = np.flatnonzero(split_names(columns, **options) == split)
+    if once:
+        rows = rows[np.sort(np.unique(columns["id"][rows], return_index=True)[1])]
     if not len(rows):
         raise InputError(
             f"{path}: no stamp in split {split!r}; use the file that the model was trained on, or a larger one"
