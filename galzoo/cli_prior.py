@@ -56,7 +56,7 @@ def sample(
     if not hasattr(model, "sample"):
         known = ", ".join(_presets_that_sample()) or "none of the packaged ones"
         raise InputError(f"{name} is no prior, so nothing can be drawn from it; presets that can sample: {known}")
-    plan(model, survey, bands, noise, psf)
+    plan(model, survey, bands, noise, psf, say=False)
     drawn = model.sample(
         number,
         condition=parse_conditions(conditions or (), model, number, seed) or None,

@@ -20,7 +20,7 @@ _FAR = 0.15
 _FINEST = 4
 
 
-def match_bands(source, bands, survey, wanted=()):
+def match_bands(source, bands, survey, wanted=(), say=True):
     """Find which bands of an image stand for the bands of a survey.
 
     Parameters
@@ -32,12 +32,14 @@ def match_bands(source, bands, survey, wanted=()):
     survey : Survey
     wanted : sequence of str
         Bands of the survey. By default those with a namesake among `bands`; if there is none, the nearest to each.
+    say : bool
+        Warn in the log of bands that are far from their stand-ins.
 
     Returns
     -------
     dict of str to int
         For each band of the survey the number of its namesake in `bands` (F814W is f814w), else of the nearest in
-        wavelength, with a warning in the log where that is far off.
+        wavelength.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def match_bands(source, bands, survey, wanted=()):
             )
         else:
             picked[name] = int(np.argmin(np.abs(np.log(own / new[name]))))
-        if (value := own[picked[name]]) and abs(np.log(value / new[name])) > _FAR:
+        if say and (value := own[picked[name]]) and abs(np.log(value / new[name])) > _FAR:
             logger.warning(
                 "%s %s (%.0f nm) is made of the model's %s (%.0f nm), flux as it is in nJy: colour is not carried over",
                 *(survey.name, name, new[name], bands[picked[name]], value),

@@ -114,7 +114,7 @@ def observe(
     return _stamps(samples, planes, tuple(picked), scale, survey, meta, measured)
 
 
-def plan(source, survey=None, bands=None, noise=False, psf=None):
+def plan(source, survey=None, bands=None, noise=False, psf=None, say=True):
     """Say whether galaxies can be shown as asked; quick, so that it is called before sampling.
 
     Parameters
@@ -123,6 +123,8 @@ def plan(source, survey=None, bands=None, noise=False, psf=None):
         Anything with ``bands``, ``unit`` and ``survey``.
     survey, bands, noise, psf
         As in `observe`.
+    say : bool
+        Warn in the log of bands that are far from their stand-ins.
 
     Returns
     -------
@@ -151,7 +153,7 @@ def plan(source, survey=None, bands=None, noise=False, psf=None):
             raise InputError(f"band {name!r} is asked for twice; name each once")
     if survey is not None:
         survey = get_survey(survey) if isinstance(survey, str) else survey
-        return survey, match_bands(source.survey, source.bands, survey, wanted)
+        return survey, match_bands(source.survey, source.bands, survey, wanted, say)
     for name in wanted:
         if name not in source.bands:
             raise UnknownNameError.of("band of the model", name, source.bands)
