@@ -32,9 +32,9 @@ from galzoo.metrics.scattering import scattering_features
 STATISTICS = ("half_light_radius", "ellipticity", "gini", "m20", "concentration", "asymmetry", "smoothness")
 # A comparison wants so many galaxies, and a statistic so many values.
 LEAST = 100
-# Scattering features and neighbours are of at most so many bands, those of the best signal-to-noise, for time; and
-# neighbours of at most so many pixels on a side about the centre.
-BANDS, CENTRE = 3, 48
+# For time: scattering features and neighbours are of at most so many bands, those of the best signal-to-noise;
+# neighbours of so many pixels on a side about the centre, and looked for of so many galaxies.
+BANDS, CENTRE, SOUGHT = 3, 48, 500
 # Of the test galaxies; samples nearer to a training galaxy than their nearest so many are counted.
 NEAREST_SHARE = 0.05
 SPEED_BATCH = 64
@@ -247,6 +247,7 @@ def _memorisation(model, samples, test, train, bands, batch_size, seed):
     """Compare distances to the training set; images are noiseless in all sets, or noisy in all."""
     (stamps, codec), (seen, parts) = test, train
     crop = _centre(stamps.shape)
+    rows = np.linspace(0, len(stamps) - 1, min(SOUGHT, len(stamps))).astype(int)
     if codec is not None:
         # Samples are as smooth as the codec, so all sets go through it.
         what = "images after a pass through the codec"
@@ -258,7 +259,7 @@ def _memorisation(model, samples, test, train, bands, batch_size, seed):
         held_out, reference = (
             (part.truth if noiseless else seen_planes(part)["image"])[crop][..., bands] for part in (stamps, seen)
         )
-    samples = samples[crop][..., bands]
+    samples, held_out = samples[crop][..., bands][rows], held_out[rows]
     found = nearest_neighbour_ratio(samples, held_out, reference, seed=seed)
     limit = np.quantile(found["held_out_distance"], NEAREST_SHARE)
     near = float(np.mean(found["sample_distance"] < limit))
@@ -266,7 +267,8 @@ def _memorisation(model, samples, test, train, bands, batch_size, seed):
     # The limit is itself measured on the test galaxies.
     spread = math.sqrt(NEAREST_SHARE * (1 - NEAREST_SHARE) * (1 / len(samples) + 1 / len(held_out)))
     result |= {"near": near, "near_error": spread, "copies": int(np.sum(found["sample_distance"] < 0.01))}
-    result |= {"closest": [float(value) for value in found["pair_distance"][:5]], "what": what, "train": len(reference)}
+    result |= {"closest": [float(value) for value in found["pair_distance"][:5]], "what": what}
+    result |= {"n": len(samples), "train": len(reference)}
     order = np.argsort(found["held_out_distance"], kind="stable")[: len(found["pairs"])]
     distance, nearest = nearest_neighbours(held_out[order], reference)
     pairs = {

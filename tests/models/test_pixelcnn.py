@@ -7,6 +7,7 @@ from keras import ops
 
 from galzoo.errors import InputError, RecipeError
 from galzoo.inference.prior import Prior, Samples
+from galzoo.models.pixelcnn import sample as sampling
 from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
 from galzoo.models.pixelcnn.model import PixelCNN
 from galzoo.models.vqvae.model import VQVAE
@@ -334,3 +335,15 @@ class TestBadInput:
         del batch["truth"]
         with pytest.raises(InputError, match="no noiseless truth"):
             PixelCNN.tiny(noiseless_snr=200.0)(batch)
+
+
+def test_noise_goes_with_the_galaxy():
+    """Codes are in units of the noise of their stamp; samples get that of the training galaxy that looks alike."""
+    model = fresh_prior(columns=(), classes=None, steps=0)
+    batch = batch_of(conditional=False)
+    factor = np.linspace(1, 50, 16, dtype="float32").reshape(-1, 1, 1, 1)
+    batch = {**batch, "image": batch["image"] / factor, "variance": np.full_like(batch["variance"], 1e-4)}
+    model.adapt([batch])
+    values, _, _, noise = model.prepare(batch)
+    looks = sampling.looks_of(model, ops.convert_to_numpy(values))
+    np.testing.assert_allclose(model.conditions.noise_like(looks), ops.convert_to_numpy(noise)[:, 0, 0], rtol=1e-5)

@@ -28,6 +28,8 @@ class Conditions(keras.layers.Layer):
     references : int
         Training galaxies whose conditions are remembered, so that open columns of a request can be filled in with what
         goes with those given.
+    looks : int
+        Numbers that say what each of them looks like in units of its noise; 0 where noise levels are of no use.
 
     Notes
     -----
@@ -35,11 +37,11 @@ class Conditions(keras.layers.Layer):
     standard deviation, least and greatest value of each column, and the references with their noise levels.
     """
 
-    def __init__(self, columns=(), classes=None, bands=1, references=1024, **kwargs):
+    def __init__(self, columns=(), classes=None, bands=1, references=1024, looks=0, **kwargs):
         super().__init__(**{"autocast": False, "dtype": "float32", **kwargs})
         self.columns = tuple(columns)
         self.classes = {name: [float(value) for value in values] for name, values in (classes or {}).items()}
-        self.bands, self.references = int(bands), int(references)
+        self.bands, self.references, self.looks = int(bands), int(references), int(looks)
         odd = sorted(set(self.classes) - set(self.columns))
         if odd:
             raise RecipeError(f"classes are given for {odd[0]!r}, which is not among the conditions: {self.columns}")
@@ -48,6 +50,10 @@ class Conditions(keras.layers.Layer):
         self.table = self.add_weight(
             shape=(self.references, count + self.bands), initializer="zeros", trainable=False, name="table"
         )
+        if self.looks:
+            self.seen = self.add_weight(
+                shape=(self.references, self.looks), initializer="zeros", trainable=False, name="seen"
+            )
         self.filled = self.add_weight(shape=(), initializer="zeros", trainable=False, name="filled")
         self.features = sum(
             1 + len(self.classes.get(name, ())) if name in self.classes else 1 + len(_CENTRES) for name in self.columns
@@ -75,7 +81,7 @@ class Conditions(keras.layers.Layer):
         hidden = ops.logical_or(draw[:, :-1] < chance, draw[:, -1:] < chance)
         return ops.where(hidden, np.float32(np.nan), condition)
 
-    def adapt(self, condition, noise):
+    def adapt(self, condition, noise, looks=None):
         """Learn the range of each column and remember the galaxies.
 
         Parameters
@@ -83,6 +89,7 @@ class Conditions(keras.layers.Layer):
         condition : array, (n, column)
         noise : array, (n, band)
             Noise level that each galaxy's codes are relative to.
+        looks : array, (n, looks), optional
         """
         number = min(len(noise), self.references)
         count = max(len(self.columns), 1)
@@ -99,6 +106,10 @@ class Conditions(keras.layers.Layer):
             statistics[:, index] = kept.mean(), kept.std(), kept.min(), kept.max()
         self.statistics.assign(statistics)
         self.table.assign(table)
+        if self.looks:
+            seen = np.zeros((self.references, self.looks), "float32")
+            seen[:number] = looks[:number]
+            self.seen.assign(seen)
         self.filled.assign(float(number))
 
     @property
@@ -156,6 +167,19 @@ class Conditions(keras.layers.Layer):
         condition = np.where(np.isfinite(wanted), wanted, found[:, :count])
         return condition[:, : len(self.columns)], found[:, count:]
 
+    def noise_like(self, looks):
+        """Return noise levels (n, band) that go with galaxies that look so in units of their noise, (n, looks).
+
+        Values are relative to the noise of their own stamp, so its level is a part of the galaxy: another's would
+        change brightness and colour. It is that of the training galaxy that looks most alike.
+        """
+        number = int(self.filled)
+        seen = ops.convert_to_numpy(self.seen)[:number]
+        spread = np.maximum(seen.std(axis=0), 1e-6)
+        noise = ops.convert_to_numpy(self.table)[:number, -self.bands :]
+        nearest = [np.argmin(np.sum(((seen - look) / spread) ** 2, axis=-1)) for look in np.asarray(looks)]
+        return noise[nearest]
+
     def typical_noise(self):
         """Return the median noise level of the references, (band,)."""
         table = ops.convert_to_numpy(self.table)[: max(int(self.filled), 1), -self.bands :]
@@ -176,5 +200,5 @@ class Conditions(keras.layers.Layer):
                 raise InputError(f"condition {name!r} has no class {odd.flat[0]:g}; its classes are {listed}")
 
     def get_config(self):
-        arguments = {name: getattr(self, name) for name in ("classes", "bands", "references")}
+        arguments = {name: getattr(self, name) for name in ("classes", "bands", "references", "looks")}
         return {**super().get_config(), "columns": list(self.columns), **arguments}

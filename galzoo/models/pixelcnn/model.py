@@ -162,7 +162,9 @@ class PixelCNN(keras.Model):
         self.augment = Rotate90Flip(seed=seed) if augment else None
         self.random = keras.random.SeedGenerator(seed + 1)
         self.scaling = FluxScaling()
-        self.conditions = Conditions(self.columns, classes, len(self.bands), references)
+        # Where the flux is set, or the values are levels, samples need no noise level of their own.
+        looks = 0 if flux_column is not None or head == "logistic" else sampling.ZONES * len(self.bands)
+        self.conditions = Conditions(self.columns, classes, len(self.bands), references, looks)
         self.head = CodeHead(self.codec.codebook_size) if head == "codes" else MixtureHead(len(bands), mixtures, head)
         self.blocks = [
             GatedBlock(channels, index == 0, index == depth - 1, *((kernel, kernel) if index == 0 else (1, 1)))
@@ -340,12 +342,15 @@ class PixelCNN(keras.Model):
 
     def adapt(self, batches):
         """Learn the range of the conditions, and remember galaxies with their noise levels, from training batches."""
-        conditions, noises = [], []
+        conditions, noises, looks = [], [], []
         for batch in batches:
-            _, condition, _, noise = self.prepare(batch)
+            values, condition, _, noise = self.prepare(batch)
+            if self.conditions.looks:
+                looks.append(sampling.looks_of(self, ops.convert_to_numpy(values)))
             conditions.append(ops.convert_to_numpy(condition))
             noises.append(ops.convert_to_numpy(noise)[:, 0, 0])
-        self.conditions.adapt(np.concatenate(conditions), np.concatenate(noises))
+        seen = np.concatenate(looks) if looks else None
+        self.conditions.adapt(np.concatenate(conditions), np.concatenate(noises), seen)
 
     def log_prob(self, x, condition=None, noise=None):
         """Return the log-probability (codes, levels) or log-density (pixels) of each object.
@@ -372,13 +377,7 @@ class PixelCNN(keras.Model):
         return sampling.log_prob(self, x, condition, noise)
 
     def score(self, x, condition=None, noise=None):
-        """Return the gradient of `log_prob` by the pixels, shape of `x`.
-
-        Raises
-        ------
-        InputError
-            If this prior is over codes or levels, which have no gradient.
-        """
+        """Return the gradient of `log_prob` by the pixels, shape of `x`; an `InputError` for codes and levels."""
         return sampling.score(self, x, condition, noise)
 
     def sample(self, n, condition=None, seed=0, **options):

@@ -12,6 +12,9 @@ from galzoo.progress import track
 
 # AB magnitude of 1 nJy.
 _ZERO_POINT = 31.4
+# Rings about the centre, from 0 to 1 at the middle of the sides, whose means say what a galaxy looks like.
+_RINGS = 0.0, 0.25, 0.5, 2.0
+ZONES = len(_RINGS) - 1
 # Objects at a time where a log-probability is asked for.
 _BATCH = 64
 
@@ -90,6 +93,8 @@ def sample(
         raise InputError(f"guidance is {guidance}; a prior over pixels draws with guidance 1 alone")
     rng = np.random.default_rng(seed)
     wanted, noise = model.conditions.complete(n, condition or {}, rng)
+    if partial is not None:
+        noise = np.broadcast_to(model.conditions.typical_noise(), noise.shape)
     shape = _map_shape(model, size)
     values, known = _known(model, partial, n, shape, noise)
     guided = guidance != 1.0 and bool(model.columns)
@@ -111,6 +116,8 @@ def sample(
         drawn = _draw(model, inputs, top_k, guided, naive)
         parts.append({name: array[:number] for name, array in drawn.items()})
     values = np.concatenate([part["values"] for part in parts])
+    if model.conditions.looks and partial is None:
+        noise = model.conditions.noise_like(looks_of(model, values))
     images = [
         _image(model, values[rows], wanted[rows], noise[rows], size)
         for rows in (slice(start, start + batch_size) for start in range(0, n, batch_size))
@@ -126,6 +133,28 @@ def sample(
         codes=values[..., 0] if model.space == "codes" else None,
         survey=model.survey,
     )
+
+
+def looks_of(model, values):
+    """Return what maps (n, y, x, v) look like in units of their noise, (n, looks), for `Conditions.noise_like`.
+
+    The means of the first band in three rings, as scaled values, and those of the others less the first: a wrong noise
+    level shows in the colour most.
+    """
+    parts = []
+    for start in range(0, len(values), _BATCH):
+        block = values[start : start + _BATCH]
+        if model.space == "codes":
+            unit = np.ones((len(block), 1, 1, len(model.bands)), "float32")
+            block = model.scaling(model.codec.decode(block[..., 0], unit), unit)
+        parts.append(ops.convert_to_numpy(block))
+    scaled = np.concatenate(parts)
+    y, x = (2 * np.abs(np.arange(size) - (size - 1) / 2) / size for size in scaled.shape[1:3])
+    radius = np.hypot(y[:, None], x[None])
+    rings = [(radius >= low) & (radius < high) for low, high in zip(_RINGS, _RINGS[1:], strict=False)]
+    means = np.stack([scaled[:, ring].mean(axis=1) for ring in rings], axis=1)
+    means[..., 1:] -= means[..., :1]
+    return means.reshape(len(scaled), -1).astype("float32")
 
 
 def log_prob(model, x, condition=None, noise=None):
