@@ -198,15 +198,16 @@ scene_figure()
 
 # %% [markdown]
 # ## LSST galaxies for HSC
-# A prior over six bands. HSC has five of the same name, and its galaxies are made of these; fluxes are as they are,
-# although the filters of the two are not quite the same. Colours are carried over.
+# A prior over the six bands of LSST. Those of HSC are made of their namesakes, so that galaxies keep their colours;
+# fluxes are not changed, although the filters of the two are not quite the same. Colours in an aperture come out a
+# little red: the PSF is wider in g than in i, and more of g is missed.
 
 # %%
 LSST_PRESET = "pixelcnn_lsst"
 lsst = galzoo.load(LSST_PRESET)
 colourful = lsst.sample(N, condition={"mag": np.random.default_rng(3).uniform(20.5, 23.5, N)}, seed=3)
-by_lsst = observe(colourful, survey="LSST", noise=True)
-by_hsc = observe(colourful, survey="HSC", noise=True)
+by_lsst = observe(colourful, survey="LSST", bands=["g", "r", "i"], noise=True)
+by_hsc = observe(colourful, survey="HSC", bands=["g", "r", "i"], noise=True)
 print("HSC bands made of", by_hsc.meta["bands_from"])
 for stamps in (by_lsst, by_hsc):
     flux = aperture_flux(stamps.image, RADIUS / stamps.pixel_scale)
