@@ -136,7 +136,9 @@ class Stamps:
     def __getitem__(self, rows):
         """Return the stamps of `rows` (slice, int array or bool array) as new `Stamps`; PSFs not used are dropped."""
         if isinstance(rows, (int, np.integer)):
-            rows = slice(rows, rows + 1 or None)
+            # Raises IndexError beyond the last, which is what ends a loop over stamps.
+            row = range(len(self))[rows]
+            rows = slice(row, row + 1)
         changes = {key: plane[rows] for key in hdf5.PLANES if (plane := getattr(self, key)) is not None}
         changes["catalogue"] = self.catalogue[rows]
         if self.psf is not None:

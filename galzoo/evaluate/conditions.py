@@ -131,11 +131,12 @@ def rank_correlation(a, b, seed=0, draws=100):
     return correlate(np.arange(len(a))), float(np.std(drawn, ddof=1)) if len(drawn) > 1 else float("nan")
 
 
-def judged_conditions(model, test, train, images, train_image, scale, regress=False, seed=0):
-    """Let a classifier that learnt from real training galaxies judge samples.
+def judged_conditions(model, test, train, images, train_images, scale, regress=False, seed=0):
+    """Let a classifier that learnt from training galaxies judge samples.
 
     Classes are told by logistic regression, numbers by ridge regression, on scattering features, radial profiles and
-    the sense of spirals, with the strength of the penalty cross-validated.
+    the sense of spirals, with the strength of the penalty cross-validated. Give it training galaxies through the codec
+    as well: one that has met noisy images alone is lost on smooth ones.
 
     Parameters
     ----------
@@ -144,8 +145,8 @@ def judged_conditions(model, test, train, images, train_image, scale, regress=Fa
         The catalogue of `train` has the columns.
     images : dict of str to array, (n, y, x, band)
         Sets to judge, rows as in `test`: "real" and others.
-    train_image : array, (m, y, x, band)
-        As observed.
+    train_images : sequence of array, (m, y, x, band)
+        Versions of the training galaxies, rows as in `train`.
     scale : array, (band,)
         Of `scattering_features`.
     regress : bool
@@ -166,7 +167,8 @@ def judged_conditions(model, test, train, images, train_image, scale, regress=Fa
     columns = [name for name in given if regress or isinstance(model.condition_ranges[name], list)]
     if not columns:
         return results, skipped
-    features = {name: image_features(image, scale) for name, image in {**images, "": train_image}.items()}
+    features = {name: image_features(image, scale) for name, image in images.items()}
+    versions = [image_features(image, scale) for image in train_images]
     for name in columns:
         classes = isinstance(model.condition_ranges[name], list)
         label, known = learnt[name], np.isfinite(given[name])
@@ -179,7 +181,7 @@ def judged_conditions(model, test, train, images, train_image, scale, regress=Fa
         if rows.sum() < 5 * LEAST or known.sum() < LEAST or (classes and len(values) < 2):
             skipped[name] = f"known for {int(rows.sum())} training and {int(known.sum())} test galaxies: too few"
             continue
-        judge = _fit(features[""][rows], label[rows], classes, seed)
+        judge = _fit([version[rows] for version in versions], label[rows], classes)
         asked = given[name][known]
         result = {"n": int(known.sum()), "n_train": int(rows.sum())}
         if classes:
@@ -194,22 +196,23 @@ def judged_conditions(model, test, train, images, train_image, scale, regress=Fa
     return results, skipped
 
 
-def _fit(features, label, classes, seed):
-    from sklearn.linear_model import LogisticRegression, RidgeCV
-    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+def _fit(versions, label, classes):
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
+    if classes:
+        steps, grid = LogisticRegression(max_iter=5000), {"logisticregression__C": [1e-3, 1e-2, 1e-1]}
+    else:
+        steps, grid = Ridge(), {"ridge__alpha": np.geomspace(1, 1e5, 11)}
+    # Versions of one galaxy are in one fold.
+    folds = (StratifiedGroupKFold if classes else GroupKFold)(3)
+    search = GridSearchCV(make_pipeline(StandardScaler(), steps), grid, cv=folds)
+    groups = np.tile(np.arange(len(label)), len(versions))
     with threadpool_limits(limits=1):
-        if not classes:
-            return make_pipeline(StandardScaler(), RidgeCV(np.geomspace(1, 1e5, 11))).fit(features, label)
-        search = GridSearchCV(
-            make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)),
-            {"logisticregression__C": [1e-3, 1e-2, 1e-1]},
-            cv=StratifiedKFold(3, shuffle=True, random_state=seed),
-        )
-        return search.fit(features, label)
+        return search.fit(np.concatenate(versions), np.tile(label, len(versions)), groups=groups)
 
 
 def _classes(asked, told):

@@ -15,7 +15,7 @@ import numpy as np
 
 from galzoo.errors import InputError
 from galzoo.evaluate.conditions import judged_conditions, numeric_conditions
-from galzoo.evaluate.likelihood import held_out_likelihood, prepared
+from galzoo.evaluate.likelihood import held_out_likelihood, known_conditions, prepared
 from galzoo.evaluate.realism_views import SNR, as_observed, best_bands, decoded, draw, make_views
 from galzoo.evaluate.reconstruction import seen_planes
 from galzoo.metrics.memorisation import nearest_neighbour_ratio, nearest_neighbours
@@ -129,7 +129,9 @@ def evaluate_realism(model, test, train, valid, n=1000, seed=0, batch_size=64, r
     results["memorisation"], pairs = _memorisation(
         model, samples.image, (test, codec), (train, parts["train"]), bands[:BANDS], batch_size, seed
     )
-    results["conditions"], measured, open_ = _conditions(model, test, train, samples.image, codec, bands, seed)
+    results["conditions"], measured, open_ = _conditions(
+        model, test, (train, parts["train"]), samples.image, codec, bands, batch_size, seed
+    )
     results["speed"] = _speed(model, seed)
     results["skipped"] = skipped | open_
     results = jsonable(results)
@@ -156,7 +158,15 @@ def _what_is_seen(model, stamps):
 
 def _reference(image, bands, pictures):
     """Return what morphology is measured on, (n, y, x)."""
-    return image.mean(axis=-1) if pictures else image[..., bands[0]]
+    return _above_sky(image).mean(axis=-1) if pictures else image[..., bands[0]]
+
+
+def _above_sky(image):
+    """Return pictures (n, y, x, band) less their sky, which is not 0: the median of the rim."""
+    width = max(2, min(image.shape[1:3]) // 16)
+    rim = np.ones(image.shape[1:3], bool)
+    rim[width:-width, width:-width] = False
+    return image - np.median(image[:, rim], axis=1)[:, None, None]
 
 
 def _measure(view, bands, pictures):
@@ -170,7 +180,8 @@ def _measure(view, bands, pictures):
         if image.shape[-1] > 1 and (pictures or noiseless):
             # The outermost bands of six hold little light.
             blue, red = (1, -2) if image.shape[-1] > 3 else (0, -1)
-            first, last = (image[..., band].sum(axis=(1, 2), dtype=np.float64) for band in (blue, red))
+            light = _above_sky(image) if pictures else image
+            first, last = (light[..., band].sum(axis=(1, 2), dtype=np.float64) for band in (blue, red))
             good = (first > 0) & (last > 0)
             table["colour"] = np.full(len(image), np.nan)
             table["colour"][good] = -2.5 * np.log10(first[good] / last[good])
@@ -284,7 +295,7 @@ def _centre(shape):
     return (slice(None), *cut)
 
 
-def _conditions(model, test, train, samples, codec, bands, seed):
+def _conditions(model, test, train, samples, codec, bands, batch_size, seed):
     """Compare what was asked for with what was got, in ways that the kind of data allows."""
     if not model.columns:
         return {}, {}, {}
@@ -303,13 +314,18 @@ def _conditions(model, test, train, samples, codec, bands, seed):
     for number, (name, image) in enumerate((("codec", codec), ("samples", samples))):
         if image is not None:
             images[name] = as_observed(model, image, test, [seed, 10 + number]).astype(np.float32)
+    stamps, parts = train
+    rows = np.flatnonzero(np.any([np.isfinite(values) for values in known_conditions(model, stamps).values()], axis=0))
+    stamps, parts = stamps[rows], [part[rows] for part in parts]
+    planes = seen_planes(stamps)
+    learnt = [planes["image"]]
+    if codec is not None:
+        learnt.append(as_observed(model, decoded(model, stamps, parts, batch_size=batch_size), stamps, [seed, 20]))
     shown = bands[:BANDS]
-    planes = seen_planes(train)
     scale = np.array([2.0 if pictures else np.sqrt(np.median(planes["variance"][..., band])) for band in shown])
     images = {name: image[..., shown] for name, image in images.items()}
-    judged, open_ = judged_conditions(
-        model, test, train, images, planes["image"][..., shown], scale, regress=pictures, seed=seed
-    )
+    learnt = [image[..., shown].astype(np.float32) for image in learnt]
+    judged, open_ = judged_conditions(model, test, stamps, images, learnt, scale, regress=pictures, seed=seed)
     return results | judged, measured, {f"condition {name}": why for name, why in (skipped | open_).items()}
 
 

@@ -74,7 +74,7 @@ def result_tables(results):
             shown = part["rows"][-1:] if part["set"] else part["rows"]
             tables[title] = [_asked_row(row) for row in shown]
         else:
-            tables[f"{name}, judged by a classifier of real galaxies"] = _judged_rows(part)
+            tables[f"{name}, judged by a classifier"] = _judged_rows(part)
     memory = results["memorisation"]
     tables["Nearest training galaxy"] = [
         {

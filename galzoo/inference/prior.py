@@ -45,6 +45,19 @@ class Samples:
     def __len__(self):
         return len(self.image)
 
+    def __getitem__(self, rows):
+        """Return the samples of some rows (a slice or an array of row numbers)."""
+        if isinstance(rows, int | np.integer):
+            rows = range(len(self))[rows]
+            rows = slice(rows, rows + 1)
+        return dataclasses.replace(
+            self,
+            image=self.image[rows],
+            condition={name: values[rows] for name, values in self.condition.items()},
+            log_prob=self.log_prob[rows],
+            codes=None if self.codes is None else self.codes[rows],
+        )
+
 
 @runtime_checkable
 class Prior(Protocol):

@@ -119,3 +119,11 @@ def test_pictures_stay_8_bit(tmp_path):
     assert back.image.dtype == np.uint8
     assert back.unit == ""
     np.testing.assert_array_equal(back.image, image)
+
+
+def test_a_loop_over_stamps_ends():
+    stamps = make_stamps(n=3, size=8)
+    assert [len(one) for one in stamps] == [1, 1, 1]
+    np.testing.assert_array_equal(stamps[-1].image, stamps.image[-1:])
+    with pytest.raises(IndexError):
+        stamps[3]

@@ -300,7 +300,7 @@ def test_classes_of_samples_are_judged(code_prior):
 
     train, test = made(0), made(1)
     images = {"real": test.image, "samples": test.image[:, :, ::-1]}
-    results, _ = judged_conditions(model, test, train, images, train.image, np.ones(1))
+    results, _ = judged_conditions(model, test, train, images, [train.image], np.ones(1))
     assert set(results) == {"kind"}
     assert results["kind"]["real"]["accuracy"] > 0.9
     # Samples of the other sense than asked for.

@@ -175,6 +175,12 @@ class TestSampling:
         np.testing.assert_array_equal(one.codes, two.codes)
         np.testing.assert_allclose(one.image, two.image, rtol=1e-4, atol=1e-5)
         assert np.any(model.sample(5, seed=3).codes != one.codes)
+        few = model.sample(3, seed=2, batch_size=3)
+        np.testing.assert_array_equal(few.codes, one.codes[:3])
+        np.testing.assert_array_equal(one[1:3].codes, one.codes[1:3])
+        np.testing.assert_array_equal(one[-1].image, one.image[-1:])
+        with pytest.raises(IndexError):
+            one[5]
 
     def test_what_is_known_is_kept_and_informs_what_follows(self):
         model = prior(steps=30)
@@ -196,7 +202,9 @@ class TestSampling:
         assert two.codes.shape == one.codes.shape
 
     def test_other_sizes(self):
-        assert prior().sample(2, size=(20, 13)).image.shape == (2, 20, 13, 1)
+        model = prior()
+        for size in ((16, 16), (20, 13), (16, 16)):
+            assert model.sample(2, size=size).image.shape == (2, *size, 1)
 
     def test_it_is_a_prior(self):
         model = prior()

@@ -25,8 +25,9 @@ class _Compiled:
     def __init__(self):
         self.samplers = {}
 
-    def get(self, model, top_k, guided):
-        key = top_k, guided
+    def get(self, model, shape, top_k, guided):
+        # One for each size of map: a second size in one function would leave its sizes open.
+        key = tuple(shape), top_k, guided
         if key not in self.samplers:
             sampler = CachedSampler(model, top_k, guided)
             # XLA takes longer to compile the loops for TensorFlow than most draws take without it.
@@ -59,7 +60,7 @@ def sample(
     condition : dict of str to float or array, (n,), optional
         What they are drawn for; columns not given are those of training galaxies near to what is.
     seed : int
-        The same seed gives the same galaxies, whatever the batch size.
+        The same seed gives the same galaxies, whatever the batch size, and the first of them for a smaller `n`.
     temperature : float
         Below 1 draws what is more probable, above 1 what is less.
     top_k : int, optional
@@ -91,8 +92,9 @@ def sample(
     _check(n, temperature, top_k, guidance, batch_size)
     if guidance != 1.0 and model.space != "codes":
         raise InputError(f"guidance is {guidance}; a prior over pixels draws with guidance 1 alone")
-    rng = np.random.default_rng(seed)
-    wanted, noise = model.conditions.complete(n, condition or {}, rng)
+    # Two streams, each in the order of the galaxies: the first of many are the same as of few.
+    rng = np.random.default_rng([seed, 1])
+    wanted, noise = model.conditions.complete(n, condition or {}, np.random.default_rng([seed, 0]))
     if partial is not None:
         noise = np.broadcast_to(model.conditions.typical_noise(), noise.shape)
     shape = _map_shape(model, size)
@@ -303,7 +305,8 @@ def _draw(model, inputs, top_k, guided, naive):
     else:
         if not hasattr(model, "compiled_samplers"):
             model.compiled_samplers = _Compiled()
-        drawn = model.compiled_samplers.get(model, top_k, guided).predict_on_batch(inputs)
+        shape = inputs["known"].shape[1:3]
+        drawn = model.compiled_samplers.get(model, shape, top_k, guided).predict_on_batch(inputs)
     drawn = {name: np.asarray(ops.convert_to_numpy(value)) for name, value in drawn.items()}
     return {name: value[: len(value) // 2] for name, value in drawn.items()} if guided else drawn
 
