@@ -109,8 +109,10 @@ class TestPackaged:
         model = galzoo.load(name)
         assert list(model.bands) == card["data"]["bands"]
         image = np.random.default_rng(0).normal(size=(2, 32, 32, len(model.bands))).astype("float32")
-        outputs = model({"image": image, "variance": np.ones_like(image)})
-        assert np.all(np.isfinite(np.asarray(outputs["image"])))
+        outputs = model({"image": image, "variance": np.ones_like(image), "truth": np.abs(image)})
+        assert outputs
+        for value in outputs.values():
+            assert np.all(np.isfinite(np.asarray(value)))
 
 
 def test_packaged_presets_are_small():

@@ -331,8 +331,9 @@ class PixelCNN(keras.Model):
                 "the stamps have no noiseless truth, which model.noiseless_snr asks for; set it to null to learn from "
                 "the images as observed"
             )
-        if self.columns and (batch.get("condition") is None or batch["condition"].shape[-1] != len(self.columns)):
-            raise InputError(f"this model is conditioned on {', '.join(self.columns)}; set data.condition to that")
+        given = batch.get("condition")
+        if self.columns and given is not None and given.shape[-1] != len(self.columns):
+            raise InputError(f"condition has {given.shape[-1]} columns; this model's are {', '.join(self.columns)}")
         return {**batch, "image": ops.cast(batch["image"], "float32")}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
