@@ -235,7 +235,8 @@ class TestConditions:
     def test_open_columns_are_of_galaxies_near_what_is_given(self):
         model = fresh_prior(references=64, steps=0)
         table = np.stack([np.linspace(20, 25, 64), np.where(np.arange(64) < 32, -3, 5)], axis=-1)
-        model.conditions.adapt(table.astype("float32"), np.linspace(1, 2, 64)[:, None])
+        looks = np.zeros((64, model.conditions.looks))
+        model.conditions.adapt(table.astype("float32"), np.linspace(1, 2, 64)[:, None], looks)
         given = model.sample(40, {"t_type": 5}).condition
         assert given["mag"].min() >= 22.5
         bright = model.sample(40, {"mag": 20.0}).condition
