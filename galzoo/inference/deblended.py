@@ -1,0 +1,68 @@
+"""What every deblender answers, learnt or classical, so that one suite and one task serve them all."""
+
+import dataclasses
+
+import numpy as np
+
+FLAGS = {
+    "fallback": 1,
+    "negative_flux": 2,
+    "edge": 4,
+    "masked": 8,
+    "saturated": 16,
+    "poor_fit": 32,
+    "not_fitted": 64,
+    "added": 128,
+}
+"""Bits of a source's flag: the undeblended measurement is given; a flux is not positive; the window is cut by the edge
+of the image; part of its core is masked; it holds saturated pixels; chi squared stays high; no model was fitted; it was
+added where the residual asked for it."""
+
+
+@dataclasses.dataclass
+class Deblended:
+    """The sources of n blends, padded to the largest number of sources; all arrays are NumPy.
+
+    Parameters
+    ----------
+    image : array, (n, source, y, x, band)
+        Each source as observed (PSF-convolved), without noise, in the unit of the data; 0 where there is no source.
+    flux : array, (n, source, band)
+        Total flux.
+    positions : array, (n, source, 2)
+        Pixel positions as (x, y), as fitted.
+    present : bool array, (n, source)
+        Which entries are sources.
+    flux_error : array, (n, source, band), optional
+        Standard deviation of the posterior.
+    flux_width : array, (n, source, band), optional
+        Standard deviation by the likelihood alone, with all shapes held: what noise does to the flux.
+    samples : array, (draw, n, source, band), optional
+        Posterior samples of the flux.
+    shape : array, (n, source, 3), optional
+        e1, e2 (distortion) and half-light radius in pixels of the intrinsic galaxy, before the PSF.
+    shape_error : array, (n, source, 3), optional
+        Standard deviations of `shape`.
+    chi2 : array, (n,), optional
+        Mean of (data - sum of sources)^2 / variance over the good pixels.
+    residual : array, (n, y, x, band), optional
+        Data less the sum of the sources; 0 at bad pixels.
+    flags : int array, (n, source), optional
+        Bits of `FLAGS`.
+    """
+
+    image: np.ndarray
+    flux: np.ndarray
+    positions: np.ndarray
+    present: np.ndarray
+    flux_error: np.ndarray | None = None
+    flux_width: np.ndarray | None = None
+    samples: np.ndarray | None = None
+    shape: np.ndarray | None = None
+    shape_error: np.ndarray | None = None
+    chi2: np.ndarray | None = None
+    residual: np.ndarray | None = None
+    flags: np.ndarray | None = None
+
+    def __len__(self):
+        return len(self.image)
