@@ -15,6 +15,7 @@ _PUBLIC = {
     "list_recipes": "galzoo.recipe",
     "load_recipe": "galzoo.recipe",
     "Stamps": "galzoo.data.stamps",
+    "Scenes": "galzoo.data.scenes",
     "GalzooError": "galzoo.errors",
 }
 __all__ = ["__version__", *_PUBLIC]

@@ -32,8 +32,21 @@ HEADER_KEYS = ("bands", "pixel_scale", "unit", "survey", "meta")
 _CHUNK_BYTES = 1 << 18
 
 
-def open_file(path):
-    """Open a stamp file for reading and check its format and version.
+_KINDS = {
+    FORMAT: ("stamp", VERSION, "`galzoo data make` or `galzoo data cutouts`"),
+    "galzoo-scenes": ("scene", 1, "`galzoo simulate scenes`"),
+}
+
+
+def open_file(path, form=FORMAT):
+    """Open a file for reading and check its format and version.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    form : {"galzoo-stamps", "galzoo-scenes"}
+        The format that it must have.
 
     Raises
     ------
@@ -41,19 +54,23 @@ def open_file(path):
         If the file is missing, is not HDF5, or is of another format or version.
     """
     path = Path(path)
+    kind, version, maker = _KINDS[form]
     if not path.is_file():
-        raise InputError(f"{path}: no such file; make one with `galzoo data make` or `galzoo data cutouts`")
+        raise InputError(f"{path}: no such file; make one with {maker}")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
         raise InputError(f"{path}: not a readable HDF5 file (truncated or of another kind): {error}") from None
     found = file.attrs.get("format"), file.attrs.get("version")
-    if found[0] != FORMAT:
+    if found[0] != form:
         file.close()
-        raise InputError(f"{path}: not a galzoo stamp file; make one with `galzoo data cutouts`")
-    if found[1] != VERSION:
+        other = f"it is one of {_KINDS[found[0]][0]}s; " if found[0] in _KINDS else ""
+        raise InputError(f"{path}: not a galzoo {kind} file; {other}make one with {maker}")
+    if found[1] != version:
         file.close()
-        raise InputError(f"{path}: stamp format version {found[1]}, this galzoo reads version {VERSION}; make it again")
+        raise InputError(
+            f"{path}: {kind} format version {found[1]}, this galzoo reads version {version}; make it again"
+        )
     return file
 
 
@@ -82,12 +99,13 @@ def read_columns(path, names=None, rows=slice(None)):
         absent = [name for name in names or () if name not in group]
         if absent:
             raise InputError(f"{path}: no catalogue column {absent[0]!r}; it has {', '.join(sorted(group))}")
-        return {name: _read_column(group[name], rows) for name in (names or group)}
+        return {name: read_array(group[name])[rows] for name in (names or group)}
 
 
-def _read_column(data, rows):
+def read_array(data):
+    """Return the whole of an HDF5 data set; strings come back as str."""
     values = data.asstr()[...] if h5py.check_string_dtype(data.dtype) else data[...]
-    return np.asarray(values, dtype=str)[rows] if values.dtype == object else values[rows]
+    return np.asarray(values, dtype=str) if values.dtype == object else values
 
 
 def read_planes(path, keys=None, rows=slice(None)):
@@ -105,10 +123,11 @@ def read_planes(path, keys=None, rows=slice(None)):
     with open_file(path) as file:
         if keys is None:
             keys = [key for key in (*PLANES, "psf", "psf_index") if key in file]
-        return {key: file[key][...] if key == "psf" else _read_rows(file[key], rows) for key in keys}
+        return {key: file[key][...] if key == "psf" else read_rows(file[key], rows) for key in keys}
 
 
-def _read_rows(data, rows):
+def read_rows(data, rows):
+    """Return the `rows` (slice, int array or bool array) of an HDF5 data set, read in runs of chunks."""
     if isinstance(rows, slice):
         return data[rows]
     rows = np.asarray(rows)
@@ -132,8 +151,8 @@ def _read_run(data, rows, most):
             yield data[start : int(wanted[-1]) + 1][wanted - start]
 
 
-class StampsWriter:
-    """Write a stamp file piece by piece, visible under its name only when complete.
+class FileWriter:
+    """Write a file piece by piece, visible under its name only when complete: what the formats share.
 
     Parameters
     ----------
@@ -141,13 +160,10 @@ class StampsWriter:
         The file to make.
     append : bool
         Add to an existing file of the same bands, shape and unit instead of replacing it.
-
-    Examples
-    --------
-    >>> with StampsWriter("stamps.h5") as writer:      # doctest: +SKIP
-    ...     for part in parts:
-    ...         writer.write(part)
     """
+
+    form = FORMAT
+    planes = PLANES
 
     def __init__(self, path, append=False):
         self.path = Path(path)
@@ -158,7 +174,7 @@ class StampsWriter:
         self._file = None
         try:
             if append and self.path.exists():
-                open_file(self.path).close()
+                open_file(self.path, self.form).close()
                 shutil.copyfile(self.path, self._temporary)
                 self._file = h5py.File(self._temporary, "a")
             else:
@@ -170,31 +186,30 @@ class StampsWriter:
     def __len__(self):
         return len(self._file["image"]) if "image" in self._file else 0
 
-    def write(self, stamps):
-        """Append `stamps` (a `galzoo.Stamps`)."""
-        arrays = stamps.arrays()
-        header = stamps.header()
+    def _start(self, header, arrays):
+        """Write the header, or check that a further part fits it."""
         if "header" in self._file.attrs:
             self._check_same(header, arrays)
         else:
-            self._file.attrs["format"] = FORMAT
-            self._file.attrs["version"] = VERSION
+            self._file.attrs["format"] = self.form
+            self._file.attrs["version"] = _KINDS[self.form][1]
             self._file.attrs["header"] = json.dumps(header)
-        before = len(self)
-        for key in PLANES:
-            if key in arrays:
-                self._append(key, arrays[key])
+
+    def _append_psf(self, arrays):
         if "psf" in arrays:
             known = len(self._file["psf"]) if "psf" in self._file else 0
             self._append("psf", arrays["psf"])
             self._append("psf_index", arrays["psf_index"] + np.int32(known))
-        for name, (values, unit) in stamps.columns().items():
-            self._append(f"catalogue/{name}", values, unit)
-        lengths = {name: len(data) for name, data in self._file["catalogue"].items()}
-        odd = [name for name, length in lengths.items() if length != before + len(stamps)]
+
+    def _append_columns(self, group, columns, rows):
+        """Append columns of `rows` rows to a group; every part must have the same columns."""
+        before = max((len(data) for data in self._file.get(group, {}).values()), default=0)
+        for name, (values, unit) in columns.items():
+            self._append(f"{group}/{name}", values, unit)
+        odd = [name for name, data in self._file[group].items() if len(data) != before + rows]
         if odd:
             raise InputError(
-                f"{self.path}: catalogue column {odd[0]!r} is not in every part; give all parts the same columns"
+                f"{self.path}: {group} column {odd[0]!r} is not in every part; give all parts the same columns"
             )
 
     def _check_same(self, header, arrays):
@@ -202,13 +217,13 @@ class StampsWriter:
         for key in ("bands", "pixel_scale", "unit"):
             if before[key] != header[key]:
                 raise InputError(
-                    f"{self.path}: has {key} {before[key]!r}, the new stamps {header[key]!r}; give another file"
+                    f"{self.path}: has {key} {before[key]!r}, the new part {header[key]!r}; give another file"
                 )
         old, new = self._file["image"].shape[1:], arrays["image"].shape[1:]
         if old != new:
-            raise InputError(f"{self.path}: has stamps of shape {old}, the new ones {new}; write them to another file")
-        have = {key for key in (*PLANES, "psf") if key in self._file}
-        if have != {key for key in (*PLANES, "psf") if key in arrays}:
+            raise InputError(f"{self.path}: has images of shape {old}, the new ones {new}; write them to another file")
+        have = {key for key in (*self.planes, "psf") if key in self._file}
+        if have != {key for key in (*self.planes, "psf") if key in arrays}:
             raise InputError(f"{self.path}: has planes {sorted(have)}; every part must have the same")
 
     def _append(self, name, values, unit=""):
@@ -218,17 +233,8 @@ class StampsWriter:
         if name not in self._file:
             size = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:])))
             chunk = max(1, min(_CHUNK_BYTES // size, 4096))
-            data = self._file.create_dataset(
-                name,
-                shape=(0, *values.shape[1:]),
-                maxshape=(None, *values.shape[1:]),
-                chunks=(chunk, *values.shape[1:]),
-                dtype=values.dtype,
-                compression="gzip",
-                compression_opts=1,
-                shuffle=True,
-            )
-            data.attrs["unit"] = unit
+            inner = values.shape[1:]
+            self._create(name, (0, *inner), (None, *inner), (chunk, *inner), values.dtype, unit)
         data = self._file[name]
         if data.attrs["unit"] != unit:
             raise InputError(f"{self.path}: {name} is in {data.attrs['unit']!r}, the new part in {unit!r}; convert it")
@@ -242,13 +248,26 @@ class StampsWriter:
         data.resize(start + len(values), axis=0)
         data[start:] = values
 
+    def _create(self, name, shape, maxshape, chunks, dtype, unit=""):
+        data = self._file.create_dataset(
+            name,
+            shape=shape,
+            maxshape=maxshape,
+            chunks=chunks,
+            dtype=dtype,
+            compression="gzip",
+            compression_opts=1,
+            shuffle=True,
+        )
+        data.attrs["unit"] = unit
+
     def close(self):
         """Finish the file and give it its name."""
         if self._file is None:
             return
         try:
             if "header" not in self._file.attrs:
-                raise InputError(f"{self.path}: nothing to write, no stamp was made")
+                raise InputError(f"{self.path}: nothing to write, no {_KINDS[self.form][0]} was made")
             # What was buffered is written only now, so this can fail on a full disk.
             self._file.close()
             self._file = None
@@ -277,3 +296,31 @@ class StampsWriter:
             self.close()
         else:
             self.discard()
+
+
+class StampsWriter(FileWriter):
+    """Write a stamp file piece by piece, visible under its name only when complete.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to make.
+    append : bool
+        Add to an existing file of the same bands, shape and unit instead of replacing it.
+
+    Examples
+    --------
+    >>> with StampsWriter("stamps.h5") as writer:      # doctest: +SKIP
+    ...     for part in parts:
+    ...         writer.write(part)
+    """
+
+    def write(self, stamps):
+        """Append `stamps` (a `galzoo.Stamps`)."""
+        arrays = stamps.arrays()
+        self._start(stamps.header(), arrays)
+        for key in PLANES:
+            if key in arrays:
+                self._append(key, arrays[key])
+        self._append_psf(arrays)
+        self._append_columns("catalogue", stamps.columns(), len(stamps))

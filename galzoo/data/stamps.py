@@ -98,22 +98,7 @@ class Stamps:
         if self.psf is None:
             self.psf_index = None
             return
-        psf = np.asarray(self.psf, dtype=np.float32)
-        if psf.ndim != 4 or psf.shape[-1] != len(self.bands):
-            raise InputError(f"psf has shape {psf.shape}; it must be (m, y, x, band) with {len(self.bands)} bands")
-        n, m = len(self.image), len(psf)
-        if self.psf_index is None:
-            if m not in (1, n):
-                raise InputError(f"{m} PSFs for {n} stamps; give psf_index, one PSF, or one each")
-            self.psf_index = np.arange(n) if m == n else np.zeros(n)
-        self.psf_index = np.asarray(self.psf_index, dtype=np.int32)
-        if self.psf_index.shape != (n,) or (n and not 0 <= self.psf_index.min() <= self.psf_index.max() < m):
-            raise InputError(f"psf_index must hold {n} numbers from 0 to {m - 1}")
-        total = psf.sum(axis=(1, 2), dtype=np.float64)
-        if not np.all(np.isfinite(total)) or np.any(np.abs(total - 1) > 0.2):
-            worst = total.flat[np.argmax(np.abs(np.nan_to_num(total, nan=np.inf) - 1))] if total.size else 0
-            raise InputError(f"psf sums to {worst:.4g}, not 1; normalise it (and check that its background is 0)")
-        self.psf = (psf / total[:, None, None, :]).astype(np.float32)
+        self.psf, self.psf_index = check_psf(self.psf, self.psf_index, len(self.image), len(self.bands))
 
     def _set_catalogue(self):
         table = QTable() if self.catalogue is None else QTable(self.catalogue, copy=False)
@@ -167,13 +152,7 @@ class Stamps:
 
     def columns(self):
         """Return the catalogue as a dict of (values, unit string)."""
-        result = {}
-        for name in self.catalogue.colnames:
-            column = self.catalogue[name]
-            unit = getattr(column, "unit", None)
-            values = np.ma.filled(np.ma.asarray(column.value if hasattr(column, "value") else column))
-            result[name] = values, "" if unit is None else unit.to_string()
-        return result
+        return table_columns(self.catalogue)
 
     def save(self, path):
         """Write the stamps to an HDF5 file, atomically."""
@@ -198,10 +177,7 @@ class Stamps:
         """
         header = hdf5.read_header(path)
         planes = hdf5.read_planes(path, rows=rows)
-        table = QTable()
-        for name, values in hdf5.read_columns(path, rows=rows).items():
-            unit = header["columns"][name]
-            table[name] = values if not unit else values * _unit(unit)
+        table = make_table(hdf5.read_columns(path, rows=rows), header["columns"])
         return cls(**planes, catalogue=table, **{key: header[key] for key in hdf5.HEADER_KEYS})
 
     @classmethod
@@ -229,6 +205,67 @@ class Stamps:
         tables = [part.catalogue for part in parts]
         changes["catalogue"] = vstack(tables, join_type="inner", metadata_conflicts="silent")
         return dataclasses.replace(first, **changes)
+
+
+def check_psf(psf, index, n, bands, of="stamps"):
+    """Return PSFs of unit sum and which of them belongs to each of `n` images, or raise an error.
+
+    Parameters
+    ----------
+    psf : array, (m, y, x, band)
+        Sums near 1.
+    index : int array, (n,), or None
+        Not needed for m = n or m = 1.
+    n, bands : int
+        Number of images and of bands.
+    of : str
+        What the images are, for messages.
+
+    Returns
+    -------
+    psf : float32 array, (m, y, x, band)
+    index : int32 array, (n,)
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit, or a sum is not finite or off by more than a fifth.
+    """
+    psf = np.asarray(psf, dtype=np.float32)
+    if psf.ndim != 4 or psf.shape[-1] != bands:
+        raise InputError(f"psf has shape {psf.shape}; it must be (m, y, x, band) with {bands} bands")
+    m = len(psf)
+    if index is None:
+        if m not in (1, n):
+            raise InputError(f"{m} PSFs for {n} {of}; give psf_index, one PSF, or one each")
+        index = np.arange(n) if m == n else np.zeros(n)
+    index = np.asarray(index, dtype=np.int32)
+    if index.shape != (n,) or (n and not 0 <= index.min() <= index.max() < m):
+        raise InputError(f"psf_index must hold {n} numbers from 0 to {m - 1}")
+    total = psf.sum(axis=(1, 2), dtype=np.float64)
+    if not np.all(np.isfinite(total)) or np.any(np.abs(total - 1) > 0.2):
+        worst = total.flat[np.argmax(np.abs(np.nan_to_num(total, nan=np.inf) - 1))] if total.size else 0
+        raise InputError(f"psf sums to {worst:.4g}, not 1; normalise it (and check that its background is 0)")
+    return (psf / total[:, None, None, :]).astype(np.float32), index
+
+
+def table_columns(table):
+    """Return a table as a dict of (values, unit string), as a file holds it."""
+    result = {}
+    for name in table.colnames:
+        column = table[name]
+        unit = getattr(column, "unit", None)
+        values = np.ma.filled(np.ma.asarray(column.value if hasattr(column, "value") else column))
+        result[name] = values, "" if unit is None else unit.to_string()
+    return result
+
+
+def make_table(columns, units):
+    """Return the QTable of a dict of arrays and a dict of unit strings."""
+    table = QTable()
+    for name, values in columns.items():
+        table[name] = values * _unit(units[name]) if units[name] else values
+    return table
 
 
 def _unit(text):
