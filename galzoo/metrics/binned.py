@@ -18,7 +18,7 @@ def scatter68(values, axis=None):
     return 0.5 * (high - low)
 
 
-def bootstrap(values, statistic=np.median, draws=200, seed=0):
+def bootstrap(values, statistic=np.median, draws=200, seed=0, groups=None):
     """Return a statistic of the finite values and its standard error by resampling.
 
     Parameters
@@ -30,19 +30,26 @@ def bootstrap(values, statistic=np.median, draws=200, seed=0):
     draws : int
         Number of resamplings.
     seed : int
+    groups : array, (n,), optional
+        Rows with the same number are drawn together, for example the sources of one scene, whose errors go together.
 
     Returns
     -------
     value, error : float
-        NaN where there are too few rows: none for the value, fewer than two for the error.
+        NaN where there are too few rows or groups: none for the value, fewer than two for the error.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1:
         raise InputError(f"values have shape {values.shape}; they must be (n,)")
-    values = values[np.isfinite(values)]
+    if groups is not None and np.shape(groups) != values.shape:
+        raise InputError(f"groups have shape {np.shape(groups)}; give one a value, {values.shape}")
+    finite = np.isfinite(values)
+    values = values[finite]
     if not len(values):
         return float("nan"), float("nan")
     value = float(statistic(values, axis=0))
+    if groups is not None:
+        return value, _grouped_error(values, np.asarray(groups)[finite], statistic, draws, seed)
     if len(values) < 2:
         return value, float("nan")
     random = np.random.default_rng(seed)
@@ -50,6 +57,22 @@ def bootstrap(values, statistic=np.median, draws=200, seed=0):
     sizes = [min(step, draws - start) for start in range(0, draws, step)]
     spread = [statistic(values[random.integers(len(values), size=(size, len(values)))], axis=1) for size in sizes]
     return value, float(np.std(np.concatenate(spread), ddof=1))
+
+
+def _grouped_error(values, groups, statistic, draws, seed):
+    """Return the standard error of a statistic by resampling whole groups."""
+    values = values[np.argsort(groups, kind="stable")]
+    _, counts = np.unique(groups, return_counts=True)
+    if len(counts) < 2:
+        return float("nan")
+    starts = np.cumsum(counts) - counts
+    random = np.random.default_rng(seed)
+    spread = []
+    for chosen in random.integers(len(counts), size=(draws, len(counts))):
+        sizes = counts[chosen]
+        rows = np.repeat(starts[chosen] - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+        spread.append(statistic(values[rows], axis=0))
+    return float(np.std(spread, ddof=1))
 
 
 def bin_masks(by, edges=SNR_EDGES):
@@ -68,7 +91,7 @@ def bin_masks(by, edges=SNR_EDGES):
         yield float(low), float(high), (by >= low) & (by < high)
 
 
-def in_bins(values, by, edges=SNR_EDGES, statistics=None, draws=200, seed=0):
+def in_bins(values, by, edges=SNR_EDGES, statistics=None, draws=200, seed=0, groups=None):
     """Summarise values in bins of another quantity.
 
     Parameters
@@ -83,6 +106,8 @@ def in_bins(values, by, edges=SNR_EDGES, statistics=None, draws=200, seed=0):
         By default the median ("median") and the 68 % scatter ("scatter").
     draws, seed : int
         Of the bootstrap.
+    groups : array, (n,), optional
+        What the bootstrap draws together.
 
     Returns
     -------
@@ -96,9 +121,10 @@ def in_bins(values, by, edges=SNR_EDGES, statistics=None, draws=200, seed=0):
     statistics = statistics or {"median": np.median, "scatter": scatter68}
     rows = []
     for low, high, members in bin_masks(by, edges):
-        chosen = values[members & np.isfinite(values)]
+        members = members & np.isfinite(values)
+        chosen, together = values[members], None if groups is None else np.asarray(groups)[members]
         row = {"low": low, "high": high if np.isfinite(high) else None, "n": len(chosen)}
         for name, statistic in statistics.items():
-            row[name], row[f"{name}_error"] = bootstrap(chosen, statistic, draws, seed)
+            row[name], row[f"{name}_error"] = bootstrap(chosen, statistic, draws, seed, together)
         rows.append(row)
     return rows

@@ -39,3 +39,24 @@ def test_bad_bins_are_refused():
         in_bins([1.0], [1.0], edges=(5, 5))
     with pytest.raises(InputError):
         in_bins([1.0, 2.0], [1.0])
+
+
+def test_groups_are_drawn_together():
+    # Ten equal values a group: the error is that of the number of groups, not of values.
+    random = np.random.default_rng(2)
+    groups = np.repeat(np.arange(100), 10)
+    values = np.repeat(random.normal(size=100), 10)
+    _, error = bootstrap(values, np.mean, draws=400, groups=groups)
+    _, alone = bootstrap(values, np.mean, draws=400)
+    assert error == pytest.approx(values.std() / 10, rel=0.15)
+    assert error > 2.5 * alone
+    order = random.permutation(len(values))
+    assert bootstrap(values[order], np.mean, draws=400, groups=groups[order])[1] == pytest.approx(error)
+    row = in_bins(values, np.ones(1000), edges=(0, 2), statistics={"mean": np.mean}, draws=400, groups=groups)[0]
+    assert row["mean_error"] == pytest.approx(error)
+
+
+def test_one_group_has_no_error():
+    assert np.isnan(bootstrap([1.0, 2.0, 3.0], groups=[7, 7, 7])[1])
+    with pytest.raises(InputError, match="groups"):
+        bootstrap([1.0, 2.0], groups=[0])
