@@ -1,0 +1,392 @@
+"""Classical deblenders, the baselines of the suite "deblend": aperture, SEP, photutils, and the best that is possible.
+
+A deblender is a callable ``deblend(batch) -> Deblended`` that answers for the sources of the batch, in their order.
+One that finds sources by itself also has ``find(batch) -> Deblended`` with what it found, in any order; `aligned` turns
+that into an answer for the sources of the batch.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from galzoo.errors import InputError
+from galzoo.inference.deblended import FLAGS, Deblended
+from galzoo.metrics.deblending import present_sources
+from galzoo.metrics.matching import match
+from galzoo.metrics.reconstruction import chi2_per_pixel, inverse_variance
+
+# A detection is a true source where it is at most so many pixels away; well sampled images have a PSF of 2 to 4 pixels.
+MATCH_PIXELS = 3.0
+# SExtractor's defaults: threshold in sigma, area in pixels, levels and contrast (Bertin & Arnouts 1996, A&AS 117, 393).
+THRESHOLD, LEAST_AREA, LEVELS, CONTRAST = 1.5, 5, 32, 0.005
+# Its automatic aperture: 2.5 Kron radii, and not below 3.5 pixels across.
+KRON_FACTOR, LEAST_RADIUS = 2.5, 1.75
+# Around a given position the Kron radius is measured within so many FWHM of the PSF.
+KRON_REACH = 4.0
+# Photutils' own default.
+PHOTUTILS_CONTRAST = 0.001
+
+
+def detection_image(image, variance, mask):
+    """Add the bands of one scene, each with the inverse variance of its sky.
+
+    Parameters
+    ----------
+    image, variance, mask : array, (y, x, band)
+        Without sky; the mask is True where bad.
+
+    Returns
+    -------
+    image : float64 array, (y, x)
+        The weighted mean.
+    noise : float
+        Its standard deviation in a pixel of sky.
+    bad : bool array, (y, x)
+        Pixels that no band has.
+
+    Raises
+    ------
+    InputError
+        If no pixel can be used.
+    """
+    weight = inverse_variance(variance, mask)
+    # A bright source has its own noise, which must not count against it: a band has one weight, that of its sky.
+    levels = [np.median(plane[plane > 0]) if (plane > 0).any() else 0.0 for plane in np.moveaxis(weight, -1, 0)]
+    weight = (weight > 0) * np.array(levels)
+    total = weight.sum(axis=-1)
+    bad = total == 0
+    if bad.all():
+        raise InputError("a scene has no pixel that can be used: all are masked or without variance")
+    data = np.sum(np.where(weight > 0, image, 0.0) * weight, axis=-1) / np.where(bad, 1.0, total)
+    return data, float(1 / np.sqrt(np.median(total[~bad]))), bad
+
+
+@dataclasses.dataclass(frozen=True)
+class Aperture:
+    """Photometry of the blend as it is: circles of 2.5 Kron radii about the given positions, neighbours and all.
+
+    References
+    ----------
+    Kron 1980, ApJS 43, 305.
+    """
+
+    def __call__(self, batch):
+        """Measure the sources of a batch; see `galzoo.evaluate.deblenders`."""
+        import sep
+
+        scenes = []
+        for scene in _scenes(batch):
+            data, _, bad = detection_image(scene["image"], scene["variance"], scene["mask"])
+            x, y = np.ascontiguousarray(scene["positions"].T, dtype=np.float64)
+            reach = KRON_REACH * _fwhm(scene.get("psf"))
+            kron, _ = sep.kron_radius(data, x, y, 1.0, 1.0, 0.0, reach, mask=bad)
+            # A circle about noise can have any Kron radius; light beyond the reach was not looked at.
+            radius = np.clip(KRON_FACTOR * np.nan_to_num(kron), LEAST_RADIUS, reach)
+            flux, error = _aperture_flux(scene, lambda *a, r=radius, x=x, y=y, **k: sep.sum_circle(*a, x, y, r, **k))
+            rows, columns = np.indices(data.shape)
+            inside = np.hypot(columns - x[:, None, None], rows - y[:, None, None]) <= radius[:, None, None]
+            scenes.append((scene["positions"], flux, error, inside[..., None] * scene["image"]))
+        return _deblended(scenes, batch)
+
+
+@dataclasses.dataclass(frozen=True)
+class SEP:
+    """Detection, segments and Kron fluxes by SEP, which is SExtractor as a library.
+
+    Sources are found on the weighted mean of the bands. A source's image is the blend on its segment, its flux the sum
+    in its Kron ellipse, where pixels of others are replaced by the ellipse's mean.
+
+    Parameters
+    ----------
+    threshold : float
+        In sigma of the sky.
+    min_area : int
+        Least number of connected pixels.
+    levels, contrast : int, float
+        Of the deblending.
+
+    References
+    ----------
+    Bertin & Arnouts 1996, A&AS 117, 393; Barbary 2016, JOSS 1, 58.
+    """
+
+    threshold: float = THRESHOLD
+    min_area: int = LEAST_AREA
+    levels: int = LEVELS
+    contrast: float = CONTRAST
+
+    def __call__(self, batch):
+        """Measure the sources of a batch; those that were not found have no flux."""
+        return aligned(self.find(batch), batch)
+
+    def find(self, batch):
+        """Return what is found, as `Deblended`."""
+        return _deblended([self._measure(scene) for scene in _scenes(batch)], batch)
+
+    def _measure(self, scene):
+        import sep
+
+        data, noise, bad = detection_image(scene["image"], scene["variance"], scene["mask"])
+        try:
+            objects, labels = sep.extract(
+                data, self.threshold, err=noise, mask=bad, minarea=self.min_area, deblend_nthresh=self.levels,
+                deblend_cont=self.contrast, segmentation_map=True,
+            )  # fmt: skip
+        except Exception as error:  # sep raises plain Exception, e.g. when its pixel buffer is full
+            raise InputError(f"SEP could not extract sources ({error}); raise the threshold") from None
+        number = np.arange(1, len(objects) + 1)
+        # Very small sources come without a shape.
+        a, b = (np.maximum(np.nan_to_num(objects[key]), 0.3) for key in ("a", "b"))
+        theta = np.clip(np.nan_to_num(objects["theta"]), -np.pi / 2, np.pi / 2)
+        ellipse = objects["x"], objects["y"], a, b, theta
+        shared = {"seg_id": number, "segmap": labels}
+        kron, _ = sep.kron_radius(data, *ellipse, 6.0, mask=bad, **shared)
+        radius = KRON_FACTOR * np.where(np.isfinite(kron) & (kron > 0), kron, 1.0)
+        radius = np.maximum(radius, LEAST_RADIUS / np.sqrt(a * b))
+        flux, error = _aperture_flux(scene, lambda *a, **k: sep.sum_ellipse(*a, *ellipse, radius, **k), **shared)
+        positions = np.stack([objects["x"], objects["y"]], axis=-1)
+        return positions, flux, error, _on_segments(scene["image"], labels, number)
+
+
+@dataclasses.dataclass(frozen=True)
+class Photutils:
+    """Detection, segments and Kron fluxes by photutils, on the same image as `SEP`.
+
+    Parameters
+    ----------
+    threshold, min_area, contrast
+        As for `SEP`; the contrast is photutils' own default.
+
+    References
+    ----------
+    Bradley et al., photutils, https://doi.org/10.5281/zenodo.596036.
+    """
+
+    threshold: float = THRESHOLD
+    min_area: int = LEAST_AREA
+    contrast: float = PHOTUTILS_CONTRAST
+
+    def __call__(self, batch):
+        """Measure the sources of a batch; those that were not found have no flux."""
+        return aligned(self.find(batch), batch)
+
+    def find(self, batch):
+        """Return what is found, as `Deblended`."""
+        return _deblended([self._measure(scene) for scene in _scenes(batch)], batch)
+
+    def _measure(self, scene):
+        import inspect
+        import warnings
+
+        from astropy.convolution import convolve
+        from photutils.segmentation import SourceCatalog, deblend_sources, detect_sources, make_2dgaussian_kernel
+
+        data, noise, bad = detection_image(scene["image"], scene["variance"], scene["mask"])
+        kernel = make_2dgaussian_kernel(_fwhm(scene.get("psf")), size=5)
+        smooth = convolve(data, kernel, boundary="fill", fill_value=0.0)
+        with warnings.catch_warnings():
+            # Photutils warns where there is nothing, and where an ellipse has no area.
+            warnings.simplefilter("ignore")
+            segments = detect_sources(smooth, self.threshold * noise, self.min_area, mask=bad)
+            bands = scene["image"].shape[-1]
+            if segments is None:
+                nothing = np.zeros((0, bands))
+                return np.zeros((0, 2)), nothing, nothing, np.zeros((0, *scene["image"].shape))
+            segments = deblend_sources(smooth, segments, self.min_area, contrast=self.contrast, progress_bar=False)
+            found = SourceCatalog(data, segments, convolved_data=smooth, mask=bad)
+            # Its name changed with photutils 3.
+            names = inspect.signature(SourceCatalog).parameters
+            shapes = "detection_catalog" if "detection_catalog" in names else "detection_cat"
+            fluxes, errors = np.zeros((2, len(segments.labels), bands))
+            for band in range(bands):
+                weight = inverse_variance(scene["variance"][..., band], scene["mask"][..., band])
+                if (weight > 0).any():
+                    error = 1 / np.sqrt(np.where(weight > 0, weight, np.inf))
+                    seen = SourceCatalog(
+                        scene["image"][..., band].astype(np.float64), segments, error=error, mask=weight == 0,
+                        **{shapes: found},
+                    )  # fmt: skip
+                    fluxes[:, band], errors[:, band] = seen.kron_flux, seen.kron_flux_err
+                else:
+                    fluxes[:, band] = errors[:, band] = np.nan
+            positions = np.reshape(found.centroid, (-1, 2))
+        return positions, fluxes, errors, _on_segments(scene["image"], segments.data, segments.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Oracle:
+    """The best that is possible: the true images of all sources, fitted together by weighted least squares.
+
+    Each band is fitted by itself. What is left is what the noise does to the flux of a galaxy whose place and shape are
+    known exactly, beside neighbours that are.
+    """
+
+    def __call__(self, batch):
+        """Measure the sources of a batch, which must have ``isolated``."""
+        if "isolated" not in batch:
+            raise InputError("the oracle fits the true image of each source; give scenes with isolated images")
+        isolated, image = batch["isolated"].astype(np.float64), batch["image"].astype(np.float64)
+        weight = inverse_variance(batch["variance"], batch.get("mask"))
+        total = isolated.sum(axis=(2, 3))
+        normal = np.einsum("nsyxb,nyxb,ntyxb->nbst", isolated, weight, isolated, optimize=True)
+        right = np.einsum("nsyxb,nyxb->nbs", isolated, weight * image, optimize=True)
+        # Without light there is nothing to fit: unit rows keep the matrix regular.
+        dark = np.einsum("nbss->nbs", normal) <= 0
+        normal = np.where(dark[..., None] | dark[..., None, :], np.eye(normal.shape[-1]), normal)
+        covariance = np.linalg.pinv(normal, hermitian=True)
+        share = np.einsum("nbst,nbt->nbs", covariance, right)
+        spread = np.sqrt(np.einsum("nbss->nbs", covariance))
+        share, spread = (np.moveaxis(np.where(dark, np.nan, part), 1, 2) for part in (share, spread))
+        made = isolated * np.nan_to_num(share)[:, :, None, None]
+        present = present_sources(batch["positions"], batch["n_sources"])
+        error = spread * total
+        return _finished(made, share * total, batch["positions"], present, batch, error, error)
+
+
+def baselines():
+    """Return the classical deblenders by name, from doing nothing to the best that is possible."""
+    return {"aperture": Aperture(), "SEP": SEP(), "photutils": Photutils(), "oracle": Oracle()}
+
+
+@dataclasses.dataclass(frozen=True)
+class AtDetections:
+    """A deblender of given positions that is given those that another one finds.
+
+    Parameters
+    ----------
+    deblend : callable
+        ``deblend(batch) -> Deblended``.
+    finder : deblender with ``find``
+    """
+
+    deblend: object
+    finder: object = dataclasses.field(default_factory=SEP)
+
+    def __call__(self, batch):
+        """Measure the sources of a batch; those that were not found have no flux."""
+        return aligned(self.find(batch), batch)
+
+    def find(self, batch):
+        """Return what is found, as `Deblended`."""
+        found = self.finder.find(batch)
+        given = {key: value for key, value in batch.items() if key not in ("isolated", "flux")}
+        return self.deblend(given | {"positions": found.positions, "n_sources": found.present.sum(axis=1)})
+
+
+def aligned(found, batch, max_distance=MATCH_PIXELS):
+    """Put what was found into the order of a batch's own sources.
+
+    Parameters
+    ----------
+    found : Deblended
+    batch : dict of arrays
+        With ``positions`` and ``n_sources``.
+    max_distance : float
+        In pixels; see `galzoo.metrics.matching.match`.
+
+    Returns
+    -------
+    Deblended
+        With the slots of the batch. A source that was not found has a flux of NaN, no light and the flag `not_fitted`.
+    """
+    present = present_sources(batch["positions"], batch["n_sources"])
+    slot = matched_slots(found, batch, max_distance)
+    missed = slot < 0
+    row = np.arange(len(slot))[:, None]
+
+    def taken(values, empty):
+        if values is None:
+            return None
+        result = np.array(values[row, np.maximum(slot, 0)])
+        result[missed] = empty
+        return result
+
+    samples = None
+    if found.samples is not None:
+        samples = np.moveaxis(taken(np.moveaxis(found.samples, 0, 2), np.nan), 2, 0)
+    flags = taken(np.zeros(found.present.shape, np.int32) if found.flags is None else found.flags, FLAGS["not_fitted"])
+    return dataclasses.replace(
+        found,
+        image=taken(found.image, 0.0),
+        positions=np.where(missed[..., None], batch["positions"], taken(found.positions, 0.0)),
+        present=present,
+        samples=samples,
+        flags=np.where(present, flags, 0),
+        **{
+            key: taken(getattr(found, key), np.nan)
+            for key in ("flux", "flux_error", "flux_width", "shape", "shape_error")
+        },
+    )
+
+
+def matched_slots(found, batch, max_distance=MATCH_PIXELS):
+    """Return for each source of a batch which one of the found sources it is, int (n, source); -1 where none."""
+    slots = np.full(batch["positions"].shape[:2], -1)
+    for scene, count in enumerate(np.asarray(batch["n_sources"])):
+        rows = np.flatnonzero(found.present[scene])
+        matches = match(found.positions[scene, rows], batch["positions"][scene, :count], max_distance)
+        slots[scene, matches.truth] = rows[matches.found]
+    return slots
+
+
+def _scenes(batch):
+    """Yield the scenes of a batch as dicts of arrays without padding."""
+    for row, count in enumerate(np.asarray(batch["n_sources"])):
+        scene = {key: batch[key][row] for key in ("image", "variance", "mask", "psf") if key in batch}
+        scene.setdefault("mask", np.zeros(scene["image"].shape, bool))
+        yield scene | {"positions": np.asarray(batch["positions"][row, :count], dtype=np.float64)}
+
+
+def _fwhm(psf):
+    """Return the FWHM in pixels of the Gaussian whose peak is that of the sharpest band's PSF; 3 without a PSF."""
+    return 3.0 if psf is None else float(np.sqrt(4 * np.log(2) / np.pi / np.max(psf)))
+
+
+def _aperture_flux(scene, add, **options):
+    """Return fluxes and errors (source, band) by a function of SEP that adds within apertures."""
+    parts = []
+    for image, variance, mask in zip(
+        *(np.moveaxis(scene[key], -1, 0) for key in ("image", "variance", "mask")), strict=True
+    ):
+        good = np.isfinite(variance) & ~mask
+        data = np.ascontiguousarray(image, dtype=np.float64)
+        flux, error, _ = add(
+            data, var=np.where(good, variance, 0.0).astype(np.float64), mask=~good, subpix=5, **options
+        )
+        parts.append((flux, error) if good.any() else (np.full(np.shape(flux), np.nan),) * 2)
+    return tuple(np.stack(part, axis=-1) for part in zip(*parts, strict=True))
+
+
+def _on_segments(image, labels, numbers):
+    return image * (labels == np.reshape(numbers, (-1, 1, 1)))[..., None]
+
+
+def _deblended(scenes, batch):
+    """Pad what was measured scene by scene: positions, fluxes, errors and images."""
+    n, *shape = batch["image"].shape
+    counts = np.array([len(positions) for positions, *_ in scenes])
+    most = max(1, counts.max(initial=0))
+    bands = shape[-1]
+    image, flux, error, positions = (np.zeros((n, most, *size)) for size in (shape, [bands], [bands], [2]))
+    for row, parts in enumerate(scenes):
+        for padded, part in zip((positions, flux, error, image), parts, strict=True):
+            padded[row, : len(part)] = part
+    return _finished(image, flux, positions, np.arange(most) < counts[:, None], batch, error)
+
+
+def _finished(image, flux, positions, present, batch, error, width=None):
+    """Return `Deblended` with the residual of the sum."""
+    total = image.sum(axis=1)
+    mask = batch.get("mask")
+    good = np.isfinite(batch["variance"]) if mask is None else np.isfinite(batch["variance"]) & ~mask
+    return Deblended(
+        image=image.astype(np.float32),
+        flux=flux,
+        positions=np.asarray(positions, dtype=np.float64),
+        present=present,
+        flux_error=error,
+        flux_width=width,
+        chi2=chi2_per_pixel(batch["image"], total, batch["variance"], mask),
+        residual=np.where(good, batch["image"] - total, 0.0).astype(np.float32),
+        flags=np.where(present & (flux <= 0).any(axis=-1), FLAGS["negative_flux"], 0).astype(np.int32),
+    )
