@@ -7,6 +7,7 @@ import importlib
 
 _PUBLIC = {
     "AddNoise": "noise",
+    "BlendScenes": "blend",
     "ConvolvePSF": "psf",
     "FiniteScalarQuantizer": "quantizer",
     "FluxScaling": "flux",
@@ -23,6 +24,7 @@ _PUBLIC = {
     "gaussian_nll": "likelihood",
     "gaussian_psf": "psf",
     "noise_level": "flux",
+    "place": "placement",
     "shift_image": "shift",
     "weights": "likelihood",
 }
