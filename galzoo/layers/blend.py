@@ -286,7 +286,8 @@ class BlendScenes(keras.layers.Layer):
             raise InputError(f"{stamps.shape[0]} stamps for up to {most} sources a scene; use a larger batch")
         n = ops.shape(stamps)[0]
         # Different distances along the batch give different stamps in each scene, every stamp equally often.
-        steps = ops.argsort(self._uniform((n,)))[:most]
+        # The number of steps is known even where that of the stamps is not yet, as while `fit` traces.
+        steps = ops.reshape(ops.argsort(self._uniform((n,)))[:most], (most,))
         choice = {
             "stamp": ops.cast((ops.arange(n)[:, None] + steps) % n, "int32"),
             "n_sources": keras.random.randint((n,), self.sources[0], most + 1, seed=self.seed_generator),
