@@ -30,7 +30,7 @@ differ by a few tenths, and by less in red or faint galaxies (Kennedy et al. 201
 _KNOT_COLOUR = -0.3
 """Knots are bluer than the smooth disc by this much in g - i (mag). A choice of ours."""
 
-_BULGE_B = 7.66924944
+BULGE_B = 7.66924944
 """b_n of the Sersic profile for n = 4 (Ciotti & Bertin 1999)."""
 
 DISC_B = 1.67834699
@@ -43,7 +43,7 @@ class Component:
 
     Parameters
     ----------
-    kind : {"bulge", "disc", "knots", "real"}
+    kind : {"bulge", "disc", "knots", "real", "star"}
         Which profile.
     flux : array, (band,)
         Total flux, nJy.
@@ -147,7 +147,7 @@ class Population:
         high = np.maximum(self.bulge_radius, self.disc_radius)
         for _ in range(24):
             middle = (low + high) / 2
-            bulge = gammainc(8, _BULGE_B * (middle / np.maximum(self.bulge_radius, 1e-6)) ** 0.25)
+            bulge = gammainc(8, BULGE_B * (middle / np.maximum(self.bulge_radius, 1e-6)) ** 0.25)
             disc = gammainc(2, DISC_B * middle / np.maximum(self.disc_radius, 1e-6))
             below = fraction * bulge + (1 - fraction) * disc < 0.5
             low, high = np.where(below, middle, low), np.where(below, high, middle)

@@ -152,6 +152,19 @@ class PSFModel:
         return self.survey.pixel_scale.to_value(u.arcsec)
 
 
+class Nominal:
+    """Stands for a random generator whose every draw leaves the PSF as the survey's numbers have it."""
+
+    def normal(self, scale=1.0, size=None):
+        return 0.0 if size is None else np.zeros(size)
+
+    def uniform(self, low, high):
+        return 0.0
+
+    def integers(self, high):
+        return high // 2
+
+
 def fwhm_of(image):
     """Return the full width at half maximum of a sampled PSF, pixels, from the area above half of its peak."""
     zoom, n = 4, len(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 
@@ -63,6 +64,17 @@ class RealGalaxies:
 
     def __len__(self):
         return len(self._rows)
+
+    @property
+    def ids(self):
+        """Names of the galaxies, as `draw` gives them."""
+        return np.array([f"real-{self._catalogue.ident[index]}" for index in self._rows])
+
+    def select(self, chosen):
+        """Return the galaxies where `chosen` (bool array, in the order of `ids`) is true."""
+        result = copy.copy(self)
+        result._rows = [index for index, keep in zip(self._rows, chosen, strict=True) if keep]
+        return result
 
     def draw(self, rng, sampler):
         """Return a `Galaxy`: one of the images, turned at random, with the colours of a random one of the population.

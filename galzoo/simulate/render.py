@@ -19,7 +19,7 @@ from galzoo.simulate.psf import GSPARAMS
 _OVERSAMPLING = 2
 """How much finer than the pixels: the transform of the narrowest model frame (0.7 pixels) ends there at 1e-4."""
 
-_TRUNCATION = 8
+TRUNCATION = 8
 """De Vaucouleurs profiles end at 8 half-light radii, as in SDSS (Strauss et al. 2002, section 4.4.5.1)."""
 
 _KNOT_SIZE = 0.05
@@ -125,6 +125,8 @@ def component_transform(component, angle, grid, real=None):
     real : RealGalaxies, optional
         For components of kind "real".
     """
+    if component.kind == "star":
+        return np.ones((grid.fine, grid.fine // 2 + 1), np.complex64)
     if component.kind == "real":
         return real.transform(component.index, angle, grid)
     if component.kind == "knots":
@@ -141,5 +143,5 @@ def component_transform(component, angle, grid, real=None):
 @functools.cache
 def _profile(kind):
     if kind == "bulge":
-        return galsim.Sersic(n=4, half_light_radius=1, trunc=_TRUNCATION, gsparams=GSPARAMS)
+        return galsim.Sersic(n=4, half_light_radius=1, trunc=TRUNCATION, gsparams=GSPARAMS)
     return galsim.Exponential(half_light_radius=1, gsparams=GSPARAMS)

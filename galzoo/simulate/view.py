@@ -168,10 +168,10 @@ class Optics:
         if psf is not None:
             self.nominal = self._own(psf, bands, scale, psf_scale)
         else:
-            from galzoo.simulate.psf import PSFModel
+            from galzoo.simulate.psf import Nominal, PSFModel
 
             self._model = PSFModel(survey, tuple(bands))
-            self.nominal = self.draw(_Nominal())
+            self.nominal = self.draw(Nominal())
 
     def draw(self, rng):
         """Return the fine images (band, y, x) of one object."""
@@ -207,19 +207,6 @@ def _header_scale(paths):
     for plane in planes:
         plane.close()
     return scale
-
-
-class _Nominal:
-    """Stands for a random generator whose every draw leaves the PSF as the survey's numbers have it."""
-
-    def normal(self, scale=1.0, size=None):
-        return 0.0 if size is None else np.zeros(size)
-
-    def uniform(self, low, high):
-        return 0.0
-
-    def integers(self, high):
-        return high // 2
 
 
 class View:
