@@ -41,11 +41,11 @@ def preset_table():
     """Return the tables of all presets for the project's README, one a suite, as Markdown."""
     from galzoo.evaluate.report import markdown_table
 
-    tables = {"reconstruction": [], "realism": []}
+    tables = {"reconstruction": [], "realism": [], "pairs": []}
     for name in list_presets():
         card = load_card(name)
         suite = card["metrics"]["suite"]
-        scores = _realism if suite == "realism" else _reconstruction
+        scores = {"realism": _realism, "pairs": _pairs}.get(suite, _reconstruction)
         row = {
             "preset": f"[`{name}`](pretrained/{name}/README.md)",
             "what": card["title"],
@@ -83,6 +83,17 @@ def _realism(metrics):
         distance = (found[name]["mean"], found[name]["error"]) if name in found else None
         row[f"distance of morphology to real galaxies, {text}"] = distance
     row["nearest training galaxy, samples over held-out"] = (memory["ratio"], memory["error"])
+    return row
+
+
+def _pairs(metrics):
+    scores, gain = metrics["scores"], metrics["gain"]
+    row = {}
+    for measure, unit in (("psnr", "PSNR in dB"), ("ssim", "SSIM")):
+        for galaxy, text in (("first", "centred galaxy"), ("other", "other galaxy")):
+            found = scores["model"][galaxy][measure]["all"]
+            row[f"{unit}, {text}"] = (found["value"], found["value_error"])
+    row["PSNR over the best other method"] = (gain["psnr"]["value"], gain["psnr"]["value_error"])
     return row
 
 

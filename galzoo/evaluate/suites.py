@@ -11,7 +11,7 @@ from galzoo.errors import InputError, UnknownNameError
 from galzoo.files import write_json, write_text
 
 # Suite: the task that a family must have.
-SUITES = {"reconstruction": "reconstruct", "realism": "sample"}
+SUITES = {"reconstruction": "reconstruct", "realism": "sample", "pairs": "deblend"}
 # Enough for a fifth, the held-out splits, to give errors of a few percent; a minute or two to simulate.
 _NEW_STAMPS, _NEW_SEED = 3000, 1000
 # Realism: galaxies that samples are drawn for, and training galaxies that they are compared with, for time. Fewer of
@@ -62,7 +62,7 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
     _check_task(card, suite)
     output = Path(output)
     data = new_stamps(recipe["data"], card["name"]) if data is None else data
-    run = {"reconstruction": _reconstruction, "realism": _realism}[suite]
+    run = {"reconstruction": _reconstruction, "realism": _realism, "pairs": _pairs}[suite]
     results = run(load(preset), card, data, real, limit, output / "report.html")
     write_json(output / "metrics.json", results)
     tables = {title: markdown_table(rows) for title, rows in result_tables(results).items()}
@@ -119,10 +119,23 @@ def _realism(model, card, data, real, limit, report):
     )
 
 
+def _pairs(model, card, data, real, limit, report):
+    from galzoo.evaluate.pairs import evaluate_pairs
+
+    if real:
+        raise InputError(f"pairs are made of single galaxies whose truth is known; leave out --real {real[0]}")
+    recipe = card["recipe"]
+    test = held_out(data, "test", recipe["data"]["split"], limit, once=True)
+    size = recipe["evaluate"]["batch_size"]
+    return evaluate_pairs(model, test, batch_size=size, report=report, title=f"Pairs by {card['name']}")
+
+
 def result_tables(results):
     """Return the tables of any suite's results, title -> rows of dicts."""
     if results["suite"] == "realism":
         from galzoo.evaluate.realism_tables import result_tables as tables
+    elif results["suite"] == "pairs":
+        from galzoo.evaluate.pairs_figures import result_tables as tables
     else:
         from galzoo.evaluate.figures import result_tables as tables
     return tables(results)
