@@ -13,7 +13,7 @@ from galzoo.errors import InputError
 from galzoo.inference.deblended import FLAGS, Deblended
 from galzoo.metrics.deblending import present_sources
 from galzoo.metrics.matching import match
-from galzoo.metrics.reconstruction import chi2_per_pixel, inverse_variance
+from galzoo.metrics.reconstruction import inverse_variance
 
 # A detection is a true source where it is at most so many pixels away; well sampled images have a PSF of 2 to 4 pixels.
 MATCH_PIXELS = 3.0
@@ -86,7 +86,7 @@ class Aperture:
             rows, columns = np.indices(data.shape)
             inside = np.hypot(columns - x[:, None, None], rows - y[:, None, None]) <= radius[:, None, None]
             scenes.append((scene["positions"], flux, error, inside[..., None] * scene["image"]))
-        return _deblended(scenes, batch)
+        return _deblended(scenes, batch, batch["positions"].shape[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,14 +225,21 @@ class Oracle:
         """Measure the sources of a batch, which must have ``isolated``."""
         if "isolated" not in batch:
             raise InputError("the oracle fits the true image of each source; give scenes with isolated images")
-        isolated, image = batch["isolated"].astype(np.float64), batch["image"].astype(np.float64)
+        isolated = batch["isolated"]
+        n, most, *_, bands = isolated.shape
+        total = isolated.sum(axis=(2, 3), dtype=np.float64)
         weight = inverse_variance(batch["variance"], batch.get("mask"))
-        total = isolated.sum(axis=(2, 3))
-        normal = np.einsum("nsyxb,nyxb,ntyxb->nbst", isolated, weight, isolated, optimize=True)
-        right = np.einsum("nsyxb,nyxb->nbs", isolated, weight * image, optimize=True)
+
+        def rows(planes):
+            return np.moveaxis(planes, -1, 1).reshape(n, bands, -1, planes.shape[-3] * planes.shape[-2])
+
+        templates, root = rows(isolated), np.sqrt(rows(weight))
+        weighted = templates * root
+        normal = weighted @ np.swapaxes(weighted, -1, -2)
+        right = (weighted @ np.swapaxes(rows(batch["image"]) * root, -1, -2))[..., 0]
         # Without light there is nothing to fit: unit rows keep the matrix regular.
         dark = np.einsum("nbss->nbs", normal) <= 0
-        normal = np.where(dark[..., None] | dark[..., None, :], np.eye(normal.shape[-1]), normal)
+        normal = np.where(dark[..., None] | dark[..., None, :], np.eye(most), normal)
         covariance = np.linalg.pinv(normal, hermitian=True)
         share = np.einsum("nbst,nbt->nbs", covariance, right)
         spread = np.sqrt(np.einsum("nbss->nbs", covariance))
@@ -240,7 +247,7 @@ class Oracle:
         made = isolated * np.nan_to_num(share)[:, :, None, None]
         present = present_sources(batch["positions"], batch["n_sources"])
         error = spread * total
-        return _finished(made, share * total, batch["positions"], present, batch, error, error)
+        return _finished(made, share * total, batch["positions"], present, batch, error)
 
 
 def baselines():
@@ -361,32 +368,32 @@ def _on_segments(image, labels, numbers):
     return image * (labels == np.reshape(numbers, (-1, 1, 1)))[..., None]
 
 
-def _deblended(scenes, batch):
-    """Pad what was measured scene by scene: positions, fluxes, errors and images."""
+def _deblended(scenes, batch, most=1):
+    """Pad what was measured scene by scene, positions, fluxes, errors and images, to `most` sources or more."""
     n, *shape = batch["image"].shape
     counts = np.array([len(positions) for positions, *_ in scenes])
-    most = max(1, counts.max(initial=0))
+    most = max(most, counts.max(initial=0))
     bands = shape[-1]
-    image, flux, error, positions = (np.zeros((n, most, *size)) for size in (shape, [bands], [bands], [2]))
+    flux, error, positions = (np.zeros((n, most, *size)) for size in ([bands], [bands], [2]))
+    image = np.zeros((n, most, *shape), np.float32)
     for row, parts in enumerate(scenes):
         for padded, part in zip((positions, flux, error, image), parts, strict=True):
             padded[row, : len(part)] = part
     return _finished(image, flux, positions, np.arange(most) < counts[:, None], batch, error)
 
 
-def _finished(image, flux, positions, present, batch, error, width=None):
+def _finished(image, flux, positions, present, batch, error):
     """Return `Deblended` with the residual of the sum."""
-    total = image.sum(axis=1)
-    mask = batch.get("mask")
-    good = np.isfinite(batch["variance"]) if mask is None else np.isfinite(batch["variance"]) & ~mask
+    weight = inverse_variance(batch["variance"], batch.get("mask"))
+    residual = np.where(weight > 0, batch["image"] - image.sum(axis=1), 0.0)
+    count = np.count_nonzero(weight, axis=(1, 2, 3))
     return Deblended(
-        image=image.astype(np.float32),
+        image=image.astype(np.float32, copy=False),
         flux=flux,
         positions=np.asarray(positions, dtype=np.float64),
         present=present,
         flux_error=error,
-        flux_width=width,
-        chi2=chi2_per_pixel(batch["image"], total, batch["variance"], mask),
-        residual=np.where(good, batch["image"] - total, 0.0).astype(np.float32),
+        chi2=np.sum(residual**2 * weight, axis=(1, 2, 3)) / np.where(count, count, np.nan),
+        residual=residual.astype(np.float32),
         flags=np.where(present & (flux <= 0).any(axis=-1), FLAGS["negative_flux"], 0).astype(np.int32),
     )

@@ -109,6 +109,13 @@ def test_all_baselines_answer_for_the_sources_of_the_batch(batch):
         np.testing.assert_allclose(result.residual, batch["image"] - result.image.sum(axis=1), atol=1e-3)
 
 
+def test_padding_is_that_of_the_batch():
+    alone = make_scenes(6, seed=5).batch([0, 3])
+    assert alone["n_sources"].tolist() == [1, 1]
+    for name, deblend in baselines().items():
+        assert deblend(alone).flux.shape == (2, 3, 2), name
+
+
 def test_a_mask_hides_a_source(apart):
     mask = apart["mask"].copy()
     mask[:, :, :24] = True
