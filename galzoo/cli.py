@@ -245,11 +245,13 @@ def info(
 
 def _register_more():
     """Add the commands whose options are many."""
-    from galzoo import cli_data, cli_latent, cli_prior
+    from galzoo import cli_data, cli_deblend, cli_latent, cli_prior, cli_simulate
 
     cli_prior.register(app)
     cli_latent.register(app)
+    cli_deblend.register(app)
     cli_data.register(data_app)
+    cli_simulate.register(app)
 
 
 _register_more()

@@ -1,0 +1,351 @@
+"""Find the sources of a field tile by tile and put those whose light touches into groups.
+
+What a tile finds depends on the pixels about each group alone, and a group belongs to the tile that holds its brightest
+pixel, so the answer is the same for any size of tile.
+
+References
+----------
+Bertin & Arnouts 1996, A&AS 117, 393. Barbary 2016, JOSS 1, 58.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from galzoo.errors import InputError
+
+SOURCE_KEYS = ("x", "y", "a", "b", "theta", "snr", "row")
+_BOX_KEYS = ("x0", "x1", "y0", "y1")
+_DEBLEND_LEVELS, _DEBLEND_CONTRAST, _LEAST_PIXELS = 32, 0.005, 3
+_MARGIN, _MOST_MARGIN = 96, 768
+# SEP takes peaks apart behind a filter of this part of the FWHM, since the matched one would merge near pairs; centres
+# are measured in a window of the other part, where a neighbour pulls less.
+_SPLIT_FILTER, _CENTRE_WINDOW = 0.5, 0.7
+# Places and side of the windows in which the correlation of the noise is measured.
+_PROBES, _PROBE_SIDE = 3, 256
+# Sources of different tiles that are nearer than this, in pixels, are one.
+_SAME = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Detection:
+    """How sources are found.
+
+    Parameters
+    ----------
+    fwhm : float
+        FWHM of the matched filter in pixels, that of the PSF.
+    weights : tuple of float
+        Weight of each band in the sum; inverse variance of its sky.
+    threshold : float
+        Least signal-to-noise of a source's peak behind the matched filter.
+    footprint : float
+        Light counts as the source's down to this signal-to-noise of a pixel behind the filter.
+    correlation : float
+        Standard deviation of the filtered sky in units of what independent pixels would have; at least 1.
+    grow : float
+        Footprints that are nearer than twice this, in FWHM, are one group.
+    """
+
+    fwhm: float
+    weights: tuple
+    threshold: float = 5.0
+    footprint: float = 2.5
+    correlation: float = 1.0
+    grow: float = 0.5
+
+
+def coadd(planes, weights):
+    """Return the weighted mean of the bands, its standard deviation, and where no band is good, (y, x) each.
+
+    Parameters
+    ----------
+    planes : dict of arrays, (y, x, band)
+        ``image``, ``variance`` and ``mask``.
+    weights : sequence of float
+        One a band; the same all over the field, so that a bright core does not lose weight.
+    """
+    weight = np.where(planes["mask"], 0, np.asarray(weights, float))
+    total = weight.sum(axis=-1)
+    mask = total <= 0
+    total = np.where(mask, 1, total)
+    image = (weight * planes["image"]).sum(axis=-1) / total
+    variance = (weight**2 * np.where(planes["mask"], 0, planes["variance"])).sum(axis=-1) / total**2
+    return image, np.where(mask, 1, np.sqrt(variance)), mask
+
+
+def significance(image, error, mask, fwhm):
+    """Return the signal-to-noise of a point source of `fwhm` pixels at every pixel, by a matched filter, (y, x)."""
+    from scipy.ndimage import correlate1d
+
+    line = _line(fwhm)
+
+    def smooth(values, kernel):
+        return correlate1d(correlate1d(values, kernel, axis=0, mode="constant"), kernel, axis=1, mode="constant")
+
+    weight = np.where(mask, 0, 1 / error**2)
+    norm = np.sqrt(np.maximum(smooth(weight, line**2), 0))
+    return np.where(norm > 0, smooth(weight * image, line) / np.where(norm > 0, norm, 1), 0)
+
+
+def _line(fwhm):
+    """Return a Gaussian of unit peak along a line, out to 1.25 FWHM."""
+    reach = max(1, int(np.ceil(1.25 * fwhm)))
+    return np.exp(-0.5 * (np.arange(-reach, reach + 1) / (fwhm / 2.3548)) ** 2)
+
+
+def noise_correlation(field, detection):
+    """Return how much wider the filtered sky scatters than independent pixels would, at least 1.
+
+    Measured in a few windows at fixed places, where the sky is, so that it does not depend on tiles.
+    """
+    found = []
+    for row in range(_PROBES):
+        for column in range(_PROBES):
+            window = []
+            for size, place in zip(field.shape, (row, column), strict=True):
+                start = int(max(size - _PROBE_SIDE, 0) * place / (_PROBES - 1))
+                window += [start, min(start + _PROBE_SIDE, size)]
+            image, error, mask = coadd(field.read(*window), detection.weights)
+            values = significance(image, error, mask, detection.fwhm)[~mask]
+            if not len(values):
+                continue
+            middle, spread = np.median(values), np.inf
+            for _ in range(10):
+                values = values[np.abs(values - middle) < 3 * spread]
+                middle, spread = np.median(values), 1.4826 * np.median(np.abs(values - np.median(values)))
+            # Sources only add on the bright side; the faint side is sky.
+            low = values[values < middle]
+            found.append(1.4826 * np.median(middle - low) if len(low) else 1)
+    return float(max(1.0, np.median(found))) if found else 1.0
+
+
+def tiles(shape, size):
+    """Return the cores of the tiles of a field as (y0, y1, x0, x1)."""
+    if size < 64:
+        raise InputError(f"--tile is {size}; give 64 pixels or more")
+    rows, columns = (np.append(np.arange(0, side, size), side) for side in shape)
+    return [
+        (int(y0), int(y1), int(x0), int(x1))
+        for y0, y1 in zip(rows[:-1], rows[1:], strict=True)
+        for x0, x1 in zip(columns[:-1], columns[1:], strict=True)
+    ]
+
+
+def detect_tile(field, core, detection, catalogue=None):
+    """Find the groups whose brightest pixel is in a tile.
+
+    Parameters
+    ----------
+    field : Field
+    core : tuple of int
+        The tile as (y0, y1, x0, x1).
+    detection : Detection
+    catalogue : array, (n, 2), optional
+        Positions x, y of the sources; none are detected then, only their footprints.
+
+    Returns
+    -------
+    dict of arrays
+        ``x, y`` (pixels of the field), ``a, b`` (pixels), ``theta``, ``snr``, ``row`` (of the catalogue, else -1), a
+        box ``x0, x1, y0, y1`` and ``group`` of each source; ``pixel_y, pixel_x, pixel_group`` of the footprints, where
+        group -1 is light of nothing in the catalogue; ``peak_y, peak_x`` of each group.
+    """
+    margin = _MARGIN
+    while True:
+        window = (
+            max(core[0] - margin, 0), min(core[1] + margin, field.shape[0]),
+            max(core[2] - margin, 0), min(core[3] + margin, field.shape[1]),
+        )  # fmt: skip
+        found, cut = _detect(field, core, window, detection, catalogue)
+        if not cut or margin >= _MOST_MARGIN:
+            return found
+        margin *= 2
+
+
+def _detect(field, core, window, detection, catalogue):
+    """Return the groups of a tile, and whether one of them is cut by the window's edge within the field."""
+    from scipy import ndimage
+
+    y0, y1, x0, x1 = window
+    planes = field.read(*window)
+    image, error, mask = coadd(planes, detection.weights)
+    snr = significance(image, error, mask, detection.fwhm)
+    image, error = np.ascontiguousarray(image, np.float32), np.ascontiguousarray(error, np.float32)
+    sources, footprint = _extract(image, error, mask, snr, detection)
+    if catalogue is not None:
+        sources = _listed(catalogue, window, snr, detection)
+        footprint = footprint | _discs(footprint.shape, sources, 0.5 * detection.fwhm)
+    near = ndimage.binary_dilation(footprint, _disc(detection.grow * detection.fwhm)) if footprint.any() else footprint
+    labels, count = ndimage.label(near, np.ones((3, 3)))
+    line, column = (np.clip(np.round(sources[key]).astype(int), 0, None) for key in ("y", "x"))
+    at = labels[line, column]
+    numbers = np.arange(1, count + 1)
+    peaks = np.array(ndimage.maximum_position(snr, labels, numbers), int).reshape(-1, 2)
+    inside = (peaks[:, 0] + y0 >= core[0]) & (peaks[:, 0] + y0 < core[1])
+    inside &= (peaks[:, 1] + x0 >= core[2]) & (peaks[:, 1] + x0 < core[3])
+    filled = np.isin(numbers, at)
+    cut = _touches(labels, window, field.shape)
+    own = inside & (filled | (catalogue is not None))
+    new = np.full(count + 1, -2)
+    new[1:][own & filled] = np.arange(np.sum(own & filled))
+    new[1:][own & ~filled] = -1
+    kept = new[at] >= 0
+    pixel_y, pixel_x = np.nonzero(new[labels] > -2)
+    found = {key: values[kept] for key, values in sources.items()}
+    for key in ("x", "x0", "x1"):
+        found[key] = found[key] + x0
+    for key in ("y", "y0", "y1"):
+        found[key] = found[key] + y0
+    found |= {
+        "group": new[at][kept],
+        "pixel_y": (pixel_y + y0).astype(np.int32),
+        "pixel_x": (pixel_x + x0).astype(np.int32),
+        "pixel_group": new[labels[pixel_y, pixel_x]].astype(np.int32),
+        "peak_y": peaks[own & filled, 0] + y0,
+        "peak_x": peaks[own & filled, 1] + x0,
+    }
+    return found, bool((cut & own).any())
+
+
+def _extract(image, error, mask, snr, detection):
+    """Return SEP's sources in pixels of the window, and the footprints of those that are bright enough."""
+    import sep
+    from scipy import ndimage
+
+    sep.set_extract_pixstack(max(image.size, 300_000))
+    line = _line(_SPLIT_FILTER * detection.fwhm)
+    settings = {
+        "err": error, "mask": mask, "minarea": _LEAST_PIXELS, "filter_kernel": np.outer(line, line).astype(np.float32),
+        "filter_type": "matched", "deblend_nthresh": _DEBLEND_LEVELS, "segmentation_map": True,
+    }  # fmt: skip
+    level = detection.footprint * detection.correlation
+    try:
+        objects, labels = sep.extract(image, level, deblend_cont=_DEBLEND_CONTRAST, **settings)
+    except Exception:  # sep raises plain Exception where a huge footprint has more peaks than it can hold
+        objects, labels = sep.extract(image, level, deblend_cont=1.0, **settings)
+    peak_x, peak_y = objects["xcpeak"].astype(int), objects["ycpeak"].astype(int)
+    bright = snr[peak_y, peak_x] >= detection.threshold * detection.correlation
+    parts, _ = ndimage.label(labels > 0, np.ones((3, 3)))
+    footprint = np.isin(parts, parts[peak_y[bright], peak_x[bright]]) & (parts > 0)
+    objects, peak_x, peak_y = objects[bright], peak_x[bright], peak_y[bright]
+    x, y = _centres(image, mask, objects, peak_x, peak_y, detection.fwhm)
+    floor = detection.fwhm / 2.3548
+    theta = np.where(np.isfinite(objects["theta"]), objects["theta"], 0)
+    sources = {
+        "x": x, "y": y, "theta": np.clip(theta, -np.pi / 2, np.pi / 2), "snr": snr[peak_y, peak_x],
+        "a": np.maximum(np.nan_to_num(objects["a"]), floor), "b": np.maximum(np.nan_to_num(objects["b"]), floor),
+        "row": np.full(len(x), -1), "x0": objects["xmin"], "x1": objects["xmax"] + 1,
+        "y0": objects["ymin"], "y1": objects["ymax"] + 1,
+    }  # fmt: skip
+    return sources, footprint
+
+
+def _centres(image, mask, objects, peak_x, peak_y, fwhm):
+    """Return positions: windowed where they stay near the peak, else barycentres, else the peak itself."""
+    import sep
+
+    if not len(objects):
+        return np.zeros(0), np.zeros(0)
+    x, y = objects["x"].astype(float), objects["y"].astype(float)
+    new_x, new_y, flag = sep.winpos(image, x, y, _CENTRE_WINDOW * fwhm / 2.3548, mask=mask)
+    choices = [(new_x, new_y), (x, y), (peak_x.astype(float), peak_y.astype(float))]
+    near = [np.hypot(one - peak_x, other - peak_y) < max(0.5 * fwhm, 1) for one, other in choices]
+    near[0] &= (flag & sep.OBJ_TRUNC) == 0
+    return tuple(np.select(near, [choice[axis] for choice in choices]) for axis in (0, 1))
+
+
+def _listed(catalogue, window, snr, detection):
+    """Return the sources of a catalogue in a window, in its pixels."""
+    y0, y1, x0, x1 = window
+    x, y = catalogue[:, 0], catalogue[:, 1]
+    row = np.flatnonzero((x > x0 - 0.5) & (x < x1 - 0.5) & (y > y0 - 0.5) & (y < y1 - 0.5))
+    x, y = x[row] - x0, y[row] - y0
+    column, line = np.round(x).astype(int), np.round(y).astype(int)
+    reach, sigma = int(np.ceil(detection.fwhm)), np.full(len(row), detection.fwhm / 2.3548)
+    return {
+        "x": x, "y": y, "theta": np.zeros(len(row)), "snr": snr[line, column], "a": sigma, "b": sigma.copy(),
+        "row": row, "x0": column - reach, "x1": column + reach + 1, "y0": line - reach, "y1": line + reach + 1,
+    }  # fmt: skip
+
+
+def _discs(shape, sources, radius):
+    from scipy import ndimage
+
+    points = np.zeros(shape, bool)
+    points[np.round(sources["y"]).astype(int), np.round(sources["x"]).astype(int)] = True
+    return ndimage.binary_dilation(points, _disc(radius))
+
+
+def _disc(radius):
+    reach = max(1, int(np.ceil(radius)))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    return x**2 + y**2 <= max(radius, 1) ** 2
+
+
+def _touches(labels, window, shape):
+    """Return for each label whether it reaches an edge of the window that is not the edge of the field."""
+    count, (y0, y1, x0, x1) = labels.max(), window
+    edges = [labels[0] if y0 > 0 else [], labels[-1] if y1 < shape[0] else []]
+    edges += [labels[:, 0] if x0 > 0 else [], labels[:, -1] if x1 < shape[1] else []]
+    return np.isin(np.arange(1, count + 1), np.concatenate(edges).astype(int))
+
+
+def collect(parts):
+    """Put what the tiles found together, groups in the order of their peaks from the bottom up.
+
+    Parameters
+    ----------
+    parts : sequence of dict
+        Answers of `detect_tile`.
+
+    Returns
+    -------
+    sources : dict of arrays
+        As of a tile, with ``group`` counted over the field; in the order of their groups, brightest first.
+    numbers : list of int arrays
+        For each tile the number that each of its groups has in the field; -1 for groups that another tile has too.
+    """
+    peaks = np.concatenate([np.stack([part["peak_y"], part["peak_x"]], axis=-1) for part in parts]).reshape(-1, 2)
+    unique, first = np.unique(peaks, axis=0, return_index=True)
+    number = np.full(len(peaks), -1)
+    number[first] = np.arange(len(unique))
+    ends = np.cumsum([len(part["peak_y"]) for part in parts])
+    numbers = np.split(number, ends[:-1])
+    keys = (*SOURCE_KEYS, *_BOX_KEYS)
+    group = np.concatenate([own[part["group"]] for own, part in zip(numbers, parts, strict=True)])
+    sources = {key: np.concatenate([part[key] for part in parts]) for key in keys} | {"group": group}
+    keep = np.flatnonzero(group >= 0)
+    keep = keep[np.lexsort((sources["x"][keep], sources["y"][keep], -sources["snr"][keep], group[keep]))]
+    sources = {key: values[keep] for key, values in sources.items()}
+    keep = ~_repeated(sources)
+    return {key: values[keep] for key, values in sources.items()}, numbers
+
+
+def _repeated(sources):
+    """Return which sources another group has too: a footprint beyond the largest margin is found in pieces."""
+    from scipy.spatial import cKDTree
+
+    repeated = np.zeros(len(sources["x"]), bool)
+    if len(repeated) > 1:
+        pairs = cKDTree(np.stack([sources["x"], sources["y"]], axis=-1)).query_pairs(_SAME, output_type="ndarray")
+        pairs = pairs[sources["group"][pairs[:, 0]] != sources["group"][pairs[:, 1]]]
+        repeated[pairs.max(axis=1)] = True
+    return repeated
+
+
+def paint(segmentation, parts, numbers):
+    """Write group numbers + 1 into a label image; light of nothing in the catalogue is -1.
+
+    Parameters
+    ----------
+    segmentation : int32 array, (y, x)
+        Zeros, changed in place.
+    parts, numbers
+        As of `collect`.
+    """
+    for part, own in zip(parts, numbers, strict=True):
+        # The last entry answers for group -1.
+        value = np.append(own + 1, -1)[part["pixel_group"]]
+        shown = value != 0
+        segmentation[part["pixel_y"][shown], part["pixel_x"][shown]] = value[shown]

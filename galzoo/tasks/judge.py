@@ -1,0 +1,219 @@
+"""Is a fit any good? Fall-back to the undeblended measurement, sources that were missed, and what is said of each."""
+
+import numpy as np
+from scipy import ndimage
+
+from galzoo.inference.deblended import FLAGS
+from galzoo.tasks.groups import coadd, significance
+from galzoo.tasks.windows import MOST_SOURCES
+
+# SExtractor's automatic aperture: 2.5 Kron radii, and not below 3.5 pixels across (Bertin & Arnouts 1996).
+_KRON_FACTOR, _LEAST_RADIUS = 2.5, 1.75
+POOR_CHI2 = 2.0
+"""Mean chi squared on the footprint above which a fit is flagged as poor."""
+ADD_THRESHOLD = 5.0
+"""Least signal-to-noise of a residual peak that may be a source."""
+MODEL_ERROR = 0.1
+"""Part of the model that may be wrong over the width of the PSF; residuals within it are no sources."""
+_ADD_CHI2 = 25.0
+_MOST_ADDED = 3
+
+
+def chi2_of(planes, model, pixels):
+    """Return the sum of (data - model)^2 / variance over good pixels of all bands, and their number.
+
+    Parameters
+    ----------
+    planes : dict of arrays, (y, x, band)
+    model : array, (y, x, band)
+    pixels : bool array, (y, x)
+    """
+    good = ~planes["mask"] & pixels[..., None]
+    terms = (planes["image"] - model)[good].astype(float) ** 2 / planes["variance"][good]
+    return float(terms.sum()), int(good.sum())
+
+
+def judge(unit, planes, fit, fwhm, others=None):
+    """Return the flags of each source; images of sources that must fall back are set to 0.
+
+    A source falls back to the undeblended measurement where its flux is not finite or in sum not positive, its core is
+    masked or saturated, or its model makes chi squared higher than no model for it.
+
+    Parameters
+    ----------
+    unit : Unit
+    planes : dict
+        As of `galzoo.tasks.windows.cut`.
+    fit : Fit
+        Its images are changed in place.
+    fwhm : float
+        Pixels.
+    others : array, (y, x, band), optional
+        Model of sources of other units in this window.
+
+    Returns
+    -------
+    int array, (n,)
+    """
+    flags = fit.flags.copy()
+    near = ~planes["other"]
+    if planes["off"]:
+        flags |= FLAGS["edge"]
+    base = np.zeros_like(planes["image"]) if others is None else others
+    broken = ~np.isfinite(fit.flux).all(axis=-1) | ~np.isfinite(fit.image).all(axis=(1, 2, 3))
+    broken |= ~np.isfinite(fit.positions).all(axis=-1)
+    broken |= ~(np.nansum(fit.flux, axis=-1) > 0)
+    flags[(fit.flux <= 0).any(axis=-1)] |= FLAGS["negative_flux"]
+    for row, (x, y) in enumerate(np.where(np.isfinite(fit.positions), fit.positions, 0)):
+        core = _core(planes["mask"].shape[:2], x - unit.x0, y - unit.y0, 0.5 * fwhm)
+        bad, saturated = planes["mask"][core], planes["saturated"][core]
+        if bad.any() or not bad.size:
+            flags[row] |= FLAGS["masked"]
+        if saturated.any():
+            flags[row] |= FLAGS["saturated"]
+        broken[row] |= not bad.size or bad.mean() > 0.5 or saturated.any()
+    if not (~planes["mask"] & near[..., None]).any():
+        flags |= FLAGS["not_fitted"]
+        broken[:] = True
+    fit.image[broken] = 0
+    total = base + fit.image.sum(axis=0)
+    best, n = chi2_of(planes, total, near)
+    nothing, _ = chi2_of(planes, base, near)
+    if n and best > nothing:
+        broken[:] = True
+    for row in np.flatnonzero(~broken):
+        without, _ = chi2_of(planes, total - fit.image[row], near)
+        broken[row] = without < best
+    fit.image[broken] = 0
+    flags[broken] |= FLAGS["fallback"]
+    chi2, n = chi2_of(planes, base + fit.image.sum(axis=0), planes["own"])
+    if n and chi2 / n > POOR_CHI2:
+        flags |= FLAGS["poor_fit"]
+    return flags
+
+
+def _core(shape, x, y, radius):
+    yy, xx = np.ogrid[: shape[0], : shape[1]]
+    return (xx - x) ** 2 + (yy - y) ** 2 <= max(radius, 0.75) ** 2
+
+
+def missed(unit, planes, fit, detection, others=None):
+    """Return positions (n, 2) in the field where the residual of a unit has peaks that the model cannot excuse.
+
+    A peak counts where its signal-to-noise behind the matched filter is above `ADD_THRESHOLD` when a part `MODEL_ERROR`
+    of the model, wrong all over the width of the filter, is added to the noise in quadrature.
+    """
+    if len(unit.sources) >= MOST_SOURCES:
+        return np.zeros((0, 2))
+    model = fit.image.sum(axis=0) + (0 if others is None else others)
+    residual = {**planes, "image": np.where(planes["mask"], 0, planes["image"] - model)}
+    image, error, mask = coadd(residual, detection.weights)
+    light, _, _ = coadd({**planes, "image": model}, detection.weights)
+    mask = mask | planes["other"]
+    peak = significance(np.where(mask, 0, image), error, mask, detection.fwhm) / detection.correlation
+    excuse = MODEL_ERROR * significance(np.where(mask, 0, light), error, mask, detection.fwhm) / detection.correlation
+    peak = peak / np.sqrt(1 + excuse**2)
+    reach = max(1, int(round(detection.fwhm / 2)))
+    top = (peak == ndimage.maximum_filter(peak, 2 * reach + 1)) & (peak > ADD_THRESHOLD) & planes["own"] & ~mask
+    y, x = np.nonzero(top)
+    apart = np.hypot(x[:, None] + unit.x0 - fit.positions[:, 0], y[:, None] + unit.y0 - fit.positions[:, 1])
+    keep = np.nan_to_num(apart, nan=np.inf).min(axis=1) > 0.5 * detection.fwhm if len(x) else np.zeros(0, bool)
+    y, x = y[keep], x[keep]
+    order = np.argsort(-peak[y, x])[: min(_MOST_ADDED, MOST_SOURCES - len(unit.sources))]
+    return np.array([_vertex(peak, x[i], y[i]) for i in order]).reshape(-1, 2) + [unit.x0, unit.y0]
+
+
+def _vertex(image, x, y):
+    """Return where the parabolas through a peak and its neighbours have their top, as x, y."""
+    if not (0 < x < image.shape[1] - 1 and 0 < y < image.shape[0] - 1):
+        return float(x), float(y)
+    place = []
+    for at, line in ((x, image[y, x - 1 : x + 2]), (y, image[y - 1 : y + 2, x])):
+        curvature = line[0] - 2 * line[1] + line[2]
+        place.append(at + (0.5 * (line[0] - line[2]) / curvature if curvature < 0 else 0))
+    return tuple(place)
+
+
+def better(planes, old, new, correlation, others=None):
+    """Return whether a fit with sources added is worth keeping: chi squared falls by 25 and more a source."""
+    added = len(new.flux) - len(old.flux)
+    base = np.zeros_like(planes["image"]) if others is None else others
+    near = ~planes["other"]
+    if not (np.isfinite(new.flux).all() and np.isfinite(new.image).all()):
+        return False
+    total = base + new.image.sum(axis=0)
+    before, _ = chi2_of(planes, base + np.nan_to_num(old.image).sum(axis=0), near)
+    after, _ = chi2_of(planes, total, near)
+    least = _ADD_CHI2 * correlation**2
+    alone = [chi2_of(planes, total - image, near)[0] - after for image in new.image[-added:]]
+    return before - after > added * least and min(alone) > least
+
+
+def measure(unit, planes, fit, sources, detection, others=None):
+    """Return what the catalogue says beside the fit itself.
+
+    Returns
+    -------
+    dict of arrays
+        ``blendedness`` (n, band): 1 - sum S^2 / sum S S_all over the models S, NaN without a model; ``flux_like_err``
+        (n, band): standard deviation of the flux by the likelihood with all shapes held; ``aperture_flux,
+        aperture_flux_err`` (n, band): Kron ellipse of the undeblended image; ``chi2``: mean over the footprint of the
+        group.
+
+    References
+    ----------
+    Blendedness: Bosch et al. 2018, PASJ 70, S5, section 4.9.11. Kron ellipse: Bertin & Arnouts 1996, A&AS 117, 393.
+    """
+    base = 0 if others is None else others
+    total = base + fit.image.sum(axis=0)
+    square = (fit.image.astype(float) ** 2).sum(axis=(1, 2))
+    shared = (fit.image.astype(float) * total).sum(axis=(1, 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        blendedness = np.where(shared > 0, 1 - square / shared, np.nan)
+    chi2, n = chi2_of(planes, total, planes["own"])
+    like = np.where(np.isfinite(fit.flux_width), fit.flux_width, _likelihood_width(planes, fit))
+    aperture, error = _aperture(unit, planes, sources, detection.weights)
+    return {
+        "blendedness": blendedness, "flux_like_err": like, "aperture_flux": aperture, "aperture_flux_err": error,
+        "chi2": np.full(len(fit.flux), chi2 / n if n else np.nan),
+    }  # fmt: skip
+
+
+def _likelihood_width(planes, fit):
+    """Return standard deviations of fluxes at fixed shapes, all sources of the window solved for together."""
+    width = np.full(fit.flux.shape, np.nan)
+    for band in range(fit.flux.shape[1]):
+        here = np.flatnonzero((fit.flux[:, band] > 0) & (fit.image[..., band].sum(axis=(1, 2)) > 0))
+        if not len(here):
+            continue
+        good = ~planes["mask"][..., band] & ~planes["other"]
+        template = fit.image[here][:, good, band] / fit.flux[here, band, None]
+        fisher = (template / planes["variance"][..., band][good]) @ template.T
+        if np.isfinite(fisher).all() and np.linalg.matrix_rank(fisher, hermitian=True) == len(here):
+            width[here, band] = np.sqrt(np.diag(np.linalg.inv(fisher)))
+    return width
+
+
+def _aperture(unit, planes, sources, weights):
+    """Return Kron fluxes of the undeblended window and their errors, (n, band)."""
+    import sep
+
+    rows = unit.sources
+    x, y = sources["x"][rows] - unit.x0, sources["y"][rows] - unit.y0
+    a, b = np.maximum(sources["a"][rows], 0.3), np.maximum(sources["b"][rows], 0.3)
+    theta = sources["theta"][rows]
+    image, _, empty = coadd(planes, weights)
+    kron, _ = sep.kron_radius(np.ascontiguousarray(image, np.float32), x, y, a, b, theta, 6.0, mask=empty)
+    radius = _KRON_FACTOR * np.where(np.isfinite(kron) & (kron > 0), np.minimum(kron, 6.0), 1)
+    radius = np.maximum(radius, _LEAST_RADIUS / np.sqrt(a * b))
+    flux, error = np.full((2, len(rows), planes["image"].shape[-1]), np.nan)
+    for band in range(flux.shape[1]):
+        mask = planes["mask"][..., band]
+        if mask.all():
+            continue
+        pixels = np.ascontiguousarray(planes["image"][..., band])
+        noise = np.ascontiguousarray(np.sqrt(np.where(mask, 0, planes["variance"][..., band])), np.float32)
+        flux[:, band], error[:, band], _ = sep.sum_ellipse(
+            pixels, x, y, a, b, theta, radius, err=noise, mask=np.ascontiguousarray(mask), subpix=5
+        )
+    return flux, error
