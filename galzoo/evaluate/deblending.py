@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from galzoo.errors import InputError
-from galzoo.evaluate.deblenders import MATCH_PIXELS, aligned, matched_slots
+from galzoo.evaluate.alignment import MATCH_PIXELS, aligned, matched_slots
 from galzoo.evaluate.deblending_summary import summarise
 from galzoo.metrics.deblending import (
     blendedness,

@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
+from galzoo.evaluate.alignment import AtDetections, aligned, matched_slots
 from galzoo.evaluate.deblenders import (
     SEP,
     Aperture,
-    AtDetections,
     Oracle,
     Photutils,
-    aligned,
     baselines,
     detection_image,
-    matched_slots,
 )
 from galzoo.inference.deblended import FLAGS
 from galzoo.metrics.deblending import pulls, relative_error
@@ -161,7 +159,7 @@ def test_a_deblender_can_be_given_what_another_finds(apart):
         seen.update(batch)
         return Aperture()(batch)
 
-    result = AtDetections(deblend)(apart)
+    result = AtDetections(deblend, SEP())(apart)
     assert "isolated" not in seen
     assert not np.array_equal(seen["positions"], apart["positions"])
     assert np.isfinite(result.flux).all()

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
-from galzoo.evaluate.deblenders import SEP, Aperture, AtDetections, Oracle
+from galzoo.evaluate.alignment import AtDetections
+from galzoo.evaluate.deblenders import SEP, Aperture, Oracle
 from galzoo.evaluate.deblending import evaluate_deblending, example_rows
 from galzoo.evaluate.deblending_summary import psf_edges
 from galzoo.evaluate.deblending_tables import result_tables
@@ -96,7 +97,7 @@ def test_several_sets_are_compared(scenes, tmp_path):
 
 
 def test_a_deblender_at_the_detections_of_another_is_scored_on_what_was_found(scenes):
-    given = evaluate_deblending({"found": AtDetections(Aperture()), "SEP": SEP()}, {"a": scenes[:6]}, draws=5)
+    given = evaluate_deblending({"found": AtDetections(Aperture(), SEP()), "SEP": SEP()}, {"a": scenes[:6]}, draws=5)
     methods = given["sets"]["a"]["methods"]
     assert methods["found"]["found"]["all"]["share"] == methods["SEP"]["found"]["all"]["share"]
 
