@@ -104,7 +104,8 @@ class SceneSimulator(Simulator):
         split = self._choose_split(rng)
         positions = self._positions(rng, row)
         galaxies = [self._draw(rng, split) for _ in positions]
-        drawn = [self._render(galaxy, place, profiles) for galaxy, place in zip(galaxies, positions, strict=True)]
+        psfs = functools.cache(lambda size: [self._grid(size).sample_psf(profile)[1] for profile in profiles])
+        drawn = [self._render(galaxy, place, psfs) for galaxy, place in zip(galaxies, positions, strict=True)]
         size, bands = spec.stamp_size, len(spec.bands)
         noiseless = np.zeros((size, size, bands))
         brightest = np.full((size, size), np.sqrt(self.sky[self.reference]))
@@ -193,14 +194,17 @@ class SceneSimulator(Simulator):
     def _grid(self, size):
         return StampGrid(size, self.scale, self.spec.psf_size)
 
-    def _render(self, galaxy, position, profiles):
-        """Draw a source on an image of its own, as large as it needs, and cut away what is outside the scene."""
+    def _render(self, galaxy, position, psfs):
+        """Draw a source on an image of its own, as large as it needs, and cut away what is outside the scene.
+
+        `psfs` is a function: the PSF transforms for an image of some size.
+        """
         need = 2 * (self._reach(galaxy) / self.scale + self.spec.psf_size / 2 + 1)
         size = next((size for size in _SIZES if size >= need), _SIZES[-1])
         grid = self._grid(size)
         corner = np.round(position).astype(int) - size // 2
         transforms = self.transforms(galaxy, grid, *(position - corner))
-        image = self.observe(galaxy, transforms, grid, [grid.sample_psf(profile)[1] for profile in profiles])
+        image = self.observe(galaxy, transforms, grid, psfs(size))
         low = np.maximum(corner, 0)
         high = np.minimum(corner + size, self.spec.stamp_size)
         window = np.s_[low[1] : high[1], low[0] : high[0]]

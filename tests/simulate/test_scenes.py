@@ -103,7 +103,10 @@ def test_galsim_draws_the_same():
     )
     galaxy = Galaxy("g", "parametric", parts, 0.7, 0.4, 0.3, (0.1, 0.1), 0.5)
     place = np.array([50.3, 40.8])
-    drawn = simulator._render(galaxy, place, simulator.psfs.draw(Nominal()))
+    profiles = simulator.psfs.draw(Nominal())
+    drawn = simulator._render(
+        galaxy, place, lambda size: [simulator._grid(size).sample_psf(profile)[1] for profile in profiles]
+    )
     psf = galsim.Moffat(beta=3.5, fwhm=np.sqrt(0.8**2 - 8 * np.log(2) * 0.2**2 / 12))
     for band in range(2):
         profiles = []
