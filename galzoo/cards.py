@@ -41,11 +41,11 @@ def preset_table():
     """Return the tables of all presets for the project's README, one a suite, as Markdown."""
     from galzoo.evaluate.report import markdown_table
 
-    tables = {"reconstruction": [], "realism": [], "pairs": []}
+    tables = {"reconstruction": [], "realism": [], "pairs": [], "deblend": []}
     for name in list_presets():
         card = load_card(name)
         suite = card["metrics"]["suite"]
-        scores = {"realism": _realism, "pairs": _pairs}.get(suite, _reconstruction)
+        scores = {"realism": _realism, "pairs": _pairs, "deblend": _deblend}.get(suite, _reconstruction)
         row = {
             "preset": f"[`{name}`](pretrained/{name}/README.md)",
             "what": card["title"],
@@ -95,6 +95,27 @@ def _pairs(metrics):
             row[f"{unit}, {text}"] = (found["value"], found["value_error"])
     row["PSNR over the best other method"] = (gain["psnr"]["value"], gain["psnr"]["value_error"])
     return row
+
+
+def _deblend(metrics):
+    band, first = metrics["reference_band"], next(iter(metrics["sets"].values()))
+    scores = first["methods"][metrics["model"]]
+
+    def found(*path, key="scatter"):
+        part = scores
+        for name in path:
+            part = part[name]
+        return None if part[key] is None else (part[key], part[f"{key}_error"])
+
+    seconds = scores["seconds"]
+    return {
+        f"scatter of the {band} flux": found("flux", "all"),
+        "blendedness > 0.3": found("flux", "blended"),
+        f"median error of the {band} flux": found("flux", "all", key="median"),
+        "scatter of the ellipticity": found("ellipticity", "all"),
+        "chi2 per pixel, median": found("chi2", key="median"),
+        "ms per scene": None if seconds is None else 1000 * seconds,
+    }
 
 
 def _classical(metrics):

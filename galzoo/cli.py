@@ -214,7 +214,8 @@ def reconstruct(
 def evaluate(
     preset: Preset,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Stamps as the model was trained on; simulated anew by default.")
+        list[Path] | None,
+        typer.Option("--data", help="Stamps as the model was trained on, or scenes (repeatable); new ones by default."),
     ] = None,
     real: Annotated[list[Path] | None, typer.Option("--real", help="Real stamps to judge on too; repeatable.")] = None,
     output: Output = Path("evaluation"),

@@ -101,9 +101,14 @@ def prepare(data):
     """
     if data.path is not None:
         return Path(data.path)
-    text = json.dumps([data.name, data.options], sort_keys=True, default=str)
-    root = Path(os.environ.get("GALZOO_CACHE") or Path.home() / ".cache" / "galzoo")
-    path = root / f"{data.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.h5"
+    path = cache_file(data.name, data.options)
     if not path.exists():
         make_named(data.name, path, data.options)
     return path
+
+
+def cache_file(name, options):
+    """Return where data of a name and some options lie in the cache, whether they are there or not."""
+    text = json.dumps([name, options], sort_keys=True, default=str)
+    root = Path(os.environ.get("GALZOO_CACHE") or Path.home() / ".cache" / "galzoo")
+    return root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.h5"

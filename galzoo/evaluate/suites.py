@@ -11,7 +11,7 @@ from galzoo.errors import InputError, UnknownNameError
 from galzoo.files import write_json, write_text
 
 # Suite: the task that a family must have.
-SUITES = {"reconstruction": "reconstruct", "realism": "sample", "pairs": "deblend"}
+SUITES = {"reconstruction": "reconstruct", "realism": "sample", "pairs": "deblend", "deblend": "deblend"}
 # Enough for a fifth, the held-out splits, to give errors of a few percent; a minute or two to simulate.
 _NEW_STAMPS, _NEW_SEED = 3000, 1000
 # Realism: galaxies that samples are drawn for, and training galaxies that they are compared with, for time. Fewer of
@@ -26,10 +26,10 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
     ----------
     preset : str or Path
         Name of a preset, or folder of a preset or run.
-    data : str or Path, optional
+    data : str or Path, or sequence of them, optional
         Stamps as the model was trained on; only objects of the recipe's test split are scored. Classical methods are
         tuned on its validation split, and samples of a prior compared with its training split. By default new stamps,
-        where the recipe simulates its own.
+        where the recipe simulates its own. The suite "deblend" takes scenes instead, and any number of files.
     real : sequence of str or Path
         Observed stamps to judge reconstructions on too; a set is named by its file.
     output : str or Path
@@ -61,8 +61,14 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
         raise UnknownNameError.of("suite", suite, SUITES)
     _check_task(card, suite)
     output = Path(output)
-    data = new_stamps(recipe["data"], card["name"]) if data is None else data
-    run = {"reconstruction": _reconstruction, "realism": _realism, "pairs": _pairs}[suite]
+    files = [] if data is None else [data] if isinstance(data, (str, Path)) else list(data)
+    if suite == "deblend":
+        data = files
+    elif len(files) > 1:
+        raise InputError(f"suite {suite!r} is of one file; leave out --data {files[1]}")
+    else:
+        data = files[0] if files else new_stamps(recipe["data"], card["name"])
+    run = {"reconstruction": _reconstruction, "realism": _realism, "pairs": _pairs, "deblend": _deblend}[suite]
     results = run(load(preset), card, data, real, limit, output / "report.html")
     write_json(output / "metrics.json", results)
     tables = {title: markdown_table(rows) for title, rows in result_tables(results).items()}
@@ -130,12 +136,22 @@ def _pairs(model, card, data, real, limit, report):
     return evaluate_pairs(model, test, batch_size=size, report=report, title=f"Pairs by {card['name']}")
 
 
+def _deblend(model, card, data, real, limit, report):
+    from galzoo.evaluate.deblending_suite import evaluate_preset
+
+    if real:
+        raise InputError(f"sources are scored where their truth is known; leave out --real {real[0]}")
+    return evaluate_preset(model, card, data, limit, report)
+
+
 def result_tables(results):
     """Return the tables of any suite's results, title -> rows of dicts."""
     if results["suite"] == "realism":
         from galzoo.evaluate.realism_tables import result_tables as tables
     elif results["suite"] == "pairs":
         from galzoo.evaluate.pairs_figures import result_tables as tables
+    elif results["suite"] == "deblend":
+        from galzoo.evaluate.deblending_tables import result_tables as tables
     else:
         from galzoo.evaluate.figures import result_tables as tables
     return tables(results)

@@ -1,0 +1,177 @@
+"""The suite "deblend" of a preset: what its model can do, beside the baselines, on scene files or new scenes."""
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import numpy as np
+
+from galzoo.data import scenes_hdf5
+from galzoo.data.hdf5 import open_file, read_array
+from galzoo.data.scenes import Scenes
+from galzoo.errors import InputError
+from galzoo.evaluate.alignment import AtDetections, Finding
+from galzoo.evaluate.deblenders import SEP, baselines
+from galzoo.evaluate.deblending import evaluate_deblending
+
+# New scenes: enough for a scatter to a few per cent; seed away from that of the training.
+_SCENES, _SEED = 300, 1000
+# Their sources lie within so many pixels of the centre (2 arcsec for LSST); least and largest side, at twice a stamp's.
+_REACH, _LEAST, _MOST = 10, 64, 120
+# Sources of a new scene at most.
+_SOURCES = 4
+
+
+def evaluate_preset(model, card, files=(), limit=None, report=None):
+    """Score a preset on scenes.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With ``deblend``.
+    card : dict
+        Of the preset.
+    files : sequence of str or Path
+        Scene files with isolated images, each a set; only scenes of the recipe's test split are scored. By default new
+        scenes, where the recipe simulates its own data.
+    limit : int, optional
+        Use at most so many scenes of each.
+    report : str or Path, optional
+        Write an HTML report to this file.
+
+    Returns
+    -------
+    dict
+        Of `evaluate_deblending`.
+
+    Raises
+    ------
+    InputError
+        If a file holds no scenes, none of the test split, or other bands than the model's.
+    """
+    recipe = card["recipe"]
+    files = [Path(path) for path in files] or [new_scenes(recipe["data"], card["name"], model)]
+    sets = {}
+    for path in files:
+        name = path.stem.removeprefix("scenes_").removeprefix("scenes-")
+        if name in sets:
+            raise InputError(f"{path}: a set named {name!r} is there already; rename one of the files")
+        sets[name] = held_out_scenes(path, recipe["data"]["split"], model.bands, limit)
+    methods = model_deblenders(model)
+    return evaluate_deblending(
+        methods | baselines(),
+        sets,
+        batch_size=recipe["evaluate"]["batch_size"],
+        report=report,
+        model=next(iter(methods)),
+        progress=True,
+        title=f"Deblending by {card['name']}",
+    )
+
+
+def model_deblenders(model):
+    """Return what a model can do as deblenders, name -> callable, the best first.
+
+    A model whose ``deblend`` has methods is asked for the most probable scene and for its encoder's answer at the true
+    positions, and for the former at those that SEP finds. Others find their sources themselves.
+    """
+    if "method" not in inspect.signature(model.deblend).parameters:
+        return {"galzoo": Finding(model.deblend)}
+
+    def most_probable(batch):
+        return model.deblend(batch, method="map")
+
+    return {
+        "galzoo": most_probable,
+        "galzoo, encoder": lambda batch: model.deblend(batch, method="encoder"),
+        "galzoo, SEP's positions": AtDetections(most_probable, SEP()),
+    }
+
+
+def held_out_scenes(path, splits, bands, limit=None):
+    """Return the `Scenes` of the test split of a file, at most `limit` of them, evenly spread.
+
+    Parameters
+    ----------
+    path : str or Path
+        A scene file.
+    splits : dict
+        ``valid, test, seed`` of `galzoo.data.splits.split_names`; the file's own column ``split`` comes first.
+    bands : sequence of str
+        What the file must have.
+    limit : int, optional
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used.
+    """
+    header = scenes_hdf5.read_header(path)
+    if list(header["bands"]) != list(bands):
+        raise InputError(f"{path}: bands are {', '.join(header['bands'])}; the model needs {', '.join(bands)}")
+    if "isolated" not in header["keys"]:
+        raise InputError(f"{path}: no isolated images, so no truth; simulate scenes without --no-isolated")
+    rows = np.arange(header["n"])
+    scenes = None
+    if "split" in header["columns"]:
+        with open_file(path, scenes_hdf5.FORMAT) as file:
+            rows = np.flatnonzero(read_array(file["catalogue/split"]) == "test")
+    else:
+        scenes = Scenes.load(path).split("test", **splits)
+        rows = np.arange(len(scenes))
+    if not len(rows):
+        raise InputError(f"{path}: no scene in split 'test'; simulate some with --split test")
+    if limit is not None and limit < len(rows):
+        rows = rows[np.linspace(0, len(rows) - 1, limit).astype(int)]
+    return Scenes.load(path, rows) if scenes is None else scenes[rows]
+
+
+def new_scenes(data, name, model):
+    """Return a file of scenes simulated for evaluation, by a recipe's data section: test galaxies, another seed.
+
+    Parameters
+    ----------
+    data : dict
+        Data section of a recipe.
+    name : str
+        Of the preset, for messages.
+    model : keras.Model
+        With ``bands``, and ``max_sources`` where it is limited.
+
+    Returns
+    -------
+    Path
+        In the cache; made if it is not there.
+
+    Raises
+    ------
+    InputError
+        If the recipe's data are not simulated.
+    """
+    from galzoo.data.named import cache_file
+    from galzoo.simulate.scene_spec import SceneSpec
+    from galzoo.simulate.scenes import make_scenes
+    from galzoo.simulate.simulator import ImageSpec
+    from galzoo.simulate.surveys import get_survey
+
+    if data["name"] != "simulated":
+        raise InputError(f"{name} was trained on data of yours; give scenes with --data (galzoo simulate scenes)")
+    known = {field.name for field in dataclasses.fields(ImageSpec)}
+    given = {key: value for key, value in data["options"].items() if key in known}
+    spec = SceneSpec(**given | scene_options(data, get_survey(given.get("survey", "LSST")), model))
+    path = cache_file("scenes", {"n": _SCENES, **spec.to_dict()})
+    return path if path.exists() else make_scenes(path, _SCENES, spec, progress=True)
+
+
+def scene_options(data, survey, model):
+    """Return what `SceneSpec` needs beside a recipe's options, as a dict."""
+    options = data["options"]
+    return {
+        "bands": tuple(model.bands),
+        "stamp_size": int(np.clip(2 * options.get("stamp_size", _LEAST), _LEAST, _MOST)),
+        "seed": options.get("seed", 0) + _SEED,
+        "n_sources": (1, min(_SOURCES, getattr(model, "max_sources", _SOURCES))),
+        "max_radius": _REACH * survey.pixel_scale.to_value("arcsec"),
+        "split": "test",
+        **{f"split_{key}": value for key, value in data["split"].items()},
+    }
