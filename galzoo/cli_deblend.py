@@ -47,12 +47,13 @@ def deblend(
     add_sources: Annotated[bool, typer.Option(help="Add sources where the residual asks for them.")] = True,
     tile: Annotated[int, typer.Option(help="Side of a tile in pixels; bounds the memory.")] = 1024,
     stamp_size: Annotated[int, typer.Option(help="Side of the stamps in pixels; 0 for none.")] = 64,
+    report: Annotated[bool, typer.Option(help="Draw pictures and write the report.")] = True,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew although a run is unfinished.")] = False,
 ):
     """Deblend a field: catalogue, model and residual images, stamps, pictures and a report."""
     from galzoo.tasks.deblend import Settings, deblend_field
 
-    settings = Settings(threshold, add_sources, tile, stamp_size)
+    settings = Settings(threshold, add_sources, tile, stamp_size, report)
     if names is not None and bands is None:
         raise InputError("--as renames --bands, which is not given; name the bands of the files first")
     written = deblend_field(

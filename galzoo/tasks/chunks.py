@@ -160,11 +160,12 @@ def _less(planes, model):
 
 def _add(deblend, units, planes, fits, others, sources, psf, detection, sizes):
     """Fit windows again with sources where the residual has peaks; keep those that the data want."""
-    chosen, new_units, sources = [], [], dict(sources)
+    chosen, new_units = [], []
     for i, unit in enumerate(units):
         places = judging.missed(unit, planes[i], fits[i], detection, others[i])
         if not len(places):
             continue
+        sources = _moved(sources, unit, fits[i], detection.fwhm)
         first = len(sources["x"])
         sources = _extended(sources, places, unit.group, detection.fwhm)
         rows = np.append(unit.sources, np.arange(first, first + len(places)))
@@ -180,6 +181,16 @@ def _add(deblend, units, planes, fits, others, sources, psf, detection, sizes):
             new.flags[len(units[i].sources) :] |= FLAGS["added"]
             units[i], fits[i] = unit, new
     return sources, units, fits
+
+
+def _moved(sources, unit, result, fwhm):
+    """Return sources with those of a window where they were fitted, unless that is far off."""
+    x, y = sources["x"].copy(), sources["y"].copy()
+    step = result.positions - np.stack([x[unit.sources], y[unit.sources]], axis=-1)
+    # Comparisons with NaN are false.
+    near = np.hypot(*step.T) < fwhm
+    x[unit.sources[near]], y[unit.sources[near]] = result.positions[near].T
+    return {**sources, "x": x, "y": y}
 
 
 def _extended(sources, places, group, fwhm):

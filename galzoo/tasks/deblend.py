@@ -49,12 +49,15 @@ class Settings:
         Side of a tile in pixels; bounds the memory.
     stamp_size : int
         Side of the stamps in pixels; 0 for no stamps.
+    report : bool
+        Draw pictures and write the report.
     """
 
     threshold: float = 5.0
     add_sources: bool = True
     tile: int = 1024
     stamp_size: int = 64
+    report: bool = True
 
     def __post_init__(self):
         if not 0 < self.threshold < np.inf:

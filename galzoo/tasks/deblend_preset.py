@@ -73,6 +73,7 @@ def choose_deblender(preset, deblender, method, field):
     preset = _choose(field) if preset is None else preset
     card = check_family(preset)
     model = load(preset)
+    field.bands = _spelt(field.bands, model.bands)
     deblend = with_bands(functools.partial(model.deblend, method=method), field.bands, model.bands)
     scale = _scale_of(card)
     ratio = 1.0 if scale is None else scale / field.pixel_scale
@@ -89,6 +90,13 @@ def choose_deblender(preset, deblender, method, field):
     return deblend, {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE), "method": method}
 
 
+def _spelt(bands, known):
+    """Return bands as the model writes them: names of FITS extensions are all capitals."""
+    lower = {name.lower(): name for name in known}
+    new = tuple(band if band in known else lower.get(band.lower(), band) for band in bands)
+    return new if len(set(new)) == len(new) else tuple(bands)
+
+
 def _choose(field):
     """Return the packaged preset that has most bands of the field, and of those the nearest pixels."""
     from galzoo.presets import load_card
@@ -97,7 +105,7 @@ def _choose(field):
     for name in _presets():
         card = load_card(name)
         bands, scale = card.get("data", {}).get("bands") or (), _scale_of(card) or field.pixel_scale
-        if set(field.bands) <= set(bands):
+        if set(_spelt(field.bands, bands)) <= set(bands):
             fits[name] = abs(np.log(scale / field.pixel_scale))
     if not fits:
         raise InputError(

@@ -44,8 +44,6 @@ def write_products(field, chunks, segmentation, psf, ids, output, work, settings
         ``segmentation.fits`` (number of the group + 1), ``stamps.h5`` where there are sources, ``field.png`` and
         ``report.html``.
     """
-    from galzoo.tasks.deblend_report import write_report
-
     rows, order = _rows(chunks, len(field.bands))
     table = make_catalogue(field, rows, ids, about)
     written = []
@@ -65,7 +63,10 @@ def write_products(field, chunks, segmentation, psf, ids, output, work, settings
     written.append(output / "segmentation.fits")
     if settings.stamp_size and len(table):
         written.append(_write_stamps(output / "stamps.h5", field, chunks, order, table, psf, work, settings.stamp_size))
-    written += write_report(field, table, model, residual, output, about)
+    if settings.report:
+        from galzoo.tasks.deblend_report import write_report
+
+        written += write_report(field, table, model, residual, output, about)
     return written
 
 

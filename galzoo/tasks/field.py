@@ -154,7 +154,9 @@ class Field:
 
     def noise_levels(self):
         """Return a typical standard deviation of a sky pixel in each band, nJy, (band,)."""
-        return np.median(np.maximum(self.sky.rms, np.finfo(np.float32).tiny ** 0.4), axis=(0, 1))
+        levels = np.median(self.sky.rms, axis=(0, 1))
+        # A band without noise must not take all the weight.
+        return np.where(levels > 0, levels, levels.max() or 1.0)
 
 
 def open_field(

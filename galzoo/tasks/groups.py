@@ -25,6 +25,7 @@ _SPLIT_FILTER, _CENTRE_WINDOW = 0.5, 0.7
 _PROBES, _PROBE_SIDE = 3, 256
 # Sources of different tiles that are nearer than this, in pixels, are one.
 _SAME = 1.0
+_DIGITS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,8 +179,8 @@ def _detect(field, core, window, detection, catalogue):
         footprint = footprint | _discs(footprint.shape, sources, 0.5 * detection.fwhm)
     near = ndimage.binary_dilation(footprint, _disc(detection.grow * detection.fwhm)) if footprint.any() else footprint
     labels, count = ndimage.label(near, np.ones((3, 3)))
-    line, column = (np.clip(np.round(sources[key]).astype(int), 0, None) for key in ("y", "x"))
-    at = labels[line, column]
+    at = labels[sources.pop("line"), sources.pop("column")]
+    sources |= _shapes(image, labels, at, sources, detection.fwhm)
     numbers = np.arange(1, count + 1)
     peaks = np.array(ndimage.maximum_position(snr, labels, numbers), int).reshape(-1, 2)
     inside = (peaks[:, 0] + y0 >= core[0]) & (peaks[:, 0] + y0 < core[1])
@@ -193,10 +194,11 @@ def _detect(field, core, window, detection, catalogue):
     kept = new[at] >= 0
     pixel_y, pixel_x = np.nonzero(new[labels] > -2)
     found = {key: values[kept] for key, values in sources.items()}
-    for key in ("x", "x0", "x1"):
-        found[key] = found[key] + x0
-    for key in ("y", "y0", "y1"):
-        found[key] = found[key] + y0
+    for key, start in (("x", x0), ("y", y0)):
+        # Rounded, as the last digits depend on where the window begins.
+        found[key] = np.round(found[key] + start, _DIGITS)
+    for key, start in (("x0", x0), ("x1", x0), ("y0", y0), ("y1", y0)):
+        found[key] = found[key].astype(int) + start
     found |= {
         "group": new[at][kept],
         "pixel_y": (pixel_y + y0).astype(np.int32),
@@ -228,31 +230,61 @@ def _extract(image, error, mask, snr, detection):
     bright = snr[peak_y, peak_x] >= detection.threshold * detection.correlation
     parts, _ = ndimage.label(labels > 0, np.ones((3, 3)))
     footprint = np.isin(parts, parts[peak_y[bright], peak_x[bright]]) & (parts > 0)
-    objects, peak_x, peak_y = objects[bright], peak_x[bright], peak_y[bright]
-    x, y = _centres(image, mask, objects, peak_x, peak_y, detection.fwhm)
-    floor = detection.fwhm / 2.3548
-    theta = np.where(np.isfinite(objects["theta"]), objects["theta"], 0)
-    sources = {
-        "x": x, "y": y, "theta": np.clip(theta, -np.pi / 2, np.pi / 2), "snr": snr[peak_y, peak_x],
-        "a": np.maximum(np.nan_to_num(objects["a"]), floor), "b": np.maximum(np.nan_to_num(objects["b"]), floor),
-        "row": np.full(len(x), -1), "x0": objects["xmin"], "x1": objects["xmax"] + 1,
-        "y0": objects["ymin"], "y1": objects["ymax"] + 1,
-    }  # fmt: skip
+    peak_x, peak_y = peak_x[bright], peak_y[bright]
+    x, y = _centres(image, mask, peak_x, peak_y, detection.fwhm)
+    sources = {"x": x, "y": y, "snr": snr[peak_y, peak_x], "row": np.full(len(x), -1), "line": peak_y, "column": peak_x}
     return sources, footprint
 
 
-def _centres(image, mask, objects, peak_x, peak_y, fwhm):
-    """Return positions: windowed where they stay near the peak, else barycentres, else the peak itself."""
+def _centres(image, mask, peak_x, peak_y, fwhm):
+    """Return positions: windowed where they stay near the peak, else the peak itself."""
     import sep
 
-    if not len(objects):
-        return np.zeros(0), np.zeros(0)
-    x, y = objects["x"].astype(float), objects["y"].astype(float)
-    new_x, new_y, flag = sep.winpos(image, x, y, _CENTRE_WINDOW * fwhm / 2.3548, mask=mask)
-    choices = [(new_x, new_y), (x, y), (peak_x.astype(float), peak_y.astype(float))]
-    near = [np.hypot(one - peak_x, other - peak_y) < max(0.5 * fwhm, 1) for one, other in choices]
-    near[0] &= (flag & sep.OBJ_TRUNC) == 0
-    return tuple(np.select(near, [choice[axis] for choice in choices]) for axis in (0, 1))
+    start_x, start_y = peak_x.astype(float), peak_y.astype(float)
+    if not len(peak_x):
+        return start_x, start_y
+    x, y, flag = sep.winpos(image, start_x, start_y, _CENTRE_WINDOW * fwhm / 2.3548, mask=mask)
+    near = (np.hypot(x - peak_x, y - peak_y) < max(0.5 * fwhm, 1)) & ((flag & sep.OBJ_TRUNC) == 0)
+    return np.where(near, x, start_x), np.where(near, y, start_y)
+
+
+def _shapes(image, labels, at, sources, fwhm):
+    """Return semi-axes, angle and box of sources from the pixels of their group that are nearest to each.
+
+    SEP's own depend on random numbers, by which it shares out the pixels between peaks.
+    """
+    from scipy.spatial import cKDTree
+
+    n, floor = len(sources["x"]), fwhm / 2.3548
+    if not n:
+        return {key: np.zeros(0) for key in ("a", "b", "theta", *_BOX_KEYS)}
+    line, column = np.nonzero(np.isin(labels, at[at > 0]))
+    # The label as a third coordinate, far apart, keeps groups to themselves.
+    tree = cKDTree(np.stack([sources["x"], sources["y"], 1e6 * at], axis=-1))
+    owner = tree.query(np.stack([column, line, 1e6 * labels[line, column]], axis=-1))[1]
+    step_x, step_y = column - sources["x"][owner], line - sources["y"][owner]
+    light = np.maximum(image[line, column].astype(float), 0)
+    total = np.bincount(owner, light, minlength=n)
+
+    def moment(values):
+        return np.bincount(owner, light * values, minlength=n) / np.maximum(total, 1e-30)
+
+    xx, yy, xy = moment(step_x**2), moment(step_y**2), moment(step_x * step_y)
+    mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    found = {
+        "a": np.sqrt(mean + half),
+        "b": np.sqrt(np.maximum(mean - half, 0)),
+        "theta": np.arctan2(2 * xy, xx - yy) / 2,
+    }
+    found |= {key: np.maximum(found[key], floor) for key in "ab"}
+    # A source without pixels of its own still has the width of the PSF.
+    reach = int(np.ceil(fwhm))
+    for low, high, pixel, place in (("x0", "x1", column, sources["x"]), ("y0", "y1", line, sources["y"])):
+        first, last = np.round(place) - reach, np.round(place) + reach
+        np.minimum.at(first, owner, pixel)
+        np.maximum.at(last, owner, pixel)
+        found[low], found[high] = first, last + 1
+    return found
 
 
 def _listed(catalogue, window, snr, detection):
@@ -262,18 +294,14 @@ def _listed(catalogue, window, snr, detection):
     row = np.flatnonzero((x > x0 - 0.5) & (x < x1 - 0.5) & (y > y0 - 0.5) & (y < y1 - 0.5))
     x, y = x[row] - x0, y[row] - y0
     column, line = np.round(x).astype(int), np.round(y).astype(int)
-    reach, sigma = int(np.ceil(detection.fwhm)), np.full(len(row), detection.fwhm / 2.3548)
-    return {
-        "x": x, "y": y, "theta": np.zeros(len(row)), "snr": snr[line, column], "a": sigma, "b": sigma.copy(),
-        "row": row, "x0": column - reach, "x1": column + reach + 1, "y0": line - reach, "y1": line + reach + 1,
-    }  # fmt: skip
+    return {"x": x, "y": y, "snr": snr[line, column], "row": row, "line": line, "column": column}
 
 
 def _discs(shape, sources, radius):
     from scipy import ndimage
 
     points = np.zeros(shape, bool)
-    points[np.round(sources["y"]).astype(int), np.round(sources["x"]).astype(int)] = True
+    points[sources["line"], sources["column"]] = True
     return ndimage.binary_dilation(points, _disc(radius))
 
 

@@ -55,7 +55,8 @@ def judge(unit, planes, fit, fwhm, others=None):
     -------
     int array, (n,)
     """
-    flags = fit.flags.copy()
+    # A fit is judged on the footprint of its group, whatever the deblender says of its window.
+    flags = fit.flags & ~FLAGS["poor_fit"]
     near = ~planes["other"]
     if planes["off"]:
         flags |= FLAGS["edge"]

@@ -86,7 +86,8 @@ def measure_sky(read, shape, names, need_noise, cell=CELL):
             raise InputError(f"{name}: it has too few good pixels to see the sky; check image, mask and noise")
         if need_noise and not np.nanmax(rms[..., band]) > 0:
             raise InputError(f"{name}: the sky has no noise to estimate; give --variance, --rms or --weight")
-    dead = rms == 0
+    # With a noise map a part without noise is the image's own affair.
+    dead = (rms == 0) & need_noise
     for values in (level, rms):
         values[dead] = np.nan
         for band in range(len(names)):
