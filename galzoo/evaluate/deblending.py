@@ -166,7 +166,7 @@ def measure_scenes(deblenders, scenes, band, batch_size=16, max_distance=MATCH_P
     """
     n = len(scenes)
     truth, methods, seconds = [], {key: [] for key in deblenders}, {key: [] for key in deblenders}
-    examples = {row: {"methods": {}} for row in example_rows(scenes, band)}
+    examples = {row: {"methods": {}} for row in example_rows(scenes, band, EXAMPLES)}
     starts = range(0, n, batch_size)
     for start in track(starts, f"deblending {name}", progress):
         batch = scenes.batch(slice(start, start + batch_size))
@@ -199,7 +199,7 @@ def measure_scenes(deblenders, scenes, band, batch_size=16, max_distance=MATCH_P
     return Measured(_join(truth), joined, {key: np.array(part) for key, part in seconds.items()}, [*examples.values()])
 
 
-def example_rows(scenes, band, count=EXAMPLES):
+def example_rows(scenes, band, count):
     """Return the rows of scenes to show: of several sources, from little to much blended."""
     blended = [
         np.nanmax(blendedness(scenes.isolated[row : row + 1, ..., band : band + 1]), initial=0.0)

@@ -112,7 +112,7 @@ def test_psf_bins_only_where_psfs_differ():
 
 
 def test_examples_are_blended_scenes(scenes):
-    rows = example_rows(scenes, 1)
+    rows = example_rows(scenes, 1, 4)
     counts = scenes.positions()[1]
     assert len(rows) == 4
     assert all(counts[row] > 1 for row in rows)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
+from galzoo.metrics import binned
 from galzoo.metrics.binned import bootstrap, in_bins, scatter68
 
 
@@ -60,3 +61,22 @@ def test_one_group_has_no_error():
     assert np.isnan(bootstrap([1.0, 2.0, 3.0], groups=[7, 7, 7])[1])
     with pytest.raises(InputError, match="groups"):
         bootstrap([1.0, 2.0], groups=[0])
+
+
+@pytest.mark.parametrize("statistic", [np.median, np.mean, scatter68])
+def test_weights_give_what_repeated_values_give(statistic):
+    random = np.random.default_rng(5)
+    values, weight = np.sort(random.normal(size=23)), random.integers(0, 4, (6, 23))
+    expected = [statistic(np.repeat(values, one), axis=0) for one in weight]
+    np.testing.assert_allclose(binned._weighted(values, weight, statistic), expected, rtol=1e-12)
+
+
+def test_any_statistic_can_be_drawn_by_groups():
+    def largest(values, axis):
+        return np.max(values, axis=axis)
+
+    groups = np.repeat(np.arange(20), 3)
+    values = np.random.default_rng(6).normal(size=60)
+    value, error = bootstrap(values, largest, groups=groups)
+    assert value == values.max()
+    assert 0 < error < 1
