@@ -1,6 +1,7 @@
 """Flux scaling: physical units to numbers of order one and back."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from galzoo.errors import InputError
@@ -70,3 +71,31 @@ class FluxScaling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "softening": self.softening}
+
+
+def solve_fluxes(unit, data, weight, ridge=1e-4):
+    """Return the fluxes (n, source, band) that fit the data best, all sources of a scene together.
+
+    Parameters
+    ----------
+    unit : tensor, (n, source, y, x, band)
+        Sources of unit flux as observed; 0 where there is no source, whose flux is then 0.
+    data, weight : tensor, (n, y, x, band)
+        Data, 0 where the weight is; inverse variance.
+    ridge : float
+        Fraction of each source's weight added to the diagonal: sources in one place share what is there.
+    """
+    sources = unit.shape[1]
+    flat = ops.transpose(unit, (0, 4, 1, 2, 3))
+    flat = ops.reshape(flat, (-1, unit.shape[4], sources, unit.shape[2] * unit.shape[3]))
+    inverse = ops.reshape(ops.transpose(weight, (0, 3, 1, 2)), (-1, unit.shape[4], 1, flat.shape[3]))
+    pixels = ops.reshape(ops.transpose(data, (0, 3, 1, 2)), (-1, unit.shape[4], flat.shape[3], 1))
+    weighted = flat * inverse
+    normal = ops.matmul(weighted, ops.transpose(flat, (0, 1, 3, 2)))
+    diagonal = ops.sum(weighted * flat, axis=-1)
+    # Scaled to a diagonal of 1, so that sources and bands of any brightness are as well conditioned.
+    scale = 1.0 / ops.sqrt(ops.where(diagonal > 0, diagonal, 1.0))
+    empty = ops.where(diagonal > 0, ridge, 1.0)
+    normal = normal * scale[..., None] * scale[..., None, :] + empty[..., None] * np.eye(sources, dtype="float32")
+    right = ops.matmul(weighted, pixels) * scale[..., None]
+    return ops.transpose(ops.solve(normal, right)[..., 0] * scale, (0, 2, 1))

@@ -1,0 +1,360 @@
+"""All sources of a blend fitted together: the most probable galaxies, their fluxes, and how sure that is.
+
+A galaxy is a base vector u, standard normal under the prior, an offset from the given position, and a flux in each
+band. The flow makes latent vectors of u, the decoder and the PSF make images of those, linear in the flux. So the
+posterior of a scene is a sum of squares, and a damped Gauss-Newton method (Levenberg-Marquardt) finds its mode in a few
+steps; the same matrices give the Laplace approximation around it.
+"""
+
+import numpy as np
+from keras import ops
+
+from galzoo.errors import InputError
+from galzoo.inference import laplace
+from galzoo.inference.deblended import FLAGS, Deblended
+from galzoo.inference.gradient import columns, compiled
+from galzoo.layers.flux import noise_level, solve_fluxes
+from galzoo.layers.likelihood import weights
+from galzoo.layers.psf import apply_transfer, transfer
+from galzoo.progress import track
+
+METHODS = ("encoder", "map", "hmc")
+# Numbers of sources that scenes are padded to: a compiled function each.
+_SOURCE_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
+# Pixels around the outermost source that take part in the fit.
+_MARGIN = 24
+# Chi squared per pixel within the fitted window above which a fit is called poor.
+_POOR = 1.5
+_CHUNK = 8
+
+
+def deblend(
+    model,
+    batch,
+    method="map",
+    steps=6,
+    position_error=0.3,
+    samples=0,
+    window=None,
+    seed=0,
+    progress=False,
+    **sampling,
+):
+    """Separate the sources of blends.
+
+    Parameters
+    ----------
+    model : VAEDeblender
+    batch : dict
+        ``image``, ``variance``, ``positions`` (n, source, 2), ``n_sources`` (n,) and, where present, ``mask`` and
+        ``psf``; NumPy. Without positions, one source at the centre.
+    method : {"encoder", "map", "hmc"}
+        The encoder's answer; the most probable scene, which starts from it; or that and a sampled posterior.
+    steps : int
+        Evaluations of the damped Gauss-Newton method.
+    position_error : float
+        Standard deviation, pixels, with which the given positions are believed; 0 holds them fixed.
+    samples : int
+        Posterior samples of the fluxes to return; "hmc" gives at least 200.
+    window : int, optional
+        Pixels on a side of the window that is fitted; by default what holds all sources with 24 pixels to spare.
+    seed : int
+        Of the samples.
+    progress : bool
+        Show a bar.
+    **sampling
+        Options of `galzoo.inference.sampling.sample`.
+
+    Returns
+    -------
+    Deblended
+
+    Raises
+    ------
+    InputError
+        If the method is unknown or the batch does not fit the model.
+    """
+    if method not in METHODS:
+        raise InputError(f"method {method!r} is unknown; use {', '.join(METHODS)}")
+    batch = _checked(model, batch)
+    n, height, width, bands = batch["image"].shape
+    number, most = batch["n_sources"], batch["positions"].shape[1]
+    samples = max(samples, 200) if method == "hmc" else samples
+    result = _empty((n, most, height, width, bands), samples)
+    chunks = []
+    for low, count in zip((0, *_SOURCE_COUNTS), (*_SOURCE_COUNTS, most), strict=True):
+        rows = np.flatnonzero((number > low) & (number <= count))
+        chunks += [(rows[start : start + _CHUNK], min(count, most)) for start in range(0, len(rows), _CHUNK)]
+    rng = np.random.default_rng(seed)
+    solver = _solver(model)
+    for rows, count in track(chunks, "deblending", progress):
+        # Chunks of one size: another would be compiled anew.
+        full = rows[np.arange(_CHUNK) % len(rows)]
+        part = {key: value[full] for key, value in batch.items()}
+        part["positions"] = _padded(part["positions"], count)
+        found = solver.solve(part, method, steps, position_error, samples, window, rng, **sampling)
+        _store(result, rows, found, len(rows))
+    _finish(result, batch)
+    return result
+
+
+def _padded(positions, count):
+    extra = count - positions.shape[1]
+    return positions[:, :count] if extra <= 0 else np.pad(positions, ((0, 0), (0, extra), (0, 0)))
+
+
+def _checked(model, batch):
+    """Return the batch as NumPy arrays with all that is needed, or say what does not fit."""
+    model._check(batch)
+    keys = ("image", "variance", "mask", "psf", "positions", "n_sources")
+    batch = {key: np.asarray(batch[key]) for key in keys if batch.get(key) is not None}
+    n, height, width, _ = batch["image"].shape
+    if "positions" not in batch:
+        batch["positions"] = np.tile(np.float32([(width - 1) / 2, (height - 1) / 2]), (n, 1, 1))
+        batch["n_sources"] = np.ones(n, int)
+    if "n_sources" not in batch:
+        batch["n_sources"] = np.full(n, batch["positions"].shape[1])
+    for key in ("image", "variance"):
+        batch[key] = batch[key].astype("float32")
+    batch["positions"] = batch["positions"].astype("float32")
+    shape = batch["positions"].shape
+    if shape[0] != n or len(shape) != 3 or shape[2] != 2 or np.any(batch["n_sources"] > shape[1]):
+        raise InputError(f"positions have shape {shape} for {n} scenes; give (n, source, 2) and n_sources up to source")
+    listed = np.arange(shape[1]) < batch["n_sources"][:, None]
+    if not np.all(np.isfinite(batch["positions"][listed])):
+        raise InputError("a position is not finite; leave that source out")
+    if "psf" in batch and len(batch["psf"]) == 1:
+        batch["psf"] = np.repeat(batch["psf"], n, axis=0)
+    return batch
+
+
+def _empty(shape, samples):
+    n, sources, height, width, bands = shape
+
+    def zeros(*size):
+        return np.zeros((n, sources, *size), np.float32)
+
+    return Deblended(
+        image=zeros(height, width, bands),
+        flux=zeros(bands),
+        positions=zeros(2),
+        present=np.zeros((n, sources), bool),
+        flux_error=zeros(bands),
+        flux_width=zeros(bands),
+        samples=np.zeros((samples, n, sources, bands), np.float32) if samples else None,
+        shape=zeros(3),
+        shape_error=zeros(3),
+        chi2=np.zeros(n, np.float32),
+        residual=np.zeros((n, height, width, bands), np.float32),
+        flags=np.zeros((n, sources), np.int32),
+    )
+
+
+def _store(result, rows, found, count):
+    for name, value in found.items():
+        target = getattr(result, name)
+        if target is None:
+            continue
+        if name == "samples":
+            sources = min(target.shape[2], value.shape[2])
+            target[:, rows, :sources] = value[:, :count, :sources]
+        else:
+            sources = min(target.shape[1], value.shape[1])
+            target[rows, :sources] = value[:count, :sources]
+
+
+def _finish(result, batch):
+    """Fill in residual, chi squared and flags."""
+    listed = np.arange(batch["positions"].shape[1]) < batch["n_sources"][:, None]
+    result.present[...] = listed
+    good = np.isfinite(batch["variance"]) & (batch["variance"] > 0) & np.isfinite(batch["image"])
+    if "mask" in batch:
+        good &= ~batch["mask"].astype(bool)
+    total = result.image.sum(axis=1)
+    result.residual[...] = np.where(good, np.where(good, batch["image"], 0) - total, 0)
+    variance = np.where(good, batch["variance"], 1)
+    squares = (result.residual**2 / variance).sum(axis=(1, 2, 3))
+    result.chi2[...] = squares / np.maximum(good.sum(axis=(1, 2, 3)), 1)
+    seen = np.isfinite(batch["variance"]).any(axis=(1, 2))[:, None, :]
+    negative = (result.flux <= 0) & seen
+    result.flags |= np.where(listed & negative.all(axis=-1), FLAGS["negative_flux"], 0)
+    result.flags |= np.where(listed & (result.chi2 > _POOR)[:, None], FLAGS["poor_fit"], 0)
+    height, width = batch["image"].shape[1:3]
+    x, y = batch["positions"][..., 0], batch["positions"][..., 1]
+    rim = (x < 3) | (y < 3) | (x > width - 4) | (y > height - 4)
+    result.flags |= np.where(listed & rim, FLAGS["edge"], 0)
+    column = np.clip(np.round(x), 0, width - 1).astype(int)
+    row = np.clip(np.round(y), 0, height - 1).astype(int)
+    core = good[np.arange(len(good))[:, None], row, column].any(axis=-1)
+    result.flags |= np.where(listed & ~core, FLAGS["masked"], 0)
+    if not np.all(np.isfinite(result.flux)):
+        bad = ~np.isfinite(result.flux).all(axis=-1)
+        result.flags |= np.where(bad, FLAGS["not_fitted"], 0)
+        result.flux[bad], result.image[bad] = 0, 0
+
+
+def _solver(model):
+    """Return the model's solver; it is kept with the model, so that functions are compiled once."""
+    if not hasattr(model, "_scene_solver"):
+        object.__setattr__(model, "_scene_solver", SceneSolver(model))
+    return model._scene_solver
+
+
+class SceneSolver:
+    """Fit scenes with a model; holds its compiled functions.
+
+    Parameters
+    ----------
+    model : VAEDeblender
+        With ``encode``, ``decoder``, ``prior``, ``brightness`` and ``render``.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self._start = compiled(self._start_of)
+        self._linearise = compiled(self._linearised)
+        self._images = compiled(self.images)
+        self._shapes = compiled(self._shapes_of)
+
+    def solve(self, batch, method, steps, position_error, samples, window, rng, **sampling):
+        """Return the arrays of `Deblended` for a batch of scenes with the same number of entries."""
+        part = self._window(batch, window)
+        start = self._start(part)
+        start = {key: ops.convert_to_numpy(value) for key, value in start.items()}
+        present = np.arange(batch["positions"].shape[1]) < batch["n_sources"][:, None]
+        sharp = max(position_error, 1e-3)
+        precision = np.r_[np.ones(self.model.latent), np.full(2, 1 / sharp**2)]
+
+        def evaluate(values):
+            return laplace.Normal(*self._matrices(part, values, start["condition"]))
+
+        theta = np.concatenate([start["base"], np.clip(start["offset"], -sharp, sharp)], axis=-1)
+        # The encoder's own spread is not used: the curvature of the likelihood is known better.
+        theta, normal = laplace.minimise(evaluate, theta, present, precision, 1 if method == "encoder" else steps)
+        posterior = laplace.posterior(normal, theta, precision, samples, rng)
+        if method == "hmc":
+            from galzoo.inference.sampling import sample
+
+            drawn = sample(self, part, theta, posterior, start["condition"], sharp, samples, rng, **sampling)
+            posterior |= {"samples": drawn, "flux": drawn.mean(axis=0), "flux_error": drawn.std(axis=0)}
+        return self._answer(batch, part, theta, start["condition"], posterior, present)
+
+    def _answer(self, batch, part, theta, condition, posterior, present):
+        whole = self._window(batch, max(batch["image"].shape[1:3]))
+        shift = theta[..., -2:]
+        images = self._images(whole, self._tensor(theta), self._tensor(condition))
+        images = ops.convert_to_numpy(images) * posterior["flux"][:, :, None, None, :]
+        images = images * present[:, :, None, None, None]
+        shape, jacobian = (ops.convert_to_numpy(x) for x in self._shapes(self._tensor(theta), self._tensor(condition)))
+        spread = np.einsum("nsai,nsij,nsaj->nsa", jacobian, posterior["covariance"], jacobian)
+        result = {key: posterior[key] for key in ("flux", "flux_error", "flux_width")}
+        result |= {"image": images, "shape": shape, "shape_error": np.sqrt(np.maximum(spread, 0))}
+        result["positions"] = (batch["positions"] + shift) * present[..., None]
+        if posterior.get("samples") is not None:
+            result["samples"] = posterior["samples"]
+        return result
+
+    def _window(self, batch, size):
+        """Return the batch cut to a common window size around each scene's sources, with positions in it."""
+        image, positions, number = batch["image"], batch["positions"], batch["n_sources"]
+        height, width = image.shape[1:3]
+        listed = (np.arange(positions.shape[1]) < number[:, None])[..., None]
+        low = np.where(listed, positions, np.inf).min(axis=1)
+        high = np.where(listed, positions, -np.inf).max(axis=1)
+        if size is None:
+            reach = float(np.max(high - low)) / 2 + _MARGIN
+            # Few sizes, since each is compiled anew.
+            size = 16 * int(np.ceil(2 * reach / 16))
+        shape = min(size, height), min(size, width)
+        limits = np.array([width - shape[1], height - shape[0]])
+        middle = (low + high) / 2
+        corner = np.clip(np.round(middle - (np.array(shape[::-1]) - 1) / 2), 0, limits).astype(int)
+        rows = corner[:, 1, None, None] + np.arange(shape[0])[None, :, None]
+        columns_ = corner[:, 0, None, None] + np.arange(shape[1])[None, None, :]
+        index = np.arange(len(image))[:, None, None]
+        keys = [key for key in ("image", "variance", "mask") if key in batch]
+        part = {key: self._tensor(batch[key][index, rows, columns_], None) for key in keys}
+        part["positions"] = self._tensor(positions - corner[:, None, :])
+        part["present"] = self._tensor(listed[..., 0], None)
+        if "psf" in batch:
+            part["psf"] = self._tensor(batch["psf"])
+        return part
+
+    @staticmethod
+    def _tensor(value, dtype="float32"):
+        return ops.convert_to_tensor(value, dtype) if dtype else ops.convert_to_tensor(value)
+
+    def _start_of(self, part):
+        """Return what the encoder says: base vectors, their spread, offsets, and the condition by the first fluxes."""
+        model = self.model
+        mean, _, offset = model.encode(part)
+        shape = tuple(part["image"].shape[1:3])
+        present = ops.cast(part["present"], "float32")[:, :, None, None, None]
+        unit = model.render(mean, part["positions"] + offset, part.get("psf"), shape) * present
+        weight = weights(part["variance"], part.get("mask"))
+        flux = solve_fluxes(unit, ops.where(weight > 0, part["image"], 0.0), weight)
+        condition = model.brightness(flux, noise_level(part["variance"], part.get("mask")))
+        base, _ = model.prior.inverse(mean, condition)
+        return {"base": ops.clip(base, -4.0, 4.0), "offset": offset, "condition": condition}
+
+    def _frames(self, part, theta, condition):
+        """Return model-frame galaxies of unit flux, (n, source, y, x, band), of parameters (n, source, latent + 2)."""
+        model = self.model
+        latent, _ = model.prior.forward(theta[..., : model.latent], condition)
+        positions = part["positions"] + theta[..., model.latent :]
+        shape = tuple(part["image"].shape[1:3])
+        flat = ops.reshape(latent, (-1, model.latent)), ops.reshape(positions, (-1, 2))
+        images = model.decoder.render(*flat, shape)
+        return ops.reshape(images, (-1, theta.shape[1], *shape, len(model.bands)))
+
+    def _seen(self, part, images):
+        """Return images (n, m, y, x, band) through the PSF."""
+        if part.get("psf") is None:
+            return images
+        n, m, *rest = images.shape
+        kernel = transfer((n, *rest), part["psf"], self.model.model_sigma)
+        flat = ops.reshape(images, (-1, *rest))
+        return ops.reshape(apply_transfer(flat, ops.repeat(kernel, m, axis=0)), (-1, m, *rest))
+
+    def images(self, part, theta, condition):
+        """Return galaxies of unit flux as observed, (n, source, y, x, band), of parameters (n, source, latent + 2)."""
+        return self._seen(part, self._frames(part, theta, condition))
+
+    def _linearised(self, part, theta, condition):
+        """Return the matrices of the least-squares problem around `theta`; see `galzoo.inference.laplace.Normal`."""
+        value, slopes = columns(lambda x: self._frames(part, x, condition), theta)
+        frames = ops.stack([value, *slopes], axis=2)
+        n, sources, terms, *rest = frames.shape
+        frames = frames * ops.cast(part["present"], "float32")[:, :, None, None, None, None]
+        seen = self._seen(part, ops.reshape(frames, (-1, sources * terms, *rest)))
+        weight = weights(part["variance"], part.get("mask"))
+        root = ops.sqrt(weight)
+        data = ops.where(weight > 0, ops.cast(part["image"], "float32"), 0.0) * root
+        pixels = rest[0] * rest[1]
+        bands = rest[2]
+        seen = ops.reshape(ops.transpose(seen * root[:, None], (0, 4, 1, 2, 3)), (-1, bands, sources * terms, pixels))
+        data = ops.reshape(ops.transpose(data, (0, 3, 1, 2)), (-1, bands, pixels, 1))
+        normal = ops.matmul(seen, ops.transpose(seen, (0, 1, 3, 2)))
+        right = ops.matmul(seen, data)[..., 0]
+        return normal, right, ops.sum(ops.square(data), axis=(2, 3))
+
+    def _matrices(self, part, theta, condition):
+        sources = theta.shape[1]
+        found = self._linearise(part, self._tensor(theta), self._tensor(condition))
+        normal, right, power = (ops.convert_to_numpy(value).astype(float) for value in found)
+        n, bands, size = right.shape
+        terms = size // sources
+        return normal.reshape(n, bands, sources, terms, sources, terms), right.reshape(n, bands, sources, terms), power
+
+    def _shapes_of(self, theta, condition):
+        """Return shapes (n, source, 3) and their derivatives (n, source, 3, latent + 2)."""
+        model = self.model
+        band = len(model.bands) // 2
+
+        def shapes(x):
+            latent, _ = model.prior.forward(x[..., : model.latent], condition)
+            found = model.decoder.moments(ops.reshape(latent, (-1, model.latent)), band)
+            return ops.reshape(found, (-1, theta.shape[1], 3)) + 0.0 * ops.sum(x, axis=-1, keepdims=True)
+
+        value, slopes = columns(shapes, theta)
+        return value, ops.stack(slopes, axis=-1)

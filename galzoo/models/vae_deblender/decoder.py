@@ -1,0 +1,206 @@
+"""The decoder: latent vectors as light profiles, on any grid of pixels."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+# Latent numbers with a meaning of their own: logarithm of the size, and two of the ellipticity.
+MEANINGFUL = 3
+# Spread of ln(size) and of the conformal shear for latent numbers of unit variance.
+_SIZE_SPREAD, _SHEAR_SPREAD = 0.7, 0.5
+# Standard deviations of the Gaussians in units of the size: from the core of a de Vaucouleurs profile to its wings.
+_NARROWEST, _WIDEST = 0.08, 6.0
+# Bound of the logarithm by which harmonics brighten or dim the profile.
+_LARGEST_CONTRAST = 2.0
+# Radii, in units of the size, at which the harmonics are strongest.
+_HARMONIC_RADII = (0.7, 1.8)
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class ProfileDecoder(keras.layers.Layer):
+    """Decode latent vectors to galaxies of unit flux in the model frame.
+
+    A galaxy is a sum of concentric elliptical Gaussians, whose widths are fixed multiples of its size and whose weights
+    a network chooses for each band, so that colours may change from centre to edge. Harmonics of the azimuth, of
+    bounded contrast, add what is not elliptical. The profile is a function of position, not a picture: it is evaluated
+    where the pixels are, so any stamp size, sub-pixel position and number of bands will do, and the total flux is known
+    even where a stamp does not hold all of it.
+
+    Parameters
+    ----------
+    bands : int
+        Number of bands.
+    latent : int
+        Length of a latent vector: ln(size), two of ellipticity, the others for the profile.
+    gaussians : int
+        Number of Gaussians.
+    hidden : int
+        Units of the network's two hidden layers.
+    harmonics : int
+        Highest harmonic of the azimuth; 0 for elliptical galaxies.
+    size : float
+        Typical size (pixels) that latent 0 stands for; the half-light radius is of this order.
+    model_sigma : float
+        Sigma in pixels of the Gaussian PSF of the model frame.
+
+    References
+    ----------
+    Sums of Gaussians as galaxy profiles: Hogg & Lang 2013, arXiv:1210.6563.
+    """
+
+    def __init__(self, bands, latent=8, gaussians=10, hidden=64, harmonics=0, size=2.0, model_sigma=0.7, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.bands, self.latent, self.gaussians = int(bands), int(latent), int(gaussians)
+        self.hidden, self.harmonics = int(hidden), int(harmonics)
+        self.size, self.model_sigma = float(size), float(model_sigma)
+        self._widths = np.geomspace(_NARROWEST, _WIDEST, self.gaussians).astype("float32")
+        # Without the network, weights are those of an exponential disc or so: most light at the size.
+        start = -0.5 * (np.log(self._widths) / 0.7) ** 2
+        self._start = np.repeat(start[:, None], self.bands, axis=1).astype("float32")
+        outputs = self.gaussians * self.bands + self.gaussians
+        outputs += self.harmonics * 2 * len(_HARMONIC_RADII)
+        self.network = keras.Sequential(
+            [
+                layers.Dense(self.hidden, activation="gelu"),
+                layers.Dense(self.hidden, activation="gelu"),
+                layers.Dense(outputs, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02)),
+            ]
+        )
+        self.network.build((None, self.latent - 1))
+        self.built = True
+
+    def parameters(self, latent):
+        """Return what a latent vector stands for.
+
+        Parameters
+        ----------
+        latent : tensor, (n, latent)
+
+        Returns
+        -------
+        dict
+            ``size`` (n,) in pixels, ``shear`` (n, 2) conformal, ``weights`` (n, gaussian, band) with sum 1 a band,
+            ``stretch`` (n, gaussian) by which each Gaussian takes part in the shear, ``contrast`` (n, radius, 2 *
+            harmonic).
+        """
+        shear = _SHEAR_SPREAD * latent[:, 1:3]
+        # The profile may depend on how elongated a galaxy is, but not on where its major axis points.
+        elongation = ops.sum(ops.square(latent[:, 1:3]), axis=-1, keepdims=True)
+        known = ops.concatenate([latent[:, :1], elongation, latent[:, MEANINGFUL:]], axis=-1)
+        raw = self.network(known)
+        first, second = self.gaussians * self.bands, self.gaussians * (self.bands + 1)
+        logits = ops.reshape(raw[:, :first], (-1, self.gaussians, self.bands)) + self._start
+        contrast = ops.reshape(raw[:, second:], (-1, len(_HARMONIC_RADII), 2 * self.harmonics))
+        return {
+            "size": self.size * ops.exp(_SIZE_SPREAD * ops.clip(latent[:, 0], -4.0, 4.0)),
+            "shear": shear,
+            "weights": ops.softmax(logits, axis=1),
+            "stretch": 1.0 + ops.tanh(raw[:, first:second]),
+            "contrast": contrast,
+        }
+
+    def covariances(self, parameters):
+        """Return the covariance of each Gaussian before the model frame, as (xx, xy, yy), each (n, gaussian)."""
+        shear = parameters["shear"][:, None, :] * parameters["stretch"][:, :, None]
+        length = ops.sqrt(ops.sum(ops.square(shear), axis=-1) + 1e-12)
+        length = ops.minimum(length, 3.0)
+        direction = shear / (ops.sqrt(ops.sum(ops.square(shear), axis=-1, keepdims=True) + 1e-12))
+        scale = ops.square(parameters["size"][:, None] * self._widths)
+        plus, across = ops.cosh(length), ops.sinh(length)
+        xx = scale * (plus + across * direction[..., 0])
+        yy = scale * (plus - across * direction[..., 0])
+        return xx, scale * across * direction[..., 1], yy
+
+    def render(self, latent, positions, shape):
+        """Draw galaxies of unit flux in the model frame.
+
+        Parameters
+        ----------
+        latent : tensor, (n, latent)
+        positions : tensor, (n, 2)
+            Centres as (x, y), pixels of the grid.
+        shape : (int, int)
+            Size (y, x) of the grid.
+
+        Returns
+        -------
+        tensor, (n, y, x, band)
+            What falls on the grid of a galaxy of unit total flux.
+        """
+        parameters = self.parameters(latent)
+        xx, xy, yy = self.covariances(parameters)
+        blur = self.model_sigma**2
+        xx, yy = xx + blur, yy + blur
+        determinant = xx * yy - xy * xy
+        dx = np.arange(shape[1], dtype="float32") - positions[:, :1]
+        dy = np.arange(shape[0], dtype="float32") - positions[:, 1:]
+        # Products of the one-dimensional parts and a mixed term: exponentials of the whole plane but for the last.
+        a, b, c = (0.5 * value / determinant for value in (yy, -xy, xx))
+        row = ops.square(dx)[:, None, :] * a[..., None]
+        column = ops.square(dy)[:, None, :] * c[..., None]
+        mixed = (2.0 * b)[..., None, None] * (dy[:, None, :, None] * dx[:, None, None, :])
+        exponent = row[:, :, None, :] + column[:, :, :, None] + mixed
+        height = 1.0 / (2 * np.pi * ops.sqrt(determinant))
+        gaussians = ops.exp(-exponent) * height[..., None, None]
+        flat = ops.reshape(gaussians, (-1, self.gaussians, shape[0] * shape[1]))
+        image = ops.matmul(ops.transpose(flat, (0, 2, 1)), parameters["weights"])
+        image = ops.reshape(image, (-1, shape[0], shape[1], self.bands))
+        if self.harmonics:
+            image = image * self._structure(parameters, dx, dy)[..., None]
+        return image
+
+    def _structure(self, parameters, dx, dy):
+        """Return the factor (n, y, x) by which harmonics change the profile."""
+        size = parameters["size"]
+        # Structure finer than the model frame cannot be there; it fades as a galaxy gets unresolved.
+        resolved = ops.square(size) / (ops.square(size) + 4 * self.model_sigma**2)
+        x = dx[:, None, :] / size[:, None, None]
+        y = dy[:, :, None] / size[:, None, None]
+        x, y = ops.broadcast_to(x, (*ops.shape(y)[:2], dx.shape[1])), ops.broadcast_to(y, (*ops.shape(y)[:2], dx.shape[1]))
+        radius2 = ops.square(x) + ops.square(y)
+        total = 0.0
+        for number, centre in enumerate(_HARMONIC_RADII):
+            # Gaussian rings; the powers of radius below keep harmonics smooth at the centre.
+            ring = ops.exp(-0.5 * radius2 / centre**2) / centre
+            real, imaginary = x, y
+            for harmonic in range(self.harmonics):
+                amplitudes = parameters["contrast"][:, number, 2 * harmonic : 2 * harmonic + 2]
+                wave = amplitudes[:, 0, None, None] * real + amplitudes[:, 1, None, None] * imaginary
+                total = total + ring * wave / centre**harmonic
+                real, imaginary = real * x - imaginary * y, real * y + imaginary * x
+        total = total * resolved[:, None, None]
+        return ops.exp(_LARGEST_CONTRAST * ops.tanh(total / _LARGEST_CONTRAST))
+
+    def moments(self, latent, band):
+        """Return e1, e2 (distortion) and half-light radius (pixels) of the intrinsic profile, (n, 3).
+
+        The ellipticity is that of the Gaussians' flux-weighted mean; the radius is the circularised one that holds half
+        of the light of `band`.
+        """
+        parameters = self.parameters(latent)
+        xx, xy, yy = self.covariances(parameters)
+        weight = parameters["weights"][:, :, band]
+        e1 = ops.sum(weight * (xx - yy) / (xx + yy), axis=1)
+        e2 = ops.sum(weight * 2 * xy / (xx + yy), axis=1)
+        sigma2 = ops.sqrt(ops.maximum(xx * yy - xy * xy, 1e-12))
+        low, high = 0.05 * parameters["size"], 12.0 * parameters["size"]
+        for _ in range(22):
+            middle = ops.sqrt(low * high)
+            inside = ops.sum(weight * (1 - ops.exp(-0.5 * ops.square(middle)[:, None] / sigma2)), axis=1)
+            low, high = ops.where(inside < 0.5, middle, low), ops.where(inside < 0.5, high, middle)
+        return ops.stack([e1, e2, ops.sqrt(low * high)], axis=-1)
+
+    def call(self, latent, positions, shape):
+        return self.render(latent, positions, shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "bands": self.bands,
+            "latent": self.latent,
+            "gaussians": self.gaussians,
+            "hidden": self.hidden,
+            "harmonics": self.harmonics,
+            "size": self.size,
+            "model_sigma": self.model_sigma,
+        }
