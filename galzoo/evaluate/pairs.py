@@ -59,6 +59,9 @@ def evaluate_pairs(model, held_out, batch_size=64, seed=0, report=None, title="P
     InputError
         If there are fewer than two stamps, or none of the blends has two galaxies.
     """
+    if not hasattr(model, "blends"):
+        kind = type(model).__name__
+        raise InputError(f"suite 'pairs' needs a model that blends stamps, not {kind}; use suite 'deblend'")
     if len(held_out) < 2:
         raise InputError(f"{len(held_out)} stamps make no pair; give at least 2")
     blends = _blends(model, held_out, batch_size, seed)

@@ -96,7 +96,9 @@ class Generator(keras.layers.Layer):
         # Half of the channels are kept behind the shuffle: the 9 x 9 convolution at full size is the dear one.
         wide = self.stride**2 * max(filters // 2, 1)
         self.widen = [_convolution(wide, 3) for _ in range(self.heads)] if self.stride > 1 else []
-        self.exits = [_convolution(bands, 9) for _ in range(self.heads)]
+        # A quiet start: tanh is not saturated, and the parts of a flux are even.
+        start = keras.initializers.VarianceScaling(0.01)
+        self.exits = [layers.Conv2D(bands, 9, padding="same", kernel_initializer=start) for _ in range(self.heads)]
         self.filters, self.wide = int(filters), wide
 
     def build(self, input_shape):
