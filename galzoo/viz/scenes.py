@@ -58,8 +58,12 @@ def scene_panel(scenes, rows=16, labels=True, title=None):
 
 def draw_scene(axis, scenes, row):
     """Draw scene number `row` on a Matplotlib axis."""
-    planes = {key: None if getattr(scenes, key) is None else getattr(scenes, key)[row] for key in ("variance", "mask")}
-    axis.imshow(to_rgb(scenes.image[row], bands=scenes.bands, **planes), origin="lower", interpolation="nearest")
+    # The outermost of many bands are shallow in every survey: u and y would leave galaxies without red and blue.
+    inner = slice(1, -1) if len(scenes.bands) > 4 else slice(None)
+    planes = {key: getattr(scenes, key) for key in ("variance", "mask")}
+    planes = {key: plane[row][..., inner] for key, plane in planes.items() if plane is not None}
+    picture = to_rgb(scenes.image[row][..., inner], bands=scenes.bands[inner], **planes)
+    axis.imshow(picture, origin="lower", interpolation="nearest")
     mine = np.asarray(scenes.sources["scene"]) == row
     if mine.any():
         x, y = (np.asarray(scenes.sources[name][mine].value) for name in ("x", "y"))
