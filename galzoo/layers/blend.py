@@ -68,7 +68,7 @@ def blend(batch, choice, size, model_sigma, gain=None, truth=False, cutoff=1.0, 
     number = placement.frequencies_of(grid, 1.0 if truth else cutoff)
     spectra = placement.spectrum(turned, grid, number, choice.get("angle"), choice.get("stretch"), model_sigma)
     spectra = ops.take(spectra, index, axis=0)
-    transfer = placement.spectrum(psf, grid, number)
+    transfer = placement.spectrum(psf, grid, number, weighted=True)
     if psf.shape[0] != 1:
         transfer = ops.repeat(transfer, sources, axis=0)
     positions = ops.where(present[:, :, None], choice["positions"], 0.0)

@@ -66,11 +66,17 @@ def _shear(image, slope, size):
     return _along_first(_waves(size, grid).T * weight, ops.reshape(pair, (-1, 2 * number, bands, lines)))
 
 
+def _weights(grid, number):
+    """Return the weights (k,) of kx and of ky: kx = 0 is there twice, and only half of the plane is there."""
+    single = np.arange(number) == 0
+    return [np.where(single, *pair).astype("float32") / grid for pair in ((0.5, 1), (1, 2))]
+
+
 def _swap(image):
     return ops.transpose(image, (0, 3, 2, 1))
 
 
-def spectrum(image, grid, number, angle=None, stretch=None, model_sigma=None):
+def spectrum(image, grid, number, angle=None, stretch=None, model_sigma=None, weighted=False):
     """Return spectra of images about the middle of their stamps, which may be turned and stretched.
 
     Parameters
@@ -87,6 +93,8 @@ def spectrum(image, grid, number, angle=None, stretch=None, model_sigma=None):
         Factor by which sizes grow; the flux stays.
     model_sigma : float, optional
         Sigma in pixels of a Gaussian to take out of the image before it is stretched.
+    weighted : bool
+        Give each frequency the weight that it has in the inverse transform, so that `pixels` need not.
 
     Returns
     -------
@@ -110,6 +118,9 @@ def spectrum(image, grid, number, angle=None, stretch=None, model_sigma=None):
         image = _swap(_shear(_swap(image), -ops.sin(angle), x))
     y, x = image.shape[1], image.shape[3]
     along_y, along_x = (_forward(size, grid, number, stretch, model_sigma) for size in (y, x))
+    if weighted:
+        weight_x, weight_y = _weights(grid, number)
+        along_x, along_y = along_x * np.tile(weight_x, 2)[:, None], along_y * np.tile(weight_y, 2)[:, None]
     pair = ops.reshape(_along_first(along_y, image), (-1, 2, number, bands, x))
     if angle is not None:
         offset = _offsets(slope, x)
@@ -144,9 +155,10 @@ def _gain(gaussian):
 
 
 def model_transfer(grid, number, model_sigma, bands):
-    """Return the spectrum (1, 2, 2, kx, ky, band) of the model frame's Gaussian."""
+    """Return the weighted spectrum (1, 2, 2, kx, ky, band) of the model frame's Gaussian."""
     line = np.exp(-0.5 * (model_sigma * _frequencies(grid, number)) ** 2)
-    gaussian = np.repeat(np.outer(line, line)[..., None], bands, axis=-1)
+    gaussian = np.outer(*(line * weight for weight in _weights(grid, number)))
+    gaussian = np.repeat(gaussian[..., None], bands, axis=-1)
     return np.stack([np.stack([gaussian] * 2), np.zeros((2, *gaussian.shape))])[None].astype("float32")
 
 
@@ -168,7 +180,7 @@ def pixels(spectra, transfer, positions, size, grid, factor=None):
     spectra : tensor, (n, 2, 2, kx, ky, band)
         Of the sources, from `spectrum`.
     transfer : tensor, (n or 1, 2, 2, kx, ky, band)
-        Spectrum to multiply them by: that of the PSF.
+        Spectrum to multiply them by: that of the PSF, ``weighted``.
     positions : tensor, (n, 2)
         Pixel (x, y) of the scene for the origin of each spectrum.
     size : int
@@ -186,16 +198,13 @@ def pixels(spectra, transfer, positions, size, grid, factor=None):
     a, b, c, d = spectra[:, 0], spectra[:, 1], transfer[:, 0], transfer[:, 1]
     real, imaginary = a * c - b * d, a * d + b * c
     # With S, D the sum and difference of the values at kx and -kx, the real part of exp(-i ky y) (S cos(kx x) -
-    # i D sin(kx x)) has these four coefficients; kx = 0 is in both, ky = 0 is not in the half that is left out.
+    # i D sin(kx x)) has these four coefficients.
     cosines = [real[:, 0] + real[:, 1], imaginary[:, 0] + imaginary[:, 1]]
     sines = [imaginary[:, 0] - imaginary[:, 1], real[:, 1] - real[:, 0]]
     waves = ops.reshape(ops.stack(cosines + sines, axis=2), (-1, 2 * number, 2 * number, bands))
-    single = np.arange(number) == 0
-    weight_x = np.repeat(np.where(single, 0.5, 1), 2).astype("float32") / grid
-    weight_y = np.tile(np.where(single, 1, 2), 2).astype("float32") / grid
     factor = 1.0 if factor is None else ops.reshape(factor, (-1, 1))
-    along_x = _backward(positions[:, 0], size, grid, number, 3) * weight_x
-    along_y = _backward(positions[:, 1], size, grid, number, 2, factor) * weight_y
+    along_x = _backward(positions[:, 0], size, grid, number, 3)
+    along_y = _backward(positions[:, 1], size, grid, number, 2, factor)
     columns = ops.transpose(_along_first(along_x, waves), (0, 2, 1, 3))
     return _along_first(along_y, columns)
 
@@ -251,7 +260,7 @@ def place(truth, psf, positions, size, model_sigma, factor=None):
     grid = grid_of(side, kernel)
     number = frequencies_of(grid)
     spectra = spectrum(ops.reshape(truth, (-1, *truth.shape[2:])), grid, number, model_sigma=model_sigma)
-    transfer = spectrum(psf, grid, number)
+    transfer = spectrum(psf, grid, number, weighted=True)
     if psf.shape[0] != 1:
         transfer = ops.repeat(transfer, sources, axis=0)
     scenes = pixels(spectra, transfer, ops.reshape(ops.cast(positions, "float32"), (-1, 2)), size, grid, factor)

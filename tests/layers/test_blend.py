@@ -271,9 +271,15 @@ from galzoo.layers.blend import BlendScenes, blend
 
 data = dict(np.load(sys.argv[1]))
 choice = {key[7:]: data.pop(key) for key in list(data) if key.startswith("choice_")}
-result = blend(data, choice, 40, 0.7, truth=True, largest_stretch=1.2)
-if keras.backend.backend() == "jax":
+
+def make(data, choice):
+    return blend(data, choice, 40, 0.7, truth=True, largest_stretch=1.2)
+
+if keras.backend.backend() == "tensorflow":
+    result = make(data, choice)
+else:
     import jax
+    result = jax.jit(make)(data, choice)
     layer = BlendScenes(size=20, sources=(1, 2), rescale=(0.9, 1.1), min_separation=2)
     state = [variable.value for variable in layer.non_trainable_variables]
     scenes, after = jax.jit(lambda state, batch: layer.stateless_call([], state, batch))(state, data)
