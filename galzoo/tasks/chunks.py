@@ -175,6 +175,13 @@ def _add(deblend, units, planes, fits, others, sources, psf, detection, sizes):
         return sources, units, fits
     less = [_less(planes[i], others[i]) for i in chosen]
     new_fits = fit(deblend, new_units, less, sources, psf, sizes)
+    # A first fit without them has bent the residual; with the others known the new ones are placed better.
+    sources = {**sources, "x": sources["x"].copy(), "y": sources["y"].copy()}
+    for i, unit, new in zip(chosen, new_units, new_fits, strict=True):
+        rows = np.arange(len(units[i].sources), len(unit.sources))
+        places = judging.recentred(unit, planes[i], new, detection, rows, others[i])
+        sources["x"][unit.sources[rows]], sources["y"][unit.sources[rows]] = places.T
+    new_fits = fit(deblend, new_units, less, sources, psf, sizes)
     units, fits = list(units), list(fits)
     for i, unit, new in zip(chosen, new_units, new_fits, strict=True):
         if judging.better(planes[i], fits[i], new, detection.correlation, others[i]):

@@ -21,6 +21,8 @@ _NOT_A_BAND = re.compile(r"(?i)^(var|weight|wht|ivar|rms|sigma|err|mask|flag|dq|
 _SATURATION_KEYS = ("SATURATE", "SATLEVEL", "SATURATA")
 # A Gaussian PSF reaches so many FWHM from its centre.
 _GAUSSIAN_REACH = 2.5
+# Nothing on the sky has this many nJy in a pixel (AB = -6); squares of more would not fit into a float32.
+_LARGEST = 1e15
 LARGEST_PSF = 65
 """Largest side of a PSF image in pixels."""
 LEAST_SIDE = 8
@@ -142,7 +144,7 @@ class Field:
         if self.subtract_sky:
             image = image - level
         variance = np.where(dead, np.inf, rms**2) if noise is None else self._variance(noise)
-        mask = bad | ~np.isfinite(image) | ~np.isfinite(variance) | (np.abs(image) > np.finfo(np.float32).max)
+        mask = bad | ~np.isfinite(image) | ~np.isfinite(variance) | (np.abs(image) > _LARGEST)
         # An infinite pixel is what some pipelines leave where the detector saturates.
         saturated |= np.isposinf(image)
         mask |= saturated
@@ -268,11 +270,11 @@ def field_psf(field, paths=None, seeing=None):
 
 def gaussian_of(fwhm, bands):
     """Return a Gaussian PSF of `fwhm` pixels for each of `bands` bands, (1, p, p, band); `fwhm` may be one a band."""
-    from galzoo.layers.psf import gaussian_psf
-
     fwhm = np.broadcast_to(np.asarray(fwhm, float), (bands,))
     side = min(2 * int(np.ceil(_GAUSSIAN_REACH * fwhm.max())) + 1, LARGEST_PSF)
-    return np.stack([gaussian_psf(side, width / 2.3548) for width in fwhm], axis=-1)[None]
+    line = np.exp(-0.5 * ((np.arange(side)[:, None] - side // 2) / (fwhm / 2.3548)) ** 2)
+    psf = line[:, None] * line[None]
+    return (psf / psf.sum(axis=(0, 1))).astype(np.float32)[None]
 
 
 def fwhm_of(psf):

@@ -113,11 +113,11 @@ def noise_correlation(field, detection):
                 continue
             middle, spread = np.median(values), np.inf
             for _ in range(10):
-                values = values[np.abs(values - middle) < 3 * spread]
+                values = values[np.abs(values - middle) <= 3 * spread]
                 middle, spread = np.median(values), 1.4826 * np.median(np.abs(values - np.median(values)))
             # Sources only add on the bright side; the faint side is sky.
             low = values[values < middle]
-            found.append(1.4826 * np.median(middle - low) if len(low) else 1)
+            found.append(1.4826 * np.median(middle - low) if len(low) else 1.0)
     return float(max(1.0, np.median(found))) if found else 1.0
 
 

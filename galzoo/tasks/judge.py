@@ -107,13 +107,7 @@ def missed(unit, planes, fit, detection, others=None):
     if len(unit.sources) >= MOST_SOURCES:
         return np.zeros((0, 2))
     model = fit.image.sum(axis=0) + (0 if others is None else others)
-    residual = {**planes, "image": np.where(planes["mask"], 0, planes["image"] - model)}
-    image, error, mask = coadd(residual, detection.weights)
-    light, _, _ = coadd({**planes, "image": model}, detection.weights)
-    mask = mask | planes["other"]
-    peak = significance(np.where(mask, 0, image), error, mask, detection.fwhm) / detection.correlation
-    excuse = MODEL_ERROR * significance(np.where(mask, 0, light), error, mask, detection.fwhm) / detection.correlation
-    peak = peak / np.sqrt(1 + excuse**2)
+    peak, mask = _residual_peaks(planes, model, detection)
     reach = max(1, int(round(detection.fwhm / 2)))
     top = (peak == ndimage.maximum_filter(peak, 2 * reach + 1)) & (peak > ADD_THRESHOLD) & planes["own"] & ~mask
     y, x = np.nonzero(top)
@@ -122,6 +116,33 @@ def missed(unit, planes, fit, detection, others=None):
     y, x = y[keep], x[keep]
     order = np.argsort(-peak[y, x])[: min(_MOST_ADDED, MOST_SOURCES - len(unit.sources))]
     return np.array([_vertex(peak, x[i], y[i]) for i in order]).reshape(-1, 2) + [unit.x0, unit.y0]
+
+
+def _residual_peaks(planes, model, detection):
+    """Return the signal-to-noise of what a model leaves, less what a slightly wrong model excuses, and bad pixels."""
+    residual = {**planes, "image": np.where(planes["mask"], 0, planes["image"] - model)}
+    image, error, mask = coadd(residual, detection.weights)
+    light, _, _ = coadd({**planes, "image": model}, detection.weights)
+    mask = mask | planes["other"]
+    peak = significance(np.where(mask, 0, image), error, mask, detection.fwhm) / detection.correlation
+    excuse = MODEL_ERROR * significance(np.where(mask, 0, light), error, mask, detection.fwhm) / detection.correlation
+    return peak / np.sqrt(1 + excuse**2), mask
+
+
+def recentred(unit, planes, fit, detection, rows, others=None):
+    """Return positions (n, 2) in the field of the peaks nearest to sources `rows` when all others are subtracted."""
+    total = fit.image.sum(axis=0) + (0 if others is None else others)
+    places = fit.positions[rows].copy()
+    reach = max(1, int(round(detection.fwhm / 2)))
+    for number, row in enumerate(rows):
+        peak, _ = _residual_peaks(planes, total - fit.image[row], detection)
+        x, y = np.nan_to_num(fit.positions[row] - [unit.x0, unit.y0], nan=-1)
+        x0, y0 = max(int(round(x)) - reach, 0), max(int(round(y)) - reach, 0)
+        near = peak[y0 : y0 + 2 * reach + 1, x0 : x0 + 2 * reach + 1]
+        if near.size and near.max() > 0:
+            line, column = np.unravel_index(near.argmax(), near.shape)
+            places[number] = np.add(_vertex(peak, column + x0, line + y0), [unit.x0, unit.y0])
+    return places
 
 
 def _vertex(image, x, y):
