@@ -15,8 +15,10 @@ from galzoo.inference.deblended import FLAGS, Deblended
 from galzoo.metrics.deblending import present_sources
 from galzoo.metrics.reconstruction import inverse_variance
 
-# SExtractor's defaults: threshold in sigma, area in pixels, levels and contrast (Bertin & Arnouts 1996, A&AS 117, 393).
-THRESHOLD, LEAST_AREA, LEVELS, CONTRAST = 1.5, 5, 32, 0.005
+# SExtractor's defaults: threshold in sigma, area in pixels, levels (Bertin & Arnouts 1996, A&AS 117, 393).
+THRESHOLD, LEAST_AREA, LEVELS = 1.5, 5, 32
+# Below its default of 0.005, as blends of a few galaxies want it: a smaller one finds no more of them.
+CONTRAST = 1e-4
 # Its automatic aperture: 2.5 Kron radii, and not below 3.5 pixels across.
 KRON_FACTOR, LEAST_RADIUS = 2.5, 1.75
 # Around a given position the Kron radius is measured within so many FWHM of the PSF.
@@ -89,10 +91,10 @@ class Aperture:
 
 @dataclasses.dataclass(frozen=True)
 class SEP:
-    """Detection, segments and Kron fluxes by SEP, which is SExtractor as a library.
+    """Detection and segments by SEP, which is SExtractor as a library.
 
-    Sources are found on the weighted mean of the bands. A source's image is the blend on its segment, its flux the sum
-    in its Kron ellipse, where pixels of others are replaced by the ellipse's mean.
+    Sources are found on the weighted mean of the bands. A source's image is the blend on its segment, and its flux the
+    sum of that. Kron ellipses lose less light of a source alone and take more from its neighbours.
 
     Parameters
     ----------
@@ -102,6 +104,8 @@ class SEP:
         Least number of connected pixels.
     levels, contrast : int, float
         Of the deblending.
+    kron : bool
+        Fluxes in Kron ellipses, where pixels of other segments are replaced by the ellipse's mean.
 
     References
     ----------
@@ -112,6 +116,7 @@ class SEP:
     min_area: int = LEAST_AREA
     levels: int = LEVELS
     contrast: float = CONTRAST
+    kron: bool = False
 
     def __call__(self, batch):
         """Measure the sources of a batch; those that were not found have no flux."""
@@ -133,17 +138,13 @@ class SEP:
         except Exception as error:  # sep raises plain Exception, e.g. when its pixel buffer is full
             raise InputError(f"SEP could not extract sources ({error}); raise the threshold") from None
         number = np.arange(1, len(objects) + 1)
-        # Very small sources come without a shape.
-        a, b = (np.maximum(np.nan_to_num(objects[key]), 0.3) for key in ("a", "b"))
-        theta = np.clip(np.nan_to_num(objects["theta"]), -np.pi / 2, np.pi / 2)
-        ellipse = objects["x"], objects["y"], a, b, theta
-        shared = {"seg_id": number, "segmap": labels}
-        kron, _ = sep.kron_radius(data, *ellipse, 6.0, mask=bad, **shared)
-        radius = KRON_FACTOR * np.where(np.isfinite(kron) & (kron > 0), kron, 1.0)
-        radius = np.maximum(radius, LEAST_RADIUS / np.sqrt(a * b))
-        flux, error = _aperture_flux(scene, lambda *a, **k: sep.sum_ellipse(*a, *ellipse, radius, **k), **shared)
         positions = np.stack([objects["x"], objects["y"]], axis=-1)
-        return positions, flux, error, _on_segments(scene["image"], labels, number)
+        images = _on_segments(scene["image"], labels, number)
+        if self.kron:
+            flux, error = _kron_flux(scene, data, bad, objects, labels)
+        else:
+            flux, error = _segment_flux(scene, images, labels, number)
+        return positions, flux, error, images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,6 +280,30 @@ def _aperture_flux(scene, add, **options):
         )
         parts.append((flux, error) if good.any() else (np.full(np.shape(flux), np.nan),) * 2)
     return tuple(np.stack(part, axis=-1) for part in zip(*parts, strict=True))
+
+
+def _kron_flux(scene, data, bad, objects, labels):
+    """Return fluxes and errors (source, band) of SEP's objects within their Kron ellipses."""
+    import sep
+
+    # Very small sources come without a shape.
+    a, b = (np.maximum(np.nan_to_num(objects[key]), 0.3) for key in ("a", "b"))
+    theta = np.clip(np.nan_to_num(objects["theta"]), -np.pi / 2, np.pi / 2)
+    ellipse = objects["x"], objects["y"], a, b, theta
+    shared = {"seg_id": np.arange(1, len(objects) + 1), "segmap": labels}
+    kron, _ = sep.kron_radius(data, *ellipse, 6.0, mask=bad, **shared)
+    radius = KRON_FACTOR * np.where(np.isfinite(kron) & (kron > 0), kron, 1.0)
+    radius = np.maximum(radius, LEAST_RADIUS / np.sqrt(a * b))
+    return _aperture_flux(scene, lambda *a, **k: sep.sum_ellipse(*a, *ellipse, radius, **k), **shared)
+
+
+def _segment_flux(scene, images, labels, numbers):
+    """Return fluxes and errors (source, band) of what lies on segments; NaN in a band without pixels."""
+    good = np.isfinite(scene["variance"]) & ~scene["mask"]
+    noise = _on_segments(np.where(good, scene["variance"], 0.0), labels, numbers)
+    seen = good.any(axis=(0, 1))
+    flux, spread = images.sum(axis=(1, 2), dtype=np.float64), noise.sum(axis=(1, 2), dtype=np.float64)
+    return np.where(seen, flux, np.nan), np.where(seen, np.sqrt(spread), np.nan)
 
 
 def _on_segments(image, labels, numbers):

@@ -84,6 +84,9 @@ def scene_figure(example, bands):
     matplotlib.figure.Figure
     """
     box = _box(example["positions"][: example["count"]], example["image"].shape)
+    # The outermost of many bands are the noisiest.
+    shown = slice(1, -1) if len(bands) > 4 else slice(None)
+    box, bands = (*box, shown), bands[shown]
     image, variance, mask = (example[key][box] for key in ("image", "variance", "mask"))
     count = example["count"]
     stretch = {"bands": bands, "variance": variance, "like": image}

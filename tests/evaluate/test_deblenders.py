@@ -32,7 +32,7 @@ def true_flux(batch):
     return batch["isolated"].sum(axis=(2, 3), dtype=np.float64)
 
 
-@pytest.mark.parametrize("finder", [SEP(), Photutils()])
+@pytest.mark.parametrize("finder", [SEP(), SEP(kron=True), Photutils()])
 def test_two_sources_apart_are_both_found_and_measured(finder, apart):
     found = finder.find(apart)
     assert found.present.sum(axis=1).tolist() == [2] * 4
@@ -58,7 +58,7 @@ def test_sources_in_one_place_are_one(finder):
     assert np.all(result.image[missed] == 0)
 
 
-@pytest.mark.parametrize("finder", [SEP(), Photutils()])
+@pytest.mark.parametrize("finder", [SEP(), SEP(kron=True), Photutils()])
 def test_empty_sky_and_a_band_that_is_absent(finder, apart):
     empty = {**apart, "image": np.random.default_rng(0).normal(size=apart["image"].shape).astype(np.float32)}
     assert np.isnan(finder(empty).flux).all()
