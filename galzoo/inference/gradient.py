@@ -1,6 +1,8 @@
 """Derivatives and compilation of functions of arrays, on any back end that has them."""
 
 import keras
+import numpy as np
+from keras import ops
 
 from galzoo.errors import InputError
 
@@ -24,7 +26,7 @@ def gradient(function, x):
         If the back end has no automatic differentiation.
     """
     backend = _backend()
-    x = keras.ops.convert_to_tensor(x, "float32")
+    x = ops.convert_to_tensor(x, "float32")
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -34,25 +36,26 @@ def gradient(function, x):
         return tape.gradient(total, x).numpy()
     import jax
 
-    return keras.ops.convert_to_numpy(jax.grad(lambda value: keras.ops.sum(function(value)))(x))
+    return ops.convert_to_numpy(jax.grad(lambda value: ops.sum(function(value)))(x))
 
 
-def columns(function, x):
-    """Return a function's value and its derivatives by each number along the last axis of its argument.
+def columns(function, x, *others):
+    """Return a function's value and its derivatives by each number along the last axis of its first argument.
 
-    Made for functions of which every row of `x` changes its own part of the value only: then one forward derivative
-    serves all rows at once.
+    For functions of which every row of `x` changes its own part of the value only: one forward derivative then serves
+    all rows at once. The directions lie along the first axis, so the function is traced but once.
 
     Parameters
     ----------
     function : callable
-        Takes a tensor (..., d) and returns a tensor.
-    x : tensor, (..., d)
+        Takes `x` and `others` and returns a tensor, all with the same first axis.
+    x : tensor, (n, ..., d)
+    *others : tensors, (n, ...)
 
     Returns
     -------
-    value : tensor
-    derivatives : list of d tensors, each of the shape of `value`
+    value : tensor, (n, ...)
+    derivatives : tensor, (d, n, ...)
 
     Raises
     ------
@@ -60,21 +63,22 @@ def columns(function, x):
         If the back end has no automatic differentiation.
     """
     backend = _backend()
-    derivatives = []
-    for index in range(x.shape[-1]):
-        direction = keras.ops.zeros_like(x) + keras.ops.one_hot(index, x.shape[-1], dtype="float32")
-        if backend == "tensorflow":
-            import tensorflow as tf
+    size, n = x.shape[-1], x.shape[0]
+    repeated = [ops.tile(part, (size, *[1] * (len(part.shape) - 1))) for part in (x, *others)]
+    direction = np.repeat(np.eye(size, dtype="float32"), n, axis=0)
+    direction = direction.reshape(size * n, *[1] * (len(x.shape) - 2), size)
+    direction = ops.broadcast_to(direction, repeated[0].shape)
+    if backend == "tensorflow":
+        import tensorflow as tf
 
-            with tf.autodiff.ForwardAccumulator(x, direction) as accumulator:
-                value = function(x)
-            derivatives.append(accumulator.jvp(value))
-        else:
-            import jax
+        with tf.autodiff.ForwardAccumulator(repeated[0], direction) as accumulator:
+            value = function(*repeated)
+        derivatives = accumulator.jvp(value)
+    else:
+        import jax
 
-            value, derivative = jax.jvp(function, (x,), (direction,))
-            derivatives.append(derivative)
-    return value, derivatives
+        value, derivatives = jax.jvp(lambda first: function(first, *repeated[1:]), (repeated[0],), (direction,))
+    return value[:n], ops.reshape(derivatives, (size, *value[:n].shape))
 
 
 def compiled(function):

@@ -21,8 +21,8 @@ from galzoo.progress import track
 METHODS = ("encoder", "map", "hmc")
 # Numbers of sources that scenes are padded to: a compiled function each.
 _SOURCE_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
-# Pixels around the outermost source that take part in the fit.
-_MARGIN = 24
+# Pixels around the outermost source that take part in the fit; profiles reach beyond, and are known there.
+_MARGIN = 16
 # Chi squared per pixel within the fitted window above which a fit is called poor.
 _POOR = 1.5
 _CHUNK = 8
@@ -57,7 +57,7 @@ def deblend(
     samples : int
         Posterior samples of the fluxes to return; "hmc" gives at least 200.
     window : int, optional
-        Pixels on a side of the window that is fitted; by default what holds all sources with 24 pixels to spare.
+        Pixels on a side of the window that is fitted; by default what holds all sources with 16 pixels to spare.
     seed : int
         Of the samples.
     progress : bool
@@ -297,12 +297,11 @@ class SceneSolver:
         base, _ = model.prior.inverse(mean, condition)
         return {"base": ops.clip(base, -4.0, 4.0), "offset": offset, "condition": condition}
 
-    def _frames(self, part, theta, condition):
+    def _frames(self, theta, condition, positions, shape):
         """Return model-frame galaxies of unit flux, (n, source, y, x, band), of parameters (n, source, latent + 2)."""
         model = self.model
         latent, _ = model.prior.forward(theta[..., : model.latent], condition)
-        positions = part["positions"] + theta[..., model.latent :]
-        shape = tuple(part["image"].shape[1:3])
+        positions = positions + theta[..., model.latent :]
         flat = ops.reshape(latent, (-1, model.latent)), ops.reshape(positions, (-1, 2))
         images = model.decoder.render(*flat, shape)
         return ops.reshape(images, (-1, theta.shape[1], *shape, len(model.bands)))
@@ -318,12 +317,14 @@ class SceneSolver:
 
     def images(self, part, theta, condition):
         """Return galaxies of unit flux as observed, (n, source, y, x, band), of parameters (n, source, latent + 2)."""
-        return self._seen(part, self._frames(part, theta, condition))
+        shape = tuple(part["image"].shape[1:3])
+        return self._seen(part, self._frames(theta, condition, part["positions"], shape))
 
     def _linearised(self, part, theta, condition):
         """Return the matrices of the least-squares problem around `theta`; see `galzoo.inference.laplace.Normal`."""
-        value, slopes = columns(lambda x: self._frames(part, x, condition), theta)
-        frames = ops.stack([value, *slopes], axis=2)
+        shape = tuple(part["image"].shape[1:3])
+        frames = columns(lambda *arguments: self._frames(*arguments, shape), theta, condition, part["positions"])
+        frames = ops.moveaxis(ops.concatenate([frames[0][None], frames[1]], axis=0), 0, 2)
         n, sources, terms, *rest = frames.shape
         frames = frames * ops.cast(part["present"], "float32")[:, :, None, None, None, None]
         seen = self._seen(part, ops.reshape(frames, (-1, sources * terms, *rest)))
@@ -351,10 +352,10 @@ class SceneSolver:
         model = self.model
         band = len(model.bands) // 2
 
-        def shapes(x):
+        def shapes(x, condition):
             latent, _ = model.prior.forward(x[..., : model.latent], condition)
             found = model.decoder.moments(ops.reshape(latent, (-1, model.latent)), band)
-            return ops.reshape(found, (-1, theta.shape[1], 3)) + 0.0 * ops.sum(x, axis=-1, keepdims=True)
+            return ops.reshape(found, (-1, theta.shape[1], 3))
 
-        value, slopes = columns(shapes, theta)
-        return value, ops.stack(slopes, axis=-1)
+        value, slopes = columns(shapes, theta, condition)
+        return value, ops.moveaxis(slopes, 0, -1)

@@ -80,8 +80,8 @@ class ProfileDecoder(keras.layers.Layer):
         -------
         dict
             ``size`` (n,) in pixels, ``shear`` (n, 2) conformal, ``weights`` (n, gaussian, band) with sum 1 a band,
-            ``stretch`` (n, gaussian) by which each Gaussian takes part in the shear, ``contrast`` (n, radius, 2 *
-            harmonic).
+            ``stretch`` (n, gaussian) by which each Gaussian takes part in the shear and, with harmonics, ``contrast``
+            (n, radius, 2 * harmonic).
         """
         shear = _SHEAR_SPREAD * latent[:, 1:3]
         # The profile may depend on how elongated a galaxy is, but not on where its major axis points.
@@ -90,14 +90,15 @@ class ProfileDecoder(keras.layers.Layer):
         raw = self.network(known)
         first, second = self.gaussians * self.bands, self.gaussians * (self.bands + 1)
         logits = ops.reshape(raw[:, :first], (-1, self.gaussians, self.bands)) + self._start
-        contrast = ops.reshape(raw[:, second:], (-1, len(_HARMONIC_RADII), 2 * self.harmonics))
-        return {
+        parameters = {
             "size": self.size * ops.exp(_SIZE_SPREAD * ops.clip(latent[:, 0], -4.0, 4.0)),
             "shear": shear,
             "weights": ops.softmax(logits, axis=1),
             "stretch": 1.0 + ops.tanh(raw[:, first:second]),
-            "contrast": contrast,
         }
+        if self.harmonics:
+            parameters["contrast"] = ops.reshape(raw[:, second:], (-1, len(_HARMONIC_RADII), 2 * self.harmonics))
+        return parameters
 
     def covariances(self, parameters):
         """Return the covariance of each Gaussian before the model frame, as (xx, xy, yy), each (n, gaussian)."""
