@@ -69,8 +69,6 @@ def blend(batch, choice, size, model_sigma, gain=None, truth=False, cutoff=1.0, 
     spectra = placement.spectrum(turned, grid, number, choice.get("angle"), choice.get("stretch"), model_sigma)
     spectra = ops.take(spectra, index, axis=0)
     transfer = placement.spectrum(psf, grid, number, weighted=True)
-    if psf.shape[0] != 1:
-        transfer = ops.repeat(transfer, sources, axis=0)
     positions = ops.where(present[:, :, None], choice["positions"], 0.0)
     anchors = ops.reshape(choice["positions"], (-1, 2)) - shift
 
@@ -80,15 +78,18 @@ def blend(batch, choice, size, model_sigma, gain=None, truth=False, cutoff=1.0, 
 
     isolated = scenes(transfer)
     noiseless = ops.sum(isolated, axis=1)
-    absent = ops.logical_not(ops.isfinite(sky))
-    variance = sky + ops.where(absent, 0.0, variance_per_flux * ops.maximum(noiseless, 0.0))
+    present_band = ops.isfinite(sky)
+    shown = ops.cast(present_band, "float32")
+    variance = ops.where(present_band, sky, 0.0) + (variance_per_flux * shown) * ops.relu(noiseless)
     image = noiseless
     if choice.get("noise") is not None:
-        image = image + ops.sqrt(ops.where(ops.isfinite(variance), variance, 0.0)) * choice["noise"]
+        image = image + ops.sqrt(variance) * choice["noise"]
+    image = image * shown
+    variance = variance + ops.where(present_band, 0.0, np.float32(np.inf))
     flux = ops.sum(stamps, axis=(1, 2))
     flux = factor[:, :, None] * ops.reshape(ops.take(flux, index, axis=0), (-1, sources, bands))
     result = {
-        "image": ops.where(absent, 0.0, image),
+        "image": image,
         "variance": variance,
         "mask": ops.zeros_like(image, dtype="bool"),
         "psf": psf,
@@ -131,10 +132,10 @@ def noise_of(batch, gain=None):
     sky = ops.min(ops.where(good, variance, np.float32(np.inf)), axis=(1, 2), keepdims=True)
     if gain is not None:
         return sky, (1 / np.reshape(np.asarray(gain, "float32"), (1, 1, 1, -1))).astype("float32")
-    counted = ops.logical_and(good, ops.isfinite(variance))
-    excess = ops.where(counted, variance - sky, 0.0)
-    light = ops.where(counted, ops.cast(batch["truth"], "float32"), 0.0)
-    excess, light = (ops.sum(plane, axis=(0, 1, 2), keepdims=True) for plane in (excess, light))
+    counted = ops.cast(ops.logical_and(good, variance < np.inf), "float32")
+    finite_sky = ops.where(ops.isfinite(sky), sky, 0.0)
+    excess = ops.sum(ops.where(counted > 0, variance, 0.0) - finite_sky * counted, axis=(0, 1, 2), keepdims=True)
+    light = ops.sum(ops.cast(batch["truth"], "float32") * counted, axis=(0, 1, 2), keepdims=True)
     return sky, ops.where(light > 0, excess / ops.where(light > 0, light, 1.0), 0.0)
 
 

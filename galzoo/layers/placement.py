@@ -179,8 +179,8 @@ def pixels(spectra, transfer, positions, size, grid, factor=None):
     ----------
     spectra : tensor, (n, 2, 2, kx, ky, band)
         Of the sources, from `spectrum`.
-    transfer : tensor, (n or 1, 2, 2, kx, ky, band)
-        Spectrum to multiply them by: that of the PSF, ``weighted``.
+    transfer : tensor, (m, 2, 2, kx, ky, band)
+        Spectra to multiply them by: those of the PSFs, ``weighted``; each serves n / m sources that follow each other.
     positions : tensor, (n, 2)
         Pixel (x, y) of the scene for the origin of each spectrum.
     size : int
@@ -195,8 +195,12 @@ def pixels(spectra, transfer, positions, size, grid, factor=None):
     tensor, (n, y, x, band)
     """
     number, bands = spectra.shape[3], spectra.shape[5]
-    a, b, c, d = spectra[:, 0], spectra[:, 1], transfer[:, 0], transfer[:, 1]
-    real, imaginary = a * c - b * d, a * d + b * c
+    # Long rows, as TensorFlow is slow at repeating short ones.
+    row = 2 * number * number * bands
+    sources = ops.reshape(spectra, (ops.shape(transfer)[0], -1, 2, row))
+    planes = ops.reshape(transfer, (-1, 1, 2, row))
+    a, b, c, d = sources[:, :, 0], sources[:, :, 1], planes[:, :, 0], planes[:, :, 1]
+    real, imaginary = (ops.reshape(part, (-1, 2, number, number, bands)) for part in (a * c - b * d, a * d + b * c))
     # With S, D the sum and difference of the values at kx and -kx, the real part of exp(-i ky y) (S cos(kx x) -
     # i D sin(kx x)) has these four coefficients.
     cosines = [real[:, 0] + real[:, 1], imaginary[:, 0] + imaginary[:, 1]]
@@ -261,8 +265,6 @@ def place(truth, psf, positions, size, model_sigma, factor=None):
     number = frequencies_of(grid)
     spectra = spectrum(ops.reshape(truth, (-1, *truth.shape[2:])), grid, number, model_sigma=model_sigma)
     transfer = spectrum(psf, grid, number, weighted=True)
-    if psf.shape[0] != 1:
-        transfer = ops.repeat(transfer, sources, axis=0)
     scenes = pixels(spectra, transfer, ops.reshape(ops.cast(positions, "float32"), (-1, 2)), size, grid, factor)
     return ops.reshape(scenes, (-1, sources, size, size, bands))
 
