@@ -32,8 +32,8 @@ def evaluate_preset(model, card, files=(), limit=None, report=None):
     card : dict
         Of the preset.
     files : sequence of str or Path
-        Scene files with isolated images, each a set; only scenes of the recipe's test split are scored. By default new
-        scenes, where the recipe simulates its own data.
+        Scene files with isolated images, each a set; where they have a split, only its test scenes are scored. By
+        default new scenes, where the recipe simulates its own data.
     limit : int, optional
         Use at most so many scenes of each.
     report : str or Path, optional
@@ -56,7 +56,7 @@ def evaluate_preset(model, card, files=(), limit=None, report=None):
         name = path.stem.removeprefix("scenes_").removeprefix("scenes-")
         if name in sets:
             raise InputError(f"{path}: a set named {name!r} is there already; rename one of the files")
-        sets[name] = held_out_scenes(path, recipe["data"]["split"], model.bands, limit)
+        sets[name] = held_out_scenes(path, model.bands, limit)
     methods = model_deblenders(model)
     return evaluate_deblending(
         methods | baselines(),
@@ -88,15 +88,13 @@ def model_deblenders(model):
     }
 
 
-def held_out_scenes(path, splits, bands, limit=None):
+def held_out_scenes(path, bands, limit=None):
     """Return the `Scenes` of the test split of a file, at most `limit` of them, evenly spread.
 
     Parameters
     ----------
     path : str or Path
-        A scene file.
-    splits : dict
-        ``valid, test, seed`` of `galzoo.data.splits.split_names`; the file's own column ``split`` comes first.
+        A scene file. Where its scenes have no split, they are taken to be of galaxies that training did not have.
     bands : sequence of str
         What the file must have.
     limit : int, optional
@@ -112,18 +110,14 @@ def held_out_scenes(path, splits, bands, limit=None):
     if "isolated" not in header["keys"]:
         raise InputError(f"{path}: no isolated images, so no truth; simulate scenes without --no-isolated")
     rows = np.arange(header["n"])
-    scenes = None
     if "split" in header["columns"]:
         with open_file(path, scenes_hdf5.FORMAT) as file:
             rows = np.flatnonzero(read_array(file["catalogue/split"]) == "test")
-    else:
-        scenes = Scenes.load(path).split("test", **splits)
-        rows = np.arange(len(scenes))
     if not len(rows):
         raise InputError(f"{path}: no scene in split 'test'; simulate some with --split test")
     if limit is not None and limit < len(rows):
         rows = rows[np.linspace(0, len(rows) - 1, limit).astype(int)]
-    return Scenes.load(path, rows) if scenes is None else scenes[rows]
+    return Scenes.load(path, rows)
 
 
 def new_scenes(data, name, model):
