@@ -30,7 +30,7 @@ from galzoo.simulate.surveys import electrons_per_njy, get_survey, noise_sigma
 
 SIZE, SOURCES, RADIUS = 120, (2, 4), 20.0
 SPEC = StampSpec(survey="LSST", reference="i", stamp_size=64, seed=1)
-BATCH, STAMPS = 32, 64
+BATCH = 16
 
 
 class GalSimBlends:
@@ -115,8 +115,8 @@ def main():
     parser.add_argument("--blends", type=int, default=12, help="blends of GalSim in a turn")
     arguments = parser.parse_args()
     galsim_blends = GalSimBlends()
-    stamps = simulate_stamps(SPEC, range(STAMPS))
-    batch = {key: keras.ops.convert_to_tensor(getattr(stamps, key)[:BATCH]) for key in ("truth", "variance", "psf")}
+    stamps = simulate_stamps(SPEC, range(BATCH))
+    batch = {key: keras.ops.convert_to_tensor(getattr(stamps, key)) for key in ("truth", "variance", "psf")}
     steps = {
         "any angle": compiled(BlendScenes(SIZE, SOURCES, RADIUS), batch),
         "quarter turns": compiled(BlendScenes(SIZE, SOURCES, RADIUS, rotate=False), batch),
