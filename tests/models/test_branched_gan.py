@@ -17,7 +17,7 @@ from galzoo.models.branched_gan.answer import centroids, deblended, nearest_bran
 from galzoo.models.branched_gan.losses import adversarial_losses, content_loss
 from galzoo.models.branched_gan.mix import MixGalaxies, recompose, repeatably
 from galzoo.models.branched_gan.model import BranchedGAN
-from galzoo.models.branched_gan.networks import Blocks, Discriminator, Generator, pixel_shuffle
+from galzoo.models.branched_gan.networks import Blocks, Discriminator, Generator
 from tests.conftest import make_stamps
 
 ROOT = Path(__file__).parents[2]
@@ -215,6 +215,13 @@ class TestMix:
         shift = np.abs(blends["positions"][:, 1] - blends["positions"][:, 0]) / 40
         assert 0.05 <= shift.min() < 0.08 < 0.12 < shift.max() <= 0.15
 
+    def test_the_sky_goes_on_where_a_stamp_ends(self):
+        batch = pictures()
+        batch["image"] = batch["image"] + 20
+        blends = numbers(repeatably(MixGalaxies(offset=(0.3, 0.4)), batch))
+        assert blends["isolated"].min() > 19.9
+        assert np.median(blends["isolated"][:, 1]) < 22
+
     def test_numbers_of_galaxies_and_what_adds(self):
         layer = MixGalaxies(branches=3, fewest=1, blend="add", perturbation="exact")
         batch = pictures(n=24)
@@ -272,12 +279,6 @@ class TestAnswer:
 
 
 class TestNetworks:
-    def test_pixel_shuffle(self):
-        features = np.arange(2 * 3 * 4 * 8, dtype="float32").reshape(2, 3, 4, 8)
-        fine = ops.convert_to_numpy(pixel_shuffle(features, 2))
-        assert fine.shape == (2, 6, 8, 2)
-        np.testing.assert_array_equal(fine[1, 2:4, 4:6].reshape(-1), features[1, 1, 2])
-
     def test_published_sizes(self):
         """Layers and channels as in the paper; a discriminator of 64 to 512 channels."""
         blocks = Blocks(10)
@@ -304,7 +305,6 @@ from galzoo.models.branched_gan.model import BranchedGAN
 
 data = dict(np.load(sys.argv[1]))
 model = BranchedGAN.tiny(branches=3, permutation="invariant", augment=False)
-count = sum(int(np.prod(w.shape)) for w in model.generator.weights)
 for index, weight in enumerate(model.generator.weights):
     random = np.random.default_rng(index)
     value = 0.1 * random.standard_normal(weight.shape)
@@ -319,12 +319,12 @@ if keras.config.backend() == "jax":
     optimizer = keras.optimizers.Adam(2e-3)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)
-    before = [np.array(weight) for weight in model.discriminator.weights]
-    first = model.evaluate(data, verbose=0, return_dict=True)["content"]
-    losses = [model.train_on_batch(data, return_dict=True)["content"] for _ in range(12)]
+    before = [ops.convert_to_numpy(weight) for weight in model.discriminator.weights]
+    losses = [model.train_on_batch(data, return_dict=True)["content"] for _ in range(8)]
     assert np.isfinite(losses).all() and losses[-1] < losses[0], losses
-    assert any(np.any(old != np.array(new)) for old, new in zip(before, model.discriminator.weights, strict=True))
-    assert float(model.steps) == 12
+    after = [ops.convert_to_numpy(weight) for weight in model.discriminator.weights]
+    assert any(np.any(old != new) for old, new in zip(before, after, strict=True))
+    assert float(model.steps) == 8
 np.savez(sys.argv[2], **results)
 """
 
@@ -340,7 +340,7 @@ def test_tensorflow_and_jax_agree(tmp_path):
         environment = {**os.environ, "KERAS_BACKEND": name, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": quick}
         environment["PYTHONPATH"] = str(ROOT)
         command = [sys.executable, "-c", PROGRAM, tmp_path / "in.npz", tmp_path / f"{name}.npz"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, done.stderr[-2000:]
         found[name] = dict(np.load(tmp_path / f"{name}.npz"))
     for key, value in found["tensorflow"].items():

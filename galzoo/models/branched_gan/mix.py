@@ -40,8 +40,8 @@ class MixGalaxies(keras.layers.Layer):
     -----
     Called with a batch of stamps, ``image`` (n, y, x, band), ``variance`` and, where present, ``mask``; bad pixels
     count as 0. Returns ``image`` and ``variance`` of the blends, ``isolated`` (n, source, y, x, band), ``positions``
-    (n, source, 2) and ``n_sources`` (n,). Sources beyond the number are 0. The variance of an added blend is the centre
-    stamp's, times the number of galaxies.
+    (n, source, 2) and ``n_sources`` (n,). Sources beyond the number are 0. What moves in from outside a stamp has the
+    level of its rim. The variance of an added blend is the centre stamp's, times the number of galaxies.
 
     References
     ----------
@@ -82,7 +82,8 @@ class MixGalaxies(keras.layers.Layer):
             matrix, shift = self._transform(draw, rows, columns)
             # A batch is in random order, so its next galaxy is a random one.
             other = ops.roll(image, -source, axis=0)
-            moved = keras.ops.image.affine_transform(other, matrix, "bilinear", "constant", 0.0, "channels_last")
+            sky = rim_level(other)
+            moved = ops.image.affine_transform(other - sky, matrix, "bilinear", "constant", 0.0, "channels_last") + sky
             there = ops.cast(source < number, "float32")
             isolated.append(moved * ops.reshape(there, (-1, 1, 1, 1)))
             positions.append((positions[0] + shift) * there[:, None])
@@ -130,6 +131,12 @@ class MixGalaxies(keras.layers.Layer):
     def get_config(self):
         arguments = ("branches", "fewest", "blend", "perturbation", "offset", "seed")
         return {**super().get_config(), **{name: getattr(self, name) for name in arguments}}
+
+
+def rim_level(image):
+    """Return the median (n, 1, 1, band) of the pixels at the edge of images (n, y, x, band): their sky."""
+    edges = [image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]]
+    return ops.median(ops.concatenate(edges, axis=1), axis=1)[:, None, None]
 
 
 def recompose(isolated, blend):

@@ -3,6 +3,8 @@
 import keras
 from keras import layers, ops
 
+from galzoo.layers.blocks import Upsample
+
 # Running means follow within some tens of steps, so that short trainings can be used.
 _MOMENTUM = 0.9
 _LEAK = 0.2
@@ -51,17 +53,6 @@ class Blocks(keras.layers.Layer):
         return x
 
 
-def pixel_shuffle(features, stride):
-    """Turn (n, y, x, stride^2 c) into (n, stride y, stride x, c): each cell's channels become its pixels.
-
-    The sub-pixel convolution of Shi et al. 2016 (arXiv:1609.05158).
-    """
-    rows, columns, channels = features.shape[1:]
-    inner = channels // stride**2
-    cells = ops.reshape(features, (-1, rows, columns, stride, stride, inner))
-    return ops.reshape(ops.transpose(cells, (0, 1, 3, 2, 4, 5)), (-1, rows * stride, columns * stride, inner))
-
-
 class Generator(keras.layers.Layer):
     """A trunk that all galaxies share, and a branch for each.
 
@@ -93,20 +84,20 @@ class Generator(keras.layers.Layer):
         self.trunk = Blocks(trunk_blocks)
         self.join, self.join_norm = _convolution(filters, 3), _normalisation()
         self.branches = [Blocks(branch_blocks if head < branches else 0) for head in range(self.heads)]
-        # Half of the channels are kept behind the shuffle: the 9 x 9 convolution at full size is the dear one.
-        wide = self.stride**2 * max(filters // 2, 1)
-        self.widen = [_convolution(wide, 3) for _ in range(self.heads)] if self.stride > 1 else []
+        # Half of the channels go on at full size, where the 9 x 9 convolution is the dear one.
+        self.fine = max(filters // 2, 1)
+        self.upsample = [Upsample(self.fine) for _ in range(self.heads)] if self.stride > 1 else []
         # A quiet start: tanh is not saturated, and the parts of a flux are even.
         start = keras.initializers.VarianceScaling(0.01)
         self.exits = [layers.Conv2D(bands, 9, padding="same", kernel_initializer=start) for _ in range(self.heads)]
-        self.filters, self.wide = int(filters), wide
+        self.filters = int(filters)
 
     def build(self, input_shape):
         features = (None, None, None, self.filters)
         self.entry.build(input_shape)
-        for layer in (self.entry_slope, self.trunk, self.join, self.join_norm, *self.branches, *self.widen):
+        for layer in (self.entry_slope, self.trunk, self.join, self.join_norm, *self.branches, *self.upsample):
             layer.build(features)
-        last = self.filters if self.stride == 1 else self.wide // self.stride**2 + int(input_shape[-1])
+        last = self.filters if self.stride == 1 else self.fine + int(input_shape[-1])
         for layer in self.exits:
             layer.build((None, None, None, last))
 
@@ -122,8 +113,7 @@ class Generator(keras.layers.Layer):
         for head, branch in enumerate(self.branches):
             features = branch(shared, training=training)
             if self.stride > 1:
-                fine = pixel_shuffle(self.widen[head](features), self.stride)
-                features = ops.concatenate([fine, padded], axis=-1)
+                features = ops.concatenate([self.upsample[head](features), padded], axis=-1)
             outputs.append(self.exits[head](features)[:, :rows, :columns])
         return ops.stack(outputs, axis=1)
 
