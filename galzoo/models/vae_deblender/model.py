@@ -126,7 +126,7 @@ class VAEDeblender(keras.Model):
 
         # Simulated galaxies have any position angle: quarters of a turn, which are quick and exact, will do.
         common = {"rotate": False, "model_sigma": model_sigma}
-        self.single = BlendScenes(window, sources=(1, 1), radius=1.0, seed=seed, **common)
+        self.single = BlendScenes(window, sources=(1, 1), radius=1.0, truth=True, seed=seed, **common)
         self.blends = BlendScenes(sources=(1, max_sources), radius=radius, seed=seed + 1, **common)
         self.draws = keras.random.SeedGenerator(seed + 2)
         self.scaling = FluxScaling()
