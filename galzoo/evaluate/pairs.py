@@ -125,15 +125,17 @@ def _separate(model, blends, batch_size):
     whole = np.broadcast_to(image[:, None], shape)
     split, blends["split"] = sep_split(image, blends["variance"], blends["positions"], blends["n_sources"])
     return {
-        "model": _ordered(np.concatenate(made), blends),
+        "model": _ordered(np.concatenate(made), blends, model),
         "blend": whole,
         "half": whole / 2,
         "sep": split,
     }
 
 
-def _ordered(made, blends):
-    """Put branches in the order of the true galaxies: for each blend, the order with the least squared error."""
+def _ordered(made, blends, model):
+    """Put branches in the order of least squared error to the true galaxies, unless the model has an order of its own."""
+    if getattr(model, "permutation", "invariant") == "fixed":
+        return made
     truth, result = blends["isolated"], np.empty_like(made)
     orders = list(itertools.permutations(range(made.shape[1])))
     for row, (found, true) in enumerate(zip(made, truth, strict=True)):
@@ -265,7 +267,7 @@ def _diversity(model, blends, batch_size, seed):
     for start in range(0, len(blends["image"]), batch_size):
         rows = slice(start, start + batch_size)
         batch = {key: blends[key][rows] for key in ("image", "variance", "mask")}
-        draws = np.stack([_ordered(draw, _part(blends, rows)) for draw in model.draws(batch, DRAWS, seed)])
+        draws = np.stack([_ordered(draw, _part(blends, rows), model) for draw in model.draws(batch, DRAWS, seed)])
         found.append(draw_diversity(draws, blends["isolated"][rows]))
     return _value(np.concatenate(found), seed)
 

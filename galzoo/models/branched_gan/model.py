@@ -16,6 +16,8 @@ from galzoo.models.branched_gan.networks import Discriminator, Generator
 
 # Level of 8-bit pictures that lies in the middle of tanh, whose ends are black and white.
 _MIDDLE = 127.5
+# Widths, in pixels, of the bumps about the centre that tell a pixel how far out it is.
+_PLACE_WIDTHS = 2.0, 6.0, 16.0
 # Black and white lie at infinity of arctanh; up to here there is still a gradient.
 _INNER = 0.98
 _CHOICES = {
@@ -52,6 +54,9 @@ class BranchedGAN(keras.Model):
     skip : bool
         With "tanh", the branches start as the blend itself and learn what to take away, which is several times quicker;
         False as published.
+    place : bool
+        Show the generator how far each pixel is from the centre, which a "fixed" permutation turns on; False as
+        published, where only the edges of the stamp tell.
     blend : {"add", "max"}
         How training blends: light adds up, or the brightest galaxy's pixel counts, as published. "add" is physical.
     permutation : {"fixed", "invariant"}
@@ -105,6 +110,7 @@ class BranchedGAN(keras.Model):
         stride=2,
         output="flux",
         skip=True,
+        place=True,
         blend="add",
         permutation="fixed",
         fewest=None,
@@ -131,6 +137,7 @@ class BranchedGAN(keras.Model):
             "stride": stride,
             "output": output,
             "skip": skip,
+            "place": place,
             "blend": blend,
             "permutation": permutation,
             "fewest": fewest,
@@ -151,6 +158,7 @@ class BranchedGAN(keras.Model):
         self.bands = tuple(str(band) for band in bands)
         self.branches, self.noise_channels, self.burn_in = int(branches), int(noise_channels), int(burn_in)
         self.output_kind, self.blend_kind, self.skip = output, blend, bool(skip)
+        self.place = bool(place)
         self.content, self.permutation = content, permutation
         self.adversarial_weight = float(adversarial_weight)
 
@@ -173,7 +181,8 @@ class BranchedGAN(keras.Model):
         if self.adversarial_weight:
             self.discriminator = Discriminator(discriminator_filters, discriminator_dense, name="discriminator")
             self.discriminator.build((None, None, None, len(self.bands)))
-        self.generator.build((None, None, None, len(self.bands) + self.noise_channels))
+        channels = len(self.bands) + self.noise_channels + len(_PLACE_WIDTHS) * self.place
+        self.generator.build((None, None, None, channels))
         self.steps = self.add_weight(shape=(), initializer="zeros", dtype="float32", trainable=False, name="steps")
         self.content_tracker = keras.metrics.Mean(name="content")
         self.adversarial_tracker = keras.metrics.Mean(name="adversarial")
@@ -236,7 +245,7 @@ class BranchedGAN(keras.Model):
         image = clean(ops.cast(batch["image"], "float32"), batch["variance"], mask)
         noise = noise_level(batch["variance"], mask)
         scaled = self._scale(image, noise)
-        raw = ops.cast(self.generator(self._with_noise(scaled, training, noise_vector), training=training), "float32")
+        raw = ops.cast(self.generator(self._inputs(scaled, training, noise_vector), training=training), "float32")
         if self.output_kind == "tanh":
             if self.skip:
                 raw = raw + ops.arctanh(ops.clip(scaled, -_INNER, _INNER))[:, None]
@@ -247,11 +256,14 @@ class BranchedGAN(keras.Model):
             isolated = ops.softmax(raw[:, :-1], axis=1) * whole[:, None]
         return {"image": recompose(isolated, self.blend_kind), "isolated": isolated}
 
-    def _with_noise(self, scaled, training, vector=None):
+    def _inputs(self, scaled, training, vector=None):
         """Return the generator's input; without a draw, the noise is at its mean, 0."""
+        n, rows, columns = ops.shape(scaled)[0], *scaled.shape[1:3]
+        if self.place:
+            planes = ops.broadcast_to(_bumps(rows, columns), (n, rows, columns, len(_PLACE_WIDTHS)))
+            scaled = ops.concatenate([scaled, planes], axis=-1)
         if not self.noise_channels:
             return scaled
-        n, rows, columns = ops.shape(scaled)[0], *scaled.shape[1:3]
         if vector is None:
             vector = ops.zeros((n, self.noise_channels))
             if training:
@@ -337,6 +349,13 @@ class BranchedGAN(keras.Model):
         vectors = np.random.default_rng(seed).standard_normal(shape).astype("float32")
         made = [self._separate(batch, noise_vector=ops.convert_to_tensor(vector))["isolated"] for vector in vectors]
         return np.stack([ops.convert_to_numpy(part) for part in made])
+
+
+def _bumps(rows, columns):
+    """Return round Gaussians about the centre of a stamp, (y, x, width): how far out a pixel is."""
+    y, x = np.arange(rows) - (rows - 1) / 2, np.arange(columns) - (columns - 1) / 2
+    radius2 = (y[:, None] ** 2 + x**2)[..., None]
+    return np.exp(-0.5 * radius2 / np.square(_PLACE_WIDTHS)).astype("float32")
 
 
 def _scenes_repeatably(layer, batch, branches, seed):
