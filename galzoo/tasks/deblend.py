@@ -247,11 +247,11 @@ def _constant(psf, field):
 def _fwhm(psf_of, field):
     """Return the FWHM of the filter in pixels: the mean over bands, weighted as the bands are in the sum."""
     middle = psf_of(np.array([field.shape[1] / 2]), np.array([field.shape[0] / 2]))
-    return float(np.average(fwhm_of(middle)[0], weights=1 / field.noise_levels() ** 2))
+    return float(np.average(fwhm_of(middle)[0], weights=1 / field.noise_levels()))
 
 
 def _detection(field, psf_of, settings):
-    weights = tuple((1 / field.noise_levels() ** 2).tolist())
+    weights = tuple((1 / field.noise_levels()).tolist())
     fwhm = _GUESSED_FWHM if psf_of is None else _fwhm(psf_of, field)
     detection = finding.Detection(fwhm, weights, settings.threshold)
     return dataclasses.replace(detection, correlation=finding.noise_correlation(field, detection))

@@ -7,10 +7,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from galzoo.data.fits import open_mosaic
 from galzoo.data.psf import read_psf
 from galzoo.errors import InputError
+from galzoo.tasks.groups import coadd, faint_scatter, significance
 from galzoo.tasks.sky import CELL, measure_sky
 
 logger = logging.getLogger(__name__)
@@ -19,6 +21,9 @@ logger = logging.getLogger(__name__)
 _NOT_A_BAND = re.compile(r"(?i)^(var|weight|wht|ivar|rms|sigma|err|mask|flag|dq|seg|psf)")
 # Headers that say at which count a detector saturates.
 _SATURATION_KEYS = ("SATURATE", "SATLEVEL", "SATURATA")
+# The sky is measured again so often without the light that is seen: pixels of this signal-to-noise behind a filter of
+# this FWHM, grown by so many pixels; strips are read with a margin for that.
+_SKY_PASSES, _LIGHT_SNR, _LIGHT_FWHM, _LIGHT_GROWTH, _LIGHT_MARGIN = 2, 3.0, 4.0, 6, 16
 # A Gaussian PSF reaches so many FWHM from its centre.
 _GAUSSIAN_REACH = 2.5
 # Nothing on the sky has this many nJy in a pixel (AB = -6); squares of more would not fit into a float32.
@@ -75,6 +80,8 @@ class Field:
         mosaic.expect(max(1, self.shape[0] // CELL))
         names = [f"{plane.name}, band {band}" for plane, band in zip(mosaic.planes, self.bands, strict=True)]
         self.sky = measure_sky(self._raw_nan, self.shape, names, need_noise=mosaic.noise is None)
+        for _ in range(_SKY_PASSES):
+            self.sky = measure_sky(self._dark, self.shape, names, mosaic.noise is None, first=self.sky)
 
     def __enter__(self):
         return self
@@ -107,6 +114,18 @@ class Field:
         if noise is not None:
             good &= np.isfinite(self._variance(noise))
         return np.where(good, image, np.nan)
+
+    def _dark(self, y0, y1, x0, x1):
+        """Return pixels with their sky but without light that is seen above it, (y, x, band), NaN there.
+
+        Clipping alone leaves the wings and the faint galaxies in, which lift the sky of a deep field.
+        """
+        planes = self.read(y0 - _LIGHT_MARGIN, y1 + _LIGHT_MARGIN, x0, x1)
+        image, error, mask = coadd(planes, 1 / self.noise_levels())
+        snr = significance(image, error, mask, _LIGHT_FWHM)
+        light = ndimage.binary_dilation(snr > _LIGHT_SNR * faint_scatter(snr[~mask]), iterations=_LIGHT_GROWTH)
+        inside = slice(_LIGHT_MARGIN, _LIGHT_MARGIN + y1 - y0)
+        return np.where(light[inside, :, None], np.nan, self._raw_nan(y0, y1, x0, x1))
 
     def _variance(self, noise):
         """Return the variance in nJy^2, infinite where it is not a positive number."""

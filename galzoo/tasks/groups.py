@@ -11,6 +11,7 @@ Bertin & Arnouts 1996, A&AS 117, 393. Barbary 2016, JOSS 1, 58.
 import dataclasses
 
 import numpy as np
+from scipy import ndimage
 
 from galzoo.errors import InputError
 
@@ -20,9 +21,12 @@ _DEBLEND_LEVELS, _DEBLEND_CONTRAST, _LEAST_PIXELS = 32, 0.005, 3
 _MARGIN, _MOST_MARGIN = 96, 768
 # SEP takes peaks apart behind a filter of this part of the FWHM, since the matched one would merge near pairs; centres
 # are measured in a window of the other part, where a neighbour pulls less.
-_SPLIT_FILTER, _CENTRE_WINDOW = 0.5, 0.7
+_SPLIT_FILTER, _CENTRE_WINDOW = 0.4, 0.7
 # Places and side of the windows in which the correlation of the noise is measured.
 _PROBES, _PROBE_SIDE = 3, 256
+# Pixels above this signal-to-noise, and those within a FWHM of them, are not sky.
+_BRIGHT = 4.0
+_LEAST_SKY = 500
 # Sources of different tiles that are nearer than this, in pixels, are one.
 _SAME = 1.0
 _DIGITS = 6
@@ -37,7 +41,8 @@ class Detection:
     fwhm : float
         FWHM of the matched filter in pixels, that of the PSF.
     weights : tuple of float
-        Weight of each band in the sum; inverse variance of its sky.
+        Weight of each band in the sum. One over the noise of its sky finds more than the inverse variance, as surveys
+        are deeper where galaxies are fainter.
     threshold : float
         Least signal-to-noise of a source's peak behind the matched filter.
     footprint : float
@@ -108,17 +113,19 @@ def noise_correlation(field, detection):
                 start = int(max(size - _PROBE_SIDE, 0) * place / (_PROBES - 1))
                 window += [start, min(start + _PROBE_SIDE, size)]
             image, error, mask = coadd(field.read(*window), detection.weights)
-            values = significance(image, error, mask, detection.fwhm)[~mask]
-            if not len(values):
-                continue
-            middle, spread = np.median(values), np.inf
-            for _ in range(10):
-                values = values[np.abs(values - middle) <= 3 * spread]
-                middle, spread = np.median(values), 1.4826 * np.median(np.abs(values - np.median(values)))
-            # Sources only add on the bright side; the faint side is sky.
-            low = values[values < middle]
-            found.append(1.4826 * np.median(middle - low) if len(low) else 1.0)
-    return float(max(1.0, np.median(found))) if found else 1.0
+            values = significance(image, error, mask, detection.fwhm)
+            # Correlated noise is bright too, so what counts as light is known only after a first look.
+            light = ndimage.binary_dilation(values > _BRIGHT * faint_scatter(values[~mask]), _disc(detection.fwhm))
+            if np.sum(~mask & ~light) > _LEAST_SKY:
+                found.append(faint_scatter(values[~mask & ~light]))
+    return float(np.median(found)) if found else 1.0
+
+
+def faint_scatter(values):
+    """Return the standard deviation of values below their median, at least 1: sources only add on the other side."""
+    middle = np.median(values) if len(values) else 0
+    low = values[values < middle]
+    return float(max(1.0, 1.4826 * np.median(middle - low))) if len(low) else 1.0
 
 
 def tiles(shape, size):
@@ -166,8 +173,6 @@ def detect_tile(field, core, detection, catalogue=None):
 
 def _detect(field, core, window, detection, catalogue):
     """Return the groups of a tile, and whether one of them is cut by the window's edge within the field."""
-    from scipy import ndimage
-
     y0, y1, x0, x1 = window
     planes = field.read(*window)
     image, error, mask = coadd(planes, detection.weights)
@@ -213,7 +218,6 @@ def _detect(field, core, window, detection, catalogue):
 def _extract(image, error, mask, snr, detection):
     """Return SEP's sources in pixels of the window, and the footprints of those that are bright enough."""
     import sep
-    from scipy import ndimage
 
     sep.set_extract_pixstack(max(image.size, 300_000))
     line = _line(_SPLIT_FILTER * detection.fwhm)
@@ -298,8 +302,6 @@ def _listed(catalogue, window, snr, detection):
 
 
 def _discs(shape, sources, radius):
-    from scipy import ndimage
-
     points = np.zeros(shape, bool)
     points[sources["line"], sources["column"]] = True
     return ndimage.binary_dilation(points, _disc(radius))

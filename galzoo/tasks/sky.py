@@ -48,7 +48,7 @@ class Mesh:
         )
 
 
-def measure_sky(read, shape, names, need_noise, cell=CELL):
+def measure_sky(read, shape, names, need_noise, cell=CELL, first=None):
     """Measure the sky of an image.
 
     Parameters
@@ -63,6 +63,8 @@ def measure_sky(read, shape, names, need_noise, cell=CELL):
         Whether the variance will be taken from here.
     cell : int
         Side of a cell in pixels.
+    first : Mesh, optional
+        An earlier measurement, taken for bands of which `read` leaves nothing.
 
     Returns
     -------
@@ -81,6 +83,9 @@ def measure_sky(read, shape, names, need_noise, cell=CELL):
         for column, (x0, x1) in enumerate(zip(columns[:-1], columns[1:], strict=True)):
             for band in range(len(names)):
                 level[row, column, band], rms[row, column, band] = _clipped(strip[:, x0:x1, band])
+    for band in range(len(names)):
+        if first is not None and not (np.nan_to_num(rms[..., band]) > 0).any():
+            level[..., band], rms[..., band] = first.level[..., band], first.rms[..., band]
     for band, name in enumerate(names):
         if not np.isfinite(level[..., band]).any():
             raise InputError(f"{name}: it has too few good pixels to see the sky; check image, mask and noise")

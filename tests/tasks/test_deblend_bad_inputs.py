@@ -1,12 +1,14 @@
 """What is wrong with a field is said in one line, and what can be used is used; nothing that was written is lost."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import QTable, Table
 
+from galzoo import cli
 from galzoo.errors import GalzooError, InputError
 from galzoo.inference.deblended import FLAGS
 from galzoo.tasks.deblend import Settings, deblend_field
@@ -446,6 +448,28 @@ def test_output_not_writable(field, tmp_path):
 def test_settings_out_of_range(changes, word):
     with pytest.raises(InputError, match=word):
         Settings(**changes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["absent.fits"], "absent.fits"),
+        (["absent.fits", "--as", "g"], "--bands"),
+        (["absent.fits", "--threshold", "0"], "--threshold"),
+        (["absent.fits", "--preset", "vqvae_lsst"], "vqvae"),
+        ([], "field"),
+        (["absent.fits", "--tile", "many"], "--tile"),
+    ],
+)
+def test_command_line_says_it_in_one_line(arguments, word, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["galzoo", "deblend", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    message = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert word in message
 
 
 def test_a_deblender_that_fails_keeps_what_was_there(field, tmp_path):
