@@ -133,7 +133,7 @@ def _separate(model, blends, batch_size):
 
 
 def _ordered(made, blends, model):
-    """Put branches in the order of least squared error to the true galaxies, unless the model has an order of its own."""
+    """Put branches in the order of least squared error to the truth, unless the model has an order of its own."""
     if getattr(model, "permutation", "invariant") == "fixed":
         return made
     truth, result = blends["isolated"], np.empty_like(made)
