@@ -74,7 +74,7 @@ def choose_deblender(preset, deblender, method, field):
     card = check_family(preset)
     model = load(preset)
     field.bands = _spelt(field.bands, model.bands)
-    deblend = with_bands(functools.partial(model.deblend, method=method), field.bands, model.bands)
+    deblend = with_bands(functools.partial(_run, model, method), field.bands, model.bands)
     scale = _scale_of(card)
     ratio = 1.0 if scale is None else scale / field.pixel_scale
     if scale is None:
@@ -88,6 +88,11 @@ def choose_deblender(preset, deblender, method, field):
         logger.warning("%s: windows are resampled from %.4g to %.4g arcsec", field.name, field.pixel_scale, scale)
         deblend = with_pixels(deblend, ratio)
     return deblend, {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE), "method": method}
+
+
+def _run(model, method, batch):
+    # The whole window is fitted, since it was chosen by the footprint.
+    return model.deblend(batch, method=method, window=batch["image"].shape[1])
 
 
 def _spelt(bands, known):

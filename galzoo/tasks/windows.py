@@ -14,6 +14,7 @@ COUNTS = (1, 2, 4, 8, 16)
 """Numbers of sources that a window is padded to."""
 MOST_SOURCES = COUNTS[-1]
 BATCH = 32
+_STEP = 8
 # Numbers in one array (n, source, y, x, band) of a batch.
 _BATCH_NUMBERS = 1 << 22
 
@@ -164,8 +165,8 @@ def fit(deblend, units, planes, sources, psf, sizes, hidden=None):
         size = sizes.get((side, count)) or batch_size(side, count, planes[0]["image"].shape[-1])
         for start in range(0, len(numbers), size):
             chosen = numbers[start : start + size]
-            # Every batch has the same shape: the last is filled with its first window.
-            padded = chosen + [chosen[0]] * (size - len(chosen))
+            # Batches come in few sizes: the last is filled with its first window.
+            padded = chosen + [chosen[0]] * (min(size, -(-len(chosen) // _STEP) * _STEP) - len(chosen))
             batch = _batch([units[i] for i in padded], [planes[i] for i in padded], sources, psf, count)
             if hidden is not None:
                 _hide(batch, np.stack([hidden[i] for i in padded]))
