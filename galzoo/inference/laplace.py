@@ -10,6 +10,9 @@ import numpy as np
 
 # Fraction of each source's weight added to the diagonal of the fluxes: sources in one place share what is there.
 _RIDGE = 1e-4
+# Scatter, in terms of the whole, with which sources are taken to share the flux of a band equally before the data are
+# seen: as wide as that of a part that is anything from nothing to all.
+_SPLIT = 0.6
 # Longest step of one parameter, in standard deviations of its prior or so.
 _LONGEST = 1.0
 
@@ -35,17 +38,33 @@ class Normal:
     def __post_init__(self):
         matrix = self.normal[:, :, :, 0, :, 0]
         diagonal = np.einsum("nbss->nbs", matrix)
-        self.seen = diagonal > 0
-        scale = 1 / np.sqrt(np.where(self.seen, diagonal, 1))
-        matrix = matrix * scale[..., None] * scale[..., None, :]
-        matrix = matrix + np.where(self.seen, _RIDGE, 1)[..., None] * np.eye(matrix.shape[-1])
-        self.inverse = np.linalg.inv(matrix) * scale[..., None] * scale[..., None, :]
+        seen = diagonal > 0
+        self._scale = 1 / np.sqrt(np.where(seen, diagonal, 1))
+        self._matrix = matrix + np.eye(matrix.shape[-1]) * np.where(seen, _RIDGE * diagonal, 1)[..., None]
+        self._solve(self._matrix)
+        # What a pair in one place has together is well known, how it is shared is not: no more is asked of the prior
+        # than that a part is of the order of the whole.
+        total = np.abs(self.flux.sum(axis=1))
+        number = np.maximum(seen.sum(axis=-1), 1)
+        noise = (self._scale * seen).sum(axis=-1) / number
+        width = np.maximum(_SPLIT * total + 3 * noise, 1e-30)
+        both = seen[..., :, None] & seen[..., None, :]
+        parting = (np.eye(matrix.shape[-1]) - 1 / number[..., None, None]) * both
+        self.split = parting / width[..., None, None] ** 2
+        self._solve(self._matrix + self.split)
+
+    def _solve(self, matrix):
+        scale = self._scale[..., None] * self._scale[..., None, :]
+        self.inverse = np.linalg.inv(matrix * scale) * scale
         self.flux = np.einsum("nbst,nbt->nsb", self.inverse, self.right[..., 0])
+
+    def energy(self):
+        """Return chi squared of each scene and, added to it, how unlikely the fluxes are by themselves, (n,)."""
+        return self.chi2() + np.einsum("nsb,nbst,ntb->n", self.flux, self.split, self.flux)
 
     def chi2(self):
         """Return chi squared of each scene, (n,)."""
         explained = np.einsum("nsb,nbs->n", self.flux, self.right[..., 0])
-        # The ridge is no part of the misfit, but its effect on the fluxes is.
         residual = np.einsum("nsb,nbst,ntb->n", self.flux, self.normal[:, :, :, 0, :, 0], self.flux)
         return self.power.sum(axis=1) - 2 * explained + residual
 
@@ -64,7 +83,9 @@ class Normal:
         """Return the Gauss-Newton matrix of the parameters with fluxes eliminated, (n, m, m)."""
         n, _, sources, terms = self.right.shape
         size = sources * (terms - 1)
-        direct = np.einsum("nsb,ntb,nbsitj->nsitj", self.flux, self.flux, self.normal[:, :, :, 1:, :, 1:], optimize=True)
+        direct = np.einsum(
+            "nsb,ntb,nbsitj->nsitj", self.flux, self.flux, self.normal[:, :, :, 1:, :, 1:], optimize=True
+        )
         cross = self.cross()
         removed = np.einsum("nbas,nbst,nbct->nac", cross, self.inverse, cross, optimize=True)
         return direct.reshape(n, size, size) - removed
@@ -99,7 +120,7 @@ def minimise(evaluate, theta, present, precision, steps):
     trial = theta.astype(float)
     for _ in range(max(steps, 1)):
         found = evaluate(trial)
-        energy = found.chi2() + (prior * trial.reshape(n, -1) ** 2).sum(axis=1)
+        energy = found.energy() + (prior * trial.reshape(n, -1) ** 2).sum(axis=1)
         energy = np.where(np.isfinite(energy), energy, np.inf)
         if best is None:
             best, lowest, theta = found, energy, trial
@@ -111,7 +132,9 @@ def minimise(evaluate, theta, present, precision, steps):
             damping = np.clip(np.where(better, damping / 5, damping * 10), 1e-6, 1e6)
         matrix = best.curvature()
         diagonal = np.einsum("nii->ni", matrix)
-        matrix = matrix + np.eye(sources * m) * (prior + damping[:, None] * (np.maximum(diagonal, 0) + prior))[:, None, :]
+        matrix = (
+            matrix + np.eye(sources * m) * (prior + damping[:, None] * (np.maximum(diagonal, 0) + prior))[:, None, :]
+        )
         down = best.gradient().reshape(n, -1) - prior * theta.reshape(n, -1)
         step = np.linalg.solve(matrix, down[..., None])[..., 0].reshape(n, sources, m)
         limit = _LONGEST / np.maximum(np.sqrt(precision), 1)
@@ -147,7 +170,8 @@ def posterior(normal, theta, precision, samples, rng):
     -------
     dict
         ``flux, flux_error, flux_width`` (n, source, band); ``covariance`` (n, source, m, m) of each source's
-        parameters; ``full`` (n, source * m, source * m), of all together; ``samples`` (draw, n, source, band) or None.
+        parameters; ``full`` (n, source * m, source * m), of all together; ``split`` (n, band, source, source), inverse
+        covariance of the fluxes by themselves; ``samples`` (draw, n, source, band) or None.
     """
     n, sources, m = theta.shape
     full = np.linalg.inv(normal.curvature() + np.diag(np.tile(precision, sources)))
@@ -170,6 +194,7 @@ def posterior(normal, theta, precision, samples, rng):
         "flux_width": np.moveaxis(np.sqrt(np.maximum(noise, 0)), 2, 1),
         "covariance": blocks,
         "full": full,
+        "split": normal.split,
         "samples": draws,
     }
 

@@ -55,6 +55,7 @@ def sample(solver, part, theta, posterior, condition, position_error, draws, rng
     mode = tf.constant(theta.reshape(n, -1), tf.float32)
     prior = tf.constant(np.tile(np.r_[np.ones(m - 2), np.full(2, position_error**-2)], sources), tf.float32)
     condition = tf.constant(condition, tf.float32)
+    split = tf.constant(posterior["split"], tf.float32)
 
     def parameters(white):
         return mode + tf.einsum("nij,nj->ni", root, white)
@@ -63,25 +64,34 @@ def sample(solver, part, theta, posterior, condition, position_error, draws, rng
     def energy(white):
         values = parameters(white)
         normal, right = products(solver, part, tf.reshape(values, (n, sources, m)), condition)
+        normal = normal + split
         # Of the fluxes, integrated out: half of what they explain, and the volume that they leave.
         solved = tf.linalg.cholesky_solve(tf.linalg.cholesky(normal), right[..., None])[..., 0]
         explained = tf.reduce_sum(right * solved, axis=(1, 2))
         volume = tf.reduce_sum(tf.linalg.logdet(normal), axis=1)
         return 0.5 * (explained - volume - tf.reduce_sum(prior * values**2, axis=1))
 
-    kernel = tfp.mcmc.HamiltonianMonteCarlo(energy, step_size=np.full((n, 1), 0.3, "float32"), num_leapfrog_steps=_LEAPFROGS)
+    kernel = tfp.mcmc.HamiltonianMonteCarlo(
+        energy, step_size=np.full((n, 1), 0.3, "float32"), num_leapfrog_steps=_LEAPFROGS
+    )
     kernel = tfp.mcmc.SimpleStepSizeAdaptation(kernel, int(0.8 * warmup), target_accept_prob=np.float32(0.75))
     seed = [int(value) for value in rng.integers(2**31, size=2)]
 
     @tf.function
     def chain():
         return tfp.mcmc.sample_chain(
-            draws, tf.zeros((n, sources * m)), kernel=kernel, num_burnin_steps=warmup, num_steps_between_results=thin - 1,
-            trace_fn=None, seed=seed,
+            draws,
+            tf.zeros((n, sources * m)),
+            kernel=kernel,
+            num_burnin_steps=warmup,
+            num_steps_between_results=thin - 1,
+            trace_fn=None,
+            seed=seed,
         )
 
-    states = chain()
-    return np.stack([_fluxes(solver, part, parameters(state), condition, (n, sources, m), rng) for state in states])
+    shape = n, sources, m
+    fluxes = [_fluxes(solver, part, parameters(state), condition, shape, posterior["split"], rng) for state in chain()]
+    return np.stack(fluxes)
 
 
 def products(solver, part, theta, condition):
@@ -99,9 +109,10 @@ def products(solver, part, theta, condition):
     return normal + ridge[..., None] * np.eye(unit.shape[1], dtype="float32"), right
 
 
-def _fluxes(solver, part, values, condition, shape, rng):
+def _fluxes(solver, part, values, condition, shape, split, rng):
     """Draw the fluxes (n, source, band) that belong to one state of the chain."""
     normal, right = products(solver, part, ops.reshape(values, shape), condition)
+    normal = normal + split
     inverse = np.linalg.inv(ops.convert_to_numpy(normal).astype(float))
     mean = np.einsum("nbst,nbt->nbs", inverse, ops.convert_to_numpy(right))
     root = np.linalg.cholesky((inverse + np.swapaxes(inverse, 2, 3)) / 2)

@@ -23,6 +23,8 @@ METHODS = ("encoder", "map", "hmc")
 _SOURCE_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
 # Pixels around the outermost source that take part in the fit; profiles reach beyond, and are known there.
 _MARGIN = 16
+# Pixels that images of sources are wider than the window of the fit.
+_WINGS = 32
 # Chi squared per pixel within the fitted window above which a fit is called poor.
 _POOR = 1.5
 _CHUNK = 8
@@ -213,12 +215,13 @@ class SceneSolver:
         self.model = model
         self._start = compiled(self._start_of)
         self._linearise = compiled(self._linearised)
+        self._plain = compiled(lambda part, theta, condition: self._linearised(part, theta, condition, slopes=False))
         self._images = compiled(self.images)
         self._shapes = compiled(self._shapes_of)
 
     def solve(self, batch, method, steps, position_error, samples, window, rng, **sampling):
         """Return the arrays of `Deblended` for a batch of scenes with the same number of entries."""
-        part = self._window(batch, window)
+        part, _ = self._window(batch, window)
         start = self._start(part)
         start = {key: ops.convert_to_numpy(value) for key, value in start.items()}
         present = np.arange(batch["positions"].shape[1]) < batch["n_sources"][:, None]
@@ -229,22 +232,37 @@ class SceneSolver:
             return laplace.Normal(*self._matrices(part, values, start["condition"]))
 
         theta = np.concatenate([start["base"], np.clip(start["offset"], -sharp, sharp)], axis=-1)
-        # The encoder's own spread is not used: the curvature of the likelihood is known better.
-        theta, normal = laplace.minimise(evaluate, theta, present, precision, 1 if method == "encoder" else steps)
-        posterior = laplace.posterior(normal, theta, precision, samples, rng)
+        if method == "encoder":
+            posterior = self._encoded(part, theta, start, sharp, samples, rng)
+        else:
+            theta, normal = laplace.minimise(evaluate, theta, present, precision, steps)
+            posterior = laplace.posterior(normal, theta, precision, samples, rng)
         if method == "hmc":
             from galzoo.inference.sampling import sample
 
             drawn = sample(self, part, theta, posterior, start["condition"], sharp, samples, rng, **sampling)
             posterior |= {"samples": drawn, "flux": drawn.mean(axis=0), "flux_error": drawn.std(axis=0)}
-        return self._answer(batch, part, theta, start["condition"], posterior, present)
+        return self._answer(batch, part["image"].shape[1:3], theta, start["condition"], posterior, present)
 
-    def _answer(self, batch, part, theta, condition, posterior, present):
-        whole = self._window(batch, max(batch["image"].shape[1:3]))
+    def _encoded(self, part, theta, start, position_error, samples, rng):
+        """Return the posterior by the encoder's own spread of shapes, and by the likelihood for the fluxes."""
+        found = self._plain(part, self._tensor(theta), self._tensor(start["condition"]))
+        normal = laplace.Normal(*_by_source(found, theta.shape[1]))
+        posterior = laplace.posterior(normal, theta[..., :0], np.zeros(0), samples, rng)
+        variance = np.concatenate([start["spread"] ** 2, np.full_like(start["offset"], position_error**2)], axis=-1)
+        return posterior | {"covariance": variance[..., None] * np.eye(theta.shape[-1])}
+
+    def _answer(self, batch, shape, theta, condition, posterior, present):
+        # Images reach further than the fit: the wings of profiles that it has found.
+        part, corner = self._window(batch, max(shape) + _WINGS)
         shift = theta[..., -2:]
-        images = self._images(whole, self._tensor(theta), self._tensor(condition))
-        images = ops.convert_to_numpy(images) * posterior["flux"][:, :, None, None, :]
-        images = images * present[:, :, None, None, None]
+        drawn = self._images(part, self._tensor(theta), self._tensor(condition))
+        drawn = ops.convert_to_numpy(drawn) * (posterior["flux"] * present[..., None])[:, :, None, None, :]
+        n, _, height, width, _ = drawn.shape
+        images = np.zeros((*drawn.shape[:2], *batch["image"].shape[1:]), np.float32)
+        for row in range(n):
+            x, y = corner[row]
+            images[row, :, y : y + height, x : x + width] = drawn[row]
         shape, jacobian = (ops.convert_to_numpy(x) for x in self._shapes(self._tensor(theta), self._tensor(condition)))
         spread = np.einsum("nsai,nsij,nsaj->nsa", jacobian, posterior["covariance"], jacobian)
         result = {key: posterior[key] for key in ("flux", "flux_error", "flux_width")}
@@ -255,7 +273,7 @@ class SceneSolver:
         return result
 
     def _window(self, batch, size):
-        """Return the batch cut to a common window size around each scene's sources, with positions in it."""
+        """Return the batch cut to a window of one size around each scene's sources, and the windows' first pixels."""
         image, positions, number = batch["image"], batch["positions"], batch["n_sources"]
         height, width = image.shape[1:3]
         listed = (np.arange(positions.shape[1]) < number[:, None])[..., None]
@@ -278,7 +296,7 @@ class SceneSolver:
         part["present"] = self._tensor(listed[..., 0], None)
         if "psf" in batch:
             part["psf"] = self._tensor(batch["psf"])
-        return part
+        return part, corner
 
     @staticmethod
     def _tensor(value, dtype="float32"):
@@ -287,7 +305,7 @@ class SceneSolver:
     def _start_of(self, part):
         """Return what the encoder says: base vectors, their spread, offsets, and the condition by the first fluxes."""
         model = self.model
-        mean, _, offset = model.encode(part)
+        mean, deviation, offset = model.encode(part)
         shape = tuple(part["image"].shape[1:3])
         present = ops.cast(part["present"], "float32")[:, :, None, None, None]
         unit = model.render(mean, part["positions"] + offset, part.get("psf"), shape) * present
@@ -295,7 +313,10 @@ class SceneSolver:
         flux = solve_fluxes(unit, ops.where(weight > 0, part["image"], 0.0), weight)
         condition = model.brightness(flux, noise_level(part["variance"], part.get("mask")))
         base, _ = model.prior.inverse(mean, condition)
-        return {"base": ops.clip(base, -4.0, 4.0), "offset": offset, "condition": condition}
+        # Spread in the base space, to first order along each axis.
+        moved, _ = model.prior.inverse(mean + ops.exp(deviation), condition)
+        spread = ops.minimum(ops.abs(moved - base), 1.0)
+        return {"base": ops.clip(base, -4.0, 4.0), "spread": spread, "offset": offset, "condition": condition}
 
     def _frames(self, theta, condition, positions, shape):
         """Return model-frame galaxies of unit flux, (n, source, y, x, band), of parameters (n, source, latent + 2)."""
@@ -320,11 +341,15 @@ class SceneSolver:
         shape = tuple(part["image"].shape[1:3])
         return self._seen(part, self._frames(theta, condition, part["positions"], shape))
 
-    def _linearised(self, part, theta, condition):
+    def _linearised(self, part, theta, condition, slopes=True):
         """Return the matrices of the least-squares problem around `theta`; see `galzoo.inference.laplace.Normal`."""
         shape = tuple(part["image"].shape[1:3])
-        frames = columns(lambda *arguments: self._frames(*arguments, shape), theta, condition, part["positions"])
-        frames = ops.moveaxis(ops.concatenate([frames[0][None], frames[1]], axis=0), 0, 2)
+        arguments = theta, condition, part["positions"]
+        if slopes:
+            frames = columns(lambda *values: self._frames(*values, shape), *arguments)
+            frames = ops.moveaxis(ops.concatenate([frames[0][None], frames[1]], axis=0), 0, 2)
+        else:
+            frames = self._frames(*arguments, shape)[:, :, None]
         n, sources, terms, *rest = frames.shape
         frames = frames * ops.cast(part["present"], "float32")[:, :, None, None, None, None]
         seen = self._seen(part, ops.reshape(frames, (-1, sources * terms, *rest)))
@@ -340,12 +365,8 @@ class SceneSolver:
         return normal, right, ops.sum(ops.square(data), axis=(2, 3))
 
     def _matrices(self, part, theta, condition):
-        sources = theta.shape[1]
         found = self._linearise(part, self._tensor(theta), self._tensor(condition))
-        normal, right, power = (ops.convert_to_numpy(value).astype(float) for value in found)
-        n, bands, size = right.shape
-        terms = size // sources
-        return normal.reshape(n, bands, sources, terms, sources, terms), right.reshape(n, bands, sources, terms), power
+        return _by_source(found, theta.shape[1])
 
     def _shapes_of(self, theta, condition):
         """Return shapes (n, source, 3) and their derivatives (n, source, 3, latent + 2)."""
@@ -359,3 +380,11 @@ class SceneSolver:
 
         value, slopes = columns(shapes, theta, condition)
         return value, ops.moveaxis(slopes, 0, -1)
+
+
+def _by_source(matrices, sources):
+    """Return matrices in double precision, with axes of source and term apart."""
+    normal, right, power = (ops.convert_to_numpy(value).astype(float) for value in matrices)
+    n, bands, size = right.shape
+    terms = size // sources
+    return normal.reshape(n, bands, sources, terms, sources, terms), right.reshape(n, bands, sources, terms), power

@@ -9,7 +9,7 @@ MEANINGFUL = 3
 # Spread of ln(size) and of the conformal shear for latent numbers of unit variance.
 _SIZE_SPREAD, _SHEAR_SPREAD = 0.7, 0.5
 # Standard deviations of the Gaussians in units of the size: from the core of a de Vaucouleurs profile to its wings.
-_NARROWEST, _WIDEST = 0.08, 6.0
+_NARROWEST, _WIDEST = 0.08, 5.0
 # Bound of the logarithm by which harmonics brighten or dim the profile.
 _LARGEST_CONTRAST = 2.0
 # Radii, in units of the size, at which the harmonics are strongest.
@@ -157,7 +157,7 @@ class ProfileDecoder(keras.layers.Layer):
         resolved = ops.square(size) / (ops.square(size) + 4 * self.model_sigma**2)
         x = dx[:, None, :] / size[:, None, None]
         y = dy[:, :, None] / size[:, None, None]
-        x, y = ops.broadcast_to(x, (*ops.shape(y)[:2], dx.shape[1])), ops.broadcast_to(y, (*ops.shape(y)[:2], dx.shape[1]))
+        x, y = x + 0.0 * y, y + 0.0 * x
         radius2 = ops.square(x) + ops.square(y)
         total = 0.0
         for number, centre in enumerate(_HARMONIC_RADII):

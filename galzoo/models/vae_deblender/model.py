@@ -5,7 +5,6 @@ import numpy as np
 from keras import ops
 
 from galzoo.errors import InputError, RecipeError
-from galzoo.layers.augment import noiseless_batch
 from galzoo.layers.blend import BlendScenes
 from galzoo.layers.flow import CouplingFlow
 from galzoo.layers.flux import FluxScaling, noise_level, solve_fluxes
@@ -18,6 +17,8 @@ from galzoo.models.vae_deblender.encoder import WindowEncoder, marks, windows
 _POSITION_JITTER = 0.3
 # Scatter, pixels, to which the encoder's offsets are trained.
 _OFFSET_SCALE = 0.1
+# Relative error of fluxes that training minds.
+_FLUX_SCALE = 0.01
 # Signal-to-noise ratio of the noiseless stamps whose latent vectors the prior is of.
 _PRIOR_SNR = 300.0
 
@@ -126,7 +127,7 @@ class VAEDeblender(keras.Model):
 
         # Simulated galaxies have any position angle: quarters of a turn, which are quick and exact, will do.
         common = {"rotate": False, "model_sigma": model_sigma}
-        self.single = BlendScenes(window, sources=(1, 1), radius=1.0, truth=True, seed=seed, **common)
+        self.single = BlendScenes(window, sources=(1, 1), radius=1.0, seed=seed, **common)
         self.blends = BlendScenes(sources=(1, max_sources), radius=radius, seed=seed + 1, **common)
         self.draws = keras.random.SeedGenerator(seed + 2)
         self.scaling = FluxScaling()
@@ -137,7 +138,7 @@ class VAEDeblender(keras.Model):
             number, latent, gaussians, decoder_hidden, harmonics, size, model_sigma, name="decoder"
         )
         self.prior = CouplingFlow(latent, couplings, flow_hidden, condition=1, seed=seed, name="prior")
-        names = ("likelihood", "divergence", "offset", "prior_nats")
+        names = ("likelihood", "divergence", "flux", "offset", "prior_nats")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
 
@@ -278,18 +279,29 @@ class VAEDeblender(keras.Model):
         weight = weight / (1.0 + weight * ops.square(self.error_floor * target))
         product = ops.sum(weight * unit * target, axis=(2, 3))
         flux = product / ops.maximum(ops.sum(weight * ops.square(unit), axis=(2, 3)), 1e-30)
+        miss = self._flux_miss(flux, batch["flux"], ops.sum(weight * ops.square(unit), axis=(2, 3)))
         error = target - unit * ops.stop_gradient(flux)[:, :, None, None, :]
         likelihood = 0.5 * ops.sum(weight * ops.square(error), axis=(2, 3, 4))
         noise = noise_level(batch["variance"], batch.get("mask"))
         condition = self.brightness(batch["flux"], noise)
         divergence = self._divergence(mean, deviation, sample, condition)
-        miss = 0.5 * ops.sum(ops.square((offset + jitter) / _OFFSET_SCALE), axis=-1)
+        off = 0.5 * ops.sum(ops.square((offset + jitter) / _OFFSET_SCALE), axis=-1)
         number = ops.maximum(ops.sum(present), 1.0)
-        terms = {"likelihood": likelihood, "divergence": divergence, "offset": miss}
+        terms = {"likelihood": likelihood, "divergence": divergence, "flux": miss, "offset": off}
         terms = {name: ops.sum(value * present) / number for name, value in terms.items()}
         if self.prior.trainable:
             terms["prior_nats"] = -ops.mean(self.prior.log_prob(ops.stop_gradient(sample), condition))
         return terms
+
+    @staticmethod
+    def _flux_miss(flux, true, weight):
+        """Return how far total fluxes are off, in units of 1 % and of their noise, summed over bands.
+
+        The faint wings decide total fluxes; pixel by pixel the likelihood hardly sees them.
+        """
+        seen = weight > 0
+        scale = ops.square(_FLUX_SCALE * true) + 1.0 / ops.where(seen, weight, 1.0)
+        return 0.5 * ops.sum(ops.where(seen, ops.square(flux - true) / scale, 0.0), axis=-1)
 
     def _divergence(self, mean, deviation, sample, condition):
         """Return KL(q || p) of each source: in closed form for a normal p, by one sample for the flow."""
@@ -300,17 +312,18 @@ class VAEDeblender(keras.Model):
 
     def _prior_nats(self, batch):
         """Return -log p of the latent vectors of single galaxies, seen without noise, at their survey's brightness."""
-        clean = noiseless_batch(batch["truth"], _PRIOR_SNR, self.model_sigma)
-        mean, deviation, _ = self.encode({**batch, **clean, "mask": None})
+        clean = ops.sum(batch["isolated"], axis=1)
+        weight = weights(batch["variance"])
+        power = ops.sum(weight * ops.square(clean), axis=(1, 2, 3), keepdims=True)
+        # Through its own PSF and with the noise of its own survey, only less of it: what the encoder knows.
+        variance = batch["variance"] * ops.minimum(power / _PRIOR_SNR**2, 1.0)
+        mean, deviation, _ = self.encode({**batch, "image": clean, "variance": variance})
         sample = mean + ops.exp(deviation) * keras.random.normal(ops.shape(mean), seed=self.draws)
         noise = noise_level(batch["variance"], batch.get("mask"))
         return -ops.mean(self.prior.log_prob(sample, self.brightness(batch["flux"], noise)))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        if "image" in y_pred:
-            terms = self._learn_as_seen(x, y_pred)
-        else:
-            terms = y_pred
+        terms = self._learn_as_seen(x, y_pred) if "image" in y_pred else y_pred
         for name, value in terms.items():
             self.trackers[name].update_state(value)
         factors = {"divergence": self.kl_weight}
