@@ -23,7 +23,7 @@ _MARGIN, _MOST_MARGIN = 96, 768
 # are measured in a window of the other part, where a neighbour pulls less.
 _SPLIT_FILTER, _CENTRE_WINDOW = 0.4, 0.7
 # Places and side of the windows in which the correlation of the noise is measured.
-_PROBES, _PROBE_SIDE = 3, 256
+_PROBES, _PROBE_SIDE, _PROBE_LEAST = 3, 256, 200
 # Pixels above this signal-to-noise, and those within a FWHM of them, are not sky.
 _BRIGHT = 4.0
 _LEAST_SKY = 500
@@ -103,9 +103,13 @@ def _line(fwhm):
 def noise_correlation(field, detection):
     """Return how much wider the filtered sky scatters than independent pixels would, at least 1.
 
-    Measured in a few windows at fixed places, where the sky is, so that it does not depend on tiles.
+    Measured in a few windows at fixed places, where the sky is, so that it does not depend on tiles;
+    1 for fields of less than 200 pixels a side.
     """
     found = []
+    # A stamp about a bright object has no sky to tell correlated noise from light.
+    if min(field.shape) < _PROBE_LEAST:
+        return 1.0
     for row in range(_PROBES):
         for column in range(_PROBES):
             window = []

@@ -225,7 +225,12 @@ def _aperture(unit, planes, sources, weights):
     a, b = np.maximum(sources["a"][rows], 0.3), np.maximum(sources["b"][rows], 0.3)
     theta = sources["theta"][rows]
     image, _, empty = coadd(planes, weights)
-    kron, _ = sep.kron_radius(np.ascontiguousarray(image, np.float32), x, y, a, b, theta, 6.0, mask=empty)
+    yy, xx = np.mgrid[: image.shape[0], : image.shape[1]]
+    nearest = np.argmin([(xx - one) ** 2 + (yy - other) ** 2 for one, other in zip(x, y, strict=True)], axis=0)
+    # How large an aperture is follows from the source's own side of the window; a bright neighbour would open it wide.
+    segments = {"segmap": (nearest + 1).astype(np.int32), "seg_id": np.arange(1, len(rows) + 1)}
+    pixels = np.ascontiguousarray(image, np.float32)
+    kron, _ = sep.kron_radius(pixels, x, y, a, b, theta, 6.0, mask=empty, **segments)
     radius = _KRON_FACTOR * np.where(np.isfinite(kron) & (kron > 0), np.minimum(kron, 6.0), 1)
     radius = np.maximum(radius, _LEAST_RADIUS / np.sqrt(a * b))
     flux, error = np.full((2, len(rows), planes["image"].shape[-1]), np.nan)
