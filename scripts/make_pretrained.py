@@ -33,7 +33,13 @@ PRESETS = {
     "pixelcnn_sdss_rgb": ("pixelcnn", "sdss_rgb", ()),
     "pixelcnn_candels_h": ("pixelcnn", "candels_h", ()),
     "pixelcnn_lsst": ("pixelcnn", "lsst", ()),
+    "vae_deblender_lsst": ("vae_deblender", "lsst", ()),
+    "vae_deblender_candels_h": ("vae_deblender", "candels_h", ()),
+    "branched_gan_sdss_rgb": ("branched_gan", "sdss_rgb", ()),
 }
+# Scenes that deblenders are judged on, by recipe: 1 to 4 sources near the centre. The seed is none of a training set.
+SCENES, SCENES_SEED = 200, 2024
+FWHMS = (0.6, 0.7, 0.85, 0.95, 1.1)
 # COSMOS galaxies fainter than this are mostly noise.
 FAINTEST_REAL = 25.0
 
@@ -56,6 +62,35 @@ def make_data(recipe, root, work):
         options["catalogue"] = str(root / "catalogs/catsim_onedegsq_10000.fits")
     make_named("simulated", path, options)
     return path
+
+
+def make_scene_sets(recipe, root, work):
+    """Make the scene files that a deblender is judged on and return their paths.
+
+    For LSST: galaxies of the catalogue's test split, real galaxies from HST, which no LSST model is trained on, and the
+    first of these sets' scenes under narrower and wider PSFs. For HST: new galaxies of the built-in population.
+    """
+    from galzoo.simulate.scenes import SceneSpec, make_scenes
+
+    if recipe == "candels_h":
+        psf = {"F160W": str(root / "psf/hst_grizli_ceers_f160w.fits")}
+        limits = {"magnitude_range": (18.0, 25.5), "stamp_size": 120, "max_radius": 1.2, "psf_paths": psf}
+        spec = SceneSpec(survey="CANDELS", bands=["F160W"], seed=SCENES_SEED, split="any", **limits)
+        sets = {"f160w": {}}
+    else:
+        catalogue = str(root / "catalogs/catsim_onedegsq_10000.fits")
+        limits = {"reference": "i", "magnitude_range": (15.0, 25.3)}
+        spec = SceneSpec(survey="LSST", catalogue=catalogue, split="test", seed=SCENES_SEED, **limits)
+        real = {"real_fraction": 1.0, "real_magnitude_limit": FAINTEST_REAL, "split": "any"}
+        sets = {"catsim": {}, "hst": real | {"real_galaxies": str(real_galaxies(root, work / "cosmos"))}}
+        sets |= {f"fwhm_{value:g}": {"psf_fwhm": value, "n": SCENES // 2} for value in FWHMS}
+    paths = []
+    for name, changes in sets.items():
+        paths.append(work / f"scenes_{recipe}" / f"scenes_{name}.h5")
+        if not paths[-1].exists():
+            paths[-1].parent.mkdir(parents=True, exist_ok=True)
+            make_scenes(paths[-1], changes.pop("n", SCENES), spec, **changes)
+    return paths
 
 
 def real_galaxies(root, folder):
@@ -102,7 +137,8 @@ def main():
         recipe = load_recipe(family, name, [f"data.path={path}", *options.set])
         train(recipe.resolved(), path, run, resume=(run / "state.h5").exists())
     sets = [options.work / f"real_{item}.h5" for item in real]
-    lines = evaluate(run, path, [item for item in sets if item.exists()], run / "evaluation", limit=options.limit)
+    judged = make_scene_sets(name, options.data, options.work) if family == "vae_deblender" else path
+    lines = evaluate(run, judged, [item for item in sets if item.exists()], run / "evaluation", limit=options.limit)
     metrics = json.loads((run / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
     folder = resources.pretrained_dir() / options.preset
     card = write_preset(run, folder, metrics, read_header(path), datetime.date.today().isoformat())
