@@ -283,12 +283,12 @@ class TestNetworks:
         """Layers and channels as in the paper; a discriminator of 64 to 512 channels."""
         blocks = Blocks(10)
         blocks.build((None, None, None, 64))
-        # Two convolutions with biases, two normalisations (two of four numbers are not trained), one slope a channel.
-        per_block = 2 * (9 * 64 * 64 + 64) + 2 * 4 * 64 + 64
+        # Two convolutions, two normalisations (two of four numbers are not trained), one slope a channel.
+        per_block = 2 * 9 * 64 * 64 + 2 * 4 * 64 + 64
         assert blocks.count_params() == 10 * per_block
         generator = Generator(3, 2, 64, 10, 6)
         generator.build((None, None, None, 3))
-        joined = (81 * 3 * 64 + 64) + 64 + (9 * 64 * 64 + 64) + 4 * 64
+        joined = (81 * 3 * 64 + 64) + 64 + 9 * 64 * 64 + 4 * 64
         assert generator.count_params() == joined + 22 * per_block + 2 * (81 * 64 * 3 + 3)
         judge = Discriminator(64, 1024)
         assert [layer.filters for layer in judge.convolutions] == [64, 128, 128, 256, 256, 512, 512]

@@ -10,8 +10,9 @@ _MOMENTUM = 0.9
 _LEAK = 0.2
 
 
-def _convolution(filters, kernel, stride=1):
-    return layers.Conv2D(filters, kernel, strides=stride, padding="same")
+def _convolution(filters, kernel, stride=1, bias=True):
+    # Batch normalisation right behind a convolution takes its bias away; Adam would only follow rounding errors there.
+    return layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=bias)
 
 
 def _normalisation():
@@ -39,7 +40,7 @@ class Blocks(keras.layers.Layer):
     def build(self, input_shape):
         filters = int(input_shape[-1])
         # Kept in flat lists: Keras does not save layers in lists of lists.
-        self.convolutions = [_convolution(filters, 3) for _ in range(2 * self.blocks)]
+        self.convolutions = [_convolution(filters, 3, bias=False) for _ in range(2 * self.blocks)]
         self.norms = [_normalisation() for _ in range(2 * self.blocks)]
         self.slopes = [_prelu() for _ in range(self.blocks)]
         for layer in (*self.convolutions, *self.norms, *self.slopes):
@@ -82,7 +83,7 @@ class Generator(keras.layers.Layer):
         self.heads = int(branches) + bool(whole)
         self.entry, self.entry_slope = _convolution(filters, 9, self.stride), _prelu()
         self.trunk = Blocks(trunk_blocks)
-        self.join, self.join_norm = _convolution(filters, 3), _normalisation()
+        self.join, self.join_norm = _convolution(filters, 3, bias=False), _normalisation()
         self.branches = [Blocks(branch_blocks if head < branches else 0) for head in range(self.heads)]
         # Half of the channels go on at full size, where the 9 x 9 convolution is the dear one.
         self.fine = max(filters // 2, 1)
