@@ -1,4 +1,4 @@
-"""What is wrong with PSF, catalogue, preset, options or folder is said in one line; nothing that was written is lost."""
+"""Bad PSFs, catalogues, presets, options and folders are named in one line; nothing that was written is lost."""
 
 import os
 import sys
