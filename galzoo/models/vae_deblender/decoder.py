@@ -9,7 +9,11 @@ MEANINGFUL = 3
 # Spread of ln(size) and of the conformal shear for latent numbers of unit variance.
 _SIZE_SPREAD, _SHEAR_SPREAD = 0.7, 0.5
 # Standard deviations of the Gaussians in units of the size: from the core of a de Vaucouleurs profile to its wings.
-_NARROWEST, _WIDEST = 0.08, 5.0
+_NARROWEST, _WIDEST = 0.04, 5.0
+# Sersic index and half-light radius, in units of the size, of the profiles that a galaxy is mixed of.
+_MIXTURE = ((1.0, 1.0), (1.0, 0.6), (1.0, 1.6), (0.5, 1.0), (4.0, 0.2), (4.0, 0.5), (4.0, 1.2))
+# Profiles end at 8 half-light radii, as in SDSS (Strauss et al. 2002, section 4.4.5.1).
+_TRUNCATION = 8.0
 # Bound of the logarithm by which harmonics brighten or dim the profile.
 _LARGEST_CONTRAST = 2.0
 # Radii, in units of the size, at which the harmonics are strongest.
@@ -20,11 +24,11 @@ _HARMONIC_RADII = (0.7, 1.8)
 class ProfileDecoder(keras.layers.Layer):
     """Decode latent vectors to galaxies of unit flux in the model frame.
 
-    A galaxy is a sum of concentric elliptical Gaussians, whose widths are fixed multiples of its size and whose weights
-    a network chooses for each band, so that colours may change from centre to edge. Harmonics of the azimuth, of
-    bounded contrast, add what is not elliptical. The profile is a function of position, not a picture: it is evaluated
-    where the pixels are, so any stamp size, sub-pixel position and number of bands will do, and the total flux is known
-    even where a stamp does not hold all of it.
+    A galaxy is a mixture of concentric Sersic profiles of several indices and radii, whose shares a network chooses for
+    each band, so that colours may change from centre to edge. Each profile is a sum of Gaussians, whose ellipticity may
+    change with radius. Harmonics of the azimuth, of bounded contrast, add what is not elliptical. The profile is a
+    function of position, not a picture: it is evaluated where the pixels are, so any stamp size, sub-pixel position and
+    number of bands will do, and the total flux is known even where a stamp does not hold all of it.
 
     Parameters
     ----------
@@ -33,13 +37,13 @@ class ProfileDecoder(keras.layers.Layer):
     latent : int
         Length of a latent vector: ln(size), two of ellipticity, the others for the profile.
     gaussians : int
-        Number of Gaussians.
+        Number of Gaussians, in which all profiles are expanded.
     hidden : int
         Units of the network's two hidden layers.
     harmonics : int
         Highest harmonic of the azimuth; 0 for elliptical galaxies.
     size : float
-        Typical size (pixels) that latent 0 stands for; the half-light radius is of this order.
+        Half-light radius in pixels, of a galaxy without a bulge, that latent 0 stands for.
     model_sigma : float
         Sigma in pixels of the Gaussian PSF of the model frame.
 
@@ -48,16 +52,16 @@ class ProfileDecoder(keras.layers.Layer):
     Sums of Gaussians as galaxy profiles: Hogg & Lang 2013, arXiv:1210.6563.
     """
 
-    def __init__(self, bands, latent=8, gaussians=10, hidden=64, harmonics=0, size=2.0, model_sigma=0.7, **kwargs):
+    def __init__(self, bands, latent=8, gaussians=12, hidden=64, harmonics=0, size=2.0, model_sigma=0.7, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.bands, self.latent, self.gaussians = int(bands), int(latent), int(gaussians)
         self.hidden, self.harmonics = int(hidden), int(harmonics)
         self.size, self.model_sigma = float(size), float(model_sigma)
         self._widths = np.geomspace(_NARROWEST, _WIDEST, self.gaussians).astype("float32")
-        # Without the network, weights are those of an exponential disc or so: most light at the size.
-        start = -0.5 * (np.log(self._widths) / 0.7) ** 2
-        self._start = np.repeat(start[:, None], self.bands, axis=1).astype("float32")
-        outputs = self.gaussians * self.bands + self.gaussians
+        self._expansions = np.stack([expand(index, radius, self._widths) for index, radius in _MIXTURE], axis=1)
+        # Without the network most of the light is in the first profile, an exponential disc.
+        self._start = np.float32([2.0, *[0.0] * (len(_MIXTURE) - 1)])[:, None]
+        outputs = len(_MIXTURE) * self.bands + self.gaussians
         outputs += self.harmonics * 2 * len(_HARMONIC_RADII)
         self.network = keras.Sequential(
             [
@@ -88,12 +92,13 @@ class ProfileDecoder(keras.layers.Layer):
         elongation = ops.sum(ops.square(latent[:, 1:3]), axis=-1, keepdims=True)
         known = ops.concatenate([latent[:, :1], elongation, latent[:, MEANINGFUL:]], axis=-1)
         raw = self.network(known)
-        first, second = self.gaussians * self.bands, self.gaussians * (self.bands + 1)
-        logits = ops.reshape(raw[:, :first], (-1, self.gaussians, self.bands)) + self._start
+        first = len(_MIXTURE) * self.bands
+        second = first + self.gaussians
+        shares = ops.softmax(ops.reshape(raw[:, :first], (-1, len(_MIXTURE), self.bands)) + self._start, axis=1)
         parameters = {
             "size": self.size * ops.exp(_SIZE_SPREAD * ops.clip(latent[:, 0], -4.0, 4.0)),
             "shear": shear,
-            "weights": ops.softmax(logits, axis=1),
+            "weights": ops.matmul(self._expansions, shares),
             "stretch": 1.0 + ops.tanh(raw[:, first:second]),
         }
         if self.harmonics:
@@ -205,3 +210,39 @@ class ProfileDecoder(keras.layers.Layer):
             "size": self.size,
             "model_sigma": self.model_sigma,
         }
+
+
+def expand(index, radius, widths, steps=2000):
+    """Return the weights, of sum 1, with which round Gaussians make a Sersic profile.
+
+    Parameters
+    ----------
+    index : float
+        Sersic index, 0.5 or more.
+    radius : float
+        Half-light radius.
+    widths : array, (gaussian,)
+        Standard deviations of the Gaussians, in the unit of `radius`.
+    steps : int
+        Of expectation maximisation, which finds the mixture of least Kullback-Leibler distance to the light in rings.
+
+    Returns
+    -------
+    array, (gaussian,), float32
+
+    References
+    ----------
+    b_n: Ciotti & Bertin 1999, A&A 352, 447. Mixtures of Gaussians for galaxies: Hogg & Lang 2013, arXiv:1210.6563.
+    """
+    edges = np.concatenate([[0.0], np.geomspace(1e-3, _TRUNCATION, 400)]) * radius
+    middle = (edges[1:] + edges[:-1]) / 2
+    b = 2 * index - 1 / 3 + 4 / (405 * index) + 46 / (25515 * index**2)
+    light = middle * np.exp(-b * (middle / radius) ** (1 / index)) * np.diff(edges)
+    light /= light.sum()
+    inside = 1 - np.exp(-0.5 * (edges[:, None] / widths.astype(float)) ** 2)
+    rings = np.diff(inside, axis=0)
+    weights = np.full(len(widths), 1 / len(widths))
+    for _ in range(steps):
+        weights = weights * (rings.T @ (light / np.maximum(rings @ weights, 1e-300)))
+        weights /= weights.sum()
+    return weights.astype("float32")

@@ -77,7 +77,7 @@ class VAEDeblender(keras.Model):
         self,
         bands=("band",),
         latent=8,
-        gaussians=10,
+        gaussians=12,
         decoder_hidden=64,
         harmonics=0,
         size=2.0,
