@@ -32,6 +32,9 @@ FIRST = ("vqvae_lsst", "vqvae_candels_h", "vqvae_sdss_rgb")
 # The prior whose samples are shown below it, by Hubble type, and how many galaxies other priors are shown beside.
 SAMPLES, T_TYPES, GALAXIES = "pixelcnn_sdss_rgb", (-5, -2, 1, 4, 7, 10), 24
 SAMPLES_MARKS = "<!-- samples: made by scripts/make_pictures.py -->", "<!-- end of samples -->"
+# The deblender whose scene is in the README, and the numbers of the scenes that others are drawn from.
+BLENDS, SCENES = "vae_deblender_lsst", range(40)
+BLENDS_MARKS = "<!-- blends: made by scripts/make_pictures.py -->", "<!-- end of blends -->"
 # What is shown of more than three bands: the deep ones of a ground-based survey.
 SHOWN = ("g", "r", "i")
 # Training has seed 0.
@@ -153,6 +156,27 @@ def draw_prior(name, path):
     report_size(path)
 
 
+def draw_blend(name, path):
+    """Draw the scene of most sources whose light overlaps, as it is and as the deblender has it."""
+    from galzoo.evaluate.deblending_figures import scene_figure
+    from galzoo.simulate.scenes import SceneSpec, simulate_scenes
+
+    data = galzoo.load_card(name)["data"]
+    spec = {"survey": data["survey"], "bands": data["bands"], "seed": SEED, "split": "any"}
+    if "i" in data["bands"]:
+        spec |= {"reference": "i", "magnitude_range": (18.0, 24.0)}
+    scenes = simulate_scenes(SceneSpec(**spec, n_sources=(4, 4), max_radius=15 * data["pixel_scale_arcsec"]), SCENES)
+    blended = np.array(scenes.sources[f"blendedness_{scenes.bands[len(scenes.bands) // 2]}"]).reshape(len(scenes), 4)
+    # Neither hopeless nor easy.
+    row = int(np.argmin(np.abs(np.sort(blended, axis=1)[:, -1] - 0.5)))
+    batch = scenes.batch([row])
+    found = galzoo.load(name).deblend(batch)
+    example = {key: batch[key][0] for key in ("positions", "image", "variance", "mask", "isolated")}
+    figure = scene_figure(example | {"count": 4, "methods": {"galzoo": found.image[0]}}, list(scenes.bands))
+    save(figure, path, dpi=DPI)
+    report_size(path)
+
+
 def put(readme, start, end, text):
     """Put a text between two marks of the README."""
     before, _, rest = readme.read_text(encoding="utf-8").partition(start)
@@ -167,11 +191,22 @@ def main():
     only = parser.parse_args().only
     for name in galzoo.list_presets():
         if only in (None, name):
-            prior = "sample" in get_family(galzoo.load_card(name)["family"]).tasks
-            (draw_prior if prior else draw)(name, ROOT / "docs" / "images" / f"{name}.png")
+            tasks = get_family(galzoo.load_card(name)["family"]).tasks
+            path = ROOT / "docs" / "images" / f"{name}.png"
+            if "deblend" not in tasks:
+                (draw_prior if "sample" in tasks else draw)(name, path)
+            elif galzoo.load_card(name)["data"]["unit"]:
+                draw_blend(name, path)
     first = next((name for name in FIRST if (ROOT / "docs" / "images" / f"{name}.png").is_file()), None)
     readme = ROOT / "README.md"
     put(readme, START, END, caption(first))
+    if (ROOT / "docs" / "images" / f"{BLENDS}.png").is_file():
+        title = galzoo.load_card(BLENDS)["title"]
+        text = (
+            f"A simulated blend that the preset `{BLENDS}` ({title}) never saw. Top: what the telescope sees. Middle: the "
+            "true galaxies. Bottom: what the deblender makes of the image; residuals are in units of the noise."
+        )
+        put(readme, *BLENDS_MARKS, f"![A blend taken apart by {BLENDS}](docs/images/{BLENDS}.png)\n\n{text}")
     if (ROOT / "docs" / "images" / f"{SAMPLES}.png").is_file():
         title = galzoo.load_card(SAMPLES)["title"]
         text = f"None of these galaxies exists: samples of the preset `{SAMPLES}` ({title}), by Hubble type."
