@@ -203,8 +203,8 @@ def main():
     if (ROOT / "docs" / "images" / f"{BLENDS}.png").is_file():
         title = galzoo.load_card(BLENDS)["title"]
         text = (
-            f"A simulated blend that the preset `{BLENDS}` ({title}) never saw. Top: what the telescope sees. Middle: the "
-            "true galaxies. Bottom: what the deblender makes of the image; residuals are in units of the noise."
+            f"A simulated blend that the preset `{BLENDS}` ({title}) never saw. Top: what the telescope sees. Middle: "
+            "the true galaxies. Bottom: what the deblender makes of the image; residuals are in units of the noise."
         )
         put(readme, *BLENDS_MARKS, f"![A blend taken apart by {BLENDS}](docs/images/{BLENDS}.png)\n\n{text}")
     if (ROOT / "docs" / "images" / f"{SAMPLES}.png").is_file():
