@@ -42,6 +42,8 @@ SCENES, SCENES_SEED = 200, 2024
 FWHMS = (0.6, 0.7, 0.85, 0.95, 1.1)
 # COSMOS galaxies fainter than this are mostly noise.
 FAINTEST_REAL = 25.0
+# Mean surface brightness at the edge of a real galaxy's image, over that of the whole, above which it is cut off.
+CUT_OFF = 0.1
 
 
 def make_data(recipe, root, work):
@@ -82,7 +84,8 @@ def make_scene_sets(recipe, root, work):
         limits = {"reference": "i", "magnitude_range": (15.0, 25.3)}
         spec = SceneSpec(survey="LSST", catalogue=catalogue, split="test", seed=SCENES_SEED, **limits)
         real = {"real_fraction": 1.0, "real_magnitude_limit": FAINTEST_REAL, "split": "any"}
-        sets = {"catsim": {}, "hst": real | {"real_galaxies": str(real_galaxies(root, work / "cosmos"))}}
+        galaxies = whole_galaxies(real_galaxies(root, work / "cosmos_whole"))
+        sets = {"catsim": {}, "hst": real | {"real_galaxies": str(galaxies)}}
         sets |= {f"fwhm_{value:g}": {"psf_fwhm": value, "n": SCENES // 2} for value in FWHMS}
     paths = []
     for name, changes in sets.items():
@@ -119,6 +122,22 @@ def real_galaxies(root, folder):
                 table[name] = np.char.strip(np.asarray(table[name]).astype(str))
     vstack(tables, join_type="inner").write(folder / "catalog.fits", overwrite=True)
     return folder / "catalog.fits"
+
+
+def whole_galaxies(path):
+    """Leave those galaxies out of a catalogue whose light goes on at the edge of their image: they would be square."""
+    import galsim
+    from astropy.table import Table
+
+    table = Table.read(path)
+    catalogue = galsim.RealGalaxyCatalog(path.name, dir=str(path.parent))
+    kept = []
+    for row in range(len(table)):
+        image = catalogue.getGalImage(row).array
+        edge = np.concatenate([image[:2].ravel(), image[-2:].ravel(), image[:, :2].ravel(), image[:, -2:].ravel()])
+        kept.append(edge.mean() < CUT_OFF * image.mean())
+    table[kept].write(path, overwrite=True)
+    return path
 
 
 def main():
