@@ -59,8 +59,8 @@ class ProfileDecoder(keras.layers.Layer):
         self.size, self.model_sigma = float(size), float(model_sigma)
         self._widths = np.geomspace(_NARROWEST, _WIDEST, self.gaussians).astype("float32")
         self._expansions = np.stack([expand(index, radius, self._widths) for index, radius in _MIXTURE], axis=1)
-        # Without the network most of the light is in the first profile, an exponential disc.
-        self._start = np.float32([2.0, *[0.0] * (len(_MIXTURE) - 1)])[:, None]
+        # At latent 0 most of the light is in the first profile, an exponential disc.
+        self._start = np.float32([2.0, -1.0, -1.0, -1.0, -0.5, -0.5, -0.5])[:, None]
         outputs = len(_MIXTURE) * self.bands + self.gaussians
         outputs += self.harmonics * 2 * len(_HARMONIC_RADII)
         self.network = keras.Sequential(
@@ -71,7 +71,34 @@ class ProfileDecoder(keras.layers.Layer):
             ]
         )
         self.network.build((None, self.latent - 1))
+        # A straight way from latent numbers to the profile, which has a meaning from the first step on: latent numbers
+        # that mean nothing yet are soon given up for good (posterior collapse).
+        self.skip = layers.Dense(outputs, use_bias=False, kernel_initializer="zeros")
+        self.skip.build((None, self.latent - MEANINGFUL))
+        self.skip.kernel.assign(self._meanings())
         self.built = True
+
+    def _meanings(self):
+        """Return what the latent numbers mean at first, (latent, output).
+
+        Bulge fraction; size of the bulge; concentration of the disc; colour gradient; roundness of the core; harmonics.
+        """
+        count = len(_MIXTURE)
+        index, radius = np.array(_MIXTURE).T
+        bulge, slope = index == 4.0, np.linspace(-1, 1, self.bands) if self.bands > 1 else np.zeros(1)
+        shares = np.zeros((4, count, self.bands))
+        shares[0, bulge] = 1.5
+        shares[1, bulge] = np.log(radius[bulge] / 0.5)[:, None]
+        shares[2] = np.select([index == 0.5, (index == 1.0) & (radius != 1.0)], [-1.0, 1.0], 0.0)[:, None]
+        shares[3, bulge] = slope
+        rows = np.zeros((5 + 4 * self.harmonics, count * self.bands + self.gaussians + 4 * self.harmonics))
+        rows[:4, : count * self.bands] = shares.reshape(4, -1)
+        rows[4, count * self.bands : count * self.bands + self.gaussians] = np.where(self._widths < 0.5, -0.5, 0.0)
+        rows[5:, count * self.bands + self.gaussians :] = 0.5 * np.eye(4 * self.harmonics)
+        result = np.zeros((self.latent - MEANINGFUL, rows.shape[1]), "float32")
+        known = min(len(result), len(rows))
+        result[:known] = rows[:known]
+        return result
 
     def parameters(self, latent):
         """Return what a latent vector stands for.
@@ -91,7 +118,7 @@ class ProfileDecoder(keras.layers.Layer):
         # The profile may depend on how elongated a galaxy is, but not on where its major axis points.
         elongation = ops.sum(ops.square(latent[:, 1:3]), axis=-1, keepdims=True)
         known = ops.concatenate([latent[:, :1], elongation, latent[:, MEANINGFUL:]], axis=-1)
-        raw = self.network(known)
+        raw = self.network(known) + self.skip(latent[:, MEANINGFUL:])
         first = len(_MIXTURE) * self.bands
         second = first + self.gaussians
         shares = ops.softmax(ops.reshape(raw[:, :first], (-1, len(_MIXTURE), self.bands)) + self._start, axis=1)
