@@ -107,7 +107,7 @@ def _padded(positions, count):
 
 def _checked(model, batch):
     """Return the batch as NumPy arrays with all that is needed, or say what does not fit."""
-    model._check(batch)
+    model.check(batch)
     keys = ("image", "variance", "mask", "psf", "positions", "n_sources")
     batch = {key: np.asarray(batch[key]) for key in keys if batch.get(key) is not None}
     n, height, width, _ = batch["image"].shape

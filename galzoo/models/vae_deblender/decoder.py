@@ -217,7 +217,7 @@ class ProfileDecoder(keras.layers.Layer):
         e2 = ops.sum(weight * 2 * xy / (xx + yy), axis=1)
         sigma2 = ops.sqrt(ops.maximum(xx * yy - xy * xy, 1e-12))
         low, high = 0.05 * parameters["size"], 12.0 * parameters["size"]
-        for _ in range(22):
+        for _ in range(14):
             middle = ops.sqrt(low * high)
             inside = ops.sum(weight * (1 - ops.exp(-0.5 * ops.square(middle)[:, None] / sigma2)), axis=1)
             low, high = ops.where(inside < 0.5, middle, low), ops.where(inside < 0.5, high, middle)

@@ -223,7 +223,7 @@ class VAEDeblender(keras.Model):
         return ops.reshape(images, (-1, sources, *shape, len(self.bands)))
 
     def call(self, batch, training=False):
-        self._check(batch)
+        self.check(batch)
         batch = {**batch, "image": ops.cast(batch["image"], "float32")}
         if training and batch.get("truth") is not None:
             return self._learn(self._blend(batch))
@@ -237,7 +237,8 @@ class VAEDeblender(keras.Model):
         isolated = unit * flux[:, :, None, None, :]
         return {"image": ops.sum(isolated, axis=1), "isolated": isolated, "latent": mean}
 
-    def _check(self, batch):
+    def check(self, batch):
+        """Raise `InputError` if a batch does not fit the model."""
         missing = [key for key in ("image", "variance") if batch.get(key) is None]
         if missing:
             raise InputError(f"the batch has no {missing[0]!r}; vae_deblender needs image and variance")
