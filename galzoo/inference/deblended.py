@@ -34,7 +34,7 @@ class Deblended:
     present : bool array, (n, source)
         Which entries are sources.
     flux_error : array, (n, source, band), optional
-        Standard deviation of the posterior.
+        Standard deviation of the posterior, and what the model's kind of galaxies is worth at best.
     flux_width : array, (n, source, band), optional
         Standard deviation by the likelihood alone, with all shapes held: what noise does to the flux.
     samples : array, (draw, n, source, band), optional

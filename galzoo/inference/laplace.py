@@ -13,6 +13,8 @@ _RIDGE = 1e-4
 # Scatter, in terms of the whole, with which sources are taken to share the flux of a band equally before the data are
 # seen: as wide as that of a part that is anything from nothing to all.
 _SPLIT = 0.6
+# Gain in chi squared that is not worth another step.
+_CONVERGED = 0.05
 # Longest step of one parameter, in standard deviations of its prior or so.
 _LONGEST = 1.0
 
@@ -105,7 +107,7 @@ def minimise(evaluate, theta, present, precision, steps):
     precision : array, (m,)
         Inverse variance of the Gaussian prior of each parameter, whose mean is 0.
     steps : int
-        Number of evaluations.
+        Most evaluations; fewer where no scene is expected to gain any more.
 
     Returns
     -------
@@ -137,6 +139,8 @@ def minimise(evaluate, theta, present, precision, steps):
         )
         down = best.gradient().reshape(n, -1) - prior * theta.reshape(n, -1)
         step = np.linalg.solve(matrix, down[..., None])[..., 0].reshape(n, sources, m)
+        if np.max((step.reshape(n, -1) * down).sum(axis=1)) < _CONVERGED:
+            break
         limit = _LONGEST / np.maximum(np.sqrt(precision), 1)
         trial = theta + np.where(present[..., None], np.clip(step, -limit, limit), 0)
     return theta, best

@@ -34,7 +34,7 @@ def deblend(
     model,
     batch,
     method="map",
-    steps=6,
+    steps=10,
     position_error=0.3,
     samples=0,
     window=None,
@@ -53,7 +53,7 @@ def deblend(
     method : {"encoder", "map", "hmc"}
         The encoder's answer; the most probable scene, which starts from it; or that and a sampled posterior.
     steps : int
-        Evaluations of the damped Gauss-Newton method.
+        Most evaluations of the damped Gauss-Newton method; it stops when no scene gains any more.
     position_error : float
         Standard deviation, pixels, with which the given positions are believed; 0 holds them fixed.
     samples : int
@@ -266,6 +266,7 @@ class SceneSolver:
         shape, jacobian = (ops.convert_to_numpy(x) for x in self._shapes(self._tensor(theta), self._tensor(condition)))
         spread = np.einsum("nsai,nsij,nsaj->nsa", jacobian, posterior["covariance"], jacobian)
         result = {key: posterior[key] for key in ("flux", "flux_error", "flux_width")}
+        result["flux_error"] = np.hypot(result["flux_error"], self.model.flux_floor * result["flux"])
         result |= {"image": images, "shape": shape, "shape_error": np.sqrt(np.maximum(spread, 0))}
         result["positions"] = (batch["positions"] + shift) * present[..., None]
         if posterior.get("samples") is not None:

@@ -17,7 +17,7 @@ def model():
     import keras
 
     keras.utils.set_random_seed(4)
-    return VAEDeblender.tiny(bands=("r", "i"), size=1.5)
+    return VAEDeblender.tiny(bands=("r", "i"), size=1.5, flux_floor=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def scenes(model):
 
 @pytest.fixture(scope="module")
 def fitted(model, scenes):
-    return model.deblend(scenes, "map", steps=8, samples=300)
+    return model.deblend(scenes, "map", samples=300)
 
 
 def test_fluxes_are_right_within_their_errors(scenes, fitted):

@@ -58,6 +58,8 @@ class VAEDeblender(keras.Model):
         Sigma in pixels of the model-frame PSF.
     band_dropout : float
         Chance that the encoder is shown a band as absent in training.
+    flux_floor : float
+        Fraction of a flux that is added in quadrature to its posterior error: what profiles of this kind cannot show.
     seed : int
         Of blending, sampling and what the encoder is not shown.
 
@@ -92,6 +94,7 @@ class VAEDeblender(keras.Model):
         error_floor=0.01,
         model_sigma=0.7,
         band_dropout=0.0,
+        flux_floor=0.02,
         seed=0,
         **kwargs,
     ):
@@ -118,10 +121,12 @@ class VAEDeblender(keras.Model):
             "error_floor": error_floor,
             "model_sigma": model_sigma,
             "band_dropout": band_dropout,
+            "flux_floor": flux_floor,
             "seed": seed,
         }
         self.bands = tuple(str(band) for band in bands)
         self.window, self.latent = int(window), int(latent)
+        self.flux_floor = float(flux_floor)
         self.kl_weight, self.error_floor = float(kl_weight), float(error_floor)
         self.model_sigma, self.band_dropout = float(model_sigma), float(band_dropout)
 
