@@ -13,6 +13,8 @@ _RIDGE = 1e-4
 # Scatter, in terms of the whole, with which sources are taken to share the flux of a band equally before the data are
 # seen: as wide as that of a part that is anything from nothing to all.
 _SPLIT = 0.6
+# Standard deviations below 0 from which a flux is held at 0.
+_NEGATIVE = 2.0
 # Gain in chi squared that is not worth another step.
 _CONVERGED = 0.05
 # Longest step of one parameter, in standard deviations of its prior or so.
@@ -54,6 +56,14 @@ class Normal:
         parting = (np.eye(matrix.shape[-1]) - 1 / number[..., None, None]) * both
         self.split = parting / width[..., None, None] ** 2
         self._solve(self._matrix + self.split)
+        # Nothing shines less than not at all: what is negative beyond its noise makes up for another's wrong profile.
+        for _ in range(2):
+            below = np.moveaxis(self.flux, 2, 1) < -_NEGATIVE * self._scale
+            if not below.any():
+                break
+            held = np.where(below & seen, 1e6 * diagonal, 0)
+            self._matrix = self._matrix + np.eye(matrix.shape[-1]) * held[..., None]
+            self._solve(self._matrix + self.split)
 
     def _solve(self, matrix):
         scale = self._scale[..., None] * self._scale[..., None, :]

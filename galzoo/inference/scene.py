@@ -10,9 +10,9 @@ import numpy as np
 from keras import ops
 
 from galzoo.errors import InputError
-from galzoo.inference import laplace
-from galzoo.inference.deblended import FLAGS, Deblended
+from galzoo.inference import batches, laplace
 from galzoo.inference.gradient import columns, compiled
+from galzoo.inference.structure import needs_refinement, refine_parts
 from galzoo.layers.flux import noise_level, solve_fluxes
 from galzoo.layers.likelihood import weights
 from galzoo.layers.psf import apply_transfer, transfer
@@ -25,8 +25,6 @@ _SOURCE_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
 _MARGIN = 16
 # Pixels that images of sources are wider than the window of the fit.
 _WINGS = 32
-# Chi squared per pixel within the fitted window above which a fit is called poor.
-_POOR = 1.5
 _CHUNK = 8
 
 
@@ -37,6 +35,7 @@ def deblend(
     steps=10,
     position_error=0.3,
     samples=0,
+    refine_steps=0,
     window=None,
     seed=0,
     progress=False,
@@ -58,6 +57,9 @@ def deblend(
         Standard deviation, pixels, with which the given positions are believed; 0 holds them fixed.
     samples : int
         Posterior samples of the fluxes to return; "hmc" gives at least 200.
+    refine_steps : int
+        Most updates by which images and fluxes are refined beyond what profiles can show, in scenes whose residual is
+        more than noise (`galzoo.inference.structure`); shapes and errors are those of the profiles.
     window : int, optional
         Pixels on a side of the window that is fitted; by default what holds all sources with 16 pixels to spare.
     seed : int
@@ -78,11 +80,11 @@ def deblend(
     """
     if method not in METHODS:
         raise InputError(f"method {method!r} is unknown; use {', '.join(METHODS)}")
-    batch = _checked(model, batch)
+    batch = batches.checked(model, batch)
     n, height, width, bands = batch["image"].shape
     number, most = batch["n_sources"], batch["positions"].shape[1]
     samples = max(samples, 200) if method == "hmc" else samples
-    result = _empty((n, most, height, width, bands), samples)
+    result = batches.empty((n, most, height, width, bands), samples)
     chunks = []
     for low, count in zip((0, *_SOURCE_COUNTS), (*_SOURCE_COUNTS, most), strict=True):
         rows = np.flatnonzero((number > low) & (number <= count))
@@ -93,106 +95,11 @@ def deblend(
         # Chunks of one size: another would be compiled anew.
         full = rows[np.arange(_CHUNK) % len(rows)]
         part = {key: value[full] for key, value in batch.items()}
-        part["positions"] = _padded(part["positions"], count)
-        found = solver.solve(part, method, steps, position_error, samples, window, rng, **sampling)
-        _store(result, rows, found, len(rows))
-    _finish(result, batch)
+        part["positions"] = batches.padded(part["positions"], count)
+        found = solver.solve(part, method, steps, position_error, samples, refine_steps, window, rng, **sampling)
+        batches.store(result, rows, found, len(rows))
+    batches.finish(result, batch)
     return result
-
-
-def _padded(positions, count):
-    extra = count - positions.shape[1]
-    return positions[:, :count] if extra <= 0 else np.pad(positions, ((0, 0), (0, extra), (0, 0)))
-
-
-def _checked(model, batch):
-    """Return the batch as NumPy arrays with all that is needed, or say what does not fit."""
-    model.check(batch)
-    keys = ("image", "variance", "mask", "psf", "positions", "n_sources")
-    batch = {key: np.asarray(batch[key]) for key in keys if batch.get(key) is not None}
-    n, height, width, _ = batch["image"].shape
-    if "positions" not in batch:
-        batch["positions"] = np.tile(np.float32([(width - 1) / 2, (height - 1) / 2]), (n, 1, 1))
-        batch["n_sources"] = np.ones(n, int)
-    if "n_sources" not in batch:
-        batch["n_sources"] = np.full(n, batch["positions"].shape[1])
-    for key in ("image", "variance"):
-        batch[key] = batch[key].astype("float32")
-    batch["positions"] = batch["positions"].astype("float32")
-    shape = batch["positions"].shape
-    if shape[0] != n or len(shape) != 3 or shape[2] != 2 or np.any(batch["n_sources"] > shape[1]):
-        raise InputError(f"positions have shape {shape} for {n} scenes; give (n, source, 2) and n_sources up to source")
-    listed = np.arange(shape[1]) < batch["n_sources"][:, None]
-    if not np.all(np.isfinite(batch["positions"][listed])):
-        raise InputError("a position is not finite; leave that source out")
-    if "psf" in batch and len(batch["psf"]) == 1:
-        batch["psf"] = np.repeat(batch["psf"], n, axis=0)
-    return batch
-
-
-def _empty(shape, samples):
-    n, sources, height, width, bands = shape
-
-    def zeros(*size):
-        return np.zeros((n, sources, *size), np.float32)
-
-    return Deblended(
-        image=zeros(height, width, bands),
-        flux=zeros(bands),
-        positions=zeros(2),
-        present=np.zeros((n, sources), bool),
-        flux_error=zeros(bands),
-        flux_width=zeros(bands),
-        samples=np.zeros((samples, n, sources, bands), np.float32) if samples else None,
-        shape=zeros(3),
-        shape_error=zeros(3),
-        chi2=np.zeros(n, np.float32),
-        residual=np.zeros((n, height, width, bands), np.float32),
-        flags=np.zeros((n, sources), np.int32),
-    )
-
-
-def _store(result, rows, found, count):
-    for name, value in found.items():
-        target = getattr(result, name)
-        if target is None:
-            continue
-        if name == "samples":
-            sources = min(target.shape[2], value.shape[2])
-            target[:, rows, :sources] = value[:, :count, :sources]
-        else:
-            sources = min(target.shape[1], value.shape[1])
-            target[rows, :sources] = value[:count, :sources]
-
-
-def _finish(result, batch):
-    """Fill in residual, chi squared and flags."""
-    listed = np.arange(batch["positions"].shape[1]) < batch["n_sources"][:, None]
-    result.present[...] = listed
-    good = np.isfinite(batch["variance"]) & (batch["variance"] > 0) & np.isfinite(batch["image"])
-    if "mask" in batch:
-        good &= ~batch["mask"].astype(bool)
-    total = result.image.sum(axis=1)
-    result.residual[...] = np.where(good, np.where(good, batch["image"], 0) - total, 0)
-    variance = np.where(good, batch["variance"], 1)
-    squares = (result.residual**2 / variance).sum(axis=(1, 2, 3))
-    result.chi2[...] = squares / np.maximum(good.sum(axis=(1, 2, 3)), 1)
-    seen = np.isfinite(batch["variance"]).any(axis=(1, 2))[:, None, :]
-    negative = (result.flux <= 0) & seen
-    result.flags |= np.where(listed & negative.all(axis=-1), FLAGS["negative_flux"], 0)
-    result.flags |= np.where(listed & (result.chi2 > _POOR)[:, None], FLAGS["poor_fit"], 0)
-    height, width = batch["image"].shape[1:3]
-    x, y = batch["positions"][..., 0], batch["positions"][..., 1]
-    rim = (x < 3) | (y < 3) | (x > width - 4) | (y > height - 4)
-    result.flags |= np.where(listed & rim, FLAGS["edge"], 0)
-    column = np.clip(np.round(x), 0, width - 1).astype(int)
-    row = np.clip(np.round(y), 0, height - 1).astype(int)
-    core = good[np.arange(len(good))[:, None], row, column].any(axis=-1)
-    result.flags |= np.where(listed & ~core, FLAGS["masked"], 0)
-    if not np.all(np.isfinite(result.flux)):
-        bad = ~np.isfinite(result.flux).all(axis=-1)
-        result.flags |= np.where(bad, FLAGS["not_fitted"], 0)
-        result.flux[bad], result.image[bad] = 0, 0
 
 
 def _solver(model):
@@ -219,7 +126,7 @@ class SceneSolver:
         self._images = compiled(self.images)
         self._shapes = compiled(self._shapes_of)
 
-    def solve(self, batch, method, steps, position_error, samples, window, rng, **sampling):
+    def solve(self, batch, method, steps, position_error, samples, refine_steps, window, rng, **sampling):
         """Return the arrays of `Deblended` for a batch of scenes with the same number of entries."""
         part, _ = self._window(batch, window)
         start = self._start(part)
@@ -242,7 +149,8 @@ class SceneSolver:
 
             drawn = sample(self, part, theta, posterior, start["condition"], sharp, samples, rng, **sampling)
             posterior |= {"samples": drawn, "flux": drawn.mean(axis=0), "flux_error": drawn.std(axis=0)}
-        return self._answer(batch, part["image"].shape[1:3], theta, start["condition"], posterior, present)
+        shape = part["image"].shape[1:3]
+        return self._answer(batch, shape, theta, start["condition"], posterior, present, refine_steps)
 
     def _encoded(self, part, theta, start, position_error, samples, rng):
         """Return the posterior by the encoder's own spread of shapes, and by the likelihood for the fluxes."""
@@ -252,12 +160,17 @@ class SceneSolver:
         variance = np.concatenate([start["spread"] ** 2, np.full_like(start["offset"], position_error**2)], axis=-1)
         return posterior | {"covariance": variance[..., None] * np.eye(theta.shape[-1])}
 
-    def _answer(self, batch, shape, theta, condition, posterior, present):
+    def _answer(self, batch, shape, theta, condition, posterior, present, refine_steps):
         # Images reach further than the fit: the wings of profiles that it has found.
         part, corner = self._window(batch, max(shape) + _WINGS)
         shift = theta[..., -2:]
         drawn = self._images(part, self._tensor(theta), self._tensor(condition))
-        drawn = ops.convert_to_numpy(drawn) * (posterior["flux"] * present[..., None])[:, :, None, None, :]
+        flux = (posterior["flux"] * present[..., None]).astype(np.float32)
+        drawn = ops.convert_to_numpy(drawn) * flux[:, :, None, None, :]
+        if refine_steps:
+            rows = np.flatnonzero(needs_refinement(drawn.sum(axis=1), part))
+            if len(rows):
+                drawn[rows], posterior["flux"][rows] = self._refined(part, rows, theta, condition, flux, refine_steps)
         n, _, height, width, _ = drawn.shape
         images = np.zeros((*drawn.shape[:2], *batch["image"].shape[1:]), np.float32)
         for row in range(n):
@@ -272,6 +185,17 @@ class SceneSolver:
         if posterior.get("samples") is not None:
             result["samples"] = posterior["samples"]
         return result
+
+    def _refined(self, part, rows, theta, condition, flux, steps):
+        """Return images and fluxes of the scenes `rows` with what smooth profiles have left in the residual."""
+        part = {key: ops.take(value, rows, axis=0) for key, value in part.items()}
+        arguments = self._tensor(theta[rows]), self._tensor(condition[rows]), part["positions"]
+        frames = self._frames(*arguments, tuple(part["image"].shape[1:3]))
+        frames = ops.convert_to_numpy(frames) * flux[rows][:, :, None, None, :]
+        refined = refine_parts(frames, part, self.model.model_sigma, steps)
+        before = np.maximum(frames, 0).sum(axis=(2, 3))
+        gain = np.where(before > 0, refined.sum(axis=(2, 3)) / np.where(before > 0, before, 1), 1)
+        return ops.convert_to_numpy(self._seen(part, self._tensor(refined))), flux[rows] * gain
 
     def _window(self, batch, size):
         """Return the batch cut to a window of one size around each scene's sources, and the windows' first pixels."""
