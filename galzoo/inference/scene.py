@@ -35,7 +35,7 @@ def deblend(
     steps=10,
     position_error=0.3,
     samples=0,
-    refine_steps=0,
+    refine_steps=30,
     window=None,
     seed=0,
     progress=False,
@@ -59,7 +59,7 @@ def deblend(
         Posterior samples of the fluxes to return; "hmc" gives at least 200.
     refine_steps : int
         Most updates by which images and fluxes are refined beyond what profiles can show, in scenes whose residual is
-        more than noise (`galzoo.inference.structure`); shapes and errors are those of the profiles.
+        more than noise (`galzoo.inference.structure`), by "map"; shapes and errors are those of the profiles.
     window : int, optional
         Pixels on a side of the window that is fitted; by default what holds all sources with 16 pixels to spare.
     seed : int
@@ -150,6 +150,7 @@ class SceneSolver:
             drawn = sample(self, part, theta, posterior, start["condition"], sharp, samples, rng, **sampling)
             posterior |= {"samples": drawn, "flux": drawn.mean(axis=0), "flux_error": drawn.std(axis=0)}
         shape = part["image"].shape[1:3]
+        refine_steps = refine_steps if method == "map" else 0
         return self._answer(batch, shape, theta, start["condition"], posterior, present, refine_steps)
 
     def _encoded(self, part, theta, start, position_error, samples, rng):
