@@ -10,8 +10,9 @@ from galzoo.tasks.windows import with_bands, with_pixels
 
 logger = logging.getLogger(__name__)
 
-# Pixel scales that differ by less are the same.
-_SAME_SCALE = 0.02
+# Pixel scales that differ by less need no resampling, which would correlate the noise: profiles are functions of
+# position, and only the prior on their sizes is off by so much.
+_SAME_SCALE = 0.25
 _SCALES = (0.5, 2.0)
 
 
