@@ -163,5 +163,6 @@ def test_minimise_solves_a_linear_problem_with_a_known_answer():
     t = np.linspace(-1, 1, 20001)
     seen = g[:, None] + h[:, None] * t
     energy = (data**2).sum() - (seen.T @ data) ** 2 / (seen**2).sum(axis=0) + t**2
-    assert theta[0, 0, 0] == pytest.approx(t[np.argmin(energy)], abs=2e-3)
+    # It stops where the gain is below 0.05: with a curvature of some 450 that is within 0.011.
+    assert theta[0, 0, 0] == pytest.approx(t[np.argmin(energy)], abs=0.011)
     assert normal.flux[0, 0, 0] == pytest.approx(3.0, rel=0.02)
