@@ -35,7 +35,15 @@ from galzoo.viz.panels import panel, reconstruction_panel, save
 
 PRESET, PRIOR, DEBLENDER = "vqvae_sdss_rgb", "pixelcnn_sdss_rgb", "vae_deblender_lsst"
 # The field: a crowded one of 200 pixels.
-FIELD = SceneSpec(survey="LSST", reference="i", magnitude_range=(19.0, 25.3), split="any", density=50.0, stamp_size=200)
+FIELD = SceneSpec(
+    survey="LSST",
+    reference="i",
+    magnitude_range=(19.0, 25.3),
+    split="any",
+    density=50.0,
+    stamp_size=200,
+    isolated=False,
+)
 # Hubble types that galaxies are drawn for, elliptical to irregular, and how many of each.
 T_TYPES, EACH = (-5, -2, 1, 3, 5, 9), 4
 SIZE = 64
