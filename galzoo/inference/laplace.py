@@ -8,15 +8,13 @@ import dataclasses
 
 import numpy as np
 
-# Fraction of each source's weight added to the diagonal of the fluxes: sources in one place share what is there.
-_RIDGE = 1e-4
+from galzoo.layers.flux import RIDGE
+
 # Scatter, in terms of the whole, with which sources are taken to share the flux of a band equally before the data are
 # seen: as wide as that of a part that is anything from nothing to all.
 _SPLIT = 0.6
 # Standard deviations below 0 from which a flux is held at 0.
 _NEGATIVE = 2.0
-# Gain in chi squared that is not worth another step.
-_CONVERGED = 0.05
 # Longest step of one parameter, in standard deviations of its prior or so.
 _LONGEST = 1.0
 
@@ -44,8 +42,8 @@ class Normal:
         diagonal = np.einsum("nbss->nbs", matrix)
         seen = diagonal > 0
         self._scale = 1 / np.sqrt(np.where(seen, diagonal, 1))
-        self._matrix = matrix + np.eye(matrix.shape[-1]) * np.where(seen, _RIDGE * diagonal, 1)[..., None]
-        self._solve(self._matrix)
+        fluxes = matrix + np.eye(matrix.shape[-1]) * np.where(seen, RIDGE * diagonal, 1)[..., None]
+        self._solve(fluxes)
         # What a pair in one place has together is well known, how it is shared is not: no more is asked of the prior
         # than that a part is of the order of the whole.
         total = np.abs(self.flux.sum(axis=1))
@@ -55,15 +53,15 @@ class Normal:
         both = seen[..., :, None] & seen[..., None, :]
         parting = (np.eye(matrix.shape[-1]) - 1 / number[..., None, None]) * both
         self.split = parting / width[..., None, None] ** 2
-        self._solve(self._matrix + self.split)
+        self._solve(fluxes + self.split)
         # Nothing shines less than not at all: what is negative beyond its noise makes up for another's wrong profile.
         for _ in range(2):
             below = np.moveaxis(self.flux, 2, 1) < -_NEGATIVE * self._scale
             if not below.any():
                 break
             held = np.where(below & seen, 1e6 * diagonal, 0)
-            self._matrix = self._matrix + np.eye(matrix.shape[-1]) * held[..., None]
-            self._solve(self._matrix + self.split)
+            fluxes = fluxes + np.eye(matrix.shape[-1]) * held[..., None]
+            self._solve(fluxes + self.split)
 
     def _solve(self, matrix):
         scale = self._scale[..., None] * self._scale[..., None, :]
@@ -103,7 +101,7 @@ class Normal:
         return direct.reshape(n, size, size) - removed
 
 
-def minimise(evaluate, theta, present, precision, steps):
+def minimise(evaluate, theta, present, precision, steps, gain=0.05):
     """Find the most probable parameters of scenes.
 
     Parameters
@@ -118,6 +116,8 @@ def minimise(evaluate, theta, present, precision, steps):
         Inverse variance of the Gaussian prior of each parameter, whose mean is 0.
     steps : int
         Most evaluations; fewer where no scene is expected to gain any more.
+    gain : float
+        Gain in chi squared that is not worth another step.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def minimise(evaluate, theta, present, precision, steps):
         )
         down = best.gradient().reshape(n, -1) - prior * theta.reshape(n, -1)
         step = np.linalg.solve(matrix, down[..., None])[..., 0].reshape(n, sources, m)
-        if np.max((step.reshape(n, -1) * down).sum(axis=1)) < _CONVERGED:
+        if np.max((step.reshape(n, -1) * down).sum(axis=1)) < gain:
             break
         limit = _LONGEST / np.maximum(np.sqrt(precision), 1)
         trial = theta + np.where(present[..., None], np.clip(step, -limit, limit), 0)

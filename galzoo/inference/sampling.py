@@ -5,10 +5,9 @@ import numpy as np
 from keras import ops
 
 from galzoo.errors import InputError
+from galzoo.layers.flux import RIDGE
 from galzoo.layers.likelihood import weights
 
-# Fraction of each source's weight added to the diagonal of the fluxes, as in `galzoo.inference.laplace`.
-_RIDGE = 1e-4
 _LEAPFROGS = 6
 
 
@@ -105,7 +104,7 @@ def products(solver, part, theta, condition):
     normal = ops.einsum("nsyxb,ntyxb,nyxb->nbst", unit, unit, weight)
     right = ops.einsum("nsyxb,nyxb->nbs", unit, weight * data)
     diagonal = ops.einsum("nbss->nbs", normal)
-    ridge = ops.where(diagonal > 0, _RIDGE * diagonal, 1.0)
+    ridge = ops.where(diagonal > 0, RIDGE * diagonal, 1.0)
     return normal + ridge[..., None] * np.eye(unit.shape[1], dtype="float32"), right
 
 

@@ -9,6 +9,9 @@ from galzoo.layers.likelihood import weights
 
 # sinh(20) is 2.4e8: a pixel that far above the noise does not exist, but an untrained decoder can ask for it.
 LARGEST_SCALED = 20.0
+# Fraction of each source's weight added to the diagonal where fluxes are solved for: sources in one place share what is
+# there.
+RIDGE = 1e-4
 
 
 def noise_level(variance, mask=None):
@@ -73,7 +76,7 @@ class FluxScaling(keras.layers.Layer):
         return {**super().get_config(), "softening": self.softening}
 
 
-def solve_fluxes(unit, data, weight, ridge=1e-4):
+def solve_fluxes(unit, data, weight, ridge=RIDGE):
     """Return the fluxes (n, source, band) that fit the data best, all sources of a scene together.
 
     Parameters

@@ -159,10 +159,9 @@ def test_minimise_solves_a_linear_problem_with_a_known_answer():
         normal = (design @ design.T).reshape(1, 1, 1, 2, 1, 2)
         return laplace.Normal(normal, (design @ data).reshape(1, 1, 1, 2), np.array([[data @ data]]))
 
-    theta, normal = laplace.minimise(evaluate, np.zeros((1, 1, 1)), np.ones((1, 1), bool), np.ones(1), 20)
+    theta, normal = laplace.minimise(evaluate, np.zeros((1, 1, 1)), np.ones((1, 1), bool), np.ones(1), 20, gain=1e-4)
     t = np.linspace(-1, 1, 20001)
     seen = g[:, None] + h[:, None] * t
     energy = (data**2).sum() - (seen.T @ data) ** 2 / (seen**2).sum(axis=0) + t**2
-    # It stops where the gain is below 0.05: with a curvature of some 450 that is within 0.011.
-    assert theta[0, 0, 0] == pytest.approx(t[np.argmin(energy)], abs=0.011)
+    assert theta[0, 0, 0] == pytest.approx(t[np.argmin(energy)], abs=2e-3)
     assert normal.flux[0, 0, 0] == pytest.approx(3.0, rel=0.02)
