@@ -44,7 +44,7 @@ def time_scenes(model, count, repeats):
     batch = scenes.batch(slice(None))
     batch.pop("isolated")
     bench = {
-        "SEP": baselines()["sep"],
+        "SEP": baselines()["SEP"],
         "encoder": lambda batch: model.deblend(batch, "encoder"),
         "map": lambda batch: model.deblend(batch, "map"),
     }

@@ -9,11 +9,6 @@ from galzoo.inference.deblended import FLAGS, Deblended
 _POOR = 1.5
 
 
-def padded(positions, count):
-    extra = count - positions.shape[1]
-    return positions[:, :count] if extra <= 0 else np.pad(positions, ((0, 0), (0, extra), (0, 0)))
-
-
 def checked(model, batch):
     """Return the batch as NumPy arrays with all that is needed, or say what does not fit."""
     model.check(batch)
@@ -40,6 +35,7 @@ def checked(model, batch):
 
 
 def empty(shape, samples):
+    """Return a `Deblended` of zeros for scenes of ``shape``, (n, source, y, x, band), and so many samples."""
     n, sources, height, width, bands = shape
 
     def zeros(*size):
@@ -61,17 +57,13 @@ def empty(shape, samples):
     )
 
 
-def store(result, rows, found, count):
+def store(result, rows, found):
+    """Put the answers for some scenes, by name, in their rows."""
     for name, value in found.items():
-        target = getattr(result, name)
-        if target is None:
-            continue
         if name == "samples":
-            sources = min(target.shape[2], value.shape[2])
-            target[:, rows, :sources] = value[:, :count, :sources]
+            result.samples[:, rows, : value.shape[2]] = value
         else:
-            sources = min(target.shape[1], value.shape[1])
-            target[rows, :sources] = value[:count, :sources]
+            getattr(result, name)[rows, : value.shape[1]] = value
 
 
 def finish(result, batch):

@@ -11,7 +11,7 @@ from galzoo.layers.likelihood import weights
 _LEAPFROGS = 6
 
 
-def sample(solver, part, theta, posterior, condition, position_error, draws, rng, warmup=100, thin=1):
+def sample(model, part, theta, posterior, condition, position_error, draws, rng, warmup=100, thin=1):
     """Sample the fluxes of scenes.
 
     The chain moves in the parameters, whitened by the Laplace approximation; fluxes, in which the likelihood is
@@ -19,9 +19,9 @@ def sample(solver, part, theta, posterior, condition, position_error, draws, rng
 
     Parameters
     ----------
-    solver : SceneSolver
+    model : VAEDeblender
     part : dict of tensors
-        The window that is fitted.
+        The windows that are fitted.
     theta : array, (n, source, m)
         The mode, where chains start.
     posterior : dict
@@ -54,7 +54,7 @@ def sample(solver, part, theta, posterior, condition, position_error, draws, rng
     mode = tf.constant(theta.reshape(n, -1), tf.float32)
     prior = tf.constant(np.tile(np.r_[np.ones(m - 2), np.full(2, position_error**-2)], sources), tf.float32)
     condition = tf.constant(condition, tf.float32)
-    split = tf.constant(posterior["split"], tf.float32)
+    known = tf.constant(posterior["prior"], tf.float32), tf.constant(posterior["vector"], tf.float32)
 
     def parameters(white):
         return mode + tf.einsum("nij,nj->ni", root, white)
@@ -62,13 +62,11 @@ def sample(solver, part, theta, posterior, condition, position_error, draws, rng
     @tf.function
     def energy(white):
         values = parameters(white)
-        normal, right = products(solver, part, tf.reshape(values, (n, sources, m)), condition)
-        normal = normal + split
+        normal, right = products(model, part, tf.reshape(values, (n, sources, m)), condition, *known)
         # Of the fluxes, integrated out: half of what they explain, and the volume that they leave.
         solved = tf.linalg.cholesky_solve(tf.linalg.cholesky(normal), right[..., None])[..., 0]
-        explained = tf.reduce_sum(right * solved, axis=(1, 2))
-        volume = tf.reduce_sum(tf.linalg.logdet(normal), axis=1)
-        return 0.5 * (explained - volume - tf.reduce_sum(prior * values**2, axis=1))
+        explained = tf.reduce_sum(right * solved, axis=1)
+        return 0.5 * (explained - tf.linalg.logdet(normal) - tf.reduce_sum(prior * values**2, axis=1))
 
     kernel = tfp.mcmc.HamiltonianMonteCarlo(
         energy, step_size=np.full((n, 1), 0.3, "float32"), num_leapfrog_steps=_LEAPFROGS
@@ -88,31 +86,40 @@ def sample(solver, part, theta, posterior, condition, position_error, draws, rng
             seed=seed,
         )
 
-    shape = n, sources, m
-    fluxes = [_fluxes(solver, part, parameters(state), condition, shape, posterior["split"], rng) for state in chain()]
+    fluxes = []
+    for state in chain():
+        normal, right = products(model, part, ops.reshape(parameters(state), (n, sources, m)), condition, *known)
+        fluxes.append(_fluxes(normal, right, sources, rng))
     return np.stack(fluxes)
 
 
-def products(solver, part, theta, condition):
-    """Return the normal matrix (n, band, source, source) and the right side (n, band, source) of the fluxes.
+def products(model, part, theta, condition, known, vector):
+    """Return the normal matrix (n, band * source, band * source) and the right side (n, band * source) of the fluxes.
 
-    Scaled to unit noise, with the ridge on the diagonal, and 1 there for what is not a source.
+    Scaled to unit noise, with the ridge on the diagonal, 1 there for what is not a source, and what is known of the
+    fluxes by themselves, `known` and `vector`.
     """
-    unit = solver.images(part, theta, condition) * ops.cast(part["present"], "float32")[:, :, None, None, None]
+    latent, _ = model.prior.forward(theta[..., : model.latent], condition)
+    positions = part["positions"] + theta[..., model.latent :]
+    unit = model.render(latent, positions, part.get("psf"), tuple(part["image"].shape[1:3]))
+    unit = unit * ops.cast(part["present"], "float32")[:, :, None, None, None]
     weight = weights(part["variance"], part.get("mask"))
     data = ops.where(weight > 0, ops.cast(part["image"], "float32"), 0.0)
     normal = ops.einsum("nsyxb,ntyxb,nyxb->nbst", unit, unit, weight)
-    right = ops.einsum("nsyxb,nyxb->nbs", unit, weight * data)
+    right = ops.einsum("nsyxb,nyxb->nbs", unit, weight * data) + vector
     diagonal = ops.einsum("nbss->nbs", normal)
     ridge = ops.where(diagonal > 0, RIDGE * diagonal, 1.0)
-    return normal + ridge[..., None] * np.eye(unit.shape[1], dtype="float32"), right
+    bands, sources = normal.shape[1:3]
+    normal = normal + ridge[..., None] * np.eye(sources, dtype="float32")
+    blocks = ops.einsum("nbst,bc->nbsct", normal, np.eye(bands, dtype="float32"))
+    size = bands * sources
+    return ops.reshape(blocks, (-1, size, size)) + known, ops.reshape(right, (-1, size))
 
 
-def _fluxes(solver, part, values, condition, shape, split, rng):
+def _fluxes(normal, right, sources, rng):
     """Draw the fluxes (n, source, band) that belong to one state of the chain."""
-    normal, right = products(solver, part, ops.reshape(values, shape), condition)
-    normal = normal + split
     inverse = np.linalg.inv(ops.convert_to_numpy(normal).astype(float))
-    mean = np.einsum("nbst,nbt->nbs", inverse, ops.convert_to_numpy(right))
-    root = np.linalg.cholesky((inverse + np.swapaxes(inverse, 2, 3)) / 2)
-    return np.moveaxis(mean + np.einsum("nbst,nbt->nbs", root, rng.standard_normal(mean.shape)), 2, 1)
+    mean = np.einsum("nij,nj->ni", inverse, ops.convert_to_numpy(right))
+    root = np.linalg.cholesky((inverse + np.swapaxes(inverse, 1, 2)) / 2)
+    drawn = mean + np.einsum("nij,nj->ni", root, rng.standard_normal(mean.shape))
+    return np.moveaxis(drawn.reshape(len(drawn), -1, sources), 2, 1)

@@ -3,11 +3,36 @@
 import numpy as np
 from keras import ops
 
-from galzoo.inference.refine import refine
+from galzoo.inference.refine import LEAST_PIXELS, refine
 from galzoo.layers.likelihood import weights
 
 # Chi squared per pixel, in standard deviations above 1, from which a scene is refined: noise is left alone.
 _SIGNIFICANT = 4.0
+_LARGEST_MISFIT = 0.3
+
+
+def misfit(image, total, variance):
+    """Return by what part of their light galaxies differ from the model's, as the residual has it; 0 if noise will do.
+
+    Parameters
+    ----------
+    image, total, variance : array, (band, y, x)
+        Data, model and the noise of a scene; infinite variance where a pixel is bad.
+
+    Returns
+    -------
+    float
+        The e for which (image - total)^2 / (variance + (e total)^2) is 1 on average where the model is above the noise.
+    """
+    light = (total > np.sqrt(variance)) & np.isfinite(variance)
+    squares, noise, power = (image - total)[light] ** 2, variance[light], total[light] ** 2
+    if len(squares) < LEAST_PIXELS or np.mean(squares / noise) < 1 + _SIGNIFICANT * np.sqrt(2 / len(squares)):
+        return 0.0
+    low, high = 0.0, _LARGEST_MISFIT
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.mean(squares / (noise + middle**2 * power)) > 1 else (low, middle)
+    return (low + high) / 2
 
 
 def needs_refinement(total, part):

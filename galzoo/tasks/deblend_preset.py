@@ -92,8 +92,7 @@ def choose_deblender(preset, deblender, method, field):
 
 
 def _run(model, method, batch):
-    # The whole window is fitted, since it was chosen by the footprint.
-    return model.deblend(batch, method=method, window=batch["image"].shape[1])
+    return model.deblend(batch, method=method)
 
 
 def _spelt(bands, known):

@@ -153,11 +153,11 @@ def test_minimise_solves_a_linear_problem_with_a_known_answer():
     g, h = rng.normal(size=(2, 50))
     data = 3.0 * (g + 0.5 * h)
 
-    def evaluate(theta):
+    def evaluate(theta, rows):
         t = theta[0, 0, 0]
         design = np.stack([g + t * h, h])
         normal = (design @ design.T).reshape(1, 1, 1, 2, 1, 2)
-        return laplace.Normal(normal, (design @ data).reshape(1, 1, 1, 2), np.array([[data @ data]]))
+        return normal, (design @ data).reshape(1, 1, 1, 2), np.array([[data @ data]])
 
     theta, normal = laplace.minimise(evaluate, np.zeros((1, 1, 1)), np.ones((1, 1), bool), np.ones(1), 20, gain=1e-4)
     t = np.linspace(-1, 1, 20001)

@@ -14,10 +14,6 @@ _NARROWEST, _WIDEST = 0.04, 5.0
 _MIXTURE = ((1.0, 1.0), (1.0, 0.6), (1.0, 1.6), (0.5, 1.0), (4.0, 0.2), (4.0, 0.5), (4.0, 1.2))
 # Profiles end at 8 half-light radii, as in SDSS (Strauss et al. 2002, section 4.4.5.1).
 _TRUNCATION = 8.0
-# Bound of the logarithm by which harmonics brighten or dim the profile.
-_LARGEST_CONTRAST = 2.0
-# Radii, in units of the size, at which the harmonics are strongest.
-_HARMONIC_RADII = (0.7, 1.8)
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -26,9 +22,9 @@ class ProfileDecoder(keras.layers.Layer):
 
     A galaxy is a mixture of concentric Sersic profiles of several indices and radii, whose shares a network chooses for
     each band, so that colours may change from centre to edge. Each profile is a sum of Gaussians, whose ellipticity may
-    change with radius. Harmonics of the azimuth, of bounded contrast, add what is not elliptical. The profile is a
-    function of position, not a picture: it is evaluated where the pixels are, so any stamp size, sub-pixel position and
-    number of bands will do, and the total flux is known even where a stamp does not hold all of it.
+    change with radius. The profile is a function of position, not a picture: it is evaluated where the pixels are, so
+    any stamp size, sub-pixel position and number of bands will do, and the total flux is known even where a stamp does
+    not hold all of it. Its Fourier transform is known too, so a PSF costs no approximation.
 
     Parameters
     ----------
@@ -40,8 +36,6 @@ class ProfileDecoder(keras.layers.Layer):
         Number of Gaussians, in which all profiles are expanded.
     hidden : int
         Units of the network's two hidden layers.
-    harmonics : int
-        Highest harmonic of the azimuth; 0 for elliptical galaxies.
     size : float
         Half-light radius in pixels, of a galaxy without a bulge, that latent 0 stands for.
     model_sigma : float
@@ -52,17 +46,16 @@ class ProfileDecoder(keras.layers.Layer):
     Sums of Gaussians as galaxy profiles: Hogg & Lang 2013, arXiv:1210.6563.
     """
 
-    def __init__(self, bands, latent=8, gaussians=12, hidden=64, harmonics=0, size=2.0, model_sigma=0.7, **kwargs):
+    def __init__(self, bands, latent=8, gaussians=12, hidden=64, size=2.0, model_sigma=0.7, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.bands, self.latent, self.gaussians = int(bands), int(latent), int(gaussians)
-        self.hidden, self.harmonics = int(hidden), int(harmonics)
+        self.hidden = int(hidden)
         self.size, self.model_sigma = float(size), float(model_sigma)
         self._widths = np.geomspace(_NARROWEST, _WIDEST, self.gaussians).astype("float32")
         self._expansions = np.stack([expand(index, radius, self._widths) for index, radius in _MIXTURE], axis=1)
         # At latent 0 most of the light is in the first profile, an exponential disc.
         self._start = np.float32([2.0, -1.0, -1.0, -1.0, -0.5, -0.5, -0.5])[:, None]
         outputs = len(_MIXTURE) * self.bands + self.gaussians
-        outputs += self.harmonics * 2 * len(_HARMONIC_RADII)
         self.network = keras.Sequential(
             [
                 layers.Dense(self.hidden, activation="gelu"),
@@ -81,7 +74,7 @@ class ProfileDecoder(keras.layers.Layer):
     def _meanings(self):
         """Return what the latent numbers mean at first, (latent, output).
 
-        Bulge fraction; size of the bulge; concentration of the disc; colour gradient; roundness of the core; harmonics.
+        Bulge fraction; size of the bulge; concentration of the disc; colour gradient; roundness of the core.
         """
         count = len(_MIXTURE)
         index, radius = np.array(_MIXTURE).T
@@ -91,10 +84,9 @@ class ProfileDecoder(keras.layers.Layer):
         shares[1, bulge] = np.log(radius[bulge] / 0.5)[:, None]
         shares[2] = np.select([index == 0.5, (index == 1.0) & (radius != 1.0)], [-1.0, 1.0], 0.0)[:, None]
         shares[3, bulge] = slope
-        rows = np.zeros((5 + 4 * self.harmonics, count * self.bands + self.gaussians + 4 * self.harmonics))
+        rows = np.zeros((5, count * self.bands + self.gaussians))
         rows[:4, : count * self.bands] = shares.reshape(4, -1)
-        rows[4, count * self.bands : count * self.bands + self.gaussians] = np.where(self._widths < 0.5, -0.5, 0.0)
-        rows[5:, count * self.bands + self.gaussians :] = 0.5 * np.eye(4 * self.harmonics)
+        rows[4, count * self.bands :] = np.where(self._widths < 0.5, -0.5, 0.0)
         result = np.zeros((self.latent - MEANINGFUL, rows.shape[1]), "float32")
         known = min(len(result), len(rows))
         result[:known] = rows[:known]
@@ -111,8 +103,7 @@ class ProfileDecoder(keras.layers.Layer):
         -------
         dict
             ``size`` (n,) in pixels, ``shear`` (n, 2) conformal, ``weights`` (n, gaussian, band) with sum 1 a band,
-            ``stretch`` (n, gaussian) by which each Gaussian takes part in the shear and, with harmonics, ``contrast``
-            (n, radius, 2 * harmonic).
+            ``stretch`` (n, gaussian) by which each Gaussian takes part in the shear.
         """
         shear = _SHEAR_SPREAD * latent[:, 1:3]
         # The profile may depend on how elongated a galaxy is, but not on where its major axis points.
@@ -120,17 +111,13 @@ class ProfileDecoder(keras.layers.Layer):
         known = ops.concatenate([latent[:, :1], elongation, latent[:, MEANINGFUL:]], axis=-1)
         raw = self.network(known) + self.skip(latent[:, MEANINGFUL:])
         first = len(_MIXTURE) * self.bands
-        second = first + self.gaussians
         shares = ops.softmax(ops.reshape(raw[:, :first], (-1, len(_MIXTURE), self.bands)) + self._start, axis=1)
-        parameters = {
+        return {
             "size": self.size * ops.exp(_SIZE_SPREAD * ops.clip(latent[:, 0], -4.0, 4.0)),
             "shear": shear,
             "weights": ops.matmul(self._expansions, shares),
-            "stretch": 1.0 + ops.tanh(raw[:, first:second]),
+            "stretch": 1.0 + ops.tanh(raw[:, first:]),
         }
-        if self.harmonics:
-            parameters["contrast"] = ops.reshape(raw[:, second:], (-1, len(_HARMONIC_RADII), 2 * self.harmonics))
-        return parameters
 
     def covariances(self, parameters):
         """Return the covariance of each Gaussian before the model frame, as (xx, xy, yy), each (n, gaussian)."""
@@ -177,32 +164,7 @@ class ProfileDecoder(keras.layers.Layer):
         gaussians = ops.exp(-exponent) * height[..., None, None]
         flat = ops.reshape(gaussians, (-1, self.gaussians, shape[0] * shape[1]))
         image = ops.matmul(ops.transpose(flat, (0, 2, 1)), parameters["weights"])
-        image = ops.reshape(image, (-1, shape[0], shape[1], self.bands))
-        if self.harmonics:
-            image = image * self._structure(parameters, dx, dy)[..., None]
-        return image
-
-    def _structure(self, parameters, dx, dy):
-        """Return the factor (n, y, x) by which harmonics change the profile."""
-        size = parameters["size"]
-        # Structure finer than the model frame cannot be there; it fades as a galaxy gets unresolved.
-        resolved = ops.square(size) / (ops.square(size) + 4 * self.model_sigma**2)
-        x = dx[:, None, :] / size[:, None, None]
-        y = dy[:, :, None] / size[:, None, None]
-        x, y = x + 0.0 * y, y + 0.0 * x
-        radius2 = ops.square(x) + ops.square(y)
-        total = 0.0
-        for number, centre in enumerate(_HARMONIC_RADII):
-            # Gaussian rings; the powers of radius below keep harmonics smooth at the centre.
-            ring = ops.exp(-0.5 * radius2 / centre**2) / centre
-            real, imaginary = x, y
-            for harmonic in range(self.harmonics):
-                amplitudes = parameters["contrast"][:, number, 2 * harmonic : 2 * harmonic + 2]
-                wave = amplitudes[:, 0, None, None] * real + amplitudes[:, 1, None, None] * imaginary
-                total = total + ring * wave / centre**harmonic
-                real, imaginary = real * x - imaginary * y, real * y + imaginary * x
-        total = total * resolved[:, None, None]
-        return ops.exp(_LARGEST_CONTRAST * ops.tanh(total / _LARGEST_CONTRAST))
+        return ops.reshape(image, (-1, shape[0], shape[1], self.bands))
 
     def moments(self, latent, band):
         """Return e1, e2 (distortion) and half-light radius (pixels) of the intrinsic profile, (n, 3).
@@ -233,7 +195,6 @@ class ProfileDecoder(keras.layers.Layer):
             "latent": self.latent,
             "gaussians": self.gaussians,
             "hidden": self.hidden,
-            "harmonics": self.harmonics,
             "size": self.size,
             "model_sigma": self.model_sigma,
         }

@@ -6,6 +6,7 @@ from keras import ops
 
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers.blend import BlendScenes
+from galzoo.layers.colours import ColourPrior
 from galzoo.layers.flow import CouplingFlow
 from galzoo.layers.flux import FluxScaling, noise_level, solve_fluxes
 from galzoo.layers.likelihood import weights
@@ -19,6 +20,8 @@ _POSITION_JITTER = 0.3
 _OFFSET_SCALE = 0.1
 # Relative error of fluxes that training minds.
 _FLUX_SCALE = 0.01
+# Galaxies that each component of the prior over colours wants.
+_GALAXIES_A_COLOUR = 20
 # Signal-to-noise ratio of the noiseless stamps whose latent vectors the prior is of.
 _PRIOR_SNR = 300.0
 
@@ -38,7 +41,7 @@ class VAEDeblender(keras.Model):
         Names of the bands, in order.
     latent : int
         Length of a latent vector.
-    gaussians, decoder_hidden, harmonics, size
+    gaussians, decoder_hidden, size
         As in `ProfileDecoder`.
     window : int
         Pixels on a side of what the encoder sees around a source, a multiple of 8.
@@ -46,6 +49,8 @@ class VAEDeblender(keras.Model):
         As in `WindowEncoder`.
     couplings, flow_hidden : int
         Of the prior, see `CouplingFlow`.
+    colours : int
+        Components of the prior over colours, see `ColourPrior`.
     max_sources : int
         Most sources of a blend in training.
     radius : float
@@ -75,19 +80,22 @@ class VAEDeblender(keras.Model):
     Arcelin et al. 2021, arXiv:2005.12039 (two stages); Biswas et al. 2025, A&A 700 A129 (flow prior, MAP).
     """
 
+    # Batches that `adapt` wants: enough galaxies for their kinds of colours.
+    adapt_batches = 96
+
     def __init__(
         self,
         bands=("band",),
         latent=8,
         gaussians=12,
         decoder_hidden=64,
-        harmonics=0,
         size=2.0,
         window=48,
         filters=32,
         hidden=256,
         couplings=6,
         flow_hidden=64,
+        colours=8,
         max_sources=4,
         radius=12.0,
         kl_weight=1.0,
@@ -108,13 +116,13 @@ class VAEDeblender(keras.Model):
             "latent": latent,
             "gaussians": gaussians,
             "decoder_hidden": decoder_hidden,
-            "harmonics": harmonics,
             "size": size,
             "window": window,
             "filters": filters,
             "hidden": hidden,
             "couplings": couplings,
             "flow_hidden": flow_hidden,
+            "colours": colours,
             "max_sources": max_sources,
             "radius": radius,
             "kl_weight": kl_weight,
@@ -139,10 +147,9 @@ class VAEDeblender(keras.Model):
         number = len(self.bands)
         # Image, which pixels count and sharpness of the PSF a band; marks at the neighbours.
         self.encoder = WindowEncoder(3 * number + 1, latent, window, filters, hidden, name="encoder")
-        self.decoder = ProfileDecoder(
-            number, latent, gaussians, decoder_hidden, harmonics, size, model_sigma, name="decoder"
-        )
+        self.decoder = ProfileDecoder(number, latent, gaussians, decoder_hidden, size, model_sigma, name="decoder")
         self.prior = CouplingFlow(latent, couplings, flow_hidden, condition=1, seed=seed, name="prior")
+        self.colours = ColourPrior(number, colours, name="colours")
         names = ("likelihood", "divergence", "flux", "offset", "prior_nats")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
@@ -151,11 +158,23 @@ class VAEDeblender(keras.Model):
     def tiny(cls, bands=("r",), **changes):
         """Return a small model that builds at once, for tests."""
         small = {"latent": 5, "gaussians": 6, "decoder_hidden": 16, "window": 24, "filters": 8, "hidden": 32}
-        small |= {"couplings": 2, "flow_hidden": 8, "max_sources": 2, "radius": 4.0}
+        small |= {"couplings": 2, "flow_hidden": 8, "colours": 2, "max_sources": 2, "radius": 4.0}
         return cls(bands=bands, **{**small, **changes})
 
     def get_config(self):
         return {**super().get_config(), **self._arguments}
+
+    def adapt(self, batches):
+        """Fit the prior over colours to the galaxies of some training batches.
+
+        Parameters
+        ----------
+        batches : list of dict
+            With ``truth``; without it, as in stamps of the sky, or with too few galaxies, colours keep no prior.
+        """
+        flux = [np.sum(batch["truth"], axis=(1, 2)) for batch in batches if batch.get("truth") is not None]
+        if sum(map(len, flux)) >= _GALAXIES_A_COLOUR * self.colours.components:
+            self.colours.adapt(np.concatenate(flux), seed=self._arguments["seed"])
 
     def brightness(self, flux, noise):
         """Return the condition of the prior, (n, source, 1): log10 of total flux over noise, all bands, less 2.

@@ -1,0 +1,232 @@
+"""The windows of many scenes: where they lie, and their products with images of galaxies, on all cores."""
+
+import concurrent.futures
+import contextlib
+import os
+
+import numpy as np
+import threadpoolctl
+from keras import ops
+
+from galzoo.inference.profiles import Canvas, Patch
+from galzoo.inference.structure import misfit, needs_refinement, refine_parts
+from galzoo.layers.psf import convolve
+
+# Pixels around the outermost source that take part in the fit, and sizes of the largest galaxy that do; profiles reach
+# beyond, and are known there.
+_MARGIN, _SIZES, _WIDEST_MARGIN = 16, 4.0, 48
+# Pixels beyond these that images of sources reach.
+_WINGS = 16
+# Windows have sizes that are multiples of this, where the scene allows it.
+_STEP = 8
+
+
+@contextlib.contextmanager
+def workers():
+    """Give a pool of threads, each of which leaves the other cores alone."""
+    with (
+        threadpoolctl.threadpool_limits(1, "blas"),
+        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        yield pool
+
+
+class Patches:
+    """The fitted parts of the scenes of a batch.
+
+    Parameters
+    ----------
+    batch : dict
+        ``image, variance, positions`` and, where present, ``mask`` and ``psf``; NumPy.
+    present : bool array, (n, source)
+        Which entries are sources.
+    sizes : array, (n, source)
+        Of the galaxies, pixels.
+    model_sigma : float
+        Of the frame in which galaxies are where there is no PSF.
+    pool : concurrent.futures.Executor
+    """
+
+    def __init__(self, batch, present, sizes, model_sigma, pool):
+        self.batch, self.present, self.pool, self.model_sigma = batch, present, pool, model_sigma
+        self.positions = batch["positions"]
+        # Entries of sources, one scene after the other.
+        self.scene, self.source = np.nonzero(present)
+        largest = np.where(present, sizes, 0).max(axis=1)
+        self.margin = np.clip(_SIZES * largest, _MARGIN, _WIDEST_MARGIN)
+        self.patches = list(pool.map(self._patch, range(len(present))))
+        self.misfit = np.zeros(len(present))
+
+    def _patch(self, row):
+        window = self._window(row, self.margin[row])
+        cut = (np.s_[row, window[0], window[1]],)
+        image, variance = (self.batch[key][cut[0]] for key in ("image", "variance"))
+        mask = self.batch["mask"][cut[0]] if "mask" in self.batch else None
+        patch = Patch(image, variance, mask, self._psf(row), self.model_sigma)
+        patch.corner = np.array([window[1].start, window[0].start])
+        return patch
+
+    def _psf(self, row):
+        return self.batch["psf"][row] if "psf" in self.batch else None
+
+    def _window(self, row, margin):
+        """Return the slices (y, x) of a scene that hold its sources with so many pixels to spare."""
+        sources = self.positions[row, self.present[row]]
+        shape = self.batch["image"].shape[1:3]
+        if not len(sources):
+            return tuple(slice(0, min(size, _STEP)) for size in shape)
+        low, high = sources.min(axis=0)[::-1], sources.max(axis=0)[::-1]
+        slices = []
+        for first, last, size in zip(low, high, shape, strict=True):
+            length = min(int(np.ceil((last - first + 2 * margin) / _STEP)) * _STEP, size)
+            start = int(np.clip(round((first + last - length + 1) / 2), 0, size - length))
+            slices.append(slice(start, start + length))
+        return tuple(slices)
+
+    def products(self, profiles, offsets, rows=None):
+        """Return ``normal``, ``right`` and ``power`` of scenes, see `galzoo.inference.laplace.Normal`.
+
+        Parameters
+        ----------
+        profiles : Profiles
+            Of the sources of the scenes, one scene after the other.
+        offsets : array, (m, source, 2)
+            From the given positions, of the scenes `rows`.
+        rows : int array, (m,), optional
+            Which scenes; all by default.
+        """
+        rows = np.arange(len(self.patches)) if rows is None else rows
+        numbers = self.present[rows].sum(axis=1)
+        parts = np.split(np.arange(numbers.sum()), np.cumsum(numbers)[:-1])
+
+        def one(job):
+            row, part, offset = job
+            here = self.present[row]
+            patch = self.patches[row]
+            return patch.products(profiles[part], (self.positions[row] + offset)[here] - patch.corner)
+
+        terms, bands = profiles.terms, profiles.weights.shape[2]
+        most = self.present.shape[1]
+        normal = np.zeros((len(rows), bands, most, terms, most, terms))
+        right = np.zeros((len(rows), bands, most, terms))
+        power = np.zeros((len(rows), bands))
+        jobs = zip(rows, parts, offsets, strict=True)
+        for place, (row, found) in enumerate(zip(rows, self.pool.map(one, jobs), strict=True)):
+            here = np.flatnonzero(self.present[row])
+            size = len(here), terms
+            normal[place][np.ix_(range(bands), here, range(terms), here, range(terms))] = found[0].reshape(
+                bands, *size, *size
+            )
+            right[place][:, here] = found[1].reshape(bands, *size)
+            power[place] = found[2]
+        return normal, right, power
+
+    def doubt(self, profiles, offsets, flux):
+        """Estimate by what part of its light galaxies differ from the profiles, and weigh pixels accordingly.
+
+        Parameters
+        ----------
+        profiles : Profiles
+            Of all sources.
+        offsets : array, (n, source, 2)
+        flux : array, (n, source, band)
+
+        Returns
+        -------
+        bool array, (n,)
+            Scenes in which the residual is more than noise.
+        """
+
+        def estimate(row):
+            here = self.present[row]
+            patch = self.patches[row]
+            where = (self.positions[row] + offsets[row])[here] - patch.corner
+            drawn = patch.canvas.draw(profiles[np.flatnonzero(self.scene == row)], where)
+            total = np.einsum("sbyx,sb->byx", drawn, flux[row, here])
+            found = misfit(patch.image, total, patch.variance)
+            if found > 0:
+                patch.believe(total, found)
+            return found
+
+        self.misfit = np.array(list(self.pool.map(estimate, range(len(self.patches)))))
+        return self.misfit > 0
+
+    def images(self, profiles, offsets, flux):
+        """Return sources as observed on the whole scenes, (n, source, y, x, band), by fluxes (n, source, band)."""
+        result = np.zeros((*self.present.shape, *self.batch["image"].shape[1:]), np.float32)
+
+        def draw(row):
+            here = np.flatnonzero(self.present[row])
+            rows, columns = self.wide(row)
+            canvas = Canvas((rows.stop - rows.start, columns.stop - columns.start), self._psf(row), self.model_sigma)
+            where = (self.positions[row] + offsets[row])[here] - [columns.start, rows.start]
+            drawn = canvas.draw(profiles[np.flatnonzero(self.scene == row)], where)
+            drawn *= flux[row, here][:, :, None, None]
+            result[row, here, rows, columns] = np.moveaxis(drawn, 1, -1)
+
+        for _ in self.pool.map(draw, np.flatnonzero(self.present.any(axis=1))):
+            pass
+        return result
+
+    def wide(self, row):
+        """Return the slices (y, x) on which images of a scene's sources are drawn."""
+        return self._window(row, self.margin[row] + _WINGS)
+
+    def refine(self, images, render, flux, steps):
+        """Share among the sources what smooth profiles leave in the residual, where it is more than noise, in place.
+
+        Parameters
+        ----------
+        images : array, (n, source, y, x, band)
+            As of `images`; changed.
+        render : callable
+            Takes a scene's number, the first pixel (x, y) of a window and its shape; returns its galaxies of unit flux
+            in the model frame, (source, y, x, band).
+        flux : array, (n, source, band)
+        steps : int
+            Most updates, see `galzoo.inference.refine.refine`.
+
+        Returns
+        -------
+        array, (n, source, band)
+            Factors by which the fluxes change.
+        """
+        gain = np.ones(flux.shape)
+        for row in np.flatnonzero(self.present.any(axis=1)):
+            rows, columns = self.wide(row)
+            here = np.flatnonzero(self.present[row])
+            part = {
+                key: self.batch[key][row : row + 1, rows, columns]
+                for key in ("image", "variance", "mask")
+                if key in self.batch
+            }
+            if not needs_refinement(images[row : row + 1, :, rows, columns].sum(axis=1), part)[0]:
+                continue
+            part = {key: ops.convert_to_tensor(value) for key, value in part.items()}
+            if "psf" in self.batch:
+                part["psf"] = ops.convert_to_tensor(self.batch["psf"][row : row + 1])
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            frames = render(row, (columns.start, rows.start), shape) * flux[row, here][:, None, None, :].astype(
+                "float32"
+            )
+            refined = refine_parts(frames[None], part, self.model_sigma, steps)[0]
+            before = np.maximum(frames, 0).sum(axis=(1, 2))
+            gain[row, here] = np.where(before > 0, refined.sum(axis=(1, 2)) / np.where(before > 0, before, 1), 1)
+            psf = part.get("psf")
+            psf = None if psf is None else ops.repeat(psf, len(here), axis=0)
+            seen = convolve(ops.convert_to_tensor(refined), psf, self.model_sigma)
+            images[row, here, rows, columns] = ops.convert_to_numpy(seen)
+        return gain
+
+    def tensors(self):
+        """Return the scenes cut to windows of one size, as tensors: what `galzoo.inference.sampling` samples."""
+        shape = np.max([patch.canvas.shape for patch in self.patches], axis=0)
+        limits = np.array(self.batch["image"].shape[1:3]) - shape
+        corners = np.array([np.clip(patch.corner[::-1], 0, limits) for patch in self.patches])
+        cuts = [np.s_[y : y + shape[0], x : x + shape[1]] for y, x in corners]
+        keys = [key for key in ("image", "variance", "mask") if key in self.batch]
+        part = {key: np.stack([self.batch[key][row][cut] for row, cut in enumerate(cuts)]) for key in keys}
+        part |= {"positions": self.positions - corners[:, None, ::-1].astype("float32"), "present": self.present}
+        if "psf" in self.batch:
+            part["psf"] = self.batch["psf"].astype("float32")
+        return {key: ops.convert_to_tensor(value) for key, value in part.items()}
