@@ -119,6 +119,21 @@ class Normal:
         ridge = np.where(diagonal > 0, _RIDGE, 1)[..., None] * np.eye(matrix.shape[-1])
         return np.moveaxis(np.sqrt(np.einsum("nbss->nbs", np.linalg.inv(correlation + ridge))) * scale, 1, 2)
 
+    def contamination(self):
+        """Return the light that sources may take from each other where profiles are wrong, as flux.
+
+        That is what of the others' light would count as a source's if nothing but its own image were fitted, and what
+        of its own looks like theirs; (n, source, band).
+        """
+        matrix = self.normal[:, :, :, 0, :, 0]
+        own = np.einsum("nbss->nbs", matrix)
+        own = np.where(own > 0, own, np.inf)
+        flux = np.abs(np.moveaxis(self.flux, 1, 2))
+        others = matrix * (1 - np.eye(matrix.shape[-1]))
+        gained = np.einsum("nbst,nbt->nbs", others, flux) / own
+        lost = np.einsum("nbst,nbt->nbs", others**2, 1 / own) / own * flux
+        return np.moveaxis(gained + np.minimum(lost, flux), 1, 2)
+
     def gradient(self):
         """Return minus half of the gradient of chi squared by the parameters, (n, source, term - 1)."""
         predicted = np.einsum("nbsit,ntb->nbsi", self.normal[:, :, :, 1:, :, 0], self.flux)

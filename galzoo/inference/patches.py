@@ -151,9 +151,20 @@ class Patches:
         self.misfit = np.array(list(self.pool.map(estimate, range(len(self.patches)))))
         return self.misfit > 0
 
-    def images(self, profiles, offsets, flux):
-        """Return sources as observed on the whole scenes, (n, source, y, x, band), by fluxes (n, source, band)."""
-        result = np.zeros((*self.present.shape, *self.batch["image"].shape[1:]), np.float32)
+    def draw(self, profiles, offsets, flux, images, places):
+        """Draw sources as observed.
+
+        Parameters
+        ----------
+        profiles : Profiles
+            Of all sources.
+        offsets : array, (n, source, 2)
+        flux : array, (n, source, band)
+        images : array, (scenes, source, y, x, band)
+            Where to draw, 0 before: large, so written to directly.
+        places : int array, (n,)
+            Which scenes of `images` these are.
+        """
 
         def draw(row):
             here = np.flatnonzero(self.present[row])
@@ -162,23 +173,22 @@ class Patches:
             where = (self.positions[row] + offsets[row])[here] - [columns.start, rows.start]
             drawn = canvas.draw(profiles[np.flatnonzero(self.scene == row)], where)
             drawn *= flux[row, here][:, :, None, None]
-            result[row, here, rows, columns] = np.moveaxis(drawn, 1, -1)
+            images[places[row], : len(here), rows, columns] = np.moveaxis(drawn, 1, -1)
 
         for _ in self.pool.map(draw, np.flatnonzero(self.present.any(axis=1))):
             pass
-        return result
 
     def wide(self, row):
         """Return the slices (y, x) on which images of a scene's sources are drawn."""
         return self._window(row, self.margin[row] + _WINGS)
 
-    def refine(self, images, render, flux, steps):
+    def refine(self, images, places, render, flux, steps):
         """Share among the sources what smooth profiles leave in the residual, where it is more than noise, in place.
 
         Parameters
         ----------
-        images : array, (n, source, y, x, band)
-            As of `images`; changed.
+        images, places
+            As of `draw`.
         render : callable
             Takes a scene's number, the first pixel (x, y) of a window and its shape; returns its galaxies of unit flux
             in the model frame, (source, y, x, band).
@@ -200,7 +210,7 @@ class Patches:
                 for key in ("image", "variance", "mask")
                 if key in self.batch
             }
-            if not needs_refinement(images[row : row + 1, :, rows, columns].sum(axis=1), part)[0]:
+            if not needs_refinement(images[places[row], None, :, rows, columns].sum(axis=1), part)[0]:
                 continue
             part = {key: ops.convert_to_tensor(value) for key, value in part.items()}
             if "psf" in self.batch:
@@ -215,7 +225,7 @@ class Patches:
             psf = part.get("psf")
             psf = None if psf is None else ops.repeat(psf, len(here), axis=0)
             seen = convolve(ops.convert_to_tensor(refined), psf, self.model_sigma)
-            images[row, here, rows, columns] = ops.convert_to_numpy(seen)
+            images[places[row], : len(here), rows, columns] = ops.convert_to_numpy(seen)
         return gain
 
     def tensors(self):

@@ -15,14 +15,16 @@ from galzoo.inference import batches, laplace
 from galzoo.inference.gradient import columns, compiled
 from galzoo.inference.patches import Patches, workers
 from galzoo.inference.profiles import Profiles
-from galzoo.layers.flux import noise_level
+from galzoo.models.vae_deblender.encoder import windows_of
 from galzoo.progress import track
 
 METHODS = ("encoder", "map", "hmc")
 # Scenes that the networks see at once, and numbers in the matrices of these.
 _CHUNK, _MOST_NUMBERS = 32, 8_000_000
+# How many times more than pixel by pixel a profile may be wrong where it matters: misfits go on over many pixels.
+_COHERENT = 2.0
 # Least number of sources for which functions are compiled; the others are this times powers of two.
-_LEAST_ROWS = 16
+_ROWS = 16
 
 
 def deblend(
@@ -84,7 +86,8 @@ def deblend(
     for rows in track(_chunks(number, bands * (model.latent + 3) ** 2), "deblending", progress):
         part = {key: value[rows] for key, value in batch.items()}
         part["positions"] = part["positions"][:, : max(number[rows].max(), 1)]
-        found = solver.solve(part, method, steps, position_error, samples, refine_steps, rng, **sampling)
+        target = result.image, rows
+        found = solver.solve(part, target, method, steps, position_error, samples, refine_steps, rng, **sampling)
         batches.store(result, rows, found)
     batches.finish(result, batch)
     return result
@@ -121,11 +124,14 @@ class SceneSolver:
 
     def __init__(self, model):
         self.model = model
+        self._look = compiled(model.look)
+        self._decoded = compiled(self._decoded_of)
+        self._base = compiled(self._base_of)
         self._profiles = compiled(lambda *values: columns(self._profiles_of, *values))
         self._shapes = compiled(lambda *values: columns(self._shapes_of, *values))
 
-    def solve(self, batch, method, steps, position_error, samples, refine_steps, rng, **sampling):
-        """Return the arrays of `Deblended` for a batch of scenes."""
+    def solve(self, batch, target, method, steps, position_error, samples, refine_steps, rng, **sampling):
+        """Draw the sources of a batch of scenes and return the other arrays of `Deblended`; see `Patches.draw`."""
         model = self.model
         present = np.arange(batch["positions"].shape[1]) < batch["n_sources"][:, None]
         sharp = max(position_error, 1e-3)
@@ -170,8 +176,12 @@ class SceneSolver:
                 scenes = patches.tensors(), theta, posterior, condition
                 drawn = sample(model, *scenes, sharp, samples, rng, **sampling)
                 posterior |= {"samples": drawn, "flux": drawn.mean(axis=0), "flux_error": drawn.std(axis=0)}
+            # What profiles of this kind cannot show at best, and what the neighbours' do not show here.
+            misfit = _COHERENT * patches.misfit[:, None, None] * normal.contamination()
+            floor = np.hypot(model.flux_floor * posterior["flux"], misfit)
+            posterior["flux_error"] = np.hypot(posterior["flux_error"], floor)
             refine_steps = refine_steps if method == "map" else 0
-            return self._answer(patches, profiles, theta, condition, posterior, refine_steps)
+            return self._answer(patches, target, profiles, theta, condition, posterior, refine_steps)
 
     def _start(self, batch, present, pool):
         """Return the windows of the fit, and what the encoder says.
@@ -179,50 +189,69 @@ class SceneSolver:
         That is base vectors, their spread, offsets, the profiles, and the condition of the prior by the first fluxes.
         """
         model = self.model
-        part = {key: ops.convert_to_tensor(value) for key, value in batch.items() if key != "n_sources"}
-        found = model.encode(part | {"present": ops.convert_to_tensor(present)})
-        mean, deviation, offset = (ops.convert_to_numpy(value) for value in found)
-        weights, covariances, size = self._decoded(ops.convert_to_tensor(mean.reshape(-1, model.latent)))
-        patches = Patches(batch, present, size.reshape(present.shape), model.model_sigma, pool)
-        profiles = Profiles(weights, covariances)[np.flatnonzero(present)]
-        flux = laplace.Normal(*patches.products(profiles, offset)).flux * present[..., None]
-        noise = noise_level(part["variance"], part.get("mask"))
-        condition = model.brightness(ops.convert_to_tensor(flux.astype("float32")), noise)
-        base, _ = model.prior.inverse(mean, condition)
-        # Spread in the base space, to first order along each axis.
-        moved, _ = model.prior.inverse(mean + np.exp(deviation), condition)
-        base, moved, condition = (ops.convert_to_numpy(value) for value in (base, moved, condition))
-        start = {"base": np.clip(base, -4.0, 4.0), "spread": np.minimum(np.abs(moved - base), 1.0)}
-        return patches, start | {"offset": offset, "profiles": profiles, "condition": condition}
+        noise, sources = self._windows(batch, present)
+        mean, deviation, offset = _in_parts(self._look, *sources)
+        weights, covariances, size = _in_parts(self._decoded, mean)
+        sizes, offsets = np.zeros(present.shape), np.zeros((*present.shape, 2), np.float32)
+        sizes[present], offsets[present] = size, offset
+        patches = Patches(batch, present, sizes, model.model_sigma, pool)
+        profiles = Profiles(weights, covariances)
+        flux = laplace.Normal(*patches.products(profiles, offsets)).flux * present[..., None]
+        condition = ops.convert_to_numpy(model.brightness(flux.astype("float32"), noise))
+        start = {"offset": offsets, "profiles": profiles, "condition": condition}
+        for name, value in zip(
+            ("base", "spread"), _in_parts(self._base, mean, deviation, condition[present]), strict=True
+        ):
+            start[name] = np.zeros((*present.shape, model.latent), np.float32)
+            start[name][present] = value
+        return patches, start
 
-    def _decoded(self, latent):
+    def _windows(self, batch, present):
+        """Return the noise of scenes, (n, 1, 1, band), and the arguments of ``model.look`` for their sources."""
+        model = self.model
+        n, *_, bands = batch["image"].shape
+        noise = np.ones((n, 1, 1, bands), np.float32)
+        sources = []
+        psf = batch.get("psf")
+        sharpness = np.broadcast_to(ops.convert_to_numpy(model.sharpness(psf)), (n, bands))
+        for row in range(n):
+            variance = batch["variance"][row]
+            valid = np.isfinite(variance) & (variance > 0) & np.isfinite(batch["image"][row])
+            if "mask" in batch:
+                valid &= ~batch["mask"][row].astype(bool)
+            weight = np.where(valid, 1 / np.where(valid, variance, 1), 0).sum(axis=(0, 1))
+            noise[row] = np.sqrt(valid.sum(axis=(0, 1)) / np.where(weight > 0, weight, 1)) + (weight == 0)
+            planes = np.concatenate([np.where(valid, batch["image"][row], 0), valid], axis=-1, dtype=np.float32)
+            cut, marked, fraction = windows_of(planes, batch["positions"][row, present[row]], model.window)
+            each = (np.tile(value, (len(cut), 1, 1, 1)) for value in (noise[row], sharpness[row]))
+            sources.append((cut[..., :bands], cut[..., bands:], *each, marked, fraction))
+        return noise, [np.concatenate(parts) for parts in zip(*sources, strict=True)]
+
+    def _decoded_of(self, latent):
         """Return weights (m, gaussian, band), covariances (m, gaussian, 3) and sizes (m,) of latent vectors."""
         parameters = self.model.decoder.parameters(latent)
         covariances = ops.stack(self.model.decoder.covariances(parameters), axis=-1)
-        return tuple(ops.convert_to_numpy(x) for x in (parameters["weights"], covariances, parameters["size"]))
+        return parameters["weights"], covariances, parameters["size"]
+
+    def _base_of(self, mean, deviation, condition):
+        """Return the base vectors of latent vectors and, to first order along each axis, their spread."""
+        base, _ = self.model.prior.inverse(mean, condition)
+        moved, _ = self.model.prior.inverse(mean + ops.exp(deviation), condition)
+        return ops.clip(base, -4.0, 4.0), ops.minimum(ops.abs(moved - base), 1.0)
 
     def profiles(self, theta, condition):
         """Return the galaxies of base vectors and offsets (m, latent + 2), with derivatives by the base vectors."""
-        value, slopes = self._each(self._profiles, theta, condition)
+        value, slopes = self._sloped(self._profiles, theta, condition)
         gaussians, bands = self.model.decoder.gaussians, len(self.model.bands)
-        cut = gaussians * bands
         shapes = (len(theta), gaussians, bands), (len(theta), gaussians, 3)
-        parts = np.split(value, [cut], axis=1), np.split(slopes, [cut], axis=1)
+        parts = [np.split(x, [gaussians * bands], axis=1) for x in (value, slopes)]
         values = [part.reshape(shape) for part, shape in zip(parts[0], shapes, strict=True)]
         return Profiles(*values, *(part.reshape(*shape, -1) for part, shape in zip(parts[1], shapes, strict=True)))
 
-    def _each(self, function, theta, condition):
+    def _sloped(self, function, theta, condition):
         """Return a compiled function's values (m, k) and slopes (m, k, latent) for sources (m, latent + 2)."""
-        m = len(theta)
-        if not m:
-            rows = np.zeros(_LEAST_ROWS, int)
-            theta, condition = np.zeros((1, theta.shape[-1])), np.zeros((1, condition.shape[-1]))
-        else:
-            rows = np.arange(_LEAST_ROWS * 2 ** int(np.ceil(np.log2(max(m / _LEAST_ROWS, 1))))) % m
-        arguments = theta[rows, : self.model.latent], condition[rows]
-        found = function(*(ops.convert_to_tensor(value, "float32") for value in arguments))
-        value, slopes = (ops.convert_to_numpy(x) for x in found)
-        return value[:m], np.moveaxis(slopes, 0, -1)[:m]
+        value, slopes = _in_parts(function, theta[:, : self.model.latent], condition, axes=(0, 1))
+        return value, np.moveaxis(slopes, 0, -1)
 
     def _profiles_of(self, base, condition):
         decoder = self.model.decoder
@@ -236,11 +265,11 @@ class SceneSolver:
         latent, _ = self.model.prior.forward(base, condition)
         return self.model.decoder.moments(latent, len(self.model.bands) // 2)
 
-    def _answer(self, patches, profiles, theta, condition, posterior, refine_steps):
+    def _answer(self, patches, target, profiles, theta, condition, posterior, refine_steps):
         model, present = self.model, patches.present
         offsets = theta[..., model.latent :]
         flux = posterior["flux"] * present[..., None]
-        images = patches.images(profiles, offsets, flux)
+        patches.draw(profiles, offsets, flux, *target)
         if refine_steps:
 
             def render(row, corner, shape):
@@ -251,21 +280,30 @@ class SceneSolver:
                 where = (patches.positions[row] + offsets[row])[here] - np.array(corner)
                 return ops.convert_to_numpy(model.decoder.render(latent, where.astype("float32"), shape))
 
-            flux = flux * patches.refine(images, render, flux, refine_steps)
+            flux = flux * patches.refine(*target, render, flux, refine_steps)
         shape, shape_error = np.zeros((*present.shape, 3)), np.zeros((*present.shape, 3))
-        shape[present], slopes = self._each(self._shapes, theta[present], condition[present])
+        shape[present], slopes = self._sloped(self._shapes, theta[present], condition[present])
         covariance = posterior["covariance"][present][:, : model.latent, : model.latent]
         shape_error[present] = np.sqrt(np.maximum(np.einsum("mai,mij,maj->ma", slopes, covariance, slopes), 0))
         result = {
             "flux": flux,
-            # What profiles of this kind cannot show at best, and what they do not show here.
-            "flux_error": np.hypot(
-                posterior["flux_error"], np.hypot(model.flux_floor, patches.misfit)[:, None, None] * flux
-            ),
+            "flux_error": posterior["flux_error"],
             "flux_width": posterior["flux_width"],
-            "image": images,
             "shape": shape,
             "shape_error": shape_error,
             "positions": (patches.positions + offsets) * present[..., None],
         }
         return result if posterior["samples"] is None else result | {"samples": posterior["samples"]}
+
+
+def _in_parts(function, *arguments, axes=None):
+    """Return the results of a compiled function of m rows, in NumPy; it meets few numbers of rows.
+
+    `axes` are those of the rows in the results, by default the first.
+    """
+    m = len(arguments[0])
+    size = _ROWS * 2 ** int(np.ceil(np.log2(max(m / _ROWS, 1))))
+    padded = [np.concatenate([x, np.zeros((size - m, *x.shape[1:]))]).astype("float32") for x in arguments]
+    found = [ops.convert_to_numpy(x) for x in function(*map(ops.convert_to_tensor, padded))]
+    axes = axes or (0,) * len(found)
+    return [x[:m] if axis == 0 else x[:, :m] for x, axis in zip(found, axes, strict=True)]

@@ -49,6 +49,36 @@ def marks(corners, positions, present, size):
     return ops.einsum("nsty,nstx,nst->nsyx", y, x, others)[..., None]
 
 
+def windows_of(planes, positions, size):
+    """Cut windows out of the planes of one scene, as `windows` and `marks` do for many, in NumPy.
+
+    Parameters
+    ----------
+    planes : array, (y, x, channel)
+    positions : array, (source, 2)
+    size : int
+        Pixels on a side.
+
+    Returns
+    -------
+    cut : array, (source, size, size, channel)
+    marked : array, (source, size, size, 1)
+    fraction : array, (source, 2)
+        Of the positions, from the middle of their pixels.
+    """
+    centres = np.floor(positions + 0.5).astype(int)
+    cut = np.zeros((len(positions), size, size, planes.shape[-1]), np.float32)
+    limits = np.array(planes.shape[1::-1])
+    for window, corner in zip(cut, centres - size // 2, strict=True):
+        (x, y), (right, top) = np.clip(corner, 0, limits), np.clip(corner + size, 0, limits)
+        window[y - corner[1] : top - corner[1], x - corner[0] : right - corner[0]] = planes[y:top, x:right]
+    local = positions[None] - (centres - size // 2)[:, None]
+    along = np.exp(-0.5 * ((np.arange(size) - local[..., None]) / _MARK) ** 2)
+    along *= 1 - np.eye(len(positions))[:, :, None, None]
+    marked = np.einsum("sty,stx->syx", along[:, :, 1], along[:, :, 0])[..., None]
+    return cut, marked.astype(np.float32), (positions - centres).astype(np.float32)
+
+
 @keras.saving.register_keras_serializable(package="galzoo")
 class WindowEncoder(keras.layers.Layer):
     """Encode a window around a source.

@@ -197,31 +197,54 @@ class VAEDeblender(keras.Model):
         batch : dict
             With ``positions`` (n, source, 2) and ``present`` (n, source).
         """
-        image, variance, positions = batch["image"], batch["variance"], batch["positions"]
-        shown = weights(variance, batch.get("mask")) > 0
-        valid = ops.cast(shown, "float32")
+        variance, positions = batch["variance"], batch["positions"]
+        valid = ops.cast(weights(variance, batch.get("mask")) > 0, "float32")
         if training and self.band_dropout:
-            kept = keras.random.uniform((ops.shape(image)[0], 1, 1, len(self.bands)), seed=self.draws)
+            kept = keras.random.uniform((ops.shape(valid)[0], 1, 1, len(self.bands)), seed=self.draws)
             valid = valid * ops.cast(kept >= self.band_dropout, "float32")
-        noise = noise_level(variance, batch.get("mask"))
-        scaled = self.scaling(ops.where(valid > 0, image, 0.0), noise)
         corners = ops.cast(ops.floor(positions + 0.5), "int32") - self.window // 2
-        cut = windows(ops.concatenate([scaled, valid], axis=-1), corners, self.window)
-        sharpness = ops.broadcast_to(self._sharpness(batch)[:, None], ops.shape(cut[..., : len(self.bands)]))
-        cut = ops.concatenate([cut, sharpness, marks(corners, positions, batch["present"], self.window)], axis=-1)
-        fraction = positions - ops.floor(positions + 0.5)
-        sources = positions.shape[1]
-        flat = ops.reshape(cut, (-1, self.window, self.window, cut.shape[-1]))
-        found = self.encoder(flat, ops.reshape(fraction, (-1, 2)))
+        image = ops.where(valid > 0, batch["image"], 0.0)
+        cut = windows(ops.concatenate([image, valid], axis=-1), corners, self.window)
+        sources, number = positions.shape[1], len(self.bands)
+
+        def flat(values):
+            return ops.reshape(values, (-1, *values.shape[2:]))
+
+        def for_each(values):
+            return ops.repeat(ops.reshape(values, (-1, 1, 1, number)), sources, axis=0)
+
+        found = self.look(
+            flat(cut[..., :number]),
+            flat(cut[..., number:]),
+            for_each(noise_level(variance, batch.get("mask"))),
+            for_each(ops.broadcast_to(self.sharpness(batch.get("psf")), (ops.shape(valid)[0], number))),
+            flat(marks(corners, positions, batch["present"], self.window)),
+            flat(positions - ops.floor(positions + 0.5)),
+        )
         return tuple(ops.reshape(value, (-1, sources, value.shape[-1])) for value in found)
 
-    def _sharpness(self, batch):
-        """Return log(sum of squares of the PSF) a band, (n, 1, 1, band), about 0 for a PSF of 3 px FWHM."""
-        if batch.get("psf") is None:
-            return ops.zeros((ops.shape(batch["image"])[0], 1, 1, len(self.bands)))
-        concentration = ops.sum(ops.square(batch["psf"]), axis=(1, 2), keepdims=True)
-        shape = (ops.shape(batch["image"])[0], 1, 1, len(self.bands))
-        return ops.broadcast_to(ops.log(ops.maximum(concentration, 1e-6)) + 3.0, shape)
+    def look(self, image, valid, noise, sharpness, marked, fraction):
+        """Return what `encode` does, of windows around m sources.
+
+        Parameters
+        ----------
+        image, valid : tensor, (m, window, window, band)
+            Data, 0 where they do not count, and whether they do.
+        noise, sharpness : tensor, (m, 1, 1, band)
+            See `galzoo.layers.flux.noise_level` and `sharpness`.
+        marked : tensor, (m, window, window, 1)
+            Where the other sources are.
+        fraction : tensor, (m, 2)
+            Position of the source from the middle of its pixel.
+        """
+        sharpness = ops.broadcast_to(sharpness, ops.shape(image))
+        return self.encoder(ops.concatenate([self.scaling(image, noise), valid, sharpness, marked], axis=-1), fraction)
+
+    def sharpness(self, psf):
+        """Return log(sum of squares of the PSF) a band, (n or 1, band), about 0 for a PSF of 3 px FWHM."""
+        if psf is None:
+            return ops.zeros((1, len(self.bands)))
+        return ops.log(ops.maximum(ops.sum(ops.square(psf), axis=(1, 2)), 1e-6)) + 3.0
 
     def render(self, latent, positions, psf, shape):
         """Return galaxies of unit flux as observed.
