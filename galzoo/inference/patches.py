@@ -122,7 +122,7 @@ class Patches:
         return normal, right, power
 
     def doubt(self, profiles, offsets, flux):
-        """Estimate by what part of its light galaxies differ from the profiles, and weigh pixels accordingly.
+        """Estimate by what part of its light each scene differs from the profiles: ``misfit`` (n,).
 
         Parameters
         ----------
@@ -130,11 +130,6 @@ class Patches:
             Of all sources.
         offsets : array, (n, source, 2)
         flux : array, (n, source, band)
-
-        Returns
-        -------
-        bool array, (n,)
-            Scenes in which the residual is more than noise.
         """
 
         def estimate(row):
@@ -143,13 +138,9 @@ class Patches:
             where = (self.positions[row] + offsets[row])[here] - patch.corner
             drawn = patch.canvas.draw(profiles[np.flatnonzero(self.scene == row)], where)
             total = np.einsum("sbyx,sb->byx", drawn, flux[row, here])
-            found = misfit(patch.image, total, patch.variance)
-            if found > 0:
-                patch.believe(total, found)
-            return found
+            return misfit(patch.image, total, patch.variance)
 
         self.misfit = np.array(list(self.pool.map(estimate, range(len(self.patches)))))
-        return self.misfit > 0
 
     def draw(self, profiles, offsets, flux, images, places):
         """Draw sources as observed.

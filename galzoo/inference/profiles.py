@@ -164,11 +164,7 @@ class Patch:
         self.canvas = Canvas(image.shape[:2], psf, model_sigma)
         self.variance = np.moveaxis(np.where(good, variance, np.inf), -1, 0)
         self.image = np.moveaxis(np.where(good, image, 0), -1, 0)
-        self.believe(0.0, 0.0)
-
-    def believe(self, total, misfit):
-        """Weigh pixels by their noise and, in quadrature, by `misfit` times the light of the model, `total`."""
-        self.root = (1 / np.sqrt(self.variance + (misfit * total) ** 2)).astype("float32")
+        self.root = (1 / np.sqrt(self.variance)).astype("float32")
         self.data = (self.image * self.root).reshape(len(self.image), -1)
 
     def products(self, profiles, positions):

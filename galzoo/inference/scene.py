@@ -31,7 +31,7 @@ def deblend(
     model,
     batch,
     method="map",
-    steps=10,
+    steps=30,
     position_error=0.3,
     samples=0,
     refine_steps=30,
@@ -157,18 +157,7 @@ class SceneSolver:
             else:
                 theta, normal = laplace.minimise(evaluate, theta, present, precision, steps, model.colours)
                 profiles = self.profiles(theta[present], condition[present])
-                again = np.flatnonzero(patches.doubt(profiles, theta[..., model.latent :], normal.flux))
-                if len(again):
-                    theta[again], found = laplace.minimise(
-                        lambda values, rows: evaluate(values, again[rows]),
-                        theta[again],
-                        present[again],
-                        precision,
-                        steps,
-                        model.colours,
-                    )
-                    normal.put(again, found)
-                    profiles = self.profiles(theta[present], condition[present])
+                patches.doubt(profiles, theta[..., model.latent :], normal.flux)
                 posterior = laplace.posterior(normal, theta, precision, samples, rng)
             if method == "hmc":
                 from galzoo.inference.sampling import sample

@@ -84,16 +84,22 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     hidden = [np.zeros(one["own"].shape, bool) for one in planes]
     for i in split:
         hidden[i] = planes[i]["own"] & ~_nearest(units[i], sources)
-    fits = fit(deblend, units, planes, sources, psf, sizes, hidden)
+    # Smooth galaxies first: whatever else is let into the model would hide the sources that are missing.
+    fits = fit(deblend, units, planes, sources, psf, sizes, hidden, smooth=True)
     others = _others(units, fits, split)
     if split:
         # Once more: every window now without what the others were found to be.
         less = [_less(planes[i], others[i]) for i in split]
-        new = fit(deblend, [units[i] for i in split], less, sources, psf, sizes)
+        new = fit(deblend, [units[i] for i in split], less, sources, psf, sizes, smooth=True)
         fits = _replaced(fits, split, new)
         others = _others(units, fits, split)
     if settings.add_sources:
         sources, units, fits = _add(deblend, units, planes, fits, others, sources, psf, detection, sizes)
+        others = _others(units, fits, split)
+    rough = [i for i in range(len(units)) if judging.rough(planes[i], fits[i], detection.correlation, others[i])]
+    if rough:
+        less = [_less(planes[i], others[i]) for i in rough]
+        fits = _replaced(fits, rough, _again(deblend, units, fits, rough, less, sources, psf, sizes))
         others = _others(units, fits, split)
     rows = [
         _rows(unit, one, result, other, sources, detection, settings)
@@ -105,6 +111,14 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     found["box"] = np.array([(unit.x0, unit.y0, unit.side) for unit in units])
     found["model"] = np.concatenate([one.image.sum(axis=0).ravel() for one in fits])
     return found
+
+
+def _again(deblend, units, fits, places, planes, sources, psf, sizes):
+    """Fit some windows once more, with what smooth profiles leave; flags of added sources stay."""
+    new = fit(deblend, [units[i] for i in places], planes, sources, psf, sizes)
+    for one, place in zip(new, places, strict=True):
+        one.flags |= fits[place].flags & FLAGS["added"]
+    return new
 
 
 def _split(units):
@@ -174,14 +188,14 @@ def _add(deblend, units, planes, fits, others, sources, psf, detection, sizes):
     if not chosen:
         return sources, units, fits
     less = [_less(planes[i], others[i]) for i in chosen]
-    new_fits = fit(deblend, new_units, less, sources, psf, sizes)
+    new_fits = fit(deblend, new_units, less, sources, psf, sizes, smooth=True)
     # A first fit without them has bent the residual; with the others known the new ones are placed better.
     sources = {**sources, "x": sources["x"].copy(), "y": sources["y"].copy()}
     for i, unit, new in zip(chosen, new_units, new_fits, strict=True):
         rows = np.arange(len(units[i].sources), len(unit.sources))
         places = judging.recentred(unit, planes[i], new, detection, rows, others[i])
         sources["x"][unit.sources[rows]], sources["y"][unit.sources[rows]] = places.T
-    new_fits = fit(deblend, new_units, less, sources, psf, sizes)
+    new_fits = fit(deblend, new_units, less, sources, psf, sizes, smooth=True)
     units, fits = list(units), list(fits)
     for i, unit, new in zip(chosen, new_units, new_fits, strict=True):
         if judging.better(planes[i], fits[i], new, detection.correlation, others[i]):

@@ -92,7 +92,8 @@ def choose_deblender(preset, deblender, method, field):
 
 
 def _run(model, method, batch):
-    return model.deblend(batch, method=method)
+    options = {"refine_steps": 0} if batch.pop("smooth", False) else {}
+    return model.deblend(batch, method, **options)
 
 
 def _spelt(bands, known):

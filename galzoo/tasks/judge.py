@@ -16,7 +16,10 @@ ADD_THRESHOLD = 5.0
 MODEL_ERROR = 0.1
 """Part of the model that may be wrong over the width of the PSF; residuals within it are no sources."""
 _ADD_CHI2 = 25.0
-_MOST_ADDED = 3
+# At most so many at a time: one that is missing bends its neighbours, whose residuals look like more.
+_MOST_ADDED = 1
+# Standard deviations by which chi squared is above what noise gives, from which a fit is called rough.
+_SIGNIFICANT = 4.0
 
 
 def chi2_of(planes, model, pixels):
@@ -169,6 +172,13 @@ def better(planes, old, new, correlation, others=None):
     least = _ADD_CHI2 * correlation**2
     alone = [chi2_of(planes, total - image, near)[0] - after for image in new.image[-added:]]
     return before - after > added * least and min(alone) > least
+
+
+def rough(planes, fit, correlation, others=None):
+    """Return whether a fit leaves more in the footprint of its group than noise does."""
+    base = 0 if others is None else others
+    chi2, n = chi2_of(planes, base + np.nan_to_num(fit.image).sum(axis=0), planes["own"])
+    return n > 0 and chi2 / n > correlation**2 * (1 + _SIGNIFICANT * np.sqrt(2 / n))
 
 
 def measure(unit, planes, fit, sources, detection, others=None):

@@ -135,7 +135,7 @@ def batch_size(side, count, bands):
     return int(np.clip(_BATCH_NUMBERS // (side**2 * count * bands), 1, BATCH))
 
 
-def fit(deblend, units, planes, sources, psf, sizes, hidden=None):
+def fit(deblend, units, planes, sources, psf, sizes, hidden=None, smooth=False):
     """Deblend units in batches.
 
     Parameters
@@ -152,6 +152,8 @@ def fit(deblend, units, planes, sources, psf, sizes, hidden=None):
         (side, count) to the number of windows in a batch.
     hidden : list of bool arrays, (y, x), optional
         Pixels not to fit, beside bad ones and those of other groups.
+    smooth : bool
+        Passed on in the batch: leave in the residual what smooth profiles cannot show.
 
     Returns
     -------
@@ -165,11 +167,10 @@ def fit(deblend, units, planes, sources, psf, sizes, hidden=None):
         size = sizes.get((side, count)) or batch_size(side, count, planes[0]["image"].shape[-1])
         for start in range(0, len(numbers), size):
             chosen = numbers[start : start + size]
-            # Batches come in few sizes: the last is filled with its first window.
-            padded = chosen + [chosen[0]] * (min(size, -(-len(chosen) // _STEP) * _STEP) - len(chosen))
-            batch = _batch([units[i] for i in padded], [planes[i] for i in padded], sources, psf, count)
+            batch = _batch([units[i] for i in chosen], [planes[i] for i in chosen], sources, psf, count)
+            batch["smooth"] = smooth
             if hidden is not None:
-                _hide(batch, np.stack([hidden[i] for i in padded]))
+                _hide(batch, np.stack([hidden[i] for i in chosen]))
             answer = deblend(batch)
             for row, number in enumerate(chosen):
                 found[number] = _take(answer, row, units[number])
