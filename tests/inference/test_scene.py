@@ -165,3 +165,31 @@ def test_minimise_solves_a_linear_problem_with_a_known_answer():
     energy = (data**2).sum() - (seen.T @ data) ** 2 / (seen**2).sum(axis=0) + t**2
     assert theta[0, 0, 0] == pytest.approx(t[np.argmin(energy)], abs=2e-3)
     assert normal.flux[0, 0, 0] == pytest.approx(3.0, rel=0.02)
+
+
+def test_entries_that_are_no_source_do_not_keep_the_fit_from_ending(model, scenes, monkeypatch):
+    batch = {key: value[:4].copy() for key, value in scenes.items()}
+    batch["n_sources"] = np.array([1, 2, 1, 2])
+    evaluations = []
+    minimise = laplace.minimise
+
+    def counted(evaluate, *arguments, **options):
+        def count(values, rows):
+            evaluations.append(len(rows))
+            return evaluate(values, rows)
+
+        return minimise(count, *arguments, **options)
+
+    monkeypatch.setattr(laplace, "minimise", counted)
+    model.deblend(batch, "map", steps=60)
+    assert len(evaluations) < 60
+    assert evaluations[-1] < 4
+
+
+def test_errors_grow_where_neighbours_are_not_as_the_model_has_them(model, scenes):
+    batch = {key: value[:6].copy() for key, value in scenes.items()}
+    good = model.deblend(batch, "map")
+    stripes = 1 + 0.5 * np.sin(1.5 * np.arange(SIZE))[:, None]
+    batch["image"] = (scenes["isolated"][:6].sum(axis=1) * stripes).astype("float32")
+    bad = model.deblend(batch, "map", refine_steps=0)
+    assert np.median(bad.flux_error / good.flux_error) > 2
