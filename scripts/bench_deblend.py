@@ -71,8 +71,9 @@ def time_fields(model, sizes, method, folder):
     psf = field.psf_of([0])
     rows = []
 
-    def deblend(batch, **_):
-        return model.deblend(batch, method)
+    def deblend(batch):
+        options = {"refine_steps": 0} if batch.pop("smooth") else {}
+        return model.deblend(batch, method, **options)
 
     for size in (sizes[0], *sizes):
         repeats = -(-size // unit[0].shape[0])

@@ -84,7 +84,8 @@ def deblend_field(
         Preset or run of a family that deblends; the packaged one that fits the bands best by default.
     deblender : callable, optional
         Used instead of a preset: takes a batch of NumPy arrays with the keys image, variance, mask, psf, positions and
-        n_sources, and returns `galzoo.inference.deblended.Deblended` in the bands of the field.
+        n_sources, and returns `galzoo.inference.deblended.Deblended` in the bands of the field. Where the batch's
+        ``smooth`` is True, sources that are missing should show in the residual.
     method : str
         "encoder", "map" or "hmc"; see the family.
     catalogue : path or Table, optional
