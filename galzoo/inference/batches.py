@@ -22,6 +22,11 @@ def checked(model, batch):
         batch["n_sources"] = np.full(n, batch["positions"].shape[1])
     for key in ("image", "variance"):
         batch[key] = batch[key].astype("float32")
+    # A pixel that is not a number is no data, whatever its variance.
+    finite = np.isfinite(batch["image"])
+    if not finite.all():
+        batch["variance"] = np.where(finite, batch["variance"], np.inf)
+        batch["image"] = np.where(finite, batch["image"], 0)
     batch["positions"] = batch["positions"].astype("float32")
     shape = batch["positions"].shape
     if shape[0] != n or len(shape) != 3 or shape[2] != 2 or np.any(batch["n_sources"] > shape[1]):

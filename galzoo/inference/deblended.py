@@ -34,7 +34,8 @@ class Deblended:
     present : bool array, (n, source)
         Which entries are sources.
     flux_error : array, (n, source, band), optional
-        Standard deviation of the posterior, and what the model's kind of galaxies is worth at best.
+        Standard deviation of the posterior, with what the model's kind of galaxies is worth at best and what
+        neighbours that are not of that kind may take.
     flux_width : array, (n, source, band), optional
         Standard deviation by the likelihood alone, with all shapes held: what noise does to the flux.
     samples : array, (draw, n, source, band), optional

@@ -1,7 +1,7 @@
 """Least squares of scenes with linear fluxes: a damped Gauss-Newton method and the Laplace approximation, in NumPy.
 
-Matrices are small, a few numbers for each source, so they are solved in double precision on the host while the device
-makes images. Fluxes are eliminated at each step (variable projection; Golub & Pereyra 1973, with Kaufman's Jacobian).
+Matrices are small, a few numbers for each source, and solved in double precision. Fluxes are eliminated at each step
+(variable projection; Golub & Pereyra 1973, with Kaufman's Jacobian).
 """
 
 import numpy as np

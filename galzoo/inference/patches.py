@@ -1,4 +1,4 @@
-"""The windows of many scenes: where they lie, and their products with images of galaxies, on all cores."""
+"""The windows of many scenes: where they lie, their products with images of galaxies, and pictures of these."""
 
 import concurrent.futures
 import contextlib
@@ -15,6 +15,8 @@ from galzoo.layers.psf import convolve
 # Pixels around the outermost source that take part in the fit, and sizes of the largest galaxy that do; profiles reach
 # beyond, and are known there.
 _MARGIN, _SIZES, _WIDEST_MARGIN = 16, 4.0, 48
+# The same for the pixels beside a window, before light comes in again on the other side.
+_PAD, _PAD_SIZES, _WIDEST_PAD = 16, 6.0, 96
 # Pixels beyond these that images of sources reach.
 _WINGS = 16
 # Windows have sizes that are multiples of this, where the scene allows it.
@@ -24,9 +26,10 @@ _STEP = 8
 @contextlib.contextmanager
 def workers():
     """Give a pool of threads, each of which leaves the other cores alone."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with (
         threadpoolctl.threadpool_limits(1, "blas"),
-        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
+        concurrent.futures.ThreadPoolExecutor(cores) as pool,
     ):
         yield pool
 
@@ -54,6 +57,10 @@ class Patches:
         self.scene, self.source = np.nonzero(present)
         largest = np.where(present, sizes, 0).max(axis=1)
         self.margin = np.clip(_SIZES * largest, _MARGIN, _WIDEST_MARGIN)
+        limits = np.array(batch["image"].shape[2:0:-1]) - 1
+        outside = np.maximum(np.maximum(-self.positions, self.positions - limits).max(axis=2), 0)
+        outside = np.where(present, outside, 0).max(axis=1)
+        self.pad = np.ceil(np.clip(_PAD_SIZES * largest, _PAD, _WIDEST_PAD) + outside).astype(int)
         self.patches = list(pool.map(self._patch, range(len(present))))
         self.misfit = np.zeros(len(present))
 
@@ -62,7 +69,7 @@ class Patches:
         cut = (np.s_[row, window[0], window[1]],)
         image, variance = (self.batch[key][cut[0]] for key in ("image", "variance"))
         mask = self.batch["mask"][cut[0]] if "mask" in self.batch else None
-        patch = Patch(image, variance, mask, self._psf(row), self.model_sigma)
+        patch = Patch(image, variance, mask, self._psf(row), self.model_sigma, self.pad[row])
         patch.corner = np.array([window[1].start, window[0].start])
         return patch
 
@@ -160,7 +167,8 @@ class Patches:
         def draw(row):
             here = np.flatnonzero(self.present[row])
             rows, columns = self.wide(row)
-            canvas = Canvas((rows.stop - rows.start, columns.stop - columns.start), self._psf(row), self.model_sigma)
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            canvas = Canvas(shape, self._psf(row), self.model_sigma, self.pad[row])
             where = (self.positions[row] + offsets[row])[here] - [columns.start, rows.start]
             drawn = canvas.draw(profiles[np.flatnonzero(self.scene == row)], where)
             drawn *= flux[row, here][:, :, None, None]

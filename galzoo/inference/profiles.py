@@ -13,8 +13,6 @@ import itertools
 import numpy as np
 import scipy.fft
 
-# Pixels beside a window, on the side that light leaves it, before that light comes in again on the other.
-_PAD = 16
 # Odd numbers of pixels that are quick to transform: on an odd grid no frequency is its own mirror image.
 _FAST = sorted(
     3**a * 5**b * 7**c for a, b, c in itertools.product(range(10), range(7), range(6)) if 3**a * 5**b * 7**c < 20000
@@ -60,11 +58,13 @@ class Canvas:
         Of unit sum, centred on ``((y - 1) / 2, (x - 1) / 2)``.
     model_sigma : float
         Sigma in pixels of the Gaussian that takes the place of the PSF where there is none.
+    pad : int
+        Pixels beside the window, before light that leaves it on one side comes in again on the other.
     """
 
-    def __init__(self, shape, psf, model_sigma):
+    def __init__(self, shape, psf, model_sigma, pad=16):
         self.shape = tuple(int(size) for size in shape)
-        self.grid = tuple(_FAST[bisect.bisect_left(_FAST, size + _PAD)] for size in self.shape)
+        self.grid = tuple(_FAST[bisect.bisect_left(_FAST, size + pad)] for size in self.shape)
         self.ky = (2 * np.pi * np.fft.fftfreq(self.grid[0])).astype("float32")[:, None]
         self.kx = (2 * np.pi * np.fft.rfftfreq(self.grid[1])).astype("float32")[None, :]
         if psf is None:
@@ -153,15 +153,15 @@ class Patch:
         Any unit, and its square; infinite variance where a band is absent.
     mask : bool array, same shape, or None
         True = bad.
-    psf, model_sigma
+    psf, model_sigma, pad
         As `Canvas`.
     """
 
-    def __init__(self, image, variance, mask, psf, model_sigma):
+    def __init__(self, image, variance, mask, psf, model_sigma, pad=16):
         good = np.isfinite(variance) & (variance > 0) & np.isfinite(image)
         if mask is not None:
             good &= ~mask.astype(bool)
-        self.canvas = Canvas(image.shape[:2], psf, model_sigma)
+        self.canvas = Canvas(image.shape[:2], psf, model_sigma, pad)
         self.variance = np.moveaxis(np.where(good, variance, np.inf), -1, 0)
         self.image = np.moveaxis(np.where(good, image, 0), -1, 0)
         self.root = (1 / np.sqrt(self.variance)).astype("float32")

@@ -96,8 +96,8 @@ def sample(model, part, theta, posterior, condition, position_error, draws, rng,
 def products(model, part, theta, condition, known, vector):
     """Return the normal matrix (n, band * source, band * source) and the right side (n, band * source) of the fluxes.
 
-    Scaled to unit noise, with the ridge on the diagonal, 1 there for what is not a source, and what is known of the
-    fluxes by themselves, `known` and `vector`.
+    Scaled to unit noise, with a ridge on the diagonal that single precision needs (it draws fluxes down by 1e-4), 1
+    there for what is not a source, and what is known of the fluxes by themselves, `known` and `vector`.
     """
     latent, _ = model.prior.forward(theta[..., : model.latent], condition)
     positions = part["positions"] + theta[..., model.latent :]

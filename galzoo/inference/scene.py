@@ -85,7 +85,7 @@ def deblend(
     solver = _solver(model)
     for rows in track(_chunks(number, bands * (model.latent + 3) ** 2), "deblending", progress):
         part = {key: value[rows] for key, value in batch.items()}
-        part["positions"] = part["positions"][:, : max(number[rows].max(), 1)]
+        part["positions"] = part["positions"][:, : number[rows].max()]
         target = result.image, rows
         found = solver.solve(part, target, method, steps, position_error, samples, refine_steps, rng, **sampling)
         batches.store(result, rows, found)
@@ -96,6 +96,7 @@ def deblend(
 def _chunks(number, size):
     """Return rows of scenes that are solved together, of about as many sources; `size` numbers a pair of sources."""
     order = np.argsort(number, kind="stable")
+    order = order[number[order] > 0]
     chunks, first = [], 0
     while first < len(order):
         last = min(first + _CHUNK, len(order))
@@ -119,7 +120,7 @@ class SceneSolver:
     Parameters
     ----------
     model : VAEDeblender
-        With ``encode``, ``decoder``, ``prior``, ``colours`` and ``brightness``.
+        Or what has its ``look``, ``decoder``, ``prior``, ``colours`` and ``brightness``.
     """
 
     def __init__(self, model):

@@ -46,7 +46,7 @@ def plan(sources, bands, fwhm):
     chunks, chunk, held = [], [], 0
     for units in groups:
         size = sum(unit.side**2 * unit.count * bands for unit in units)
-        # A chunk of one kind of window is a whole number of batches, so that few are filled up.
+        # A chunk of one kind of window is a whole number of batches.
         kind = units[0].side, units[0].count
         whole = len(chunk) % sizes[kind] == 0 or len(units) > 1 or kind != (chunk[0].side, chunk[0].count)
         if chunk and held + size > _CHUNK_NUMBERS and whole:

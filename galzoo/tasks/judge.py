@@ -16,7 +16,7 @@ ADD_THRESHOLD = 5.0
 MODEL_ERROR = 0.1
 """Part of the model that may be wrong over the width of the PSF; residuals within it are no sources."""
 _ADD_CHI2 = 25.0
-# At most so many at a time: one that is missing bends its neighbours, whose residuals look like more.
+# At most so many a window: one that is missing bends its neighbours, whose residuals look like more.
 _MOST_ADDED = 1
 # Standard deviations by which chi squared is above what noise gives, from which a fit is called rough.
 _SIGNIFICANT = 4.0

@@ -9,12 +9,11 @@ from galzoo.errors import InputError
 from galzoo.inference.deblended import Deblended
 
 SIDES = (48, 64, 96, 128)
-"""Sides of windows in pixels. A model is compiled once for each side and number of sources, so both are few."""
+"""Sides of windows in pixels; windows of one side and number of sources make batches, so both are few."""
 COUNTS = (1, 2, 4, 8, 16)
 """Numbers of sources that a window is padded to."""
 MOST_SOURCES = COUNTS[-1]
 BATCH = 32
-_STEP = 8
 # Numbers in one array (n, source, y, x, band) of a batch.
 _BATCH_NUMBERS = 1 << 22
 

@@ -75,13 +75,35 @@ def test_products_leave_out_bad_pixels(psf):
     variance[..., 1] = np.inf
     mask = np.zeros(image.shape, bool)
     mask[:, :20] = True
-    image[3, 3] = np.nan
+    image[3, 30] = np.nan
     patch = Patch(image, variance, mask, psf, 0.7)
     positions = np.array([[20.3, 17.8], [25.1, 22.4]])
-    normal, right, power = patch.products(profiles(rng), positions)
-    drawn = patch.canvas.draw(profiles(np.random.default_rng(3)), positions)
+    galaxies = profiles(rng)
+    normal, right, power = patch.products(galaxies, positions)
+    drawn = patch.canvas.draw(galaxies, positions)[:, 0]
+    good = ~mask[..., 0] & np.isfinite(image[..., 0])
+    drawn, data = drawn[:, good], image[good, 0]
+    np.testing.assert_allclose(normal[0], 4 * drawn @ drawn.T, rtol=1e-4)
+    np.testing.assert_allclose(right[0], 4 * drawn @ data, rtol=1e-4, atol=1e-5)
     assert np.all(normal[1] == 0)
     assert np.all(right[1] == 0)
-    np.testing.assert_allclose(power, [4 * np.sum(image[:, 20:, 0] ** 2), 0], rtol=1e-5)
+    np.testing.assert_allclose(power, [4 * np.sum(data**2), 0], rtol=1e-5)
     assert normal.shape == (2, 2, 2)
-    assert drawn.shape == (2, 2, *SHAPE)
+
+
+def test_light_that_leaves_on_one_side_does_not_come_in_on_the_other(psf):
+    from galzoo.inference.patches import Patches, workers
+
+    rng = np.random.default_rng(4)
+    batch = {
+        "image": rng.normal(size=(1, *SHAPE, 2)).astype("float32"),
+        "variance": np.ones((1, *SHAPE, 2), "float32"),
+        "psf": psf[None],
+        "positions": np.float32([[[-25.0, 20.0], [22.0, 20.0]]]),
+    }
+    with workers() as pool:
+        patches = Patches(batch, np.ones((1, 2), bool), np.ones((1, 2)), 0.7, pool)
+        images = np.zeros((1, 2, *SHAPE, 2), np.float32)
+        patches.draw(profiles(rng), np.zeros((1, 2, 2)), np.ones((1, 2, 2)), images, np.array([0]))
+    assert np.abs(images[0, 0]).sum() < 1e-2
+    assert images[0, 1].sum() > 1.9

@@ -193,3 +193,24 @@ def test_errors_grow_where_neighbours_are_not_as_the_model_has_them(model, scene
     batch["image"] = (scenes["isolated"][:6].sum(axis=1) * stripes).astype("float32")
     bad = model.deblend(batch, "map", refine_steps=0)
     assert np.median(bad.flux_error / good.flux_error) > 2
+
+
+def test_scenes_without_a_source_are_empty(model, scenes):
+    batch = {key: value[:2].copy() for key, value in scenes.items()}
+    for changes in ({"n_sources": np.zeros(2, int)}, {"positions": np.zeros((2, 0, 2)), "n_sources": np.zeros(2, int)}):
+        found = model.deblend(batch | changes, "map")
+        assert not found.image.any()
+        assert not found.flux.any()
+        np.testing.assert_allclose(found.residual, batch["image"], atol=1e-6)
+
+
+def test_a_pixel_that_is_not_a_number_is_as_good_as_masked(model, scenes):
+    batch = {key: value[:2].copy() for key, value in scenes.items()}
+    batch["mask"] = np.zeros(batch["image"].shape, bool)
+    batch["mask"][:, 9, 9] = True
+    masked = model.deblend(batch, "map")
+    del batch["mask"]
+    batch["image"][:, 9, 9] = np.nan
+    found = model.deblend(batch, "map")
+    np.testing.assert_allclose(found.flux, masked.flux, rtol=1e-5)
+    assert np.all(np.isfinite(found.chi2))

@@ -173,8 +173,10 @@ class VAEDeblender(keras.Model):
             With ``truth``; without it, as in stamps of the sky, or with too few galaxies, colours keep no prior.
         """
         flux = [np.sum(batch["truth"], axis=(1, 2)) for batch in batches if batch.get("truth") is not None]
-        if sum(map(len, flux)) >= _GALAXIES_A_COLOUR * self.colours.components:
-            self.colours.adapt(np.concatenate(flux), seed=self._arguments["seed"])
+        flux = np.concatenate(flux) if flux else np.zeros((0, len(self.bands)))
+        flux = flux[np.isfinite(flux).all(axis=1) & (flux.sum(axis=1) > 0)]
+        if len(flux) >= _GALAXIES_A_COLOUR * self.colours.components:
+            self.colours.adapt(flux, seed=self._arguments["seed"])
 
     def brightness(self, flux, noise):
         """Return the condition of the prior, (n, source, 1): log10 of total flux over noise, all bands, less 2.
