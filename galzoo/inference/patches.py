@@ -53,8 +53,8 @@ class Patches:
     def __init__(self, batch, present, sizes, model_sigma, pool):
         self.batch, self.present, self.pool, self.model_sigma = batch, present, pool, model_sigma
         self.positions = batch["positions"]
-        # Entries of sources, one scene after the other.
-        self.scene, self.source = np.nonzero(present)
+        # Which scene each source belongs to, one scene after the other.
+        self.scene = np.nonzero(present)[0]
         largest = np.where(present, sizes, 0).max(axis=1)
         self.margin = np.clip(_SIZES * largest, _MARGIN, _WIDEST_MARGIN)
         limits = np.array(batch["image"].shape[2:0:-1]) - 1
@@ -140,12 +140,9 @@ class Patches:
         """
 
         def estimate(row):
-            here = self.present[row]
             patch = self.patches[row]
-            where = (self.positions[row] + offsets[row])[here] - patch.corner
-            drawn = patch.canvas.draw(profiles[np.flatnonzero(self.scene == row)], where)
-            total = np.einsum("sbyx,sb->byx", drawn, flux[row, here])
-            return misfit(patch.image, total, patch.variance)
+            drawn = self._seen(row, patch.canvas, patch.corner, profiles, offsets, flux)
+            return misfit(patch.image, drawn.sum(axis=0), patch.variance)
 
         self.misfit = np.array(list(self.pool.map(estimate, range(len(self.patches)))))
 
@@ -165,17 +162,22 @@ class Patches:
         """
 
         def draw(row):
-            here = np.flatnonzero(self.present[row])
             rows, columns = self.wide(row)
             shape = rows.stop - rows.start, columns.stop - columns.start
             canvas = Canvas(shape, self._psf(row), self.model_sigma, self.pad[row])
-            where = (self.positions[row] + offsets[row])[here] - [columns.start, rows.start]
-            drawn = canvas.draw(profiles[np.flatnonzero(self.scene == row)], where)
-            drawn *= flux[row, here][:, :, None, None]
-            images[places[row], : len(here), rows, columns] = np.moveaxis(drawn, 1, -1)
+            drawn = self._seen(row, canvas, [columns.start, rows.start], profiles, offsets, flux)
+            images[places[row], : len(drawn), rows, columns] = np.moveaxis(drawn, 1, -1)
 
         for _ in self.pool.map(draw, np.flatnonzero(self.present.any(axis=1))):
             pass
+
+    def _seen(self, row, canvas, corner, profiles, offsets, flux):
+        """Return the sources of a scene on a canvas whose first pixel is `corner` (x, y), (source, band, y, x)."""
+        here = self.present[row]
+        where = (self.positions[row] + offsets[row])[here] - corner
+        drawn = canvas.draw(profiles[np.flatnonzero(self.scene == row)], where)
+        drawn *= flux[row, here][:, :, None, None]
+        return drawn
 
     def wide(self, row):
         """Return the slices (y, x) on which images of a scene's sources are drawn."""
