@@ -176,7 +176,8 @@ def psf_figure(results):
         )
         if points:
             x, y, error = zip(*points, strict=True)
-            axis.errorbar(x, np.maximum(y, LEAST), error, **_style(index), label=name)
+            # No lines: sets are of other galaxies, too, and may have the same PSF.
+            axis.errorbar(x, np.maximum(y, LEAST), error, **_style(index) | {"ls": "none"}, label=name)
     axis.set_yscale("log")
     axis.set_ylim(bottom=LEAST)
     _finish(axis, "PSF FWHM / arcsec", "flux, scatter")
