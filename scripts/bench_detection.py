@@ -24,14 +24,10 @@ from galzoo.metrics.deblending import blendedness
 from galzoo.metrics.matching import match
 from galzoo.progress import track
 from galzoo.tasks.deblend import Settings, deblend_field
+from galzoo.tasks.deblend_preset import deblend_batch
 
 HARD = 0.3
 MATCH_PIXELS = 3.0
-
-
-def deblend(model, batch):
-    """Answer as the presets of the task do."""
-    return model.deblend(batch, **({"refine_steps": 0} if batch.pop("smooth") else {}))
 
 
 def find(model, scenes, batch, row, add_sources):
@@ -45,7 +41,7 @@ def find(model, scenes, batch, row, add_sources):
         deblend_field(
             folder / "image.fits",
             folder / "out",
-            deblender=functools.partial(deblend, model),
+            deblender=functools.partial(deblend_batch, model, "map"),
             psf=batch["psf"][row : row + 1],
             variance=folder / "variance.fits",
             bands=list(scenes.bands),

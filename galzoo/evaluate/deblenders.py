@@ -75,7 +75,7 @@ class Aperture:
         import sep
 
         scenes = []
-        for scene in _scenes(batch):
+        for scene in scenes_of(batch):
             data, _, bad = detection_image(scene["image"], scene["variance"], scene["mask"])
             x, y = np.ascontiguousarray(scene["positions"].T, dtype=np.float64)
             reach = KRON_REACH * _fwhm(scene.get("psf"))
@@ -86,7 +86,7 @@ class Aperture:
             rows, columns = np.indices(data.shape)
             inside = np.hypot(columns - x[:, None, None], rows - y[:, None, None]) <= radius[:, None, None]
             scenes.append((scene["positions"], flux, error, inside[..., None] * scene["image"]))
-        return _deblended(scenes, batch, batch["positions"].shape[1])
+        return deblended_scenes(scenes, batch, batch["positions"].shape[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +124,7 @@ class SEP:
 
     def find(self, batch):
         """Return what is found, as `Deblended`."""
-        return _deblended([self._measure(scene) for scene in _scenes(batch)], batch)
+        return deblended_scenes([self._measure(scene) for scene in scenes_of(batch)], batch)
 
     def _measure(self, scene):
         import sep
@@ -171,7 +171,7 @@ class Photutils:
 
     def find(self, batch):
         """Return what is found, as `Deblended`."""
-        return _deblended([self._measure(scene) for scene in _scenes(batch)], batch)
+        return deblended_scenes([self._measure(scene) for scene in scenes_of(batch)], batch)
 
     def _measure(self, scene):
         import inspect
@@ -254,7 +254,7 @@ def baselines():
     return {"aperture": Aperture(), "SEP": SEP(), "photutils": Photutils(), "oracle": Oracle()}
 
 
-def _scenes(batch):
+def scenes_of(batch):
     """Yield the scenes of a batch as dicts of arrays without padding."""
     for row, count in enumerate(np.asarray(batch["n_sources"])):
         scene = {key: batch[key][row] for key in ("image", "variance", "mask", "psf") if key in batch}
@@ -310,7 +310,7 @@ def _on_segments(image, labels, numbers):
     return image * (labels == np.reshape(numbers, (-1, 1, 1)))[..., None]
 
 
-def _deblended(scenes, batch, most=1):
+def deblended_scenes(scenes, batch, most=1):
     """Pad what was measured scene by scene, positions, fluxes, errors and images, to `most` sources or more."""
     n, *shape = batch["image"].shape
     counts = np.array([len(positions) for positions, *_ in scenes])

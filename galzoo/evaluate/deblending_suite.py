@@ -13,6 +13,7 @@ from galzoo.errors import InputError
 from galzoo.evaluate.alignment import AtDetections, Finding
 from galzoo.evaluate.deblenders import SEP, baselines
 from galzoo.evaluate.deblending import evaluate_deblending
+from galzoo.evaluate.scarlet import Scarlet2, installed
 
 # New scenes: enough for a scatter to a few per cent; seed away from that of the training.
 _SCENES, _SEED = 300, 1000
@@ -59,7 +60,7 @@ def evaluate_preset(model, card, files=(), limit=None, report=None):
         sets[name] = held_out_scenes(path, model.bands, limit)
     methods = model_deblenders(model)
     return evaluate_deblending(
-        methods | baselines(),
+        methods | baselines() | ({"scarlet2": Scarlet2()} if installed() else {}),
         sets,
         batch_size=recipe["evaluate"]["batch_size"],
         report=report,

@@ -1,10 +1,13 @@
 """A chunk of groups: cut, fitted, mended where the residual asks for it, judged and measured."""
 
+import dataclasses
+
 import numpy as np
 
 from galzoo.inference.deblended import FLAGS
 from galzoo.tasks import judge as judging
-from galzoo.tasks.windows import Unit, batch_size, cut, fit, make_units
+from galzoo.tasks import second_look
+from galzoo.tasks.windows import MOST_SOURCES, Fit, batch_size, cut, fit, make_units
 
 # Numbers in the source images of a chunk, which are all in memory.
 _CHUNK_NUMBERS = 1 << 22
@@ -173,57 +176,84 @@ def _less(planes, model):
 
 
 def _add(deblend, units, planes, fits, others, sources, psf, detection, sizes):
-    """Fit windows again with sources where the residual has peaks; keep those that the data want."""
-    chosen, new_units = [], []
-    for i, unit in enumerate(units):
-        places = judging.missed(unit, planes[i], fits[i], detection, others[i])
-        if not len(places):
-            continue
-        sources = _moved(sources, unit, fits[i], detection.fwhm)
-        first = len(sources["x"])
-        sources = _extended(sources, places, unit.group, detection.fwhm)
-        rows = np.append(unit.sources, np.arange(first, first + len(places)))
-        chosen.append(i)
-        new_units.append(Unit(unit.group, rows, unit.x0, unit.y0, unit.side))
-    if not chosen:
-        return sources, units, fits
-    less = [_less(planes[i], others[i]) for i in chosen]
-    new_fits = fit(deblend, new_units, less, sources, psf, sizes, smooth=True)
-    # A first fit without them has bent the residual; with the others known the new ones are placed better.
-    sources = {**sources, "x": sources["x"].copy(), "y": sources["y"].copy()}
-    for i, unit, new in zip(chosen, new_units, new_fits, strict=True):
-        rows = np.arange(len(units[i].sources), len(unit.sources))
-        places = judging.recentred(unit, planes[i], new, detection, rows, others[i])
-        sources["x"][unit.sources[rows]], sources["y"][unit.sources[rows]] = places.T
-    new_fits = fit(deblend, new_units, less, sources, psf, sizes, smooth=True)
+    """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""
     units, fits = list(units), list(fits)
-    for i, unit, new in zip(chosen, new_units, new_fits, strict=True):
-        if judging.better(planes[i], fits[i], new, detection.correlation, others[i]):
-            new.flags[len(units[i].sources) :] |= FLAGS["added"]
-            units[i], fits[i] = unit, new
+    active, parts = range(len(units)), set()
+    for _ in range(second_look.ROUNDS):
+        trials = [
+            (i, trial)
+            for i in active
+            for trial in second_look.trials(units[i], planes[i], fits[i], detection, others[i])
+        ]
+        proven = _proven(deblend, units, planes, fits, others, sources, psf, detection, sizes, trials)
+        for i, found in proven.items():
+            if any(len(rows) < len(units[i].sources) for (rows, _), _ in found):
+                parts.add(i)
+            for (rows, _), new in found:
+                fits[i] = _joined(fits[i], rows, new)
+            sources, units[i] = _moved(sources, units[i], fits[i], detection.fwhm)
+        active = list(proven)
+    # Errors know of all neighbours only where all are fitted together.
+    whole = sorted(parts)
+    less = [_less(planes[i], others[i]) for i in whole]
+    new = fit(deblend, [units[i] for i in whole], less, sources, psf, sizes, smooth=True)
+    for i, one in zip(whole, new, strict=True):
+        one.flags |= fits[i].flags & FLAGS["added"]
+        fits[i] = one
     return sources, units, fits
 
 
+def _proven(deblend, units, planes, fits, others, sources, psf, detection, sizes, trials):
+    """Return the trials that the data want, with their fits, of each window: number -> list of both, the best first."""
+    if not trials:
+        return {}
+    tried, less, ends = [], [], np.cumsum([len(places) for _, (_, places) in trials])
+    for (i, (rows, places)), end in zip(trials, ends, strict=True):
+        far = np.delete(fits[i].image, rows, axis=0).sum(axis=0)
+        less.append(_less(planes[i], far if others[i] is None else others[i] + far))
+        tried.append(dataclasses.replace(units[i], sources=np.arange(end - len(places), end)))
+    x, y = np.concatenate([places for _, (_, places) in trials]).T
+    new = fit(deblend, tried, less, {"x": x, "y": y, "row": sources["row"]}, psf, sizes, smooth=True)
+    gains = [
+        second_look.gain(one, fits[i].image[rows].sum(axis=0), result, detection.correlation)
+        for (i, (rows, _)), one, result in zip(trials, less, new, strict=True)
+    ]
+    found = {}
+    for place in np.argsort(-np.array(gains), kind="stable"):
+        i, trial = trials[place]
+        kept = found.get(i, [])
+        room = len(units[i].sources) + len(kept) < MOST_SOURCES
+        if gains[place] > 0 and room and all(second_look.apart(trial, other, detection.fwhm) for other, _ in kept):
+            found[i] = [*kept, (trial, new[place])]
+    return found
+
+
+def _joined(old, rows, new):
+    """Return a fit with the sources `rows` as in a new one, whose last source is put at the end."""
+
+    def join(before, after):
+        before = np.concatenate([before, after[-1:]])
+        before[rows] = after[:-1]
+        return before
+
+    joined = Fit(*(join(getattr(old, one.name), getattr(new, one.name)) for one in dataclasses.fields(Fit)))
+    joined.flags[:-1] = old.flags
+    joined.flags[-1] |= FLAGS["added"]
+    return joined
+
+
 def _moved(sources, unit, result, fwhm):
-    """Return sources with those of a window where they were fitted, unless that is far off."""
-    x, y = sources["x"].copy(), sources["y"].copy()
-    step = result.positions - np.stack([x[unit.sources], y[unit.sources]], axis=-1)
-    # Comparisons with NaN are false.
-    near = np.hypot(*step.T) < fwhm
-    x[unit.sources[near]], y[unit.sources[near]] = result.positions[near].T
-    return {**sources, "x": x, "y": y}
-
-
-def _extended(sources, places, group, fwhm):
-    n, reach = len(places), int(np.ceil(fwhm))
-    x, y = places.T
-    sigma = np.full(n, fwhm / 2.3548)
-    new = {
-        "x": x, "y": y, "a": sigma, "b": sigma, "theta": np.zeros(n), "snr": np.full(n, np.nan), "row": np.full(n, -1),
-        "x0": x.astype(int) - reach, "x1": x.astype(int) + reach + 1, "y0": y.astype(int) - reach,
-        "y1": y.astype(int) + reach + 1, "group": np.full(n, group),
-    }  # fmt: skip
-    return {key: np.concatenate([values, new[key]]) for key, values in sources.items()}
+    """Return the table of sources with new rows for a window, where they were fitted, and the window with these."""
+    known, n = len(unit.sources), len(result.positions)
+    rows = np.append(unit.sources, np.repeat(unit.sources[:1], n - known))
+    copies = {key: values[rows] for key, values in sources.items()}
+    copies["x"], copies["y"] = result.positions.T.copy()
+    sigma = fwhm / 2.3548
+    for key, value in {"a": sigma, "b": sigma, "theta": 0.0, "snr": np.nan, "row": -1}.items():
+        copies[key][known:] = value
+    first = len(sources["x"])
+    unit = dataclasses.replace(unit, sources=first + np.arange(n))
+    return {key: np.concatenate([values, copies[key]]) for key, values in sources.items()}, unit
 
 
 def _rows(unit, planes, result, others, sources, detection, settings):

@@ -75,7 +75,7 @@ def choose_deblender(preset, deblender, method, field):
     card = check_family(preset)
     model = load(preset)
     field.bands = _spelt(field.bands, model.bands)
-    deblend = with_bands(functools.partial(_run, model, method), field.bands, model.bands)
+    deblend = with_bands(functools.partial(deblend_batch, model, method), field.bands, model.bands)
     scale = _scale_of(card)
     ratio = 1.0 if scale is None else scale / field.pixel_scale
     if scale is None:
@@ -91,9 +91,10 @@ def choose_deblender(preset, deblender, method, field):
     return deblend, {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE), "method": method}
 
 
-def _run(model, method, batch):
-    options = {"refine_steps": 0} if batch.pop("smooth", False) else {}
-    return model.deblend(batch, method, **options)
+def deblend_batch(model, method, batch):
+    """Answer a batch of the task, see `galzoo.tasks.deblend.deblend_field`, with a model."""
+    options = {"refine_steps": 0} if batch.pop("smooth") else {}
+    return model.deblend(batch, method, position_error=batch.pop("position_error"), **options)
 
 
 def _spelt(bands, known):

@@ -298,12 +298,15 @@ def gaussian_of(fwhm, bands):
 
 def fwhm_of(psf):
     """Return the FWHM of PSFs in pixels from the area above half their peak, (n, band)."""
-    peak = psf.max(axis=(1, 2), keepdims=True)
-    # Linear interpolation onto a finer grid, since a PSF may be only two pixels wide.
     from scipy.ndimage import zoom
 
-    fine = zoom(psf / peak, (1, 5, 5, 1), order=3, mode="nearest", grid_mode=True)
-    return np.sqrt((fine > 0.5).sum(axis=(1, 2)) * 4 / np.pi) / 5
+    def area(plane):
+        # On a finer grid, since a PSF may be only two pixels wide.
+        fine = zoom(plane / plane.max(), 5, order=3, mode="nearest", grid_mode=True)
+        return (fine > 0.5).sum() / 25
+
+    planes = np.moveaxis(psf, -1, 1)
+    return np.sqrt([[area(plane) * 4 / np.pi for plane in one] for one in planes])
 
 
 def _as_list(paths):

@@ -1,23 +1,14 @@
-"""Is a fit any good? Fall-back to the undeblended measurement, sources that were missed, and what is said of each."""
+"""Is a fit any good? Fall-back to the undeblended measurement, and what is said of each source."""
 
 import numpy as np
-from scipy import ndimage
 
 from galzoo.inference.deblended import FLAGS
-from galzoo.tasks.groups import coadd, significance
-from galzoo.tasks.windows import MOST_SOURCES
+from galzoo.tasks.groups import coadd
 
 # SExtractor's automatic aperture: 2.5 Kron radii, and not below 3.5 pixels across (Bertin & Arnouts 1996).
 _KRON_FACTOR, _LEAST_RADIUS = 2.5, 1.75
 POOR_CHI2 = 2.0
 """Mean chi squared on the footprint above which a fit is flagged as poor."""
-ADD_THRESHOLD = 5.0
-"""Least signal-to-noise of a residual peak that may be a source."""
-MODEL_ERROR = 0.1
-"""Part of the model that may be wrong over the width of the PSF; residuals within it are no sources."""
-_ADD_CHI2 = 25.0
-# At most so many a window: one that is missing bends its neighbours, whose residuals look like more.
-_MOST_ADDED = 1
 # Standard deviations by which chi squared is above what noise gives, from which a fit is called rough.
 _SIGNIFICANT = 4.0
 
@@ -99,79 +90,6 @@ def judge(unit, planes, fit, fwhm, others=None):
 def _core(shape, x, y, radius):
     yy, xx = np.ogrid[: shape[0], : shape[1]]
     return (xx - x) ** 2 + (yy - y) ** 2 <= max(radius, 0.75) ** 2
-
-
-def missed(unit, planes, fit, detection, others=None):
-    """Return positions (n, 2) in the field where the residual of a unit has peaks that the model cannot excuse.
-
-    A peak counts where its signal-to-noise behind the matched filter is above `ADD_THRESHOLD` when a part `MODEL_ERROR`
-    of the model, wrong all over the width of the filter, is added to the noise in quadrature.
-    """
-    if len(unit.sources) >= MOST_SOURCES:
-        return np.zeros((0, 2))
-    model = fit.image.sum(axis=0) + (0 if others is None else others)
-    peak, mask = _residual_peaks(planes, model, detection)
-    reach = max(1, int(round(detection.fwhm / 2)))
-    top = (peak == ndimage.maximum_filter(peak, 2 * reach + 1)) & (peak > ADD_THRESHOLD) & planes["own"] & ~mask
-    y, x = np.nonzero(top)
-    apart = np.hypot(x[:, None] + unit.x0 - fit.positions[:, 0], y[:, None] + unit.y0 - fit.positions[:, 1])
-    keep = np.nan_to_num(apart, nan=np.inf).min(axis=1) > 0.5 * detection.fwhm if len(x) else np.zeros(0, bool)
-    y, x = y[keep], x[keep]
-    order = np.argsort(-peak[y, x])[: min(_MOST_ADDED, MOST_SOURCES - len(unit.sources))]
-    return np.array([_vertex(peak, x[i], y[i]) for i in order]).reshape(-1, 2) + [unit.x0, unit.y0]
-
-
-def _residual_peaks(planes, model, detection):
-    """Return the signal-to-noise of what a model leaves, less what a slightly wrong model excuses, and bad pixels."""
-    residual = {**planes, "image": np.where(planes["mask"], 0, planes["image"] - model)}
-    image, error, mask = coadd(residual, detection.weights)
-    light, _, _ = coadd({**planes, "image": model}, detection.weights)
-    mask = mask | planes["other"]
-    peak = significance(np.where(mask, 0, image), error, mask, detection.fwhm) / detection.correlation
-    excuse = MODEL_ERROR * significance(np.where(mask, 0, light), error, mask, detection.fwhm) / detection.correlation
-    return peak / np.sqrt(1 + excuse**2), mask
-
-
-def recentred(unit, planes, fit, detection, rows, others=None):
-    """Return positions (n, 2) in the field of the peaks nearest to sources `rows` when all others are subtracted."""
-    total = fit.image.sum(axis=0) + (0 if others is None else others)
-    places = fit.positions[rows].copy()
-    reach = max(1, int(round(detection.fwhm / 2)))
-    for number, row in enumerate(rows):
-        peak, _ = _residual_peaks(planes, total - fit.image[row], detection)
-        x, y = np.nan_to_num(fit.positions[row] - [unit.x0, unit.y0], nan=-1)
-        x0, y0 = max(int(round(x)) - reach, 0), max(int(round(y)) - reach, 0)
-        near = peak[y0 : y0 + 2 * reach + 1, x0 : x0 + 2 * reach + 1]
-        if near.size and near.max() > 0:
-            line, column = np.unravel_index(near.argmax(), near.shape)
-            places[number] = np.add(_vertex(peak, column + x0, line + y0), [unit.x0, unit.y0])
-    return places
-
-
-def _vertex(image, x, y):
-    """Return where the parabolas through a peak and its neighbours have their top, as x, y."""
-    if not (0 < x < image.shape[1] - 1 and 0 < y < image.shape[0] - 1):
-        return float(x), float(y)
-    place = []
-    for at, line in ((x, image[y, x - 1 : x + 2]), (y, image[y - 1 : y + 2, x])):
-        curvature = line[0] - 2 * line[1] + line[2]
-        place.append(at + (0.5 * (line[0] - line[2]) / curvature if curvature < 0 else 0))
-    return tuple(place)
-
-
-def better(planes, old, new, correlation, others=None):
-    """Return whether a fit with sources added is worth keeping: chi squared falls by 25 and more a source."""
-    added = len(new.flux) - len(old.flux)
-    base = np.zeros_like(planes["image"]) if others is None else others
-    near = ~planes["other"]
-    if not (np.isfinite(new.flux).all() and np.isfinite(new.image).all()):
-        return False
-    total = base + new.image.sum(axis=0)
-    before, _ = chi2_of(planes, base + np.nan_to_num(old.image).sum(axis=0), near)
-    after, _ = chi2_of(planes, total, near)
-    least = _ADD_CHI2 * correlation**2
-    alone = [chi2_of(planes, total - image, near)[0] - after for image in new.image[-added:]]
-    return before - after > added * least and min(alone) > least
 
 
 def rough(planes, fit, correlation, others=None):

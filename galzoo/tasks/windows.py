@@ -14,6 +14,8 @@ COUNTS = (1, 2, 4, 8, 16)
 """Numbers of sources that a window is padded to."""
 MOST_SOURCES = COUNTS[-1]
 BATCH = 32
+# Standard deviations in pixels with which positions are believed: of a catalogue, and of peaks among other sources.
+_LISTED_ERROR, _DETECTED_ERROR = 0.3, 1.0
 # Numbers in one array (n, source, y, x, band) of a batch.
 _BATCH_NUMBERS = 1 << 22
 
@@ -159,6 +161,7 @@ def fit(deblend, units, planes, sources, psf, sizes, hidden=None, smooth=False):
     list of Fit
     """
     found = [None] * len(units)
+    error = _LISTED_ERROR if (sources["row"] >= 0).any() else _DETECTED_ERROR
     shapes = {}
     for number, unit in enumerate(units):
         shapes.setdefault((unit.side, unit.count), []).append(number)
@@ -167,7 +170,7 @@ def fit(deblend, units, planes, sources, psf, sizes, hidden=None, smooth=False):
         for start in range(0, len(numbers), size):
             chosen = numbers[start : start + size]
             batch = _batch([units[i] for i in chosen], [planes[i] for i in chosen], sources, psf, count)
-            batch["smooth"] = smooth
+            batch |= {"smooth": smooth, "position_error": error}
             if hidden is not None:
                 _hide(batch, np.stack([hidden[i] for i in chosen]))
             answer = deblend(batch)
@@ -292,6 +295,8 @@ def with_pixels(deblend, ratio):
         psf = there(resample, batch["psf"], side)
         moved["psf"] = (psf / psf.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
         moved["positions"] = ((batch["positions"] - middle) / ratio + new_middle).astype(np.float32)
+        if "position_error" in batch:
+            moved["position_error"] = batch["position_error"] / ratio
         answer = deblend(moved)
         image = np.moveaxis(resample(np.moveaxis(answer.image, -1, 2), 1 / ratio, old), 2, -1).astype(np.float32)
         size = np.array([1, 1, ratio])
