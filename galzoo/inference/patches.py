@@ -14,7 +14,7 @@ from galzoo.layers.psf import convolve
 
 # Pixels around the outermost source that take part in the fit, and sizes of the largest galaxy that do; profiles reach
 # beyond, and are known there.
-_MARGIN, _SIZES, _WIDEST_MARGIN = 16, 4.0, 48
+_MARGIN, _SIZES, _WIDEST_MARGIN = 16, 4.0, 112
 # The same for the pixels beside a window, before light comes in again on the other side.
 _PAD, _PAD_SIZES, _WIDEST_PAD = 16, 6.0, 96
 # Pixels beyond these that images of sources reach.

@@ -13,6 +13,7 @@ SIDES = (48, 64, 96, 128)
 COUNTS = (1, 2, 4, 8, 16)
 """Numbers of sources that a window is padded to."""
 MOST_SOURCES = COUNTS[-1]
+_LARGE_SIDES = (192, 256)
 BATCH = 32
 # Standard deviations in pixels with which positions are believed: of a catalogue, and of peaks among other sources.
 _LISTED_ERROR, _DETECTED_ERROR = 0.3, 1.0
@@ -87,29 +88,23 @@ def make_units(sources, rows, pad):
     -------
     list of Unit
         One where at most `MOST_SOURCES` fit into the largest window, else several of near sources. A source that is
-        larger than the largest window gets that, about its position.
+        larger than that gets a window of its own, of up to 256 pixels, about its position if it is larger still.
     """
     low = np.array([sources["x0"][rows].min(), sources["y0"][rows].min()])
     high = np.array([sources["x1"][rows].max(), sources["y1"][rows].max()])
     need = int((high - low).max()) + 2 * pad
     group = int(sources["group"][rows[0]])
-    if len(rows) <= MOST_SOURCES and need <= SIDES[-1]:
-        side = next(side for side in SIDES if side >= need)
+    alone = len(rows) == 1
+    if alone or len(rows) <= MOST_SOURCES and need <= SIDES[-1]:
+        side = next((side for side in SIDES + (_LARGE_SIDES if alone else ()) if side >= need), _LARGE_SIDES[-1])
+        if need > side:
+            low = high = np.round([sources["x"][rows[0]], sources["y"][rows[0]]]).astype(int)
         x0, y0 = ((low + high - side) // 2).tolist()
         return [Unit(group, rows, x0, y0, side)]
-    if len(rows) == 1:
-        return [around(sources, rows, group)]
     places = np.stack([sources["x"][rows], sources["y"][rows]], axis=-1)
     order = np.argsort(places[:, np.argmax(np.ptp(places, axis=0))], kind="stable")
     half = len(rows) // 2
     return [unit for part in (order[:half], order[half:]) for unit in make_units(sources, np.sort(rows[part]), pad)]
-
-
-def around(sources, rows, group):
-    """Return the largest window about the middle of sources."""
-    side = SIDES[-1]
-    x0, y0 = (int(np.floor(np.mean(sources[key][rows]) - (side - 1) / 2 + 0.5)) for key in ("x", "y"))
-    return Unit(group, rows, x0, y0, side)
 
 
 def cut(field, segmentation, unit):

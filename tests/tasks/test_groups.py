@@ -131,9 +131,17 @@ def test_large_groups_are_split_among_neighbours():
         assert np.ptp(sources["x"][unit.sources]) < 128
 
 
-def test_source_larger_than_any_window_gets_the_largest():
+def test_large_source_gets_a_window_of_its_own():
     (unit,) = make_units(table([200.0], [210.0], half=90), np.arange(1), 9)
-    assert (unit.side, unit.x0, unit.y0) == (128, 137, 147)
+    assert (unit.side, unit.x0, unit.y0) == (256, 72, 82)
+    (pair, large) = make_units(table([100.0, 200.0], [210.0, 210.0], half=np.array([4, 80])), np.arange(2), 9)
+    assert (pair.side, large.side) == (48, 192), "others of its group stay in small ones"
+
+
+def test_source_larger_than_any_window_gets_the_largest_about_its_position():
+    sources = table([200.0], [210.0], half=180) | {"x": np.array([30.0])}
+    (unit,) = make_units(sources, np.arange(1), 9)
+    assert (unit.side, unit.x0, unit.y0) == (256, 30 - 128, 210 - 128)
 
 
 def test_coincident_sources_are_split_too():
