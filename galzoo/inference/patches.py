@@ -14,11 +14,11 @@ from galzoo.layers.psf import convolve
 
 # Pixels around the outermost source that take part in the fit, and sizes of the largest galaxy that do; profiles reach
 # beyond, and are known there.
-_MARGIN, _SIZES, _WIDEST_MARGIN = 16, 4.0, 112
+_MARGIN, _SIZES, _WIDEST_MARGIN = 16, 4.0, 48
 # The same for the pixels beside a window, before light comes in again on the other side.
 _PAD, _PAD_SIZES, _WIDEST_PAD = 16, 6.0, 96
-# Pixels beyond these that images of sources reach.
-_WINGS = 16
+# Images of sources reach so many pixels further, and those of the largest galaxies so many in all.
+_WINGS, _WIDEST_REACH = 16, 128
 # Windows have sizes that are multiples of this, where the scene allows it.
 _STEP = 8
 
@@ -57,6 +57,7 @@ class Patches:
         self.scene = np.nonzero(present)[0]
         largest = np.where(present, sizes, 0).max(axis=1)
         self.margin = np.clip(_SIZES * largest, _MARGIN, _WIDEST_MARGIN)
+        self.reach = np.clip(_SIZES * largest, _MARGIN, _WIDEST_REACH - _WINGS) + _WINGS
         limits = np.array(batch["image"].shape[2:0:-1]) - 1
         outside = np.maximum(np.maximum(-self.positions, self.positions - limits).max(axis=2), 0)
         outside = np.where(present, outside, 0).max(axis=1)
@@ -181,7 +182,7 @@ class Patches:
 
     def wide(self, row):
         """Return the slices (y, x) on which images of a scene's sources are drawn."""
-        return self._window(row, self.margin[row] + _WINGS)
+        return self._window(row, self.reach[row])
 
     def refine(self, images, places, render, flux, steps):
         """Share among the sources what smooth profiles leave in the residual, where it is more than noise, in place.

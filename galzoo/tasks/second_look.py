@@ -25,8 +25,8 @@ MODEL_ERROR = 0.1
 """In a single band, part of the model that may be wrong over the width of the PSF; residuals within are no sources."""
 SINGLE_SNR = 5.0
 """In a single band, least signal-to-noise of a residual peak beyond that."""
-# Probability that noise alone has a peak worth a trial.
-_CHANCE = 3e-4
+# Probability that noise alone has a peak worth a trial, and most peaks of a window that are tried in a round.
+_CHANCE, _MOST_PEAKS = 3e-4, 3
 # In FWHM: one peak is tried of those nearer to each other than this; and sources within this are fitted with it.
 _APART, _NEAR = 2.0, 3.0
 # A source in two halves begins with them so far from the middle, in FWHM; a peak within is the source's own.
@@ -108,7 +108,9 @@ def _peaks(planes, model, detection):
             residual = np.where(mask, 0, planes["image"][..., band] - model[..., band])
             error = np.sqrt(np.where(mask, 1, planes["variance"][..., band]))
             image += significance(residual, error, mask, detection.fwhm) ** 2
-        image /= detection.correlation**2
+        # Where nothing fits, with a wrong PSF say, every ring would be a peak.
+        chi2, n = chi2_of(planes, model, planes["own"])
+        image /= detection.correlation**2 * max(1.0, chi2 / max(n, 1))
         least = stats.chi2.isf(_CHANCE, bands.sum())
     else:
         image, least = _unexcused(planes, model, detection), SINGLE_SNR
@@ -120,7 +122,7 @@ def _peaks(planes, model, detection):
     for peak in peaks:
         if all(np.hypot(*(peak - other)) >= _APART * detection.fwhm for other in kept):
             kept.append(peak)
-    return kept
+    return kept[:_MOST_PEAKS]
 
 
 def _unexcused(planes, model, detection):
@@ -161,9 +163,21 @@ def gain(planes, before, new, correlation):
     fall /= correlation**2
     if not fall > LEAST_GAIN:
         return 0.0
+    # Where the best model still fails, as with a wrong PSF, a fall in chi squared proves less by as much as it fails.
+    trust = correlation**2 * _failure(planes, new)
+    if not fall * correlation**2 > LEAST_GAIN * trust:
+        return 0.0
     matrix, right = _products(planes, new)
-    own, light = colour_gain(matrix / correlation**2, right / correlation**2)
+    own, light = colour_gain(matrix / trust, right / trust)
     return fall if own > COLOUR_GAIN + COLOUR_ERROR * light else 0.0
+
+
+def _failure(planes, fit):
+    """Return chi squared per pixel, at least 1, where the last source is above a tenth of its peak in some band."""
+    image = fit.image[-1]
+    good = (image > 0.1 * image.max(axis=(0, 1))) & ~planes["mask"] & ~planes["other"][..., None]
+    squares = (planes["image"] - fit.image.sum(axis=0))[good].astype(float) ** 2 / planes["variance"][good]
+    return max(1.0, float(squares.mean())) if squares.size else 1.0
 
 
 def _products(planes, fit):
