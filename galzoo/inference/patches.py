@@ -17,7 +17,7 @@ from galzoo.layers.psf import convolve
 _MARGIN, _SIZES, _WIDEST_MARGIN = 16, 4.0, 48
 # The same for the pixels beside a window, before light comes in again on the other side.
 _PAD, _PAD_SIZES, _WIDEST_PAD = 16, 6.0, 96
-# Images of sources reach so many pixels further, and those of the largest galaxies so many in all.
+# Images of sources reach twice as far and so many pixels more, as the size of an edge-on galaxy is that across it.
 _WINGS, _WIDEST_REACH = 16, 128
 # Windows have sizes that are multiples of this, where the scene allows it.
 _STEP = 8
@@ -57,7 +57,7 @@ class Patches:
         self.scene = np.nonzero(present)[0]
         largest = np.where(present, sizes, 0).max(axis=1)
         self.margin = np.clip(_SIZES * largest, _MARGIN, _WIDEST_MARGIN)
-        self.reach = np.clip(_SIZES * largest, _MARGIN, _WIDEST_REACH - _WINGS) + _WINGS
+        self.reach = np.clip(2 * _SIZES * largest, _MARGIN, _WIDEST_REACH - _WINGS) + _WINGS
         limits = np.array(batch["image"].shape[2:0:-1]) - 1
         outside = np.maximum(np.maximum(-self.positions, self.positions - limits).max(axis=2), 0)
         outside = np.where(present, outside, 0).max(axis=1)
