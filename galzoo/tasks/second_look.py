@@ -108,9 +108,7 @@ def _peaks(planes, model, detection):
             residual = np.where(mask, 0, planes["image"][..., band] - model[..., band])
             error = np.sqrt(np.where(mask, 1, planes["variance"][..., band]))
             image += significance(residual, error, mask, detection.fwhm) ** 2
-        # Where nothing fits, with a wrong PSF say, every ring would be a peak.
-        chi2, n = chi2_of(planes, model, planes["own"])
-        image /= detection.correlation**2 * max(1.0, chi2 / max(n, 1))
+        image /= detection.correlation**2
         least = stats.chi2.isf(_CHANCE, bands.sum())
     else:
         image, least = _unexcused(planes, model, detection), SINGLE_SNR
