@@ -1,5 +1,6 @@
-"""Where recipes and presets lie: in the wheel, an editable install or a source tree."""
+"""Where recipes and presets lie (in the wheel, an editable install or a source tree), and how many cores there are."""
 
+import os
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
@@ -19,3 +20,9 @@ def configs_dir():
 def pretrained_dir():
     """Return the folder of packaged presets (``pretrained``)."""
     return _folder("pretrained")
+
+
+def cores():
+    """Return the number of cores that this process may use."""
+    # Not every system can keep a process to some of them.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

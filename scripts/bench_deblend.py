@@ -8,6 +8,7 @@ same; they are timed from FITS to the last product, after a first run that compi
 """
 
 import argparse
+import functools
 import os
 import platform
 import resource
@@ -25,6 +26,7 @@ from galzoo.evaluate.deblenders import baselines
 from galzoo.files import write_json
 from galzoo.simulate.scenes import SceneSpec, simulate_scenes
 from galzoo.tasks.deblend import Settings, deblend_field
+from galzoo.tasks.deblend_preset import deblend_batch
 
 SCENES = SceneSpec(survey="LSST", reference="i", magnitude_range=(18.0, 25.3), split="any", seed=11)
 FIELD = SceneSpec(
@@ -71,10 +73,7 @@ def time_fields(model, sizes, method, folder):
     psf = field.psf_of([0])
     rows = []
 
-    def deblend(batch):
-        options = {"refine_steps": 0} if batch.pop("smooth") else {}
-        return model.deblend(batch, method, **options)
-
+    deblend = functools.partial(deblend_batch, model, method)
     for size in (sizes[0], *sizes):
         repeats = -(-size // unit[0].shape[0])
         paths = []

@@ -6,6 +6,7 @@ import importlib.util
 import numpy as np
 
 from galzoo.evaluate.deblenders import deblended_scenes, scenes_of
+from galzoo.metrics.reconstruction import inverse_variance
 
 # Of its quick start.
 STEPS, CONVERGED = 1000, 1e-4
@@ -45,9 +46,8 @@ class Scarlet2:
 
     def _measure(self, scene):
         positions = scene["positions"]
-        good = np.isfinite(scene["variance"]) & (scene["variance"] > 0) & ~scene["mask"]
-        weight = np.where(good, 1 / np.where(good, scene["variance"], 1), 0)
-        image = np.where(good, scene["image"], 0)
+        weight = inverse_variance(scene["variance"], scene["mask"])
+        image = np.where(weight > 0, scene["image"], 0)
         planes = (np.moveaxis(value, -1, 0) for value in (image, weight, scene["psf"]))
         found = self._fit(*planes, positions) if len(positions) else np.zeros((0, *image.shape))
         flux = found.sum(axis=(1, 2))

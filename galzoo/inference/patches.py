@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import os
 
 import numpy as np
 import threadpoolctl
@@ -11,6 +10,7 @@ from keras import ops
 from galzoo.inference.profiles import Canvas, Patch
 from galzoo.inference.structure import misfit, needs_refinement, refine_parts
 from galzoo.layers.psf import convolve
+from galzoo.resources import cores
 
 # Pixels around the outermost source that take part in the fit, and sizes of the largest galaxy that do; profiles reach
 # beyond, and are known there.
@@ -26,10 +26,9 @@ _STEP = 8
 @contextlib.contextmanager
 def workers():
     """Give a pool of threads, each of which leaves the other cores alone."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with (
         threadpoolctl.threadpool_limits(1, "blas"),
-        concurrent.futures.ThreadPoolExecutor(cores) as pool,
+        concurrent.futures.ThreadPoolExecutor(cores()) as pool,
     ):
         yield pool
 

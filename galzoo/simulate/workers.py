@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 
 from threadpoolctl import threadpool_limits
+
+from galzoo.resources import cores
 
 
 def run_parts(make, arguments, parts, processes=None):
@@ -22,7 +23,7 @@ def run_parts(make, arguments, parts, processes=None):
     processes : int, optional
         Worker processes; one for each core by default. With one the work is done here.
     """
-    workers = min(processes or len(os.sched_getaffinity(0)), len(parts))
+    workers = min(processes or cores(), len(parts))
     if workers <= 1:
         work = make(*arguments)
         with threadpool_limits(limits=1):

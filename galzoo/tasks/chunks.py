@@ -87,23 +87,22 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     hidden = [np.zeros(one["own"].shape, bool) for one in planes]
     for i in split:
         hidden[i] = planes[i]["own"] & ~_nearest(units[i], sources)
+
+    def fitted(units, planes, sources, **options):
+        return fit(deblend, units, planes, sources, psf, sizes, **options)
+
     # Smooth galaxies first: whatever else is let into the model would hide the sources that are missing.
-    fits = fit(deblend, units, planes, sources, psf, sizes, hidden, smooth=True)
+    fits = fitted(units, planes, sources, hidden=hidden, smooth=True)
     others = _others(units, fits, split)
-    if split:
-        # Once more: every window now without what the others were found to be.
-        less = [_less(planes[i], others[i]) for i in split]
-        new = fit(deblend, [units[i] for i in split], less, sources, psf, sizes, smooth=True)
-        fits = _replaced(fits, split, new)
-        others = _others(units, fits, split)
+    # Once more: every window now without what the others were found to be.
+    fits = _again(fitted, units, planes, fits, others, sources, split, smooth=True)
+    others = _others(units, fits, split)
     if settings.add_sources:
-        sources, units, fits = _add(deblend, units, planes, fits, others, sources, psf, detection, sizes)
+        sources, units, fits = _add(fitted, units, planes, fits, others, sources, detection)
         others = _others(units, fits, split)
     rough = [i for i in range(len(units)) if judging.rough(planes[i], fits[i], detection.correlation, others[i])]
-    if rough:
-        less = [_less(planes[i], others[i]) for i in rough]
-        fits = _replaced(fits, rough, _again(deblend, units, fits, rough, less, sources, psf, sizes))
-        others = _others(units, fits, split)
+    fits = _again(fitted, units, planes, fits, others, sources, rough)
+    others = _others(units, fits, split)
     rows = [
         _rows(unit, one, result, other, sources, detection, settings)
         for unit, one, result, other in zip(units, planes, fits, others, strict=True)
@@ -116,12 +115,14 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     return found
 
 
-def _again(deblend, units, fits, places, planes, sources, psf, sizes):
-    """Fit some windows once more, with what smooth profiles leave; flags of added sources stay."""
-    new = fit(deblend, [units[i] for i in places], planes, sources, psf, sizes)
-    for one, place in zip(new, places, strict=True):
-        one.flags |= fits[place].flags & FLAGS["added"]
-    return new
+def _again(fitted, units, planes, fits, others, sources, places, smooth=False):
+    """Return the fits with the windows `places` fitted again, less the other windows' models; "added" flags stay."""
+    less = [_less(planes[i], others[i]) for i in places]
+    fits = list(fits)
+    for i, new in zip(places, fitted([units[i] for i in places], less, sources, smooth=smooth), strict=True):
+        new.flags |= fits[i].flags & FLAGS["added"]
+        fits[i] = new
+    return fits
 
 
 def _split(units):
@@ -130,13 +131,6 @@ def _split(units):
     for unit in units:
         many[unit.group] = many.get(unit.group, 0) + 1
     return [i for i, unit in enumerate(units) if many[unit.group] > 1]
-
-
-def _replaced(values, places, new):
-    values = list(values)
-    for place, value in zip(places, new, strict=True):
-        values[place] = value
-    return values
 
 
 def _nearest(unit, sources):
@@ -175,7 +169,7 @@ def _less(planes, model):
     return {**planes, "image": np.where(planes["mask"], np.float32(0), planes["image"] - model)}
 
 
-def _add(deblend, units, planes, fits, others, sources, psf, detection, sizes):
+def _add(fitted, units, planes, fits, others, sources, detection):
     """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""
     units, fits = list(units), list(fits)
     active, parts = range(len(units)), set()
@@ -185,7 +179,7 @@ def _add(deblend, units, planes, fits, others, sources, psf, detection, sizes):
             for i in active
             for trial in second_look.trials(units[i], planes[i], fits[i], detection, others[i])
         ]
-        proven = _proven(deblend, units, planes, fits, others, sources, psf, detection, sizes, trials)
+        proven = _proven(fitted, units, planes, fits, others, sources, detection, trials)
         for i, found in proven.items():
             if any(len(rows) < len(units[i].sources) for (rows, _), _ in found):
                 parts.add(i)
@@ -194,16 +188,11 @@ def _add(deblend, units, planes, fits, others, sources, psf, detection, sizes):
             sources, units[i] = _moved(sources, units[i], fits[i], detection.fwhm)
         active = list(proven)
     # Errors know of all neighbours only where all are fitted together.
-    whole = sorted(parts)
-    less = [_less(planes[i], others[i]) for i in whole]
-    new = fit(deblend, [units[i] for i in whole], less, sources, psf, sizes, smooth=True)
-    for i, one in zip(whole, new, strict=True):
-        one.flags |= fits[i].flags & FLAGS["added"]
-        fits[i] = one
+    fits = _again(fitted, units, planes, fits, others, sources, sorted(parts), smooth=True)
     return sources, units, fits
 
 
-def _proven(deblend, units, planes, fits, others, sources, psf, detection, sizes, trials):
+def _proven(fitted, units, planes, fits, others, sources, detection, trials):
     """Return the trials that the data want, with their fits, of each window: number -> list of both, the best first."""
     if not trials:
         return {}
@@ -213,7 +202,7 @@ def _proven(deblend, units, planes, fits, others, sources, psf, detection, sizes
         less.append(_less(planes[i], far if others[i] is None else others[i] + far))
         tried.append(dataclasses.replace(units[i], sources=np.arange(end - len(places), end)))
     x, y = np.concatenate([places for _, (_, places) in trials]).T
-    new = fit(deblend, tried, less, {"x": x, "y": y, "row": sources["row"]}, psf, sizes, smooth=True)
+    new = fitted(tried, less, {"x": x, "y": y, "row": sources["row"]}, smooth=True)
     gains = [
         second_look.gain(one, fits[i].image[rows].sum(axis=0), result, detection.correlation)
         for (i, (rows, _)), one, result in zip(trials, less, new, strict=True)

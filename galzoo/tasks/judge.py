@@ -3,6 +3,7 @@
 import numpy as np
 
 from galzoo.inference.deblended import FLAGS
+from galzoo.metrics.reconstruction import inverse_variance
 from galzoo.tasks.groups import coadd
 
 # SExtractor's automatic aperture: 2.5 Kron radii, and not below 3.5 pixels across (Bertin & Arnouts 1996).
@@ -20,9 +21,9 @@ def chi2_of(planes, model, pixels):
     ----------
     planes : dict of arrays, (y, x, band)
     model : array, (y, x, band)
-    pixels : bool array, (y, x)
+    pixels : bool array, (y, x) or (y, x, band)
     """
-    good = ~planes["mask"] & pixels[..., None]
+    good = ~planes["mask"] & (pixels if pixels.ndim == 3 else pixels[..., None])
     terms = (planes["image"] - model)[good].astype(float) ** 2 / planes["variance"][good]
     return float(terms.sum()), int(good.sum())
 
@@ -129,17 +130,24 @@ def measure(unit, planes, fit, sources, detection, others=None):
     }  # fmt: skip
 
 
+def normal_equations(planes, fit):
+    """Return the normal matrix (band, n, n) and right side (band, n) of the sources' images of unit flux."""
+    weight = inverse_variance(planes["variance"], planes["mask"] | planes["other"][..., None])
+    weight = weight.reshape(-1, weight.shape[-1])
+    flux = np.where(fit.flux == 0, 1, fit.flux)[:, None]
+    images = np.moveaxis(fit.image.reshape(len(flux), *weight.shape) / flux, 2, 0)
+    seen = images * weight.T[:, None]
+    data = np.where(weight > 0, planes["image"].reshape(weight.shape), 0).T
+    return seen @ images.swapaxes(1, 2), np.einsum("bnp,bp->bn", seen, data)
+
+
 def _likelihood_width(planes, fit):
     """Return standard deviations of fluxes at fixed shapes, all sources of the window solved for together."""
     width = np.full(fit.flux.shape, np.nan)
-    for band in range(fit.flux.shape[1]):
+    for band, matrix in enumerate(normal_equations(planes, fit)[0]):
         here = np.flatnonzero((fit.flux[:, band] > 0) & (fit.image[..., band].sum(axis=(1, 2)) > 0))
-        if not len(here):
-            continue
-        good = ~planes["mask"][..., band] & ~planes["other"]
-        template = fit.image[here][:, good, band] / fit.flux[here, band, None]
-        fisher = (template / planes["variance"][..., band][good]) @ template.T
-        if np.isfinite(fisher).all() and np.linalg.matrix_rank(fisher, hermitian=True) == len(here):
+        fisher = matrix[np.ix_(here, here)]
+        if len(here) and np.isfinite(fisher).all() and np.linalg.matrix_rank(fisher, hermitian=True) == len(here):
             width[here, band] = np.sqrt(np.diag(np.linalg.inv(fisher)))
     return width
 

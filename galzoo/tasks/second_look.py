@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage, stats
 
 from galzoo.tasks.groups import coadd, significance
-from galzoo.tasks.judge import chi2_of
+from galzoo.tasks.judge import chi2_of, normal_equations
 from galzoo.tasks.windows import MOST_SOURCES
 
 ROUNDS = 3
@@ -156,38 +156,17 @@ def gain(planes, before, new, correlation):
     """
     if not (np.isfinite(new.flux).all() and np.isfinite(new.image).all()):
         return 0.0
-    near = ~planes["other"]
-    fall = chi2_of(planes, np.nan_to_num(before), near)[0] - chi2_of(planes, new.image.sum(axis=0), near)[0]
-    fall /= correlation**2
-    if not fall > LEAST_GAIN:
-        return 0.0
+    near, after = ~planes["other"], new.image.sum(axis=0)
+    fall = chi2_of(planes, np.nan_to_num(before), near)[0] - chi2_of(planes, after, near)[0]
     # Where the best model still fails, as with a wrong PSF, a fall in chi squared proves less by as much as it fails.
-    trust = correlation**2 * _failure(planes, new)
-    if not fall * correlation**2 > LEAST_GAIN * trust:
+    bright = new.image[-1] > 0.1 * new.image[-1].max(axis=(0, 1))
+    chi2, n = chi2_of(planes, after, bright & near[..., None])
+    trust = correlation**2 * max(1.0, chi2 / max(n, 1))
+    if not fall > LEAST_GAIN * trust:
         return 0.0
-    matrix, right = _products(planes, new)
+    matrix, right = normal_equations(planes, new)
     own, light = colour_gain(matrix / trust, right / trust)
-    return fall if own > COLOUR_GAIN + COLOUR_ERROR * light else 0.0
-
-
-def _failure(planes, fit):
-    """Return chi squared per pixel, at least 1, where the last source is above a tenth of its peak in some band."""
-    image = fit.image[-1]
-    good = (image > 0.1 * image.max(axis=(0, 1))) & ~planes["mask"] & ~planes["other"][..., None]
-    squares = (planes["image"] - fit.image.sum(axis=0))[good].astype(float) ** 2 / planes["variance"][good]
-    return max(1.0, float(squares.mean())) if squares.size else 1.0
-
-
-def _products(planes, fit):
-    """Return the normal matrix (band, n, n) and right side (band, n) of the sources' images of unit flux."""
-    good = ~planes["mask"] & ~planes["other"][..., None]
-    bands = good.shape[-1]
-    weight = np.where(good, 1 / np.where(good, planes["variance"], 1), 0).reshape(-1, bands)
-    flux = np.where(fit.flux == 0, 1, fit.flux)[:, None]
-    images = np.moveaxis(fit.image.reshape(len(flux), *weight.shape) / flux, 2, 0)
-    seen = images * weight.T[:, None]
-    data = np.where(good, planes["image"], 0).reshape(weight.shape).T
-    return seen @ images.swapaxes(1, 2), np.einsum("bnp,bp->bn", seen, data)
+    return fall / correlation**2 if own > COLOUR_GAIN + COLOUR_ERROR * light else 0.0
 
 
 def colour_gain(matrix, right):
