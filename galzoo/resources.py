@@ -1,5 +1,6 @@
-"""Where recipes and presets lie (in the wheel, an editable install or a source tree), and how many cores there are."""
+"""Where recipes and presets lie (wheel, editable install or source tree); cores and memory of the machine."""
 
+import mmap
 import os
 from pathlib import Path
 
@@ -26,3 +27,18 @@ def cores():
     """Return the number of cores that this process may use."""
     # Not every system can keep a process to some of them.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def release(*arrays):
+    """Take the pages of arrays that map files out of memory; they are read again where they are needed.
+
+    The system would do so only when memory runs short, and until then count them to this process. Arrays that map no
+    file, or systems that cannot do this, stay as they are.
+    """
+    if not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    for array in arrays:
+        while array is not None and not isinstance(array, mmap.mmap):
+            array = getattr(array, "base", None)
+        if array is not None:
+            array.madvise(mmap.MADV_DONTNEED)

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.errors import InputError
+from galzoo.resources import release
 
 PICTURES = (".jpg", ".jpeg", ".png")
 # Measured on a 6000 x 6000 Rice file in row tiles: `.section` takes 11 ms a stamp, unpacking it all takes a second.
 _UNPACK_ABOVE = 100
 _STRIP_PIXELS = 1 << 24
+# Mapped files come into memory in pieces of so many bytes, and leave it when a plane has taken so many.
+_PIECE_BYTES, _MOST_BYTES = 1 << 16, 1 << 24
 
 
 class Plane:
@@ -41,6 +44,7 @@ class Plane:
         self._packed = packed
         self._owner = owner
         self._file = None
+        self._taken = 0
         self.shape = tuple(int(size) for size in source.shape[-2:])
 
     @property
@@ -50,6 +54,10 @@ class Plane:
 
     def read(self, y0, y1, x0, x1):
         """Return the pixels [y0, y1) x [x0, x1), which must lie inside."""
+        self._taken += (y1 - y0) * (1 + (x1 - x0) * self.dtype.itemsize // _PIECE_BYTES) * _PIECE_BYTES
+        if self._taken > _MOST_BYTES:
+            release(self._source)
+            self._taken = 0
         index = (slice(y0, y1), slice(x0, x1))
         return self._source[index if self._layer is None else (self._layer, *index)]
 
@@ -66,6 +74,7 @@ class Plane:
         for y in range(0, self.shape[0], rows):
             top = min(y + rows, self.shape[0])
             unpacked[y:top] = self.read(y, top, 0, self.shape[1])
+            release(unpacked)
         self._source, self._layer, self._packed = unpacked, None, False
 
     def close(self):

@@ -19,6 +19,7 @@ from galzoo.data.cutouts import positions as catalogue_positions
 from galzoo.errors import InputError
 from galzoo.files import atomic_path, write_json
 from galzoo.progress import track
+from galzoo.resources import release
 from galzoo.tasks import groups as finding
 from galzoo.tasks.chunks import fit_chunk, plan
 from galzoo.tasks.deblend_preset import check_family, choose_deblender
@@ -144,6 +145,7 @@ def deblend_field(
             if not path.is_file():
                 result = fit_chunk(deblend, field, segmentation, sources, rows, psf_of, detection, sizes, settings)
                 _save(path, result)
+                release(segmentation)
             done.append(path)
         summary = about | {"fwhm": detection.fwhm, "correlation": detection.correlation, "method": method}
         written = write_products(field, done, segmentation, psf_of, ids, output, work, settings, summary)

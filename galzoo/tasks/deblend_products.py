@@ -10,6 +10,7 @@ from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import AB_NJY
 from galzoo.files import atomic_path
 from galzoo.inference.deblended import FLAGS
+from galzoo.resources import release
 
 # Rows of pixels that are in memory at a time, and stamps.
 _STRIP, _STAMPS = 256, 256
@@ -162,11 +163,13 @@ def _images(field, chunks, work):
             start += size
             top, bottom, left, right = max(y0, 0), min(y0 + side, shape[1]), max(x0, 0), min(x0 + side, shape[2])
             model[:, top:bottom, left:right] += window[:, top - y0 : bottom - y0, left - x0 : right - x0]
+        release(model)
     for y0 in range(0, shape[1], _STRIP):
         y1 = min(y0 + _STRIP, shape[1])
         planes = field.read(y0, y1, 0, shape[2])
         left = np.where(planes["mask"], np.nan, planes["image"] - np.moveaxis(model[:, y0:y1], 0, -1))
         residual[:, y0:y1] = np.moveaxis(left, -1, 0)
+        release(model, residual)
     return model, residual
 
 
@@ -179,20 +182,24 @@ def _header(field):
 
 
 def _write_images(path, field, planes):
-    hdus = [fits.PrimaryHDU()]
-    for band, plane in zip(field.bands, planes, strict=True):
-        header = _header(field)
-        header["BUNIT"], header["MAGZERO"], header["FILTER"] = "nJy", AB_NJY, band
-        hdus.append(fits.ImageHDU(plane, header, name=band))
-    with atomic_path(path) as temporary:
-        fits.HDUList(hdus).writeto(temporary, overwrite=True)
+    with atomic_path(path) as temporary, fits.open(temporary, "append") as hdus:
+        hdus.append(fits.PrimaryHDU())
+        for band, plane in zip(field.bands, planes, strict=True):
+            header = _header(field)
+            header["BUNIT"], header["MAGZERO"], header["FILTER"] = "nJy", AB_NJY, band
+            hdus.append(fits.ImageHDU(plane, header, name=band))
+            hdus.flush()
+            release(plane)
     return path
 
 
 def _write_stamps(path, field, chunks, order, table, psf, work, size):
     """Write one stamp a source in the order of the catalogue."""
     shape = (len(table), size, size, len(field.bands))
-    image, mask = np.memmap(work / "stamps.dat", np.float32, "w+", shape=shape), np.empty(shape, bool)
+    image, mask = (
+        np.memmap(work / f"stamps_{name}.dat", kind, "w+", shape=shape)
+        for name, kind in (("image", np.float32), ("mask", bool))
+    )
     corner = np.zeros((len(table), 2), int)
     start = 0
     for chunk in chunks:
@@ -201,6 +208,7 @@ def _write_stamps(path, field, chunks, order, table, psf, work, size):
             image[rows], mask[rows] = file["stamps"], file["stamp_mask"]
             corner[rows] = np.stack([file["stamp_x"], file["stamp_y"]], axis=-1)
         start += len(rows)
+        release(image, mask)
     plain = table.copy()
     plain.meta.clear()
     for name, index in (("x", 0), ("y", 1)):
@@ -216,4 +224,5 @@ def _write_stamps(path, field, chunks, order, table, psf, work, size):
                 catalogue=plain[rows], meta={"content": "deblended sources as observed, without noise"},
             )  # fmt: skip
             writer.write(stamps)
+            release(image, mask)
     return path

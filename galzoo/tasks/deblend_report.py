@@ -4,6 +4,7 @@ import numpy as np
 
 from galzoo.evaluate.report import Report
 from galzoo.inference.deblended import FLAGS
+from galzoo.resources import release
 from galzoo.viz.colour import to_rgb
 from galzoo.viz.panels import INK, save
 
@@ -104,6 +105,7 @@ def _overview(field, model, residual):
         small_model.append(_average(np.moveaxis(np.asarray(model[:, y : y + step]), 0, -1), step))
         left = np.nan_to_num(np.moveaxis(np.asarray(residual[:, y : y + step]), 0, -1))
         small_residual.append(_average(left, step))
+        release(model, residual)
     planes = [np.concatenate(rows) for rows in (data, small_model, small_residual)]
     variance = np.concatenate(noise)
     pictures = [to_rgb(plane, field.bands, variance, like=planes[0]) for plane in planes]
