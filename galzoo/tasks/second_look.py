@@ -20,7 +20,9 @@ LEAST_GAIN = 50.0
 COLOUR_GAIN = 15.0
 """The part of it that is due to the new source's own colours, where its light touches another's..."""
 COLOUR_ERROR = 0.012
-"""...plus this part of the chi squared of the new source's light: galaxies are not of one colour all over."""
+"""...plus this part of the chi squared of the new source's light: galaxies are not of one colour all over..."""
+STRUCTURE_ERROR = 0.001
+"""...and this part of that of all other light in its place: knots and bulges of 3 % of it are no sources."""
 MODEL_ERROR = 0.1
 """In a single band, part of the model that may be wrong over the width of the PSF; residuals within are no sources."""
 SINGLE_SNR = 5.0
@@ -165,16 +167,17 @@ def gain(planes, before, new, correlation):
     if not fall > LEAST_GAIN * trust:
         return 0.0
     matrix, right = normal_equations(planes, new)
-    own, light = colour_gain(matrix / trust, right / trust)
-    return fall / correlation**2 if own > COLOUR_GAIN + COLOUR_ERROR * light else 0.0
+    own, light, under = colour_gain(matrix / trust, right / trust)
+    needed = COLOUR_GAIN + COLOUR_ERROR * light + STRUCTURE_ERROR * under
+    return fall / correlation**2 if own > needed else 0.0
 
 
 def colour_gain(matrix, right):
     """Return how much of chi squared the last source's own colours explain, and how much its light does.
 
     The first compares fluxes that are free in each band with those where the last source is a part of another, in the
-    other's colours: of the source that suits it best, among those whose images touch its. Infinite where none does, or
-    where there is one band.
+    other's colours: of the source that suits it best, among those whose images touch its. All its light counts where
+    none does, or where there is one band.
 
     Parameters
     ----------
@@ -185,28 +188,38 @@ def colour_gain(matrix, right):
 
     Returns
     -------
-    colours, light : float
+    colours, light, under : float
+        Of the source's own colours, of its light, and of the light of others that an image like its own takes in.
     """
     n = matrix.shape[-1]
     # No more than rounding: two images in one place.
     matrix = matrix + 1e-9 * np.trace(matrix, axis1=1, axis2=2)[:, None, None] * np.eye(n)
     matrix, right = (x[np.einsum("bii->b", matrix) > 0] for x in (matrix, right))
-    free = _explained(matrix, right)
-    light = float(free - _explained(matrix[:, :-1, :-1], right[:, :-1]))
+    without = _explained(matrix[:, :-1, :-1], right[:, :-1])
+    # A hole is no source: in bands where its flux would be negative there is none.
+    flux = _fluxes(matrix, right)
+    free = np.where(flux[:, -1] > 0, _explained(matrix, right), without).sum()
+    light = float(free - without.sum())
+    taken = np.einsum("bh,bh->b", np.maximum(flux[:, :-1], 0), matrix[:, -1, :-1])
+    under = float(np.sum(taken**2 / matrix[:, -1, -1]))
     summed = matrix.sum(axis=0)
     touch = summed[-1, :-1] > _TOUCH * np.sqrt(summed[-1, -1] * np.diag(summed)[:-1])
     if len(matrix) < 2 or not touch.any():
-        return np.inf, light
-    tied = -np.inf
+        return light, light, under
+    tied = without.sum()
     for host in np.flatnonzero(touch):
         # Fluxes of all but the last, of which that of the host stands for both.
         mix = np.tile(np.eye(n)[:, :-1], (len(_RATIOS), 1, 1))
         mix[:, -1, host] = _RATIOS
         forms = np.einsum("kia,bij,kjc->kbac", mix, matrix, mix, optimize=True)
-        tied = max(tied, _explained(forms, np.einsum("kia,bi->kba", mix, right)).max())
-    return float(free - tied), light
+        tied = max(tied, _explained(forms, np.einsum("kia,bi->kba", mix, right)).sum(axis=-1).max())
+    return float(free - tied), light, under
 
 
 def _explained(matrix, right):
-    """Return the part of chi squared that free fluxes explain, summed over bands (the last axis but n)."""
-    return np.sum(right * np.linalg.solve(matrix, right[..., None])[..., 0], axis=(-1, -2))
+    """Return the part of chi squared that free fluxes explain, (..., band)."""
+    return np.sum(right * _fluxes(matrix, right), axis=-1)
+
+
+def _fluxes(matrix, right):
+    return np.linalg.solve(matrix, right[..., None])[..., 0]

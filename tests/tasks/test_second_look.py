@@ -137,3 +137,16 @@ def test_a_single_band_tells_structure_by_its_height():
         assert (len(found) > 0) == expected
     new = fit(planes, PLACE, PLACE + 2)
     assert gain_of(planes, old, new) > second_look.LEAST_GAIN
+
+
+def test_a_hole_is_no_source():
+    """A model too bright at one place, in one band or in all, leaves less light than there is."""
+    for hole in (-BLUE, np.array([-1, 0, 0]) * BLUE):
+        planes = window((PLACE, HOST), (26.0, hole))
+        assert gain_of(planes, fit(planes, PLACE), fit(planes, PLACE, 26.0)) == 0
+
+
+def test_a_faint_knot_of_its_own_colours_on_a_bright_galaxy_is_structure():
+    for part, expected in ((0.02, False), (0.5, True)):
+        planes = window((PLACE, 100 * HOST), (PLACE + 2, part * 100 * BLUE))
+        assert (gain_of(planes, fit(planes, PLACE), fit(planes, PLACE, PLACE + 2)) > 0) == expected, part
