@@ -3,6 +3,7 @@
 for name in layers train cutouts simulate sample blend deblend; do
     python scripts/bench_$name.py --output docs/benchmarks/bench_$name.json
 done
+python scripts/bench_detection.py SCENES.h5 --output docs/benchmarks/bench_detection.json
 python scripts/make_benchmarks.py
 """
 
