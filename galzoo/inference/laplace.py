@@ -14,7 +14,7 @@ _SPLIT = 0.6
 # Standard deviations below 0 from which a flux is held at 0.
 _NEGATIVE = 2.0
 # Longest step of one parameter, in standard deviations of its prior or so.
-_LONGEST = 1.0
+_LONGEST = 3.0
 
 
 class Normal:

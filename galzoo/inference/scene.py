@@ -31,7 +31,7 @@ def deblend(
     model,
     batch,
     method="map",
-    steps=30,
+    steps=100,
     position_error=0.3,
     samples=0,
     refine_steps=30,

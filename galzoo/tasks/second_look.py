@@ -23,6 +23,8 @@ COLOUR_ERROR = 0.012
 """...plus this part of the chi squared of the new source's light: galaxies are not of one colour all over..."""
 STRUCTURE_ERROR = 0.001
 """...and this part of that of all other light in its place: knots and bulges of 3 % of it are no sources."""
+CONTRAST = 4.0
+"""Or, whatever its colours: it and its neighbours each outshine all other light in their place so many times."""
 MODEL_ERROR = 0.1
 """In a single band, part of the model that may be wrong over the width of the PSF; residuals within are no sources."""
 SINGLE_SNR = 5.0
@@ -167,9 +169,42 @@ def gain(planes, before, new, correlation):
     if not fall > LEAST_GAIN * trust:
         return 0.0
     matrix, right = normal_equations(planes, new)
-    own, light, under = colour_gain(matrix / trust, right / trust)
-    needed = COLOUR_GAIN + COLOUR_ERROR * light + STRUCTURE_ERROR * under
-    return fall / correlation**2 if own > needed else 0.0
+    matrix, right = _regular(matrix / trust, right / trust)
+    lights = own_and_other(matrix, right)
+    colours, light = colour_gain(matrix, right)
+    needed = COLOUR_GAIN + COLOUR_ERROR * light + STRUCTURE_ERROR * lights[-1, 1]
+    apart = (lights[:, 0] > CONTRAST * lights[:, 1])[np.append(_touching(matrix), True)].all()
+    return fall / correlation**2 if colours > needed or apart and light > needed else 0.0
+
+
+def _regular(matrix, right):
+    """Return normal equations of the bands that have data, with no more than rounding added to the diagonal."""
+    matrix, right = (x[np.einsum("bii->b", matrix) > 0] for x in (matrix, right))
+    # Two images may be in one place.
+    return matrix + 1e-9 * np.trace(matrix, axis1=1, axis2=2)[:, None, None] * np.eye(matrix.shape[-1]), right
+
+
+def _touching(matrix):
+    """Return which sources (n - 1,) have images that touch that of the last."""
+    summed = matrix.sum(axis=0)
+    return summed[-1, :-1] > _TOUCH * np.sqrt(summed[-1, -1] * np.diag(summed)[:-1])
+
+
+def own_and_other(matrix, right):
+    """Return the chi squared of each source's light and of all other light, as its image takes them in, (n, 2).
+
+    Parameters
+    ----------
+    matrix : array, (band, n, n)
+        Products of images of unit flux, weighted by inverse variance.
+    right : array, (band, n)
+        Products with the data.
+    """
+    flux = np.maximum(_fluxes(matrix, right), 0)
+    norm = np.einsum("bii->bi", matrix)
+    own = flux * norm
+    other = np.einsum("bij,bj->bi", matrix, flux) - own
+    return np.stack([np.sum(light**2 / norm, axis=0) for light in (own, other)], axis=-1)
 
 
 def colour_gain(matrix, right):
@@ -181,31 +216,21 @@ def colour_gain(matrix, right):
 
     Parameters
     ----------
-    matrix : array, (band, n, n)
-        Products of images of unit flux, weighted by inverse variance.
-    right : array, (band, n)
-        Products with the data.
+    matrix, right
+        As of `own_and_other`.
 
     Returns
     -------
-    colours, light, under : float
-        Of the source's own colours, of its light, and of the light of others that an image like its own takes in.
+    colours, light : float
     """
     n = matrix.shape[-1]
-    # No more than rounding: two images in one place.
-    matrix = matrix + 1e-9 * np.trace(matrix, axis1=1, axis2=2)[:, None, None] * np.eye(n)
-    matrix, right = (x[np.einsum("bii->b", matrix) > 0] for x in (matrix, right))
     without = _explained(matrix[:, :-1, :-1], right[:, :-1])
     # A hole is no source: in bands where its flux would be negative there is none.
-    flux = _fluxes(matrix, right)
-    free = np.where(flux[:, -1] > 0, _explained(matrix, right), without).sum()
+    free = np.where(_fluxes(matrix, right)[:, -1] > 0, _explained(matrix, right), without).sum()
     light = float(free - without.sum())
-    taken = np.einsum("bh,bh->b", np.maximum(flux[:, :-1], 0), matrix[:, -1, :-1])
-    under = float(np.sum(taken**2 / matrix[:, -1, -1]))
-    summed = matrix.sum(axis=0)
-    touch = summed[-1, :-1] > _TOUCH * np.sqrt(summed[-1, -1] * np.diag(summed)[:-1])
+    touch = _touching(matrix)
     if len(matrix) < 2 or not touch.any():
-        return light, light, under
+        return light, light
     tied = without.sum()
     for host in np.flatnonzero(touch):
         # Fluxes of all but the last, of which that of the host stands for both.
@@ -213,7 +238,7 @@ def colour_gain(matrix, right):
         mix[:, -1, host] = _RATIOS
         forms = np.einsum("kia,bij,kjc->kbac", mix, matrix, mix, optimize=True)
         tied = max(tied, _explained(forms, np.einsum("kia,bi->kba", mix, right)).sum(axis=-1).max())
-    return float(free - tied), light, under
+    return float(free - tied), light
 
 
 def _explained(matrix, right):

@@ -150,3 +150,10 @@ def test_a_faint_knot_of_its_own_colours_on_a_bright_galaxy_is_structure():
     for part, expected in ((0.02, False), (0.5, True)):
         planes = window((PLACE, 100 * HOST), (PLACE + 2, part * 100 * BLUE))
         assert (gain_of(planes, fit(planes, PLACE), fit(planes, PLACE, PLACE + 2)) > 0) == expected, part
+
+
+def test_two_of_one_colour_are_two_where_each_stands_out_of_the_other():
+    """Well apart, though their images touch; at half that distance it may be structure."""
+    for place, expected in ((PLACE + 1.5 * FWHM, True), (PLACE + 0.7 * FWHM, False)):
+        planes = window((PLACE, 2 * HOST), (place, HOST))
+        assert (gain_of(planes, fit(planes, PLACE), fit(planes, PLACE, place)) > 0) == expected, place
