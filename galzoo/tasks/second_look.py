@@ -173,8 +173,8 @@ def gain(planes, before, new, correlation):
     lights = own_and_other(matrix, right)
     colours, light = colour_gain(matrix, right)
     needed = COLOUR_GAIN + COLOUR_ERROR * light + STRUCTURE_ERROR * lights[-1, 1]
-    apart = (lights[:, 0] > CONTRAST * lights[:, 1])[np.append(_touching(matrix), True)].all()
-    return fall / correlation**2 if colours > needed or apart and light > needed else 0.0
+    bold = (lights[:, 0] > CONTRAST * lights[:, 1])[np.append(_touching(matrix), True)].all()
+    return fall / correlation**2 if colours > needed or bold and light > needed else 0.0
 
 
 def _regular(matrix, right):
