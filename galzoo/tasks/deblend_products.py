@@ -13,7 +13,7 @@ from galzoo.inference.deblended import FLAGS
 from galzoo.resources import release
 
 # Rows of pixels that are in memory at a time, and stamps.
-_STRIP, _STAMPS = 256, 256
+_STRIP, _STAMPS = 64, 256
 _ROW_KEYS = (
     "x", "y", "group", "n_in_group", "snr", "row", "flags", "flux", "flux_error", "shape", "shape_error", "blendedness",
     "flux_like_err", "aperture_flux", "aperture_flux_err", "chi2",
