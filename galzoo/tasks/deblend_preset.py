@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 # position, and only the prior on their sizes is off by so much.
 _SAME_SCALE = 0.25
 _SCALES = (0.5, 2.0)
+# Steps of fits that only look for missed sources: where a PSF is wrong, none would end early.
+_SMOOTH_STEPS = 30
 
 
 def check_family(preset):
@@ -93,7 +95,8 @@ def choose_deblender(preset, deblender, method, field):
 
 def deblend_batch(model, method, batch):
     """Answer a batch of the task, see `galzoo.tasks.deblend.deblend_field`, with a model."""
-    options = {"refine_steps": 0} if batch.pop("smooth") else {}
+    # What has not ended by then fits badly, and is fitted again.
+    options = {"refine_steps": 0, "steps": _SMOOTH_STEPS} if batch.pop("smooth") else {}
     return model.deblend(batch, method, position_error=batch.pop("position_error"), **options)
 
 
