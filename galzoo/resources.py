@@ -33,7 +33,7 @@ def release(*arrays):
     """Take the pages of arrays that map files out of memory; they are read again where they are needed.
 
     The system would do so only when memory runs short, and until then count them to this process. Arrays that map no
-    file, or systems that cannot do this, stay as they are.
+    file, or systems that cannot do this, stay as they are. What was changed in a private copy of a file is lost.
     """
     if not hasattr(mmap, "MADV_DONTNEED"):
         return

@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 from pathlib import Path
@@ -7,7 +8,8 @@ import pytest
 from astropy.io import fits
 
 from galzoo.data.planes import open_planes
-from galzoo.resources import release
+from galzoo.resources import cores, release
+from galzoo.simulate.workers import run_parts
 
 SIZE = 2048
 
@@ -39,3 +41,14 @@ def test_reading_a_large_image_piece_by_piece_keeps_little_of_it(tmp_path):
         assert np.array_equal(plane.read(y, y + 128, 0, 2 * SIZE), pixels[y : y + 128])
     assert mapped() - before < 0.5 * pixels.nbytes
     plane.close()
+
+
+def doubled():
+    return lambda part: 2 * part
+
+
+def test_cores_are_counted_where_processes_cannot_be_kept_to_some(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert cores() == 1
+    assert list(run_parts(doubled, (), [1, 2, 3])) == [2, 4, 6]

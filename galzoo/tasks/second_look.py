@@ -3,7 +3,7 @@
 Two near galaxies look like one in the sum of the bands, and one profile fits that sum well. They seldom have the same
 colours, though, so the residual is searched in all bands at once. Structure that no profile has, arms or knots, leaves
 as much light as a neighbour does, but mostly in the galaxy's own colours; so what is believed to be another source has
-to have colours of its own.
+to have colours of its own, or to stand well out of all other light.
 """
 
 import numpy as np
@@ -170,10 +170,10 @@ def gain(planes, before, new, correlation):
         return 0.0
     matrix, right = normal_equations(planes, new)
     matrix, right = _regular(matrix / trust, right / trust)
-    lights = own_and_other(matrix, right)
+    own, other = own_and_other(matrix, right)
     colours, light = colour_gain(matrix, right)
-    needed = COLOUR_GAIN + COLOUR_ERROR * light + STRUCTURE_ERROR * lights[-1, 1]
-    bold = (lights[:, 0] > CONTRAST * lights[:, 1])[np.append(_touching(matrix), True)].all()
+    needed = COLOUR_GAIN + COLOUR_ERROR * light + STRUCTURE_ERROR * other[-1]
+    bold = (own > CONTRAST * other)[np.append(_touching(matrix), True)].all()
     return fall / correlation**2 if colours > needed or bold and light > needed else 0.0
 
 
@@ -191,7 +191,7 @@ def _touching(matrix):
 
 
 def own_and_other(matrix, right):
-    """Return the chi squared of each source's light and of all other light, as its image takes them in, (n, 2).
+    """Return the chi squared of each source's light and of all other light, as its image takes them in, (n,) each.
 
     Parameters
     ----------
@@ -200,11 +200,11 @@ def own_and_other(matrix, right):
     right : array, (band, n)
         Products with the data.
     """
-    flux = np.maximum(_fluxes(matrix, right), 0)
+    flux = np.maximum(_solved(matrix, right), 0)
     norm = np.einsum("bii->bi", matrix)
     own = flux * norm
     other = np.einsum("bij,bj->bi", matrix, flux) - own
-    return np.stack([np.sum(light**2 / norm, axis=0) for light in (own, other)], axis=-1)
+    return tuple(np.sum(light**2 / norm, axis=0) for light in (own, other))
 
 
 def colour_gain(matrix, right):
@@ -224,9 +224,9 @@ def colour_gain(matrix, right):
     colours, light : float
     """
     n = matrix.shape[-1]
-    without = _explained(matrix[:, :-1, :-1], right[:, :-1])
+    flux, without = _solved(matrix, right), _explained(matrix[:, :-1, :-1], right[:, :-1])
     # A hole is no source: in bands where its flux would be negative there is none.
-    free = np.where(_fluxes(matrix, right)[:, -1] > 0, _explained(matrix, right), without).sum()
+    free = np.where(flux[:, -1] > 0, np.sum(right * flux, axis=-1), without).sum()
     light = float(free - without.sum())
     touch = _touching(matrix)
     if len(matrix) < 2 or not touch.any():
@@ -243,8 +243,9 @@ def colour_gain(matrix, right):
 
 def _explained(matrix, right):
     """Return the part of chi squared that free fluxes explain, (..., band)."""
-    return np.sum(right * _fluxes(matrix, right), axis=-1)
+    return np.sum(right * _solved(matrix, right), axis=-1)
 
 
-def _fluxes(matrix, right):
+def _solved(matrix, right):
+    """Return the free fluxes, (..., band, n)."""
     return np.linalg.solve(matrix, right[..., None])[..., 0]
