@@ -8,8 +8,7 @@ import threadpoolctl
 from keras import ops
 
 from galzoo.inference.profiles import Canvas, Patch
-from galzoo.inference.structure import misfit, needs_refinement, refine_parts
-from galzoo.layers.psf import convolve
+from galzoo.inference.structure import deviations, misfit, needs_refinement
 from galzoo.resources import cores
 
 # Pixels around the outermost source that take part in the fit, and sizes of the largest galaxy that do; profiles reach
@@ -183,51 +182,47 @@ class Patches:
         """Return the slices (y, x) on which images of a scene's sources are drawn."""
         return self._window(row, self.reach[row])
 
-    def refine(self, images, places, render, flux, steps):
-        """Share among the sources what smooth profiles leave in the residual, where it is more than noise, in place.
+    def refine(self, profiles, offsets, flux, known, images, places, steps):
+        """Add to images of sources, in place, what profiles leave in the residual, in scenes where noise does not.
 
         Parameters
         ----------
-        images, places
-            As of `draw`.
-        render : callable
-            Takes a scene's number, the first pixel (x, y) of a window and its shape; returns its galaxies of unit flux
-            in the model frame, (source, y, x, band).
-        flux : array, (n, source, band)
+        profiles, offsets, flux, images, places
+            As of `draw`, which drew the images.
+        known : (array, array)
+            ``prior`` (n, band * source, band * source) and ``vector`` (n, band, source) of the fluxes, see
+            `galzoo.inference.laplace.Normal`.
         steps : int
-            Most updates, see `galzoo.inference.refine.refine`.
+            See `galzoo.inference.structure.deviations`.
 
         Returns
         -------
         array, (n, source, band)
-            Factors by which the fluxes change.
+            Fluxes.
         """
-        gain = np.ones(flux.shape)
-        for row in np.flatnonzero(self.present.any(axis=1)):
-            rows, columns = self.wide(row)
-            here = np.flatnonzero(self.present[row])
-            part = {
-                key: self.batch[key][row : row + 1, rows, columns]
-                for key in ("image", "variance", "mask")
-                if key in self.batch
-            }
-            if not needs_refinement(images[places[row], None, :, rows, columns].sum(axis=1), part)[0]:
-                continue
-            part = {key: ops.convert_to_tensor(value) for key, value in part.items()}
-            if "psf" in self.batch:
-                part["psf"] = ops.convert_to_tensor(self.batch["psf"][row : row + 1])
-            shape = rows.stop - rows.start, columns.stop - columns.start
-            frames = render(row, (columns.start, rows.start), shape) * flux[row, here][:, None, None, :].astype(
-                "float32"
-            )
-            refined = refine_parts(frames[None], part, self.model_sigma, steps)[0]
-            before = np.maximum(frames, 0).sum(axis=(1, 2))
-            gain[row, here] = np.where(before > 0, refined.sum(axis=(1, 2)) / np.where(before > 0, before, 1), 1)
-            psf = part.get("psf")
-            psf = None if psf is None else ops.repeat(psf, len(here), axis=0)
-            seen = convolve(ops.convert_to_tensor(refined), psf, self.model_sigma)
-            images[places[row], : len(here), rows, columns] = ops.convert_to_numpy(seen)
-        return gain
+        n, sources, bands = flux.shape
+        prior = known[0].reshape(n, bands, sources, bands, sources)
+        result = flux.copy()
+
+        def refine(row):
+            here, patch = np.flatnonzero(self.present[row]), self.patches[row]
+            drawn = images[places[row], : len(here)]
+            rows, columns = (slice(a, a + b) for a, b in zip(patch.corner[::-1], patch.canvas.shape, strict=True))
+            total = np.moveaxis(drawn[:, rows, columns].sum(axis=0), -1, 0)
+            if not needs_refinement(patch.image, total, patch.variance):
+                return
+            where = (self.positions[row] + offsets[row])[here] - patch.corner
+            mine = profiles[np.flatnonzero(self.scene == row)]
+            seen, galaxies = patch.canvas.draw(mine, where), mine.sampled(where, patch.canvas.shape, self.model_sigma)
+            part = prior[row][:, here][..., here].reshape(bands * len(here), -1), known[1][row][:, here]
+            change, new, result[row, here] = deviations(patch, seen, galaxies, flux[row, here], part, steps)
+            old = np.where(flux[row, here] == 0, 1, flux[row, here])
+            drawn *= (new / old).astype("float32")[:, None, None]
+            drawn[:, rows, columns] += np.moveaxis(change, 1, -1)
+
+        for _ in self.pool.map(refine, np.flatnonzero(self.present.any(axis=1))):
+            pass
+        return result
 
     def tensors(self):
         """Return the scenes cut to windows of one size, as tensors: what `galzoo.inference.sampling` samples."""

@@ -13,6 +13,8 @@ import itertools
 import numpy as np
 import scipy.fft
 
+from galzoo.layers.psf import model_gain
+
 # Odd numbers of pixels that are quick to transform: on an odd grid no frequency is its own mirror image.
 _FAST = sorted(
     3**a * 5**b * 7**c for a, b, c in itertools.product(range(10), range(7), range(6)) if 3**a * 5**b * 7**c < 20000
@@ -46,6 +48,29 @@ class Profiles:
         """Images of a source: itself, and its derivatives by its parameters and its position."""
         return 1 if self.weight_slopes is None else 3 + self.weight_slopes.shape[-1]
 
+    def sampled(self, positions, shape, sigma):
+        """Return galaxies at the pixels of a window, blurred by a Gaussian: never negative, whatever their size.
+
+        Parameters
+        ----------
+        positions : array, (source, 2)
+            x and y in pixels.
+        shape : (int, int)
+            Size (y, x) in pixels.
+        sigma : float
+            Of the Gaussian, pixels.
+
+        Returns
+        -------
+        array, (source, band, y, x)
+        """
+        xx, xy, yy = np.moveaxis(self.covariances + sigma**2 * np.array([1, 0, 1]), -1, 0)[..., None, None]
+        y, x = (axis.astype(float) for axis in np.indices(shape))
+        x, y = (axis - positions[:, place, None, None, None] for place, axis in enumerate((x, y)))
+        area = xx * yy - xy**2
+        gaussians = np.exp(-0.5 * (yy * x**2 - 2 * xy * x * y + xx * y**2) / area) / (2 * np.pi * np.sqrt(area))
+        return np.einsum("sgb,sgyx->sbyx", self.weights, gaussians).astype("float32")
+
 
 class Canvas:
     """A window of pixels behind a PSF.
@@ -71,6 +96,12 @@ class Canvas:
             self.transfer = np.exp(-0.5 * model_sigma**2 * (self.kx**2 + self.ky**2)).astype("complex64")[None]
         else:
             self.transfer = self._transfer(np.moveaxis(np.asarray(psf, "float32"), -1, 0))
+        self.from_model = (self.transfer * model_gain(self.kx, self.ky, model_sigma)).astype("complex64")
+
+    def filter(self, images, transfer, adjoint=False):
+        """Return images (..., y, x) that are multiplied by a transfer (..., ky, kx) in Fourier space."""
+        spectrum = scipy.fft.rfft2(images, s=self.grid) * (np.conj(transfer) if adjoint else transfer)
+        return self._back(spectrum)
 
     def _transfer(self, psf):
         for axis in (1, 2):

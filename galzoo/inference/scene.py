@@ -34,7 +34,7 @@ def deblend(
     steps=100,
     position_error=0.3,
     samples=0,
-    refine_steps=30,
+    refine_steps=40,
     seed=0,
     progress=False,
     **sampling,
@@ -56,7 +56,7 @@ def deblend(
     samples : int
         Posterior samples of the fluxes to return; "hmc" gives at least 200.
     refine_steps : int
-        Most updates by which images and fluxes are refined beyond what profiles can show, in scenes whose residual is
+        Most steps by which images and fluxes are refined beyond what profiles can show, in scenes whose residual is
         more than noise (`galzoo.inference.structure`), by "map"; shapes and errors are those of the profiles.
     seed : int
         Of the samples.
@@ -261,16 +261,8 @@ class SceneSolver:
         flux = posterior["flux"] * present[..., None]
         patches.draw(profiles, offsets, flux, *target)
         if refine_steps:
-
-            def render(row, corner, shape):
-                here = present[row]
-                latent, _ = model.prior.forward(
-                    ops.convert_to_tensor(theta[row, here, : model.latent], "float32"), condition[row, here]
-                )
-                where = (patches.positions[row] + offsets[row])[here] - np.array(corner)
-                return ops.convert_to_numpy(model.decoder.render(latent, where.astype("float32"), shape))
-
-            flux = flux * patches.refine(*target, render, flux, refine_steps)
+            known = posterior["prior"], posterior["vector"]
+            flux = patches.refine(profiles, offsets, flux, known, *target, refine_steps)
         shape, shape_error = np.zeros((*present.shape, 3)), np.zeros((*present.shape, 3))
         shape[present], slopes = self._sloped(self._shapes, theta[present], condition[present])
         covariance = posterior["covariance"][present][:, : model.latent, : model.latent]

@@ -27,9 +27,11 @@ def gaussian_psf(size, sigma):
     return (np.outer(line, line) / line.sum() ** 2).astype("float32")
 
 
-def _model_gain(grid, model_sigma):
-    """Return the real factor (kx, 1, ky) that undoes a Gaussian of `model_sigma` pixels; exactly 1 at frequency 0."""
-    kx, ky = fft.frequencies(grid)
+def model_gain(kx, ky, model_sigma):
+    """Return the real factor, at frequencies in radians a pixel, that undoes a Gaussian of `model_sigma` pixels.
+
+    It is exactly 1 at frequency 0; see the notes of `convolve`.
+    """
     gaussian = np.exp(-0.5 * model_sigma**2 * (kx**2 + ky**2))
     return (gaussian * (1 + FLOOR**2) / (gaussian**2 + FLOOR**2)).astype("float32")
 
@@ -111,7 +113,7 @@ def transfer(shape, psf, model_sigma=None):
     psf = _crop(psf, shape[1:3])
     grid = tuple(fft.padded_size(a, b) for a, b in zip(shape[1:3], psf.shape[1:3], strict=True))
     kernel = fft.spectrum(psf, grid, centre=tuple((size - 1) / 2 for size in psf.shape[1:3]))
-    return kernel if model_sigma is None else kernel * _model_gain(grid, model_sigma)
+    return kernel if model_sigma is None else kernel * model_gain(*fft.frequencies(grid), model_sigma)
 
 
 def apply_transfer(image, kernel, adjoint=False):
