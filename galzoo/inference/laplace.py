@@ -12,7 +12,7 @@ _RIDGE = 1e-7
 # seen: as wide as that of a part that is anything from nothing to all.
 _SPLIT = 0.6
 # Standard deviations below 0 from which a flux is held at 0.
-_NEGATIVE = 2.0
+NEGATIVE = 2.0
 # Longest step of one parameter, in standard deviations of its prior or so.
 _LONGEST = 3.0
 
@@ -49,7 +49,7 @@ class Normal:
         self._solve(fluxes + self.prior, right[..., 0] + self.vector)
         # Nothing shines less than not at all: what is negative beyond its noise makes up for another's wrong profile.
         for _ in range(2):
-            below = np.moveaxis(self.flux, 2, 1) < -_NEGATIVE * self._scale
+            below = np.moveaxis(self.flux, 2, 1) < -NEGATIVE * self._scale
             if not below.any():
                 break
             fluxes = fluxes + _diagonal(np.where(below & seen, 1e6 * diagonal, 0))

@@ -190,8 +190,8 @@ class Patches:
         profiles, offsets, flux, images, places
             As of `draw`, which drew the images.
         known : (array, array)
-            ``prior`` (n, band * source, band * source) and ``vector`` (n, band, source) of the fluxes, see
-            `galzoo.inference.laplace.Normal`.
+            ``prior`` (n, band * source, band * source) and ``vector`` (n, band, source) of the fluxes, ordered by band,
+            then by source: see `galzoo.inference.laplace.Normal`.
         steps : int
             See `galzoo.inference.structure.deviations`.
 
@@ -215,10 +215,10 @@ class Patches:
             mine = profiles[np.flatnonzero(self.scene == row)]
             seen, galaxies = patch.canvas.draw(mine, where), mine.sampled(where, patch.canvas.shape, self.model_sigma)
             part = prior[row][:, here][..., here].reshape(bands * len(here), -1), known[1][row][:, here]
-            change, new, result[row, here] = deviations(patch, seen, galaxies, flux[row, here], part, steps)
-            old = np.where(flux[row, here] == 0, 1, flux[row, here])
-            drawn *= (new / old).astype("float32")[:, None, None]
-            drawn[:, rows, columns] += np.moveaxis(change, 1, -1)
+            refined, new, result[row, here] = deviations(patch, seen, galaxies, flux[row, here], part, steps)
+            # Beyond the patch there is nothing but profiles.
+            drawn *= np.clip(new / np.where(flux[row, here] > 0, flux[row, here], np.inf), 0, 1e3)[:, None, None]
+            drawn[:, rows, columns] = np.moveaxis(refined, 1, -1)
 
         for _ in self.pool.map(refine, np.flatnonzero(self.present.any(axis=1))):
             pass

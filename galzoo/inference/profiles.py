@@ -64,12 +64,17 @@ class Profiles:
         -------
         array, (source, band, y, x)
         """
-        xx, xy, yy = np.moveaxis(self.covariances + sigma**2 * np.array([1, 0, 1]), -1, 0)[..., None, None]
-        y, x = (axis.astype(float) for axis in np.indices(shape))
-        x, y = (axis - positions[:, place, None, None, None] for place, axis in enumerate((x, y)))
-        area = xx * yy - xy**2
-        gaussians = np.exp(-0.5 * (yy * x**2 - 2 * xy * x * y + xx * y**2) / area) / (2 * np.pi * np.sqrt(area))
-        return np.einsum("sgb,sgyx->sbyx", self.weights, gaussians).astype("float32")
+        y, x = (axis.astype("float32") for axis in np.indices(shape))
+        images = np.empty((len(positions), self.weights.shape[2], *shape), "float32")
+        for image, weights, covariances, (x0, y0) in zip(
+            images, self.weights, self.covariances, positions, strict=True
+        ):
+            xx, xy, yy = (covariances + sigma**2 * np.array([1, 0, 1])).T[..., None, None].astype("float32")
+            area = xx * yy - xy**2
+            form = yy * (x - x0) ** 2 - 2 * xy * (x - x0) * (y - y0) + xx * (y - y0) ** 2
+            gaussians = np.exp(-0.5 * form / area) / (2 * np.pi * np.sqrt(area))
+            np.einsum("gb,gyx->byx", weights, gaussians, out=image, casting="same_kind")
+        return images
 
 
 class Canvas:
@@ -100,8 +105,8 @@ class Canvas:
 
     def filter(self, images, transfer, adjoint=False):
         """Return images (..., y, x) that are multiplied by a transfer (..., ky, kx) in Fourier space."""
-        spectrum = scipy.fft.rfft2(images, s=self.grid) * (np.conj(transfer) if adjoint else transfer)
-        return self._back(spectrum)
+        spectrum = scipy.fft.rfft2(np.asarray(images, "float32"), s=self.grid)
+        return self._back(spectrum * (np.conj(transfer) if adjoint else transfer))
 
     def _transfer(self, psf):
         for axis in (1, 2):

@@ -56,8 +56,9 @@ def deblend(
     samples : int
         Posterior samples of the fluxes to return; "hmc" gives at least 200.
     refine_steps : int
-        Most steps by which images and fluxes are refined beyond what profiles can show, in scenes whose residual is
-        more than noise (`galzoo.inference.structure`), by "map"; shapes and errors are those of the profiles.
+        Most steps, in each of three rounds, by which images and fluxes are refined beyond what profiles can show, in
+        scenes whose residual is more than noise (`galzoo.inference.structure`), by "map"; shapes and errors are
+        those of the profiles.
     seed : int
         Of the samples.
     progress : bool

@@ -4,13 +4,14 @@ import numpy as np
 import scipy.fft
 import scipy.sparse.linalg
 
+from galzoo.inference.laplace import NEGATIVE
 from galzoo.inference.refine import LEAST_PIXELS
 
 # Chi squared per pixel, in standard deviations above 1, from which a scene is refined: noise is left alone.
 _SIGNIFICANT = 4.0
 _LARGEST_MISFIT = 0.3
 # Standard deviations, as parts of its light, by which a galaxy differs from its profile in all bands and, at least, in
-# each alone, and the sigma in pixels over which the former is smooth.
+# each alone, and the sigma in pixels of the kernel that makes the former smooth.
 _SHARED, _OWN, _SCALE = 0.5, 0.05, 2.0
 # How many times the linear problem is solved, each around the last answer.
 _ROUNDS = 3
@@ -48,10 +49,10 @@ def _least(enough):
 
 
 def _shares(residual, light, variance):
-    """Return what part of the residual of a band belongs to each source, (source, y, x).
+    """Return what part of the residual of a band belongs to each source, (source, y, x); 0 where there is little light.
 
-    That is the ratio of what deviations of this band alone are expected to be to these and the noise, with the smallest
-    that leave no more than noise where there is light (the discrepancy principle): noise is not fitted.
+    That is the variance of deviations of this band alone over that of all of these and the noise, with the smallest
+    deviations that leave no more than noise where there is light (the discrepancy principle): noise is not fitted.
     """
     bright = (light.sum(axis=0) > np.sqrt(variance)) & np.isfinite(variance)
     if bright.sum() < LEAST_PIXELS:
@@ -93,36 +94,30 @@ def deviations(patch, seen, galaxies, flux, known, steps):
 
     Returns
     -------
-    change : array, (source, band, y, x)
-        What is to be added to the profiles, times their new flux, as observed.
+    images : array, (source, band, y, x)
+        Galaxies as observed.
     flux : array, (source, band)
         Of the profiles.
     total : array, (source, band)
         Of the galaxies.
     """
-    canvas = patch.canvas
-    smooth = _Smooth(canvas)
+    smooth = _Smooth(patch.canvas)
     shared = np.zeros_like(galaxies[:, 0])
-
-    def light():
-        """Return the light that is not the profiles', in the model frame and as observed, and all that is observed."""
-        frame = (flux[..., None, None] * galaxies * np.maximum(_SHARED * smooth(shared)[:, None], -1)).astype("float32")
-        change = canvas.filter(frame, canvas.from_model)
-        return frame, change, flux[..., None, None] * seen + change
-
     alone = _OWN
     for _ in range(_ROUNDS):
-        own = (alone * flux[..., None, None] * seen) ** 2
-        variance = patch.variance + own.sum(axis=0)
-        found = _Round(patch, variance, seen, galaxies, smooth, shared, flux, known).solve(steps)
-        flux, shared = (now + change for now, change in zip((flux, shared), found, strict=True))
-        frame, change, whole = light()
-        alone = max(alone, misfit(patch.image, whole.sum(axis=0), patch.variance))
-    residual = patch.image - whole.sum(axis=0)
+        variance = patch.variance + np.sum((alone * flux[..., None, None] * seen) ** 2, axis=0)
+        problem = _Problem(patch, variance, seen, galaxies, smooth, known)
+        found = problem.step(flux, shared, steps)
+        if not problem.energy(*found) < problem.energy(flux, shared):
+            break
+        flux, shared = found
+        alone = max(alone, misfit(patch.image, problem.light(flux, shared)[1].sum(axis=0), patch.variance))
+    frame, images = problem.light(flux, shared)
+    residual = patch.image - images.sum(axis=0)
     profiles = np.moveaxis(flux[..., None, None] * seen, 1, 0)
     shares = np.stack([_shares(*band) for band in zip(residual, profiles, patch.variance, strict=True)], axis=1)
     rest = residual * shares
-    return change + rest, flux, flux + (frame + rest).sum(axis=(2, 3))
+    return images + rest, flux, flux + (frame + rest).sum(axis=(2, 3))
 
 
 class _Smooth:
@@ -137,68 +132,121 @@ class _Smooth:
         return self.canvas.filter(images, self.kernel)
 
 
-class _Round:
-    """Least squares for changes of fluxes and of deviations, linear around those that there are.
+class _Problem:
+    """Fluxes (source, band) and deviations (source, y, x), in units of their prior, of galaxies on a patch.
 
-    Numbers are one vector: fluxes in units of their errors, then deviations in units of their prior.
+    Parameters
+    ----------
+    patch, seen, galaxies, known
+        As of `deviations`.
+    variance : array, (band, y, x)
+        Of the noise and of what a single band has for itself.
+    smooth : _Smooth
     """
 
-    def __init__(self, patch, variance, seen, galaxies, smooth, shared, flux, known):
-        self.patch, self.smooth, self.shared, self.flux = patch, smooth, shared, flux
+    def __init__(self, patch, variance, seen, galaxies, smooth, known):
+        self.image, self.canvas, self.seen, self.galaxies, self.smooth = (
+            patch.image,
+            patch.canvas,
+            seen,
+            galaxies,
+            smooth,
+        )
         self.root = (1 / np.sqrt(variance)).astype("float32")
         self.precision, self.vector = known
-        deviation = galaxies * np.maximum(_SHARED * smooth(shared)[:, None], -1)
-        self.seen = (seen * self.root).astype("float32") + self._observe(deviation)
-        self.light = (flux[..., None, None] * galaxies).astype("float32")
-        diagonal = np.sum(self.seen**2, axis=(2, 3), dtype=float) + self._by_source(np.diag(self.precision))
-        self.scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
 
-    def _observe(self, images):
-        return self.patch.canvas.filter(images, self.patch.canvas.from_model) * self.root
+    def light(self, flux, shared):
+        """Return what is not the profiles', in the model frame, and galaxies as observed, (source, band, y, x)."""
+        frame = flux[..., None, None] * self._deviation(shared)
+        return frame, flux[..., None, None] * self.seen + self.canvas.filter(frame, self.canvas.from_model)
 
-    def _by_source(self, values):
-        """Return what is ordered (band, source) as (source, band)."""
-        return values.reshape(self.flux.shape[::-1]).T
+    def energy(self, flux, shared):
+        """Return chi squared and how unlikely fluxes and deviations are."""
+        misfit = self.root * (self.image - self.light(flux, shared)[1].sum(axis=0))
+        known = np.sum(flux * (self._known(flux) - 2 * self.vector.T))
+        return np.sum(misfit**2) + np.sum(shared.astype(float) ** 2) + known
 
-    def _known(self, fluxes):
-        return self._by_source(self.precision @ fluxes.T.ravel())
+    def step(self, flux, shared, steps):
+        """Return better fluxes and deviations by least squares, linear around those that are given."""
+        held = np.zeros(flux.shape, bool)
+        for _ in range(2):
+            found, error = _Linear(self, np.where(held, 0, flux), shared, held).solve(steps)
+            below = found[0] < -NEGATIVE * error
+            if not below.any():
+                break
+            # As of `laplace.Normal`: nothing shines less than not at all.
+            held |= below
+        return found
 
-    def _parts(self, values):
+    def _deviation(self, shared):
+        return self.galaxies * np.maximum(_SHARED * self.smooth(shared)[:, None], -1)
+
+    def _known(self, flux):
+        """Return the product of fluxes and what is known of them; that is ordered by band, then by source."""
+        return (self.precision @ flux.T.ravel()).reshape(flux.shape[::-1]).T
+
+
+class _Linear:
+    """The normal equations of a `_Problem` around some fluxes and deviations.
+
+    Unknown are changes, in one vector: of fluxes in units of their errors, then of deviations. Fluxes that are `held`
+    do not change.
+    """
+
+    def __init__(self, problem, flux, shared, held):
+        self.problem, self.flux, self.shared = problem, flux, shared
+        canvas, root = problem.canvas, problem.root
+        unit = problem.seen + canvas.filter(problem._deviation(shared), canvas.from_model)
+        self.images = (unit * root).astype("float32")
+        self.light = (flux[..., None, None] * problem.galaxies).astype("float32")
+        precision = np.diag(problem.precision).reshape(flux.shape[::-1]).T
+        diagonal = np.sum(self.images**2, axis=(2, 3), dtype=float) + precision
+        self.error = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
+        self.scale = np.where(held, 0, self.error)
+
+    def solve(self, steps):
+        """Return fluxes and deviations, and the errors of the fluxes if all else were known."""
+        problem = self.problem
+        residual = problem.image * problem.root - np.einsum("sbyx,sb->byx", self.images, self.flux.astype("float32"))
+        right = self._adjoint(problem.vector.T - problem._known(self.flux), residual)
+        right[self.flux.size :] -= self.shared.ravel()
+        operator = scipy.sparse.linalg.LinearOperator((len(right), len(right)), self._product, dtype=float)
+        inverse = scipy.sparse.diags_array(1 / self._diagonal())
+        changes, _ = scipy.sparse.linalg.cg(operator, right, M=inverse, rtol=_PRECISION, maxiter=steps)
+        flux, shared = self._split(changes)
+        return (self.flux + flux, self.shared + shared), self.error
+
+    def _split(self, values):
+        """Return the changes of fluxes, in their unit, and of deviations that a vector stands for."""
         fluxes, shared = np.split(values, [self.flux.size])
-        return fluxes.reshape(self.flux.shape) * self.scale, shared.reshape(self.light[:, 0].shape).astype("float32")
+        return fluxes.reshape(self.flux.shape) * self.scale, shared.reshape(self.shared.shape).astype("float32")
 
     def _forward(self, fluxes, shared):
         """Return what changes do to the whitened image (band, y, x)."""
-        deviation = np.sum(self.light * (_SHARED * self.smooth(shared)[:, None]), axis=0)
-        return self._observe(deviation) + np.einsum("sbyx,sb->byx", self.seen, fluxes.astype("float32"))
+        problem = self.problem
+        deviation = np.sum(self.light * (_SHARED * problem.smooth(shared)[:, None]), axis=0)
+        seen = problem.canvas.filter(deviation, problem.canvas.from_model) * problem.root
+        return seen + np.einsum("sbyx,sb->byx", self.images, fluxes.astype("float32"))
 
     def _adjoint(self, fluxes, image):
         """Return the vector of what a whitened image says, and of what is said of the fluxes beside."""
-        canvas = self.patch.canvas
-        light = np.sum(self.light * canvas.filter(image * self.root, canvas.from_model, adjoint=True), axis=1)
-        fluxes = (np.sum(self.seen * image, axis=(2, 3)) + fluxes) * self.scale
-        return np.concatenate([fluxes.ravel(), _SHARED * self.smooth(light).ravel()], dtype=float)
+        problem = self.problem
+        back = problem.canvas.filter(image * problem.root, problem.canvas.from_model, adjoint=True)
+        fluxes = (np.sum(self.images * image, axis=(2, 3)) + fluxes) * self.scale
+        shared = _SHARED * problem.smooth(np.sum(self.light * back, axis=1))
+        return np.concatenate([fluxes.ravel(), shared.ravel()], dtype=float)
 
     def _product(self, values):
         """Return the normal matrix times a vector."""
-        parts = self._parts(values)
-        result = self._adjoint(self._known(parts[0]), self._forward(*parts)) + values
+        fluxes, shared = self._split(values)
+        result = self._adjoint(self.problem._known(fluxes), self._forward(fluxes, shared)) + values
         # Fluxes have no prior but what is known of them.
         result[: self.flux.size] -= (1 - _RIDGE) * values[: self.flux.size]
         return result
 
-    def solve(self, steps):
-        """Return the changes of fluxes (source, band) and of deviations."""
-        residual = self.patch.image * self.root - np.einsum("sbyx,sb->byx", self.seen, self.flux.astype("float32"))
-        right = self._adjoint(self.vector.T - self._known(self.flux), residual)
-        right[self.flux.size :] -= self.shared.ravel()
-        operator = scipy.sparse.linalg.LinearOperator((len(right), len(right)), self._product, dtype=float)
-        inverse = scipy.sparse.diags_array(1 / self._diagonal())
-        return self._parts(scipy.sparse.linalg.cg(operator, right, M=inverse, rtol=_PRECISION, maxiter=steps)[0])
-
     def _diagonal(self):
         """Return about the diagonal of the normal matrix: how well each pixel's deviation is seen, above all."""
-        kernel = self.smooth.kernel**2
-        seen = np.sum(np.abs(self.patch.canvas.from_model) ** 2 * kernel, axis=(1, 2)) / np.sum(kernel)
-        power = np.einsum("sbyx,b->syx", (self.light * self.root) ** 2, seen)
+        kernel = self.problem.smooth.kernel**2
+        kept = np.sum(np.abs(self.problem.canvas.from_model) ** 2 * kernel, axis=(1, 2)) / np.sum(kernel)
+        power = np.einsum("sbyx,b->syx", (self.light * self.problem.root) ** 2, kept)
         return np.concatenate([np.ones(self.flux.size), 1 + _SHARED**2 * power.ravel()])

@@ -195,6 +195,22 @@ def test_errors_grow_where_neighbours_are_not_as_the_model_has_them(model, scene
     assert np.median(bad.flux_error / good.flux_error) > 2
 
 
+def test_what_profiles_leave_goes_to_the_sources(model, scenes):
+    batch = {key: value[:4].copy() for key, value in scenes.items()}
+    batch["n_sources"] = np.array([1, 2, 2, 1])
+    present = np.arange(2) < batch["n_sources"][:, None]
+    stripes = 1 + 0.5 * np.sin(1.5 * np.arange(SIZE))[:, None]
+    batch["image"] = ((scenes["isolated"][:4] * present[..., None, None, None]).sum(axis=1) * stripes).astype("float32")
+    batch["variance"] = batch["variance"] / 16
+    smooth = model.deblend(batch, "map", refine_steps=0)
+    refined = model.deblend(batch, "map")
+    assert np.all(refined.chi2 < 0.5 * smooth.chi2)
+    assert not refined.image[~present].any()
+    # As much of the light is on the stamp as before.
+    held = [found.image.sum(axis=(2, 3))[present] / found.flux[present] for found in (smooth, refined)]
+    np.testing.assert_allclose(*held, atol=0.05)
+
+
 def test_scenes_without_a_source_are_empty(model, scenes):
     batch = {key: value[:2].copy() for key, value in scenes.items()}
     for changes in ({"n_sources": np.zeros(2, int)}, {"positions": np.zeros((2, 0, 2)), "n_sources": np.zeros(2, int)}):

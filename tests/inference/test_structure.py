@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from galzoo.inference import laplace
 from galzoo.inference.profiles import Patch, Profiles
 from galzoo.inference.structure import deviations, needs_refinement
 from galzoo.layers.psf import convolve, gaussian_psf
@@ -71,11 +72,10 @@ def test_a_point_in_the_model_frame_has_no_negative_light():
 def test_a_bump_goes_to_the_galaxy_whose_colour_it_has(psf):
     patch, seen, galaxies, truth = scene(psf, 2.0)
     start = fitted(patch, seen)
-    change, flux, total = deviations(patch, seen, galaxies, start, NOTHING_KNOWN, 40)
+    found, _, total = deviations(patch, seen, galaxies, start, NOTHING_KNOWN, 40)
     wanted = FLUX * truth.sum(axis=(2, 3))
     assert np.abs(start / wanted - 1).max() > 0.1
     assert np.abs(total / wanted - 1).max() < 0.04
-    found = flux[..., None, None] * seen + change
     np.testing.assert_allclose(found.sum(axis=(2, 3)), total, rtol=0.01)
     true = patch.canvas.filter((FLUX[..., None, None] * truth).astype("float32"), patch.canvas.from_model)
     missed = np.sum((start[..., None, None] * seen - true) ** 2, axis=(1, 2, 3))
@@ -85,30 +85,31 @@ def test_a_bump_goes_to_the_galaxy_whose_colour_it_has(psf):
 def test_a_colour_gradient_is_light_too(psf):
     patch, seen, galaxies, _ = scene(psf, 0.0, band_bump=2.0)
     start = fitted(patch, seen)
-    change, flux, _ = deviations(patch, seen, galaxies, start, NOTHING_KNOWN, 40)
+    found, _, _ = deviations(patch, seen, galaxies, start, NOTHING_KNOWN, 40)
 
     def chi2(whole):
         return np.mean((patch.image - whole.sum(axis=0)) ** 2 / patch.variance, axis=(1, 2))
 
     assert chi2(start[..., None, None] * seen)[2] > 1.5
     # No less than the noise, either.
-    assert np.all(np.abs(chi2(flux[..., None, None] * seen + change) - 1) < 0.1)
+    assert np.all(np.abs(chi2(found) - 1) < 0.1)
 
 
 def test_profiles_that_fit_are_left_as_they_are(psf):
     patch, seen, galaxies, _ = scene(psf, 0.0, noise=40.0)
-    change, flux, total = deviations(patch, seen, galaxies, FLUX, NOTHING_KNOWN, 40)
+    found, flux, total = deviations(patch, seen, galaxies, FLUX, NOTHING_KNOWN, 40)
     np.testing.assert_allclose(flux, FLUX, rtol=0.1)
     np.testing.assert_allclose(total, FLUX, rtol=0.1)
-    assert np.abs(change).max() < 0.1 * (FLUX[..., None, None] * seen).max()
+    wanted = FLUX[..., None, None] * seen
+    assert np.abs(found - wanted).max() < 0.1 * wanted.max()
 
 
 def test_a_band_that_is_absent_changes_nothing(psf):
     patch, seen, galaxies, _ = scene(psf, 2.0)
     patch.variance[2] = np.inf
     patch.image[2] = 0
-    change, flux, _ = deviations(patch, seen, galaxies, FLUX, NOTHING_KNOWN, 40)
-    assert np.all(np.isfinite(change))
+    found, flux, _ = deviations(patch, seen, galaxies, FLUX, NOTHING_KNOWN, 40)
+    assert np.all(np.isfinite(found))
     np.testing.assert_allclose(flux[:, 2], FLUX[:, 2])
 
 
@@ -116,3 +117,45 @@ def test_noise_asks_for_nothing(psf):
     for bump, wanted in ((0.0, False), (1.0, True)):
         patch, seen, _, _ = scene(psf, bump)
         assert needs_refinement(patch.image, (seen * FLUX[..., None, None]).sum(axis=0), patch.variance) == wanted
+
+
+def test_what_is_known_of_a_flux_is_known_of_that_one(psf):
+    patch, seen, galaxies, _ = scene(psf, 2.0)
+    source, band, value = 1, 0, 5e4
+    precision, vector = np.zeros((FLUX.size, FLUX.size)), np.zeros(FLUX.shape[::-1])
+    precision[band * len(FLUX) + source, band * len(FLUX) + source] = 1.0
+    vector[band, source] = value
+    _, flux, _ = deviations(patch, seen, galaxies, FLUX, (precision, vector), 40)
+    assert flux[source, band] == pytest.approx(value, rel=0.01)
+    others = np.delete(flux / FLUX, band, axis=1)
+    assert np.all(np.abs(others - 1) < 0.5)
+
+
+@pytest.mark.parametrize("bands", [slice(None), slice(2, 3)])
+def test_a_hole_in_one_band_makes_no_negative_source(psf, bands):
+    # The hole is where the second galaxy lies, which is faint.
+    flux = np.array([[3e5], [2e3]]) * np.ones(3)
+    profiles = Profiles(np.ones((2, 1, 3)), np.array([[[16.0, 0, 16.0]], [[1.0, 0, 1.0]]]))
+    galaxies = profiles.sampled(PLACES, SHAPE, SIGMA)
+    truth = galaxies.copy()
+    truth[0, 2] *= 1 - 0.4 * galaxies[1, 2] / galaxies[1, 2].max()
+    light = np.moveaxis(truth * flux[..., None, None], 1, -1).astype("float32")
+    image = ops.convert_to_numpy(convolve(light, np.stack([psf] * 2), SIGMA)).sum(axis=0)
+    image = image + np.random.default_rng(5).normal(size=image.shape) * 10
+    variance = np.full(image.shape, 100.0)
+    profiles.weights = profiles.weights[..., bands]
+    patch = Patch(image[..., bands], variance[..., bands], None, psf[..., bands], SIGMA)
+    seen = patch.canvas.draw(profiles, PLACES)
+    normal = laplace.Normal(*(value[None] for value in _products(patch, profiles)))
+    known = normal.prior[0], normal.vector[0]
+    images, found, total = deviations(patch, seen, galaxies[:, bands], normal.flux[0], known, 40)
+    error = np.sqrt(np.diagonal(normal.inverse[0])).reshape(-1, 2).T
+    assert np.all(found > -3 * error)
+    assert np.all(total > -3 * error)
+    chi2 = np.mean((patch.image - images.sum(axis=0)) ** 2 / patch.variance)
+    assert chi2 < 1.2
+
+
+def _products(patch, profiles):
+    normal, right, power = patch.products(profiles, PLACES)
+    return normal[:, :, None, :, None], right[..., None], power
