@@ -145,13 +145,8 @@ class _Problem:
     """
 
     def __init__(self, patch, variance, seen, galaxies, smooth, known):
-        self.image, self.canvas, self.seen, self.galaxies, self.smooth = (
-            patch.image,
-            patch.canvas,
-            seen,
-            galaxies,
-            smooth,
-        )
+        self.image, self.canvas, self.smooth = patch.image, patch.canvas, smooth
+        self.seen, self.galaxies = seen, galaxies
         self.root = (1 / np.sqrt(variance)).astype("float32")
         self.precision, self.vector = known
 
