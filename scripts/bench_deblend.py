@@ -112,7 +112,7 @@ def main():
     results = {"scenes": time_scenes(model, arguments.scenes, arguments.repeats), "memory_after_scenes_gib": memory()}
     with tempfile.TemporaryDirectory() as folder:
         results["fields"] = time_fields(model, arguments.sizes, arguments.method, Path(folder))
-    for rows in (results["scenes"], results["fields"]):
+    for rows in filter(None, (results["scenes"], results["fields"])):
         table = Table(*rows[0])
         for row in rows:
             table.add_row(*(value if isinstance(value, str) else f"{value:.4g}" for value in row.values()))
