@@ -101,7 +101,12 @@ class Canvas:
             self.transfer = np.exp(-0.5 * model_sigma**2 * (self.kx**2 + self.ky**2)).astype("complex64")[None]
         else:
             self.transfer = self._transfer(np.moveaxis(np.asarray(psf, "float32"), -1, 0))
-        self.from_model = (self.transfer * model_gain(self.kx, self.ky, model_sigma)).astype("complex64")
+        self.model_sigma = model_sigma
+
+    @functools.cached_property
+    def from_model(self):
+        """The transfer (band, ky, kx) from the model frame; few scenes need it."""
+        return (self.transfer * model_gain(self.kx, self.ky, self.model_sigma)).astype("complex64")
 
     def filter(self, images, transfer, adjoint=False):
         """Return images (..., y, x) that are multiplied by a transfer (..., ky, kx) in Fourier space."""

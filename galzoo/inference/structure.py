@@ -103,16 +103,17 @@ def deviations(patch, seen, galaxies, flux, known, steps):
     """
     smooth = _Smooth(patch.canvas)
     shared = np.zeros_like(galaxies[:, 0])
+    frame, images = np.zeros_like(galaxies), flux[..., None, None] * seen
     alone = _OWN
     for _ in range(_ROUNDS):
         variance = patch.variance + np.sum((alone * flux[..., None, None] * seen) ** 2, axis=0)
         problem = _Problem(patch, variance, seen, galaxies, smooth, known)
         found = problem.step(flux, shared, steps)
-        if not problem.energy(*found) < problem.energy(flux, shared):
+        light = problem.light(*found)
+        if not problem.energy(*found, light[1]) < problem.energy(flux, shared, images):
             break
-        flux, shared = found
-        alone = max(alone, misfit(patch.image, problem.light(flux, shared)[1].sum(axis=0), patch.variance))
-    frame, images = problem.light(flux, shared)
+        (flux, shared), (frame, images) = found, light
+        alone = max(alone, misfit(patch.image, images.sum(axis=0), patch.variance))
     residual = patch.image - images.sum(axis=0)
     profiles = np.moveaxis(flux[..., None, None] * seen, 1, 0)
     shares = np.stack([_shares(*band) for band in zip(residual, profiles, patch.variance, strict=True)], axis=1)
@@ -152,14 +153,14 @@ class _Problem:
 
     def light(self, flux, shared):
         """Return what is not the profiles', in the model frame, and galaxies as observed, (source, band, y, x)."""
-        frame = flux[..., None, None] * self._deviation(shared)
+        frame = flux[..., None, None] * self.deviation(shared)
         return frame, flux[..., None, None] * self.seen + self.canvas.filter(frame, self.canvas.from_model)
 
-    def energy(self, flux, shared):
-        """Return chi squared and how unlikely fluxes and deviations are."""
-        misfit = self.root * (self.image - self.light(flux, shared)[1].sum(axis=0))
-        known = np.sum(flux * (self._known(flux) - 2 * self.vector.T))
-        return np.sum(misfit**2) + np.sum(shared.astype(float) ** 2) + known
+    def energy(self, flux, shared, images):
+        """Return chi squared of galaxies as observed and how unlikely their fluxes and deviations are."""
+        residual = self.root * (self.image - images.sum(axis=0))
+        known = np.sum(flux * (self.known(flux) - 2 * self.vector.T))
+        return np.sum(residual**2) + np.sum(shared.astype(float) ** 2) + known
 
     def step(self, flux, shared, steps):
         """Return better fluxes and deviations by least squares, linear around those that are given."""
@@ -173,10 +174,10 @@ class _Problem:
             held |= below
         return found
 
-    def _deviation(self, shared):
+    def deviation(self, shared):
         return self.galaxies * np.maximum(_SHARED * self.smooth(shared)[:, None], -1)
 
-    def _known(self, flux):
+    def known(self, flux):
         """Return the product of fluxes and what is known of them; that is ordered by band, then by source."""
         return (self.precision @ flux.T.ravel()).reshape(flux.shape[::-1]).T
 
@@ -191,7 +192,7 @@ class _Linear:
     def __init__(self, problem, flux, shared, held):
         self.problem, self.flux, self.shared = problem, flux, shared
         canvas, root = problem.canvas, problem.root
-        unit = problem.seen + canvas.filter(problem._deviation(shared), canvas.from_model)
+        unit = problem.seen + canvas.filter(problem.deviation(shared), canvas.from_model)
         self.images = (unit * root).astype("float32")
         self.light = (flux[..., None, None] * problem.galaxies).astype("float32")
         precision = np.diag(problem.precision).reshape(flux.shape[::-1]).T
@@ -203,7 +204,7 @@ class _Linear:
         """Return fluxes and deviations, and the errors of the fluxes if all else were known."""
         problem = self.problem
         residual = problem.image * problem.root - np.einsum("sbyx,sb->byx", self.images, self.flux.astype("float32"))
-        right = self._adjoint(problem.vector.T - problem._known(self.flux), residual)
+        right = self._adjoint(problem.vector.T - problem.known(self.flux), residual)
         right[self.flux.size :] -= self.shared.ravel()
         operator = scipy.sparse.linalg.LinearOperator((len(right), len(right)), self._product, dtype=float)
         inverse = scipy.sparse.diags_array(1 / self._diagonal())
@@ -234,7 +235,7 @@ class _Linear:
     def _product(self, values):
         """Return the normal matrix times a vector."""
         fluxes, shared = self._split(values)
-        result = self._adjoint(self.problem._known(fluxes), self._forward(fluxes, shared)) + values
+        result = self._adjoint(self.problem.known(fluxes), self._forward(fluxes, shared)) + values
         # Fluxes have no prior but what is known of them.
         result[: self.flux.size] -= (1 - _RIDGE) * values[: self.flux.size]
         return result
