@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from galzoo.inference.deblended import FLAGS
+from galzoo.contracts.deblended import FLAGS
 from galzoo.tasks import judge as judging
 from galzoo.tasks import second_look
 from galzoo.tasks.windows import MOST_SOURCES, Fit, batch_size, cut, fit, make_units

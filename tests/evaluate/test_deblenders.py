@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from galzoo.contracts.deblended import FLAGS
 from galzoo.errors import InputError
 from galzoo.evaluate.alignment import AtDetections, aligned, matched_slots
 from galzoo.evaluate.deblenders import (
@@ -13,7 +14,6 @@ from galzoo.evaluate.deblenders import (
     baselines,
     detection_image,
 )
-from galzoo.inference.deblended import FLAGS
 from galzoo.metrics.deblending import pulls, relative_error
 from tests.evaluate.scenes import biased, make_scenes
 

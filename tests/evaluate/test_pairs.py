@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from galzoo.contracts.deblended import Deblended
 from galzoo.errors import InputError
 from galzoo.evaluate.pairs import evaluate_pairs, sep_split, separations
 from galzoo.evaluate.pairs_figures import draw_batch, result_tables
-from galzoo.inference.deblended import Deblended
 from galzoo.metrics.diversity import draw_diversity
 from galzoo.models.branched_gan.mix import MixGalaxies, repeatably
 from tests.conftest import make_stamps

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from galzoo import cards
+from galzoo.contracts.prior import Samples
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
 from galzoo.evaluate import realism, realism_views
@@ -12,7 +13,6 @@ from galzoo.evaluate.conditions import judged_conditions, numeric_conditions, ra
 from galzoo.evaluate.likelihood import frequency_nats, gaussian_nats, known_conditions, prior_batches
 from galzoo.evaluate.realism import evaluate_realism
 from galzoo.evaluate.suites import _check_task, held_out, result_tables
-from galzoo.inference.prior import Samples
 from galzoo.models.pixelcnn.model import PixelCNN
 from tests.conftest import make_stamps
 

@@ -8,8 +8,8 @@ from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
 
+from galzoo.contracts.deblended import FLAGS
 from galzoo.data.stamps import Stamps
-from galzoo.inference.deblended import FLAGS
 from galzoo.tasks import chunks, windows
 from galzoo.tasks.deblend import WORK, Settings, deblend_field
 from galzoo.tasks.field import open_field
