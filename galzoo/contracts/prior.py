@@ -64,8 +64,8 @@ class Prior(Protocol):
     """Anything that galaxies can be drawn from, or that says how probable a galaxy is.
 
     A family that is a prior gives its model these methods and attributes; a solver in `galzoo.inference` asks the flags
-    before it relies on a method. `isinstance` checks the methods alone. `x` is what the prior is over: `space` is "codes" for int maps (n, y, x) and "pixels" for
-    images (n, y, x, band).
+    before it relies on a method. `isinstance` checks the methods alone. `x` is what the prior is over: `space` is
+    "codes" for int maps (n, y, x) and "pixels" for images (n, y, x, band).
 
     Attributes
     ----------

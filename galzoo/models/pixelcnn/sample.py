@@ -6,7 +6,7 @@ from keras import ops
 
 from galzoo.contracts.prior import Samples
 from galzoo.errors import InputError
-from galzoo.inference.gradient import gradient
+from galzoo.derivatives import gradient
 from galzoo.models.pixelcnn.sampler import CachedSampler, sample_naively
 from galzoo.progress import track
 
