@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from galzoo.contracts.deblended import FLAGS
 from galzoo.data.keys import KEYS
 from galzoo.errors import InputError, RecipeError
-from galzoo.inference.deblended import FLAGS
 from galzoo.models.branched_gan.answer import centroids, deblended, nearest_branches
 from galzoo.models.branched_gan.losses import adversarial_losses, content_loss
 from galzoo.models.branched_gan.mix import MixGalaxies, recompose, repeatably

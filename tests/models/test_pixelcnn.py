@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from galzoo.contracts.prior import Prior, Samples
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, RecipeError
-from galzoo.inference.prior import Prior, Samples
 from galzoo.models.pixelcnn import sample as sampling
 from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
 from galzoo.models.pixelcnn.model import PixelCNN

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from galzoo.inference.deblended import FLAGS
+from galzoo.contracts.deblended import FLAGS
 from galzoo.metrics.deblending import present_sources
 from galzoo.metrics.matching import match
 

@@ -9,8 +9,8 @@ import dataclasses
 
 import numpy as np
 
+from galzoo.contracts.deblended import FLAGS, Deblended
 from galzoo.errors import InputError
-from galzoo.inference.deblended import FLAGS, Deblended
 from galzoo.metrics.deblending import present_sources
 from galzoo.metrics.reconstruction import inverse_variance
 from galzoo.tasks.deblend.alignment import aligned

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from galzoo.inference.deblended import FLAGS
+from galzoo.contracts.deblended import FLAGS
 from galzoo.tasks.deblend import flags as judging
 from galzoo.tasks.deblend import residual_sources as second_look
 from galzoo.tasks.windows import MOST_SOURCES, Fit, batch_size, cut, fit, make_units
@@ -80,7 +80,8 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     dict of arrays
         A row a source: ``x, y, group, n_in_group, snr, row, flags, flux, flux_error, shape, shape_error`` and what
         `galzoo.tasks.deblend.flags.measure` says; ``stamps`` (n, y, x, band) with ``stamp_mask``, ``stamp_x, stamp_y``
-        (their lower-left pixels); models of the windows, ``model`` (all pixels in a row) and ``box`` (window, x0, y0, side).
+        (their lower-left pixels); models of the windows, ``model`` (all pixels in a row) and ``box`` (window, x0, y0,
+        side).
     """
     planes = [cut(field, segmentation, unit) for unit in units]
     split = _split(units)

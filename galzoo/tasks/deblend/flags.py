@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from galzoo.inference.deblended import FLAGS
+from galzoo.contracts.deblended import FLAGS
 from galzoo.metrics.reconstruction import inverse_variance
 from galzoo.tasks.groups import coadd
 

@@ -27,7 +27,7 @@ def evaluate_pairs(model, held_out, batch_size=64, seed=0, report=None, title="P
     Parameters
     ----------
     model : keras.Model
-        With ``blends(batch, seed)`` and ``deblend``, such as a branched GAN.
+        A `galzoo.contracts.separator.Separator`, such as a branched GAN.
     held_out : Stamps
         Single galaxies, not seen in training; each is the centre of one blend.
     batch_size : int
@@ -59,9 +59,6 @@ def evaluate_pairs(model, held_out, batch_size=64, seed=0, report=None, title="P
     InputError
         If there are fewer than two stamps, or none of the blends has two galaxies.
     """
-    if not hasattr(model, "blends"):
-        kind = type(model).__name__
-        raise InputError(f"suite 'pairs' needs a model that blends stamps, not {kind}; use suite 'deblend'")
     if len(held_out) < 2:
         raise InputError(f"{len(held_out)} stamps make no pair; give at least 2")
     blends = _blends(model, held_out, batch_size, seed)
@@ -134,7 +131,7 @@ def _separate(model, blends, batch_size):
 
 def _ordered(made, blends, model):
     """Put branches in the order of least squared error to the truth, unless the model has an order of its own."""
-    if getattr(model, "permutation", "invariant") == "fixed":
+    if model.permutation == "fixed":
         return made
     truth, result = blends["isolated"], np.empty_like(made)
     orders = list(itertools.permutations(range(made.shape[1])))
@@ -261,7 +258,7 @@ def _flux_error(made, blends, seed):
 
 
 def _diversity(model, blends, batch_size, seed):
-    if not getattr(model, "noise_channels", 0):
+    if not model.noise_channels:
         return None
     found = []
     for start in range(0, len(blends["image"]), batch_size):

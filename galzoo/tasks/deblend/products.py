@@ -5,11 +5,11 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
+from galzoo.contracts.deblended import FLAGS
 from galzoo.data.hdf5 import StampsWriter
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import AB_NJY
 from galzoo.files import atomic_path
-from galzoo.inference.deblended import FLAGS
 from galzoo.resources import release
 
 # Rows of pixels that are in memory at a time, and stamps.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from galzoo.contracts.deblended import FLAGS
 from galzoo.evaluate.report import Report
-from galzoo.inference.deblended import FLAGS
 from galzoo.resources import release
 from galzoo.viz.colour import to_rgb
 from galzoo.viz.panels import INK, save

@@ -86,7 +86,7 @@ def deblend_field(
         Preset or run of a family that deblends; the packaged one that fits the bands best by default.
     deblender : callable, optional
         Used instead of a preset: takes a batch of NumPy arrays with the keys image, variance, mask, psf, positions and
-        n_sources, and returns `galzoo.inference.deblended.Deblended` in the bands of the field. Where the batch's
+        n_sources, and returns `galzoo.contracts.deblended.Deblended` in the bands of the field. Where the batch's
         ``smooth`` is True, sources that are missing should show in the residual; ``position_error`` is the standard
         deviation in pixels of the positions.
     method : str

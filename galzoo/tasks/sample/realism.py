@@ -46,7 +46,7 @@ def evaluate_realism(model, test, train, valid, n=1000, seed=0, batch_size=64, r
     Parameters
     ----------
     model : keras.Model
-        A model whose family has the task "sample": a `galzoo.inference.prior.Prior` that also has ``prepare`` and
+        A model whose family has the task "sample": a `galzoo.contracts.prior.Prior` that also has ``prepare`` and
         gives ``log_prob`` and ``positions`` for a batch.
     test : Stamps
         Not seen in training; a sample is drawn for the conditions of each.

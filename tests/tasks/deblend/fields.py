@@ -4,7 +4,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from galzoo.inference.deblended import Deblended
+from galzoo.contracts.deblended import Deblended
 
 FWHM = 3.5
 SIGMA = FWHM / 2.3548

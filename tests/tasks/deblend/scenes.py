@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from galzoo.contracts.deblended import Deblended
 from galzoo.data.scenes import Scenes
-from galzoo.inference.deblended import Deblended
 from galzoo.metrics.deblending import blendedness, present_sources
 
 BANDS = ("g", "i")

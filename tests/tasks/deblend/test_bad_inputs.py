@@ -5,8 +5,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import QTable, Table
 
+from galzoo.contracts.deblended import FLAGS
 from galzoo.errors import InputError
-from galzoo.inference.deblended import FLAGS
 from galzoo.tasks.deblend.run import Settings, deblend_field
 from tests.tasks.deblend.fields import BANDS, FWHM, SCALE, draw, least_squares, wcs, write
 

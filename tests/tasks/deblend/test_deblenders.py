@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from galzoo.contracts.deblended import FLAGS
 from galzoo.errors import InputError
-from galzoo.inference.deblended import FLAGS
 from galzoo.metrics.deblending import pulls, relative_error
 from galzoo.tasks.deblend.alignment import AtDetections, aligned, matched_slots
 from galzoo.tasks.deblend.deblenders import (

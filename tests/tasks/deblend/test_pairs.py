@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from galzoo.contracts.deblended import Deblended
 from galzoo.errors import InputError
-from galzoo.inference.deblended import Deblended
 from galzoo.metrics.diversity import draw_diversity
 from galzoo.models.branched_gan.mix import MixGalaxies, repeatably
 from galzoo.tasks.deblend.pairs import evaluate_pairs, sep_split, separations
@@ -133,6 +133,8 @@ def test_the_suite_of_a_run(tmp_path):
     recipe = load_recipe("branched_gan", "smoke", [f"data.path={tmp_path / 'stamps.h5'}"]).resolved()
     write_json(run / "recipe.json", recipe)
     BranchedGAN.tiny(noise_channels=1).save(run / "model.keras")
+    from galzoo.evaluate.run import evaluate
+
     lines = evaluate(run, data=tmp_path / "stamps.h5", output=tmp_path / "out", limit=8)
     assert "PSNR" in lines[0]
     for name in ("metrics.json", "tables.md", "report.html"):

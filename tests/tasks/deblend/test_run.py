@@ -8,11 +8,10 @@ from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
 
+from galzoo.contracts.deblended import FLAGS
 from galzoo.data.stamps import Stamps
-from galzoo.inference.deblended import FLAGS
 from galzoo.tasks import windows
-from galzoo.tasks.deblend import fit_groups
-from galzoo.tasks.deblend.run import WORK, Settings, deblend_field
+from galzoo.tasks.deblend.run import WORK, Settings, deblend_field, fit_groups
 from galzoo.tasks.field import open_field
 from tests.tasks.deblend.fields import BANDS, FWHM, NOISE, SCALE, blends, draw, least_squares, wcs, write, write_psf
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from galzoo import cards
+from galzoo.contracts.prior import Samples
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
 from galzoo.evaluate.held_out import held_out
 from galzoo.evaluate.run import choose_suite
-from galzoo.inference.prior import Samples
 from galzoo.models.pixelcnn.model import PixelCNN
 from galzoo.tasks.sample import realism, realism_views
 from galzoo.tasks.sample.conditions import judged_conditions, numeric_conditions, rank_correlation, spiral_features

@@ -11,8 +11,8 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from galzoo import Stamps
+from galzoo.contracts.prior import Samples
 from galzoo.errors import InputError, UnknownNameError
-from galzoo.inference.prior import Samples
 from galzoo.simulate.surveys import get_survey, noise_sigma
 from galzoo.simulate.view import Optics
 from galzoo.tasks.sample import command

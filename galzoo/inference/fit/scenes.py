@@ -10,11 +10,11 @@ once; images are each scene's own.
 import numpy as np
 from keras import ops
 
+from galzoo.derivatives import columns, compiled
 from galzoo.errors import InputError
-from galzoo.inference import batches, laplace
-from galzoo.inference.gradient import columns, compiled
-from galzoo.inference.patches import Patches, workers
-from galzoo.inference.profiles import Profiles
+from galzoo.inference.fit import batches, laplace
+from galzoo.inference.fit.gaussian_profiles import Profiles
+from galzoo.inference.fit.scene_windows import Patches, workers
 from galzoo.models.vae_deblender.encoder import windows_of
 from galzoo.progress import track
 
@@ -57,14 +57,14 @@ def deblend(
         Posterior samples of the fluxes to return; "hmc" gives at least 200.
     refine_steps : int
         Most steps, in each of three rounds, by which images and fluxes are refined beyond what profiles can show, in
-        scenes whose residual is more than noise (`galzoo.inference.structure`), by "map"; shapes and errors are
+        scenes whose residual is more than noise (`galzoo.inference.fit.deviations`), by "map"; shapes and errors are
         those of the profiles.
     seed : int
         Of the samples.
     progress : bool
         Show a bar.
     **sampling
-        Options of `galzoo.inference.sampling.sample`.
+        Options of `galzoo.inference.fit.hmc.sample`.
 
     Returns
     -------
@@ -162,7 +162,7 @@ class SceneSolver:
                 patches.doubt(profiles, theta[..., model.latent :], normal.flux)
                 posterior = laplace.posterior(normal, theta, precision, samples, rng)
             if method == "hmc":
-                from galzoo.inference.sampling import sample
+                from galzoo.inference.fit.hmc import sample
 
                 scenes = patches.tensors(), theta, posterior, condition
                 drawn = sample(model, *scenes, sharp, samples, rng, **sampling)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from galzoo.contracts.deblended import FLAGS
 from galzoo.errors import InputError
-from galzoo.inference import laplace
-from galzoo.inference.deblended import FLAGS
+from galzoo.inference.fit import laplace
 from galzoo.layers.psf import gaussian_psf
 from galzoo.models.vae_deblender.model import VAEDeblender
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from galzoo.inference.profiles import Canvas, Patch, Profiles
+from galzoo.inference.fit.gaussian_profiles import Canvas, Patch, Profiles
 from galzoo.layers.psf import gaussian_psf
 
 SHAPE = (40, 44)
@@ -92,7 +92,7 @@ def test_products_leave_out_bad_pixels(psf):
 
 
 def test_light_that_leaves_on_one_side_does_not_come_in_on_the_other(psf):
-    from galzoo.inference.patches import Patches, workers
+    from galzoo.inference.fit.scene_windows import Patches, workers
 
     rng = np.random.default_rng(4)
     batch = {

@@ -63,9 +63,9 @@ class Samples:
 class Prior(Protocol):
     """Anything that galaxies can be drawn from, or that says how probable a galaxy is.
 
-    A family that is a prior gives its model these methods; a solver in `galzoo.inference` asks the flags before it
-    relies on a method. `x` is what the prior is over: `space` is "codes" for int maps (n, y, x) and "pixels" for
-    images (n, y, x, band).
+    A family that is a prior gives its model these methods and attributes; a solver in `galzoo.inference` asks the flags
+    before it relies on a method. `isinstance` checks the methods alone. `x` is what the prior is over: `space` is
+    "codes" for int maps (n, y, x) and "pixels" for images (n, y, x, band).
 
     Attributes
     ----------
@@ -75,10 +75,6 @@ class Prior(Protocol):
     exact_score : bool
         `score` is the gradient of that `log_prob`, not an estimate learnt on its own.
     """
-
-    space: str
-    exact_log_prob: bool
-    exact_score: bool
 
     def sample(self, n, condition=None, seed=0) -> Samples:
         """Draw `n` galaxies, the same for the same seed."""

@@ -7,8 +7,8 @@ import numpy as np
 import threadpoolctl
 from keras import ops
 
-from galzoo.inference.profiles import Canvas, Patch
-from galzoo.inference.structure import deviations, misfit, needs_refinement
+from galzoo.inference.fit.deviations import deviations, misfit, needs_refinement
+from galzoo.inference.fit.gaussian_profiles import Canvas, Patch
 from galzoo.resources import cores
 
 # Pixels around the outermost source that take part in the fit, and sizes of the largest galaxy that do; profiles reach
@@ -90,7 +90,7 @@ class Patches:
         return tuple(slices)
 
     def products(self, profiles, offsets, rows=None):
-        """Return ``normal``, ``right`` and ``power`` of scenes, see `galzoo.inference.laplace.Normal`.
+        """Return ``normal``, ``right`` and ``power`` of scenes, see `galzoo.inference.fit.laplace.Normal`.
 
         Parameters
         ----------
@@ -191,9 +191,9 @@ class Patches:
             As of `draw`, which drew the images.
         known : (array, array)
             ``prior`` (n, band * source, band * source) and ``vector`` (n, band, source) of the fluxes, ordered by band,
-            then by source: see `galzoo.inference.laplace.Normal`.
+            then by source: see `galzoo.inference.fit.laplace.Normal`.
         steps : int
-            See `galzoo.inference.structure.deviations`.
+            See `galzoo.inference.fit.deviations.deviations`.
 
         Returns
         -------
@@ -225,7 +225,7 @@ class Patches:
         return result
 
     def tensors(self):
-        """Return the scenes cut to windows of one size, as tensors: what `galzoo.inference.sampling` samples."""
+        """Return the scenes cut to windows of one size, as tensors: what `galzoo.inference.fit.hmc` samples."""
         shape = np.max([patch.canvas.shape for patch in self.patches], axis=0)
         limits = np.array(self.batch["image"].shape[1:3]) - shape
         corners = np.array([np.clip(patch.corner[::-1], 0, limits) for patch in self.patches])

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from galzoo.contracts.deblended import FLAGS, Deblended
 from galzoo.errors import InputError
-from galzoo.inference.deblended import FLAGS, Deblended
 
 # Chi squared per pixel within the fitted window above which a fit is called poor.
 _POOR = 1.5

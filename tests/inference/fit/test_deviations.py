@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from galzoo.inference import laplace
-from galzoo.inference.profiles import Patch, Profiles
-from galzoo.inference.structure import deviations, needs_refinement
+from galzoo.inference.fit import laplace
+from galzoo.inference.fit.deviations import deviations, needs_refinement
+from galzoo.inference.fit.gaussian_profiles import Patch, Profiles
 from galzoo.layers.psf import convolve, gaussian_psf
 
 SHAPE = (40, 44)

@@ -25,7 +25,7 @@ def sample(model, part, theta, posterior, condition, position_error, draws, rng,
     theta : array, (n, source, m)
         The mode, where chains start.
     posterior : dict
-        Of `galzoo.inference.laplace.posterior`, at the mode.
+        Of `galzoo.inference.fit.laplace.posterior`, at the mode.
     condition : array, (n, source, 1)
         Of the prior.
     position_error : float

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.fft
 import scipy.sparse.linalg
 
-from galzoo.inference.laplace import NEGATIVE
+from galzoo.inference.fit.laplace import NEGATIVE
 from galzoo.inference.refine import LEAST_PIXELS
 
 # Chi squared per pixel, in standard deviations above 1, from which a scene is refined: noise is left alone.
@@ -88,7 +88,7 @@ def deviations(patch, seen, galaxies, flux, known, steps):
         Where to start.
     known : (array, array)
         What is known of the fluxes by themselves: inverse covariance (band * source, band * source) and that times the
-        mean (band, source), see `galzoo.inference.laplace.Normal`.
+        mean (band, source), see `galzoo.inference.fit.laplace.Normal`.
     steps : int
         Most steps of each round.
 
