@@ -43,10 +43,11 @@ def inline_commands(page):
 def verb(words):
     """Return the command of ``galzoo ...`` and its arguments."""
     command, arguments = typer.main.get_command(app), words[1:]
-    while hasattr(command, "commands"):
+    while hasattr(command, "list_commands"):
         assert arguments, f"{' '.join(words)}: no verb"
-        assert arguments[0] in command.commands, f"{' '.join(words)}: no verb {arguments[0]!r}"
-        command, arguments = command.commands[arguments[0]], arguments[1:]
+        context = typer.Context(command)
+        assert arguments[0] in command.list_commands(context), f"{' '.join(words)}: no verb {arguments[0]!r}"
+        command, arguments = command.get_command(context, arguments[0]), arguments[1:]
     return command, arguments
 
 

@@ -1,7 +1,6 @@
 """The suite "deblend" of a preset: what its model can do, beside the baselines, on scene files or new scenes."""
 
 import dataclasses
-import inspect
 
 import numpy as np
 
@@ -51,7 +50,7 @@ def run(request):
         if name in sets:
             raise InputError(f"{path}: a set named {name!r} is there already; rename one of the files")
         sets[name] = held_out_scenes(path, model.bands, request.limit)
-    methods = model_deblenders(model)
+    methods = model_deblenders(request.models)
     metrics = evaluate_deblending(
         methods | baselines() | ({"scarlet2": Scarlet2()} if installed() else {}),
         sets,
@@ -91,14 +90,20 @@ class DeblendResult(Result):
         }
 
 
-def model_deblenders(model):
-    """Return what a model can do as deblenders, name -> callable, the best first.
+def model_deblenders(models):
+    """Return what models can do as deblenders, name -> callable, the best first.
 
-    A model whose ``deblend`` has methods is asked for the most probable scene and for its encoder's answer at the true
-    positions, and for the former at those that SEP finds. Others find their sources themselves.
+    A `GalaxyModel` is asked for the most probable scene and for its encoder's answer at the true positions, and for the
+    former at those that SEP finds. A `Separator` finds its sources itself.
+
+    Parameters
+    ----------
+    models : mapping of str to model
+        By role.
     """
-    if "method" not in inspect.signature(model.deblend).parameters:
-        return {"galzoo": Finding(model.deblend)}
+    if "separator" in models:
+        return {"galzoo": Finding(models["separator"].deblend)}
+    model = models["model"]
 
     def most_probable(batch):
         return model.deblend(batch, method="map")

@@ -61,12 +61,12 @@ def card(**evaluate):
 
 def test_models_are_asked_for_what_they_can_do(file):
     batch = held_out_scenes(file, BANDS).batch()
-    methods = model_deblenders(Fitter())
+    methods = model_deblenders({"model": Fitter()})
     assert list(methods) == ["galzoo", "galzoo, encoder", "galzoo, SEP's positions"]
     best, encoder = (methods[name](batch).flux for name in ("galzoo", "galzoo, encoder"))
     np.testing.assert_allclose(encoder, 1.3 * best)
     assert hasattr(methods["galzoo, SEP's positions"], "find")
-    alone = model_deblenders(Finder())["galzoo"]
+    alone = model_deblenders({"separator": Finder()})["galzoo"]
     assert alone.find(batch).present.shape == (6, 1)
 
 
