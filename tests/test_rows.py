@@ -3,13 +3,15 @@
 Rows are told by the sum of their pixels, which turning and mirroring keep; what is expected is read off the file.
 """
 
+from unittest.mock import MagicMock
+
 import keras
 import numpy as np
 import pytest
 from scipy.stats import norm
 
 from galzoo.data.splits import split_names
-from galzoo.evaluate import reconstruction, suites
+from galzoo.evaluate import realism, reconstruction, suites
 from galzoo.files import write_json
 from galzoo.inference.deblended import Deblended
 from galzoo.models.branched_gan.model import BranchedGAN
@@ -24,6 +26,18 @@ from tests.evaluate.scenes import BANDS, make_scenes
 # Galaxies are in the file several times; a third of them is held out, in no order.
 COPIES, GALAXIES = 3, 30
 SPLITS = np.array(["train", "test", "train", "valid", "train", "train"])
+
+
+@pytest.fixture(autouse=True)
+def no_reports(monkeypatch):
+    """Pictures take most of a suite's time."""
+    for report in (
+        "figures.reconstruction",
+        "realism_figures.realism",
+        "pairs_figures.pairs",
+        "deblending_figures.deblending",
+    ):
+        monkeypatch.setattr(f"galzoo.evaluate.{report}_report", lambda *_, **__: MagicMock())
 
 
 def sums(image):
@@ -88,7 +102,9 @@ def test_training_validation_and_test_share_no_galaxy(kind, tmp_path, monkeypatc
     seen, tuning = {True: [], False: []}, []
     compile_model = keras.Model.compile
     monkeypatch.setattr(
-        keras.Model, "compile", lambda self, **o: compile_model(self, **{**o, "run_eagerly": True, "jit_compile": False})
+        keras.Model,
+        "compile",
+        lambda self, **o: compile_model(self, **{**o, "run_eagerly": True, "jit_compile": False}),
     )
     monkeypatch.setattr("galzoo.tasks.reconstruct.draw_batch", lambda model, batch, path: None)
     spy_on(monkeypatch, VQVAE, "encode", lambda _, batch, training=False: seen[bool(training)].append(batch["image"]))
@@ -122,8 +138,8 @@ def test_a_galaxy_on_the_edge_of_a_cell_is_in_one_split():
 @pytest.mark.parametrize("head", ["gaussian", "codes"])
 def test_realism_scores_test_galaxies_and_its_densities_learn_from_training_galaxies(head, tmp_path, monkeypatch):
     neighbours = []
-    monkeypatch.setattr("galzoo.evaluate.realism.SPEED_BATCH", 2)
-    spy_on(monkeypatch, suites_realism(), "nearest_neighbour_ratio", lambda *given, **_: neighbours.append(given))
+    monkeypatch.setattr(realism, "SPEED_BATCH", 2)
+    spy_on(monkeypatch, realism, "nearest_neighbour_ratio", lambda *given, **_: neighbours.append(given))
     file = File(tmp_path / "stamps.h5", "column")
     model = PixelCNN.tiny(head=head, stamp_size=(16, 16))
     model.adapt([batch_of(file, range(20))])
@@ -151,12 +167,6 @@ def test_realism_scores_test_galaxies_and_its_densities_learn_from_training_gala
         assert found["positions"]["smoothing"] == best
         simple = nats(values["test"], best)
     assert found["positions"]["value"] == pytest.approx(simple, rel=1e-4)
-
-
-def suites_realism():
-    from galzoo.evaluate import realism
-
-    return realism
 
 
 def batch_of(file, rows):
