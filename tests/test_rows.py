@@ -106,7 +106,7 @@ def test_training_validation_and_test_share_no_galaxy(kind, tmp_path, monkeypatc
         "compile",
         lambda self, **o: compile_model(self, **{**o, "run_eagerly": True, "jit_compile": False}),
     )
-    monkeypatch.setattr("galzoo.tasks.reconstruct.draw_batch", lambda model, batch, path: None)
+    monkeypatch.setattr("galzoo.tasks.reconstruct.run.draw_batch", lambda model, batch, path: None)
     spy_on(monkeypatch, VQVAE, "encode", lambda _, batch, training=False: seen[bool(training)].append(batch["image"]))
     spy_on(monkeypatch, reconstruction, "tuned_baseline", lambda _, given, *__: tuning.append(given["image"]))
     file = File(tmp_path / "stamps.h5", kind)
@@ -206,7 +206,7 @@ def test_deblending_is_scored_on_test_scenes(tmp_path, monkeypatch):
     scenes.catalogue["split"] = SPLITS[np.arange(9) % 6]
     scenes.save(tmp_path / "scenes.h5")
     monkeypatch.setattr(VAEDeblender, "deblend", deblend)
-    monkeypatch.setattr("galzoo.evaluate.deblending_suite.installed", lambda: False)
+    monkeypatch.setattr("galzoo.tasks.deblend.suite.installed", lambda: False)
     file = File(tmp_path / "stamps.h5", "id")
     run = file.run(tmp_path / "run", "vae_deblender", VAEDeblender.tiny(BANDS))
     suites.evaluate(run, data=tmp_path / "scenes.h5", output=tmp_path / "out", suite="deblend")

@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 
 from galzoo.data.cutouts import cutouts_from_files
 from galzoo.data.stamps import Stamps
-from galzoo.tasks.deblend import Settings, deblend_field
+from galzoo.tasks.deblend.run import Settings, deblend_field
 from tests.tasks import fields
 
 SHAPE = (96, 150)

@@ -12,7 +12,7 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 
 from galzoo import cli
-from galzoo.tasks.deblend import Settings, deblend_field
+from galzoo.tasks.deblend.run import Settings, deblend_field
 from tests.tasks import fields
 
 SCALE, BANDS = 0.2, ("u", "g", "r", "i", "z", "y")

@@ -6,7 +6,7 @@ from astropy.table import QTable
 
 from galzoo.data.detect import detect
 from galzoo.data.fits import open_mosaic
-from galzoo.tasks.deblend import Settings, deblend_field
+from galzoo.tasks.deblend.run import Settings, deblend_field
 from tests.tasks import fields
 
 SHAPE = (150, 200)

@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from galzoo.data.stamps import Stamps
-from galzoo.tasks.deblend import Settings, deblend_field
+from galzoo.tasks.deblend.run import Settings, deblend_field
 from tests.tasks import fields
 
 SHAPE = (90, 140)
