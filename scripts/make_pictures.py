@@ -19,6 +19,7 @@ import galzoo
 from galzoo.data.cutouts import cutouts_from_files
 from galzoo.data.stamps import Stamps
 from galzoo.files import write_text
+from galzoo.inference.deblend import deblend
 from galzoo.registry import get_family
 from galzoo.tasks.reconstruct import reconstruct
 from galzoo.tasks.sample import observe
@@ -170,7 +171,7 @@ def draw_blend(name, path):
     # Neither hopeless nor easy.
     row = int(np.argmin(np.abs(np.sort(blended, axis=1)[:, -1] - 0.5)))
     batch = scenes.batch([row])
-    found = galzoo.load(name).deblend(batch)
+    found = deblend(galzoo.load(name), batch)
     example = {key: batch[key][0] for key in ("positions", "image", "variance", "mask", "isolated")}
     figure = scene_figure(example | {"count": 4, "methods": {"galzoo": found.image[0]}}, list(scenes.bands))
     save(figure, path, dpi=DPI)

@@ -1,11 +1,11 @@
 """The suite "deblend" of a preset: what its model can do, beside the baselines, on scene files or new scenes."""
 
 import dataclasses
-import inspect
 from pathlib import Path
 
 import numpy as np
 
+from galzoo.contracts.galaxy_model import GalaxyModel
 from galzoo.data import scenes_hdf5
 from galzoo.data.hdf5 import open_file, read_array
 from galzoo.data.scenes import Scenes
@@ -14,6 +14,7 @@ from galzoo.evaluate.alignment import AtDetections, Finding
 from galzoo.evaluate.deblenders import SEP, baselines
 from galzoo.evaluate.deblending import evaluate_deblending
 from galzoo.evaluate.scarlet import Scarlet2, installed
+from galzoo.inference.deblend import deblend
 
 # New scenes: enough for a scatter to a few per cent; seed away from that of the training.
 _SCENES, _SEED = 300, 1000
@@ -29,7 +30,7 @@ def evaluate_preset(model, card, files=(), limit=None, report=None):
     Parameters
     ----------
     model : keras.Model
-        With ``deblend``.
+        A `GalaxyModel`, or one with ``deblend``.
     card : dict
         Of the preset.
     files : sequence of str or Path
@@ -73,18 +74,18 @@ def evaluate_preset(model, card, files=(), limit=None, report=None):
 def model_deblenders(model):
     """Return what a model can do as deblenders, name -> callable, the best first.
 
-    A model whose ``deblend`` has methods is asked for the most probable scene and for its encoder's answer at the true
+    A `GalaxyModel` is asked for the most probable scene and for its encoder's answer at the true
     positions, and for the former at those that SEP finds. Others find their sources themselves.
     """
-    if "method" not in inspect.signature(model.deblend).parameters:
+    if not isinstance(model, GalaxyModel):
         return {"galzoo": Finding(model.deblend)}
 
     def most_probable(batch):
-        return model.deblend(batch, method="map")
+        return deblend(model, batch, method="map")
 
     return {
         "galzoo": most_probable,
-        "galzoo, encoder": lambda batch: model.deblend(batch, method="encoder"),
+        "galzoo, encoder": lambda batch: deblend(model, batch, method="encoder"),
         "galzoo, SEP's positions": AtDetections(most_probable, SEP()),
     }
 

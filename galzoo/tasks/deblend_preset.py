@@ -97,7 +97,9 @@ def deblend_batch(model, method, batch):
     """Answer a batch of the task, see `galzoo.tasks.deblend.deblend_field`, with a model."""
     # What has not ended by then fits badly, and is fitted again.
     options = {"refine_steps": 0, "steps": _SMOOTH_STEPS} if batch.pop("smooth") else {}
-    return model.deblend(batch, method, position_error=batch.pop("position_error"), **options)
+    from galzoo.inference.deblend import deblend
+
+    return deblend(model, batch, method=method, position_error=batch.pop("position_error"), **options)
 
 
 def _spelt(bands, known):

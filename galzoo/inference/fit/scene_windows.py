@@ -7,8 +7,8 @@ import numpy as np
 import threadpoolctl
 from keras import ops
 
-from galzoo.inference.fit.gaussian_profiles import Canvas, Patch
 from galzoo.inference.fit.deviations import deviations, misfit, needs_refinement
+from galzoo.inference.fit.gaussian_profiles import Canvas, Patch
 from galzoo.resources import cores
 
 # Pixels around the outermost source that take part in the fit, and sizes of the largest galaxy that do; profiles reach

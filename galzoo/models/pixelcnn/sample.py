@@ -5,8 +5,8 @@ import numpy as np
 from keras import ops
 
 from galzoo.contracts.prior import Samples
-from galzoo.errors import InputError
 from galzoo.derivatives import gradient
+from galzoo.errors import InputError
 from galzoo.models.pixelcnn.sampler import CachedSampler, sample_naively
 from galzoo.progress import track
 

@@ -3,8 +3,8 @@ import pytest
 from keras import ops
 
 from galzoo.inference.fit import laplace
-from galzoo.inference.fit.gaussian_profiles import Patch, Profiles
 from galzoo.inference.fit.deviations import deviations, needs_refinement
+from galzoo.inference.fit.gaussian_profiles import Patch, Profiles
 from galzoo.layers.psf import convolve, gaussian_psf
 
 SHAPE = (40, 44)
