@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def batch_of(n=8, size=24, seed=0, bands=("r",), truth=True):
-    from galzoo.tasks.reconstruct import stamps_batch
+    from galzoo.data.batches import stamps_batch
 
     stamps = make_stamps(n=n, size=size, bands=bands, seed=seed)
     batch = stamps_batch(stamps, slice(None))
