@@ -11,7 +11,7 @@ from astropy.table import Table
 from galzoo import cli
 from galzoo.errors import GalzooError, InputError
 from galzoo.tasks.deblend.run import Settings, deblend_field
-from tests.tasks.deblend.fields import BANDS, FWHM, gaussian, least_squares, write, write_psf
+from tests.field.fields import BANDS, FWHM, gaussian, least_squares, write, write_psf
 from tests.tasks.deblend.test_bad_inputs import deblend, fails, good, plane
 
 

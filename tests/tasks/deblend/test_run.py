@@ -10,10 +10,10 @@ from astropy.wcs import WCS
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.data.stamps import Stamps
+from galzoo.field.field import open_field
 from galzoo.tasks import windows
 from galzoo.tasks.deblend.run import WORK, Settings, deblend_field, fit_groups
-from galzoo.tasks.field import open_field
-from tests.tasks.deblend.fields import BANDS, FWHM, NOISE, SCALE, blends, draw, least_squares, wcs, write, write_psf
+from tests.field.fields import BANDS, FWHM, NOISE, SCALE, blends, draw, least_squares, wcs, write, write_psf
 
 QUICK = Settings(tile=64, stamp_size=0, report=False, add_sources=False)
 SHAPE = (110, 150)
