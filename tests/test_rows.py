@@ -8,17 +8,20 @@ from unittest.mock import MagicMock
 import keras
 import numpy as np
 import pytest
+from galzoo.inference.deblended import Deblended
 from scipy.stats import norm
 
 from galzoo.data.splits import split_names
-from galzoo.evaluate import realism, reconstruction, suites
+from galzoo.evaluate import run as evaluate_run
+from galzoo.evaluate.run import evaluate
 from galzoo.files import write_json
-from galzoo.inference.deblended import Deblended
 from galzoo.models.branched_gan.model import BranchedGAN
 from galzoo.models.pixelcnn.model import PixelCNN
 from galzoo.models.vae_deblender.model import VAEDeblender
 from galzoo.models.vqvae.model import VQVAE
 from galzoo.recipe import load_recipe
+from galzoo.tasks.reconstruct import scores as reconstruct_scores
+from galzoo.tasks.sample import realism
 from galzoo.train import train
 from tests.conftest import make_stamps
 from tests.evaluate.scenes import BANDS, make_scenes
@@ -32,12 +35,12 @@ SPLITS = np.array(["train", "test", "train", "valid", "train", "train"])
 def no_reports(monkeypatch):
     """Pictures take most of a suite's time."""
     for report in (
-        "figures.reconstruction",
-        "realism_figures.realism",
-        "pairs_figures.pairs",
-        "deblending_figures.deblending",
+        "reconstruct.report.reconstruction",
+        "sample.realism_figures.realism",
+        "deblend.pairs_figures.pairs",
+        "deblend.score_figures.deblending",
     ):
-        monkeypatch.setattr(f"galzoo.evaluate.{report}_report", lambda *_, **__: MagicMock())
+        monkeypatch.setattr(f"galzoo.tasks.{report}_report", lambda *_, **__: MagicMock())
 
 
 def sums(image):
@@ -106,14 +109,14 @@ def test_training_validation_and_test_share_no_galaxy(kind, tmp_path, monkeypatc
         "compile",
         lambda self, **o: compile_model(self, **{**o, "run_eagerly": True, "jit_compile": False}),
     )
-    monkeypatch.setattr("galzoo.tasks.reconstruct.run.draw_batch", lambda model, batch, path: None)
+    monkeypatch.setattr("galzoo.tasks.reconstruct.picture.draw_batch", lambda model, batch, path: None)
     spy_on(monkeypatch, VQVAE, "encode", lambda _, batch, training=False: seen[bool(training)].append(batch["image"]))
-    spy_on(monkeypatch, reconstruction, "tuned_baseline", lambda _, given, *__: tuning.append(given["image"]))
+    spy_on(monkeypatch, reconstruct_scores, "tuned_baseline", lambda _, given, *__: tuning.append(given["image"]))
     file = File(tmp_path / "stamps.h5", kind)
     train(file.recipe("vqvae"), file.path, tmp_path / "run", verbose=0)
     learnt, valid = (file.rows(seen.pop(training)) for training in (True, False))
     seen |= {True: [], False: []}
-    suites.evaluate(tmp_path / "run", data=file.path, output=tmp_path / "out", suite="reconstruction")
+    evaluate(tmp_path / "run", data=file.path, output=tmp_path / "out", suite="reconstruction")
     assert not seen[True]
     test = file.rows(seen[False])
     assert file.rows(tuning) == valid
@@ -177,8 +180,8 @@ def batch_of(file, rows):
 def evaluated(run, file, folder, monkeypatch, **options):
     """Return what a suite finds, before it is written."""
     kept = []
-    spy_on(monkeypatch, suites, "write_json", lambda path, results: kept.append(results))
-    suites.evaluate(run, data=file.path, output=folder / "out", **options)
+    spy_on(monkeypatch, evaluate_run, "write_json", lambda path, results: kept.append(results))
+    evaluate(run, data=file.path, output=folder / "out", **options)
     return kept[0]
 
 
@@ -195,7 +198,7 @@ def test_pairs_are_made_of_test_galaxies(tmp_path, monkeypatch):
 def test_deblending_is_scored_on_test_scenes(tmp_path, monkeypatch):
     seen = []
 
-    def deblend(self, batch, method="map"):
+    def deblend(model, batch, method="map"):
         seen.append(np.array(batch["image"]))
         share = np.asarray(batch["image"])[:, None] / batch["positions"].shape[1]
         image = np.repeat(share, batch["positions"].shape[1], axis=1)
@@ -205,11 +208,11 @@ def test_deblending_is_scored_on_test_scenes(tmp_path, monkeypatch):
     scenes = make_scenes(9)
     scenes.catalogue["split"] = SPLITS[np.arange(9) % 6]
     scenes.save(tmp_path / "scenes.h5")
-    monkeypatch.setattr(VAEDeblender, "deblend", deblend)
+    monkeypatch.setattr("galzoo.tasks.deblend.suite.deblend", deblend)
     monkeypatch.setattr("galzoo.tasks.deblend.suite.installed", lambda: False)
     file = File(tmp_path / "stamps.h5", "id")
     run = file.run(tmp_path / "run", "vae_deblender", VAEDeblender.tiny(BANDS))
-    suites.evaluate(run, data=tmp_path / "scenes.h5", output=tmp_path / "out", suite="deblend")
+    evaluate(run, data=tmp_path / "scenes.h5", output=tmp_path / "out", suite="deblend")
     test = scenes.image[scenes.catalogue["split"] == "test"]
     assert len(test) == 2
     np.testing.assert_allclose(np.unique(sums(np.concatenate(seen))), np.sort(sums(test)), rtol=1e-6)

@@ -6,7 +6,7 @@ import logging
 import numpy as np
 
 from galzoo.errors import GalzooError, InputError
-from galzoo.tasks.windows import with_bands, with_pixels
+from galzoo.field.windows import with_bands, with_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,9 @@ def deblend_batch(model, method, batch):
     """Answer a batch of the task, see `galzoo.tasks.deblend.run.deblend_field`, with a model."""
     # What has not ended by then fits badly, and is fitted again.
     options = {"refine_steps": 0, "steps": _SMOOTH_STEPS} if batch.pop("smooth") else {}
-    return model.deblend(batch, method, position_error=batch.pop("position_error"), **options)
+    from galzoo.inference.deblend import deblend
+
+    return deblend(model, batch, method=method, position_error=batch.pop("position_error"), **options)
 
 
 def _spelt(bands, known):

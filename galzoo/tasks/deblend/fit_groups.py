@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
+from galzoo.field.windows import MOST_SOURCES, Fit, batch_size, cut, fit, make_units
 from galzoo.tasks.deblend import flags as judging
 from galzoo.tasks.deblend import residual_sources as second_look
-from galzoo.tasks.windows import MOST_SOURCES, Fit, batch_size, cut, fit, make_units
 
 # Numbers in the source images of a chunk, which are all in memory.
 _CHUNK_NUMBERS = 1 << 22
@@ -21,7 +21,7 @@ def plan(sources, bands, fwhm):
     Parameters
     ----------
     sources : dict of arrays
-        As of `galzoo.tasks.groups.collect`.
+        As of `galzoo.field.detection.collect`.
     bands : int
     fwhm : float
         Pixels.
@@ -70,7 +70,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     sources : dict of arrays
     units : list of Unit
     psf : callable
-    detection : galzoo.tasks.groups.Detection
+    detection : galzoo.field.detection.Detection
     sizes : dict
         See `plan`.
     settings : galzoo.tasks.deblend.run.Settings

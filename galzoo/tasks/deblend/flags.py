@@ -3,8 +3,8 @@
 import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
+from galzoo.field.detection import coadd
 from galzoo.metrics.reconstruction import inverse_variance
-from galzoo.tasks.groups import coadd
 
 # SExtractor's automatic aperture: 2.5 Kron radii, and not below 3.5 pixels across (Bertin & Arnouts 1996).
 _KRON_FACTOR, _LEAST_RADIUS = 2.5, 1.75
@@ -38,7 +38,7 @@ def judge(unit, planes, fit, fwhm, others=None):
     ----------
     unit : Unit
     planes : dict
-        As of `galzoo.tasks.windows.cut`.
+        As of `galzoo.field.windows.cut`.
     fit : Fit
         Its images are changed in place.
     fwhm : float

@@ -22,6 +22,7 @@ def preset_figure(model, card):
     caption : str
         Markdown.
     """
+    from galzoo.inference.deblend import deblend
     from galzoo.simulate.scenes import SceneSpec, simulate_scenes
     from galzoo.tasks.deblend.score_figures import scene_figure
 
@@ -36,7 +37,7 @@ def preset_figure(model, card):
     # Neither hopeless nor easy.
     row = int(np.argmin(np.abs(np.sort(blended, axis=1)[:, -1] - 0.5)))
     batch = scenes.batch([row])
-    found = model.deblend(batch)
+    found = deblend(model, batch)
     example = {key: batch[key][0] for key in ("positions", "image", "variance", "mask", "isolated")}
     example |= {"count": _SOURCES, "methods": {"galzoo": found.image[0]}}
     caption = (

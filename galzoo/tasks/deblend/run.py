@@ -17,15 +17,15 @@ import numpy as np
 from galzoo.data.columns import find_columns, plain, read_table
 from galzoo.data.cutouts import positions as catalogue_positions
 from galzoo.errors import InputError
+from galzoo.field import detection as finding
+from galzoo.field.field import field_psf, fwhm_of, open_field
+from galzoo.field.psf import measured_psf
 from galzoo.files import atomic_path, write_json
 from galzoo.presets import card_for
 from galzoo.progress import track
 from galzoo.resources import release
-from galzoo.tasks import groups as finding
 from galzoo.tasks.deblend.choose_preset import choose_deblender
 from galzoo.tasks.deblend.fit_groups import fit_chunk, plan
-from galzoo.tasks.field import field_psf, fwhm_of, open_field
-from galzoo.tasks.seeing import measured_psf
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def deblend_field(
     Parameters
     ----------
     paths : path or sequence of paths
-        See `galzoo.tasks.field.open_field`, which takes `options`.
+        See `galzoo.field.field.open_field`, which takes `options`.
     output : str or Path
         Folder to write; made if absent.
     preset : str or Path, optional

@@ -10,6 +10,7 @@ from galzoo.data.hdf5 import open_file, read_array
 from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
 from galzoo.evaluate.held_out import evenly, refuse_real
+from galzoo.inference.deblend import deblend
 from galzoo.tasks.deblend.alignment import AtDetections, Finding
 from galzoo.tasks.deblend.deblenders import SEP, baselines
 from galzoo.tasks.deblend.scarlet import Scarlet2, installed
@@ -106,11 +107,11 @@ def model_deblenders(models):
     model = models["model"]
 
     def most_probable(batch):
-        return model.deblend(batch, method="map")
+        return deblend(model, batch, method="map")
 
     return {
         "galzoo": most_probable,
-        "galzoo, encoder": lambda batch: model.deblend(batch, method="encoder"),
+        "galzoo, encoder": lambda batch: deblend(model, batch, method="encoder"),
         "galzoo, SEP's positions": AtDetections(most_probable, SEP()),
     }
 

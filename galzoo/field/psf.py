@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from galzoo.errors import InputError
-from galzoo.tasks.field import gaussian_of
+from galzoo.field.field import gaussian_of
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ def measured_psf(field, sources):
     ----------
     field : Field
     sources : dict of arrays
-        As of `galzoo.tasks.groups.collect`.
+        As of `galzoo.field.detection.collect`.
 
     Raises
     ------

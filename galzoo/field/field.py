@@ -12,8 +12,8 @@ from scipy import ndimage
 from galzoo.data.fits import open_mosaic
 from galzoo.data.psf import read_psf
 from galzoo.errors import InputError
-from galzoo.tasks.groups import coadd, faint_scatter, significance
-from galzoo.tasks.sky import CELL, measure_sky
+from galzoo.field.background import CELL, measure_sky
+from galzoo.field.detection import coadd, faint_scatter, significance
 
 logger = logging.getLogger(__name__)
 

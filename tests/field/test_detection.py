@@ -5,11 +5,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from galzoo.errors import InputError
-from galzoo.tasks import groups
-from galzoo.tasks.field import open_field
-from galzoo.tasks.sky import measure_sky
-from galzoo.tasks.windows import MOST_SOURCES, SIDES, cut, make_units
-from tests.tasks.deblend.fields import BANDS, FWHM, NOISE, blends, draw, write
+from galzoo.field import detection as groups
+from galzoo.field.background import measure_sky
+from galzoo.field.field import open_field
+from galzoo.field.windows import MOST_SOURCES, SIDES, cut, make_units
+from tests.field.fields import BANDS, FWHM, NOISE, blends, draw, write
 
 
 def find(field, tile, catalogue=None, **changes):
