@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 import galzoo
-from galzoo.evaluate.deblenders import baselines
 from galzoo.files import write_json
 from galzoo.simulate.scenes import SceneSpec, simulate_scenes
-from galzoo.tasks.deblend import Settings, deblend_field
-from galzoo.tasks.deblend_preset import deblend_batch
+from galzoo.tasks.deblend.choose_preset import deblend_batch
+from galzoo.tasks.deblend.deblenders import baselines
+from galzoo.tasks.deblend.run import Settings, deblend_field
 
 SCENES = SceneSpec(survey="LSST", reference="i", magnitude_range=(18.0, 25.3), split="any", seed=11)
 FIELD = SceneSpec(

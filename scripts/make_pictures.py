@@ -20,8 +20,8 @@ from galzoo.data.cutouts import cutouts_from_files
 from galzoo.data.stamps import Stamps
 from galzoo.files import write_text
 from galzoo.registry import get_family
-from galzoo.tasks.reconstruct import reconstruct
-from galzoo.tasks.sample import observe
+from galzoo.tasks.reconstruct.run import reconstruct
+from galzoo.tasks.sample.run import observe
 from galzoo.viz.page import page
 from galzoo.viz.panels import reconstruction_panel, save
 
@@ -158,8 +158,8 @@ def draw_prior(name, path):
 
 def draw_blend(name, path):
     """Draw the scene of most sources whose light overlaps, as it is and as the deblender has it."""
-    from galzoo.evaluate.deblending_figures import scene_figure
     from galzoo.simulate.scenes import SceneSpec, simulate_scenes
+    from galzoo.tasks.deblend.score_figures import scene_figure
 
     data = galzoo.load_card(name)["data"]
     spec = {"survey": data["survey"], "bands": data["bands"], "seed": SEED, "split": "any"}

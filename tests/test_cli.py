@@ -301,7 +301,7 @@ class TestRun:
 
 def test_exit_codes_of_the_program(tmp_path):
     def run(*arguments):
-        command = [sys.executable, "-m", "galzoo.cli", *arguments]
+        command = [sys.executable, "-m", "galzoo", *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
     missing = run("data", "info", str(tmp_path / "none.h5"))

@@ -30,7 +30,7 @@ def tiny(name, bands=("r",), seed=0):
 
 
 def batch_of(name, n=16, size=24, bands=("r",), seed=0):
-    from galzoo.tasks.reconstruct import stamps_batch
+    from galzoo.data.batches import stamps_batch
 
     stamps = make_stamps(n=n, size=size, bands=bands, seed=seed)
     batch = stamps_batch(stamps, slice(None)) | {"truth": stamps.truth}
@@ -152,7 +152,7 @@ class TestModel:
 def test_smoke_recipe_trains(name, tmp_path):
     """The smoke recipe on a small file of our own: through data, fit, pictures, export and loading."""
     import galzoo
-    from galzoo.tasks.reconstruct import reconstruct
+    from galzoo.tasks.reconstruct.run import reconstruct
     from galzoo.train import train
 
     make_stamps(n=60, size=32).save(tmp_path / "stamps.h5")

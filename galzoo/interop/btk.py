@@ -30,7 +30,7 @@ class GalzooDeblender:
     ----------
     model : str, Path or object
         Name of a preset, folder of a run, or any object with ``bands`` and ``deblend(batch, ...)``, which returns a
-        `galzoo.inference.deblended.Deblended`.
+        `galzoo.contracts.deblended.Deblended`.
     method : str, optional
         Handed to ``model.deblend``; None leaves it out, for deblenders that have one way only.
     max_n_sources : int, optional

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from galzoo.contracts.deblended import Deblended
 from galzoo.data.resample import resample, resample_mask, resample_variance
 from galzoo.errors import InputError
-from galzoo.inference.deblended import Deblended
 
 SIDES = (48, 64, 96, 128)
 """Sides of windows in pixels; windows of one side and number of sources make batches, so both are few."""

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from keras import ops
 
+from galzoo.contracts.prior import Prior, Samples
+from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, RecipeError
-from galzoo.inference.prior import Prior, Samples
 from galzoo.models.pixelcnn import sample as sampling
 from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
 from galzoo.models.pixelcnn.model import PixelCNN
 from galzoo.models.vqvae.model import VQVAE
-from galzoo.tasks.reconstruct import stamps_batch
 from tests.conftest import make_stamps
 
 COLUMNS, CLASSES = ("mag", "t_type"), {"t_type": [-3, -2, -1, 5]}

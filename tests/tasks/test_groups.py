@@ -9,7 +9,7 @@ from galzoo.tasks import groups
 from galzoo.tasks.field import open_field
 from galzoo.tasks.sky import measure_sky
 from galzoo.tasks.windows import MOST_SOURCES, SIDES, cut, make_units
-from tests.tasks.fields import BANDS, FWHM, NOISE, blends, draw, write
+from tests.tasks.deblend.fields import BANDS, FWHM, NOISE, blends, draw, write
 
 
 def find(field, tile, catalogue=None, **changes):

@@ -6,7 +6,7 @@ import pytest
 from galzoo.errors import InputError
 from galzoo.tasks import judge, windows
 from galzoo.tasks.field import fwhm_of, gaussian_of
-from tests.tasks.fields import least_squares
+from tests.tasks.deblend.fields import least_squares
 
 
 def batch_of(n=2, side=48, scale=1.0):

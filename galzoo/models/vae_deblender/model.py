@@ -390,7 +390,7 @@ class VAEDeblender(keras.Model):
         return {"likelihood": 0.5 * ops.mean(ops.sum(error, axis=(1, 2, 3))), "divergence": divergence}
 
     def deblend(self, batch, method="map", **options):
-        """Separate the sources of blends; see `galzoo.inference.scene.deblend`."""
-        from galzoo.inference.scene import deblend
+        """Separate the sources of blends; see `galzoo.inference.fit.scenes.deblend`."""
+        from galzoo.inference.fit.scenes import deblend
 
         return deblend(self, batch, method, **options)
