@@ -78,7 +78,7 @@ def make_units(sources, rows, pad):
     Parameters
     ----------
     sources : dict of arrays
-        See `galzoo.field.detection.detect_tile`.
+        See `galzoo.field.tiles.detect_tile`.
     rows : int array
         Those of the group.
     pad : int

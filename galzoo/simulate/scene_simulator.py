@@ -10,11 +10,12 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy.special import gamma
 
+from galzoo.data.psf import fwhm_of
 from galzoo.data.scenes import Scenes
 from galzoo.data.splits import split_names
 from galzoo.errors import InputError
 from galzoo.simulate.galaxies import BULGE_B, DISC_B
-from galzoo.simulate.psf import Nominal, PSFModel, fwhm_of
+from galzoo.simulate.psf import Nominal, PSFModel
 from galzoo.simulate.render import TRUNCATION, StampGrid
 from galzoo.simulate.simulator import Simulator, unit_of
 from galzoo.simulate.stars import StarSampler

@@ -14,9 +14,9 @@ from astropy import units as u
 from astropy.table import QTable
 
 from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.psf import fwhm_of
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
-from galzoo.simulate.psf import fwhm_of
 from galzoo.simulate.render import StampGrid
 from galzoo.simulate.simulator import ImageSpec, Simulator, make_spec, unit_of
 from galzoo.simulate.surveys import get_survey, njy_to_magnitude

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from astropy import units as u
 
+from galzoo.data.psf import fwhm_of
 from galzoo.data.scenes import Scenes
 from galzoo.data.splits import split_names
 from galzoo.errors import InputError
 from galzoo.simulate.galaxies import Component, Galaxy
-from galzoo.simulate.psf import Nominal, fwhm_of
+from galzoo.simulate.psf import Nominal
 from galzoo.simulate.scene_simulator import SceneSimulator, blendedness, separations
 from galzoo.simulate.scenes import SceneSpec, make_scenes, simulate_scenes
 from galzoo.simulate.stars import planck

@@ -7,10 +7,11 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
+from galzoo.data.psf import fwhm_of
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.simulate.galaxies import Component
-from galzoo.simulate.psf import PSFModel, fwhm_of
+from galzoo.simulate.psf import PSFModel
 from galzoo.simulate.render import StampGrid, component_transform
 from galzoo.simulate.stamps import StampSpec, make_simulated, simulate_stamps
 from galzoo.simulate.surveys import get_survey, magnitude_to_njy, noise_sigma

@@ -21,7 +21,7 @@ def plan(sources, bands, fwhm):
     Parameters
     ----------
     sources : dict of arrays
-        As of `galzoo.field.detection.collect`.
+        As of `galzoo.field.tiles.collect`.
     bands : int
     fwhm : float
         Pixels.

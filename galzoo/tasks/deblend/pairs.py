@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 
+from galzoo.data.extraction import extract
 from galzoo.data.source import clean_planes
 from galzoo.errors import InputError
 from galzoo.metrics.binned import bootstrap, in_bins
@@ -176,16 +177,13 @@ def sep_split(image, variance, positions, n_sources):
 
 def _segments(image, variance):
     """Return SEP's deblended segmentation of the mean of the bands, each in units of its noise."""
-    import sep
-
     good = np.isfinite(variance)
     noise = np.sqrt(np.where(good, variance, 1.0))
     stack = np.ascontiguousarray(np.where(good, image / noise, 0.0).mean(axis=-1), dtype=np.float32)
     middle = np.median(stack)
     scatter = max(1.4826 * np.median(np.abs(stack - middle)), 1e-6)
     stack -= middle
-    _, labels = sep.extract(stack, 1.5, err=scatter, minarea=5, segmentation_map=True)
-    return labels
+    return extract(stack, 1.5, scatter)[1]
 
 
 def _nearest_labels(labels, positions):
