@@ -16,8 +16,8 @@ import numpy as np
 import skimage
 
 import galzoo
-from galzoo.data.cutouts import cutouts_from_files
 from galzoo.data.stamps import Stamps
+from galzoo.field.cutouts import cutouts_from_files
 from galzoo.files import write_text
 from galzoo.inference.deblend import deblend
 from galzoo.registry import get_family

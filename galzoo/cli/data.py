@@ -50,7 +50,7 @@ def cutouts(
     where: Annotated[str | None, typer.Option(help="Rows to keep, e.g. 'mag<24'.")] = None,
 ):
     """Cut stamps of catalogued or detected sources out of mosaics."""
-    from galzoo.data.cutouts import cutouts_from_files
+    from galzoo.field.cutouts import cutouts_from_files
 
     if (catalog is None) == (not detect):
         raise InputError("give either --catalog FILE or --detect")

@@ -35,6 +35,9 @@ class Field:
     saturation : float, optional
         Pixels of this value and above, in the unit of the file, are saturated; from the header by default.
 
+    sky_passes : int
+        How often the sky is measured again without the light that is seen above it.
+
     Attributes
     ----------
     bands : tuple of str
@@ -52,7 +55,7 @@ class Field:
         If no pixel is good, or there is no noise to be found.
     """
 
-    def __init__(self, mosaic, names=None, subtract_sky=True, saturation=None):
+    def __init__(self, mosaic, names=None, subtract_sky=True, saturation=None, sky_passes=_SKY_PASSES):
         self.mosaic = mosaic
         self.bands = tuple(names or mosaic.bands)
         self.shape, self.wcs, self.pixel_scale = mosaic.shape, mosaic.wcs, mosaic.pixel_scale
@@ -67,7 +70,7 @@ class Field:
         mosaic.expect(max(1, self.shape[0] // CELL))
         names = [f"{plane.name}, band {band}" for plane, band in zip(mosaic.planes, self.bands, strict=True)]
         self.sky = measure_sky(self._raw_nan, self.shape, names, need_noise=mosaic.noise is None)
-        for _ in range(_SKY_PASSES):
+        for _ in range(sky_passes):
             self.sky = measure_sky(self._dark, self.shape, names, mosaic.noise is None, first=self.sky)
 
     def __enter__(self):
