@@ -126,7 +126,7 @@ def deblend_field(
     with open_field(paths, **options) as field:
         known = psf if callable(psf) or isinstance(psf, np.ndarray) else field_psf(field, psf, seeing)
         ids, listed = _listed(catalogue, columns, field)
-        deblend, about = choose_deblender(preset, deblender, method, field)
+        deblend, field, about = choose_deblender(preset, deblender, method, field)
         key = {
             "field": _stamp(paths, options, psf, catalogue),
             "about": about,
