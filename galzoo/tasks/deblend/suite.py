@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 
-from galzoo.contracts.galaxy_model import GalaxyModel
 from galzoo.contracts.suites import Result
 from galzoo.data import scenes_hdf5
 from galzoo.data.hdf5 import open_file, read_array
@@ -52,7 +51,7 @@ def run(request):
         if name in sets:
             raise InputError(f"{path}: a set named {name!r} is there already; rename one of the files")
         sets[name] = held_out_scenes(path, model.bands, request.limit)
-    methods = model_deblenders(model)
+    methods = model_deblenders(request.models)
     metrics = evaluate_deblending(
         methods | baselines() | ({"scarlet2": Scarlet2()} if installed() else {}),
         sets,
@@ -92,14 +91,20 @@ class DeblendResult(Result):
         }
 
 
-def model_deblenders(model):
-    """Return what a model can do as deblenders, name -> callable, the best first.
+def model_deblenders(models):
+    """Return what models can do as deblenders, name -> callable, the best first.
 
-    A `GalaxyModel` is asked for the most probable scene and for its encoder's answer at the true
-    positions, and for the former at those that SEP finds. Others find their sources themselves.
+    A `GalaxyModel` is asked for the most probable scene and for its encoder's answer at the true positions, and for the
+    former at those that SEP finds. A `Separator` finds its sources itself.
+
+    Parameters
+    ----------
+    models : mapping of str to model
+        By role.
     """
-    if not isinstance(model, GalaxyModel):
-        return {"galzoo": Finding(model.deblend)}
+    if "separator" in models:
+        return {"galzoo": Finding(models["separator"].deblend)}
+    model = models["model"]
 
     def most_probable(batch):
         return deblend(model, batch, method="map")

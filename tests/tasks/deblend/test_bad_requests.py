@@ -128,7 +128,7 @@ def test_unknown_preset(field, tmp_path):
 
 
 def test_preset_of_another_family(field, tmp_path):
-    fails(field, tmp_path, "vqvae", "positions", preset="vqvae_lsst", deblender=None)
+    fails(field, tmp_path, "models of vqvae do not deblend", "vae_deblender_lsst", preset="vqvae_lsst", deblender=None)
 
 
 def test_output_is_a_file(field, tmp_path):

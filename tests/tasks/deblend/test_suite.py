@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from galzoo.contracts.suites import Request
 from galzoo.errors import InputError
-from galzoo.evaluate.held_out import held_out
+from galzoo.evaluate.held_out import held_out, stamp_file
 from galzoo.evaluate.run import evaluate
 from galzoo.simulate.surveys import get_survey
 from galzoo.tasks.deblend import suite
@@ -69,12 +70,12 @@ def card(**evaluate):
 
 def test_models_are_asked_for_what_they_can_do(file):
     batch = held_out_scenes(file, BANDS).batch()
-    methods = model_deblenders(Fitter())
+    methods = model_deblenders({"model": Fitter()})
     assert list(methods) == ["galzoo", "galzoo, encoder", "galzoo, SEP's positions"]
     best, encoder = (methods[name](batch).flux for name in ("galzoo", "galzoo, encoder"))
     np.testing.assert_allclose(encoder, 1.3 * best)
     assert hasattr(methods["galzoo, SEP's positions"], "find")
-    alone = model_deblenders(Finder())["galzoo"]
+    alone = model_deblenders({"separator": Finder()})["galzoo"]
     assert alone.find(batch).present.shape == (6, 1)
 
 
@@ -127,10 +128,10 @@ def test_the_suite_writes_its_files_and_the_card_its_row(file, tmp_path, monkeyp
     assert row["ms per scene"] > 0
 
 
-def test_other_suites_take_one_file(monkeypatch, tmp_path):
-    monkeypatch.setattr("galzoo.presets.load_card", lambda _: card(suite="pairs"))
+def test_other_suites_take_one_file(tmp_path):
+    request = Request(models={}, card=card(suite="pairs"), files=(tmp_path / "a.h5", tmp_path / "b.h5"))
     with pytest.raises(InputError, match="one file"):
-        evaluate("fitter", [tmp_path / "a.h5", tmp_path / "b.h5"])
+        stamp_file(request)
 
 
 def test_new_scenes_are_of_test_galaxies_near_the_centre(monkeypatch, tmp_path):
