@@ -17,6 +17,25 @@ _OFF_CENTRE = 3.0
 _CORE_RADII = 3.0
 
 
+def psf_transfer(psf, grid):
+    """Return the half spectrum of PSFs as kernels about the origin of a grid, (..., ky, kx), complex64.
+
+    Parameters
+    ----------
+    psf : array, (..., y, x)
+        Centred on (size - 1) / 2, for odd and even sizes alike; no larger than the grid.
+    grid : (int, int)
+        Pixels (y, x) that images are padded to with zeros.
+    """
+    from scipy import fft
+
+    height, width = psf.shape[-2:]
+    rows = np.exp(1j * np.pi * (height - 1) * np.fft.fftfreq(grid[0]))
+    columns = np.exp(1j * np.pi * (width - 1) * np.fft.rfftfreq(grid[1]))
+    spectrum = fft.rfft2(np.asarray(psf, np.float32), s=grid)
+    return spectrum * (rows[:, None] * columns).astype(np.complex64)
+
+
 def fwhm_of(image):
     """Return the full width at half maximum of a sampled PSF in pixels, from the area above half of its peak.
 

@@ -16,10 +16,11 @@ from astropy.table import QTable
 from galzoo.data.hdf5 import StampsWriter
 from galzoo.data.psf import fwhm_of
 from galzoo.data.stamps import Stamps
+from galzoo.data.zeropoint import njy_to_magnitude
 from galzoo.errors import InputError
 from galzoo.simulate.render import StampGrid
 from galzoo.simulate.simulator import ImageSpec, Simulator, make_spec, unit_of
-from galzoo.simulate.surveys import get_survey, njy_to_magnitude
+from galzoo.simulate.surveys import get_survey
 from galzoo.simulate.workers import progress_bar, run_parts
 
 _PART = 32
