@@ -22,11 +22,12 @@ def info(
     picture: Annotated[Path | None, typer.Option(help="Where to draw a panel; beside the file by default.")] = None,
 ):
     """Say what a stamp file holds and draw a panel of it."""
-    from galzoo.data.info import describe, draw
+    from galzoo.data.info import describe
+    from galzoo.viz.panels import draw_file
 
     picture = picture or path.with_suffix(".png")
     lines = describe(path)
-    draw(path, picture)
+    draw_file(path, picture)
     sys.stdout.write("\n".join([*lines, f"picture: {picture}"]) + "\n")
 
 
