@@ -6,7 +6,7 @@ import logging
 import numpy as np
 
 from galzoo.errors import GalzooError, InputError
-from galzoo.field.windows import with_bands, with_pixels
+from galzoo.tasks.deblend.adapt_deblender import with_bands, with_pixels
 
 logger = logging.getLogger(__name__)
 

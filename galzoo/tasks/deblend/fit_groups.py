@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
-from galzoo.field.windows import MOST_SOURCES, Fit, batch_size, cut, fit, make_units
+from galzoo.field.windows import MOST_SOURCES, batch_size, cut, make_units
 from galzoo.tasks.deblend import residual_sources
+from galzoo.tasks.deblend.fit_windows import Fit, fit
 from galzoo.tasks.deblend.flags import judge, measure, rough
 
 # Numbers in the source images of a chunk, which are all in memory.
@@ -102,7 +103,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
 
 @dataclasses.dataclass(frozen=True)
 class WindowFitter:
-    """Fits windows in batches; see `galzoo.field.windows.fit`.
+    """Fits windows in batches; see `galzoo.tasks.deblend.fit_windows.fit`.
 
     Parameters
     ----------
