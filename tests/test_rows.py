@@ -8,9 +8,9 @@ from unittest.mock import MagicMock
 import keras
 import numpy as np
 import pytest
-from galzoo.inference.deblended import Deblended
 from scipy.stats import norm
 
+from galzoo.contracts.deblended import Deblended
 from galzoo.data.splits import split_names
 from galzoo.evaluate import run as evaluate_run
 from galzoo.evaluate.run import evaluate
