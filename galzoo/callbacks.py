@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -96,6 +97,41 @@ def _as_csv(rows):
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+class PlainLines(keras.callbacks.Callback):
+    """Print a line an epoch with the time left, for output that is no terminal.
+
+    Parameters
+    ----------
+    stages : list of dict
+        The recipe's.
+    stage : int
+        Number of the stage that runs.
+    history : list of dict
+        As in `RunState`, which must be called before this.
+    """
+
+    def __init__(self, stages, stage, history):
+        super().__init__()
+        self.stages, self.stage, self.history = stages, stage, history
+
+    def on_epoch_end(self, epoch, logs=None):
+        row, stage = self.history[-1], self.stages[self.stage]
+        epochs = [row["seconds"] for row in self.history if row["stage"] == self.stage]
+        each = sum(epochs) / len(epochs)
+        # Later stages are taken to need as much time a step and object as this one.
+        objects = each / (stage["steps_per_epoch"] * stage["batch_size"])
+        left = (stage["epochs"] - epoch - 1) * each
+        for later in self.stages[self.stage + 1 :]:
+            left += later["epochs"] * later["steps_per_epoch"] * later["batch_size"] * objects
+        spent = sum(row["seconds"] for row in self.history)
+        losses = ", ".join(f"{name} {row[name]:.4g}" for name in ("loss", "val_loss") if name in row)
+        sys.stdout.write(
+            f"{stage['name']} {epoch + 1}/{stage['epochs']}: {losses}; {spent / 3600:.2f} h so far, "
+            f"{left / 3600:.2f} h left\n"
+        )
+        sys.stdout.flush()
 
 
 @contextlib.contextmanager

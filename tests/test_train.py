@@ -134,6 +134,34 @@ def test_the_average_is_validated_drawn_and_saved_and_the_raw_weights_train_on(s
     np.testing.assert_array_equal(kernel(model), np.asarray(galzoo.load(tmp_path / "run").encoder.weights[0]))
 
 
+def test_a_snapshot_is_what_the_run_would_end_with_now(stamp_file, tmp_path, eager):
+    import galzoo
+    from galzoo.snapshot import snapshot
+
+    with pytest.raises(InputError, match="no epoch"):
+        snapshot(tmp_path / "run", stamp_file)
+    changes = ("stages.0.ema=0.9", "stages.0.epochs=1", "stages.0.learning_rate=0.01")
+    train(recipe(stamp_file, *changes), stamp_file, tmp_path / "run", verbose=0)
+    before = (tmp_path / "run" / "state.h5").read_bytes()
+    folder = snapshot(tmp_path / "run", stamp_file)
+    for one, two in zip(weights_of(tmp_path / "run"), weights_of(folder), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert galzoo.presets.load_card(folder)["family"] == "vqvae"
+    accounts = [json.loads((place / "training.json").read_text()) for place in (tmp_path / "run", folder)]
+    assert accounts[0] == accounts[1]
+    assert (tmp_path / "run" / "state.h5").read_bytes() == before
+
+
+def test_lines_for_a_log_say_the_time_left(stamp_file, tmp_path, eager, capsys):
+    two = recipe(stamp_file, "stages.0.epochs=2")
+    two["stages"].append({**two["stages"][0], "name": "second", "epochs": 1})
+    train(two, stamp_file, tmp_path / "run")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "h left" in line]
+    assert [line.split(":")[0] for line in lines] == ["main 1/2", "main 2/2", "second 1/1"]
+    assert lines[-1].endswith("0.00 h left")
+    assert "\r" not in "".join(lines)
+
+
 def test_state_holds_the_seeds_of_random_layers(tmp_path):
     import keras
 
