@@ -24,7 +24,7 @@ from galzoo.cards import write_readme
 from galzoo.data.hdf5 import read_header
 from galzoo.data.named import make_named
 from galzoo.errors import GalzooError, InputError, PresetError, RecipeError
-from galzoo.evaluate.suites import evaluate
+from galzoo.evaluate.run import evaluate
 from galzoo.files import write_json
 from galzoo.presets import check_better, write_preset
 from galzoo.recipe import list_recipes, load_recipe
