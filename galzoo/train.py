@@ -244,9 +244,10 @@ def start_weights(model, init, source, stage, seed):
 
 def sources_of(recipe, data_path):
     """Return the sources of the splits "train" and "valid", by name."""
-    data, keys = recipe["data"], get_family(recipe["family"]).keys
-    options = {"label": data["label"], "condition": data["condition"], "limit": data["limit"]}
-    return {split: StampSource(data_path, keys, split, data["split"], **options) for split in ("train", "valid")}
+    data, family = recipe["data"], get_family(recipe["family"])
+    options = {"label": data["label"], "condition": data["condition"], "limit": data["limit"], "optional": family.keys}
+    splits = ("train", "valid")
+    return {split: StampSource(data_path, family.required, split, data["split"], **options) for split in splits}
 
 
 def _check_same_recipe(output, recipe):
