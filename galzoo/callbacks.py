@@ -91,12 +91,71 @@ def _variables(model):
 
 
 def _as_csv(rows):
+    # Keras' CSVLogger knows no stages, and has a row twice where a run was killed before its state was saved.
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+class StopEarly(keras.callbacks.Callback):
+    """Stop a stage after so many epochs without a better ``val_loss``, and keep the best weights in ``best.h5``.
+
+    How long a run has waited is read off its history, so that a resumed one stops where it would have stopped; Keras'
+    EarlyStopping begins to count anew.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    stage : int
+        Number of the stage that runs.
+    history : list of dict
+        As in `RunState`, which must be called after this: a run that is killed between the two makes the epoch again.
+    patience : int
+        Epochs.
+    """
+
+    def __init__(self, folder, stage, history, patience):
+        super().__init__()
+        self.folder, self.stage, self.history, self.patience = Path(folder), stage, history, patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        losses = [*_losses(self.history, self.stage), logs["val_loss"]]
+        waited = _waited(losses)
+        if waited == 0:
+            with (
+                averaged_weights(self.model),
+                atomic_path(self.folder / "best.h5") as path,
+                h5py.File(path, "w") as file,
+            ):
+                for number, variable in enumerate(self.model.variables):
+                    file[str(number)] = keras.ops.convert_to_numpy(variable)
+        self.model.stop_training = waited >= self.patience
+
+
+def stopped_early(history, stage, patience):
+    """Whether a stage is over because it waited `patience` epochs for a better loss."""
+    losses = _losses(history, stage)
+    return bool(losses) and _waited(losses) >= patience
+
+
+def restore_best(folder, model):
+    """Put the weights that `StopEarly` kept into the model."""
+    with h5py.File(Path(folder) / "best.h5", "r") as file:
+        for number, variable in enumerate(model.variables):
+            variable.assign(file[str(number)][...])
+
+
+def _losses(history, stage):
+    return [row["val_loss"] for row in history if row["stage"] == stage]
+
+
+def _waited(losses):
+    """Return how many epochs ago the least of the losses was."""
+    return len(losses) - 1 - int(np.argmin(losses))
 
 
 class PlainLines(keras.callbacks.Callback):
@@ -200,7 +259,10 @@ class Pictures(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stop with a clear error as soon as the loss of an epoch is not a number; the state before it is kept."""
+    """Stop with a clear error as soon as the loss of an epoch is not a number; the state before it is kept.
+
+    Keras' TerminateOnNaN looks at each batch, for which it waits for the device, and the epoch would be saved.
+    """
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite((logs or {}).get("loss", 0.0)):

@@ -59,6 +59,8 @@ class Stage(_Section):
     freeze: list[str] = []
     # Momentum of a moving average of the weights, which validation, pictures and the saved model then use.
     ema: float | None = pydantic.Field(None, gt=0, lt=1)
+    # Epochs without a better validation loss after which the stage ends, with the weights of its best epoch.
+    patience: int | None = pydantic.Field(None, gt=0)
     # Train on so many central pixels of each stamp; what lies around a galaxy is sky, and sky is quickly learnt.
     crop: int | None = pydantic.Field(None, ge=16)
 

@@ -91,12 +91,15 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
             run_callbacks.restore_state(output, model)
         elif number == 0:
             start_weights(model, init, source["train"], stage, runtime["seed"])
+        patience, epochs = stage.get("patience"), stage["epochs"]
+        if patience is not None and run_callbacks.stopped_early(history, number, patience):
+            epochs = first_epoch
         seed = runtime["seed"] + 1000 * number
         start = first_epoch * stage["steps_per_epoch"]
         batches = training_batches(source["train"], stage["batch_size"], seed, start, stage.get("crop"))
         model.fit(
             batches,
-            epochs=stage["epochs"],
+            epochs=epochs,
             initial_epoch=first_epoch,
             steps_per_epoch=stage["steps_per_epoch"],
             validation_data=evaluation_batches(source["valid"], stage["batch_size"]),
@@ -104,6 +107,8 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
             shuffle=False,
             verbose=0 if plain else verbose,
         )
+        if patience is not None:
+            run_callbacks.restore_best(output, model)
     with atomic_path(output / "model.keras") as path:
         # The optimiser is in state.h5; without it the file is a third of the size.
         model.compile()
@@ -258,7 +263,10 @@ def _check_same_recipe(output, recipe):
 
 
 def _callbacks(output, number, stage, history, valid, recipe, plain):
-    chosen = [run_callbacks.StopOnNaN(), run_callbacks.RunState(output, number, history)]
+    chosen = [run_callbacks.StopOnNaN()]
+    if stage.get("patience") is not None:
+        chosen.append(run_callbacks.StopEarly(output, number, history, stage["patience"]))
+    chosen.append(run_callbacks.RunState(output, number, history))
     if plain:
         chosen.append(run_callbacks.PlainLines(recipe["stages"], number, history))
     if stage.get("ema") is not None:
