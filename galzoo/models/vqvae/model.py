@@ -115,7 +115,7 @@ class VQVAE(keras.Model):
         seed=0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         if quantizer not in ("ema", "gradient", "fsq"):
             raise RecipeError(f"quantizer {quantizer!r} is unknown; use 'ema', 'gradient' or 'fsq'")
         if upsampling not in ("resize", "transposed"):
@@ -182,9 +182,9 @@ class VQVAE(keras.Model):
             self.encoder.add(layers.Conv2D(hidden // 2**step, 4, strides=2, padding="same", activation="relu"))
         self.encoder.add(layers.Conv2D(hidden, 3, padding="same"))
         self.encoder.add(ResidualStack(blocks, block_hidden))
-        self.encoder.add(layers.Conv2D(code_dim, 1))
+        self.encoder.add(layers.Conv2D(code_dim, 1, dtype="float32"))
         if normalize:
-            self.encoder.add(layers.BatchNormalization(momentum=0.9, center=False, scale=False))
+            self.encoder.add(layers.BatchNormalization(momentum=0.9, center=False, scale=False, dtype="float32"))
 
         self.decoder = keras.Sequential(name="decoder")
         self.decoder.add(layers.Conv2D(hidden, 3, padding="same"))
@@ -196,10 +196,12 @@ class VQVAE(keras.Model):
             self.decoder.add(layers.ReLU())
         start = keras.initializers.Constant(_SKY_BIAS)
         if upsampling == "resize":
-            self.decoder.add(layers.Conv2D(len(self.bands), 3, padding="same", bias_initializer=start))
+            self.decoder.add(layers.Conv2D(len(self.bands), 3, padding="same", bias_initializer=start, dtype="float32"))
         else:
             self.decoder.add(
-                layers.Conv2DTranspose(len(self.bands), 4, strides=2, padding="same", bias_initializer=start)
+                layers.Conv2DTranspose(
+                    len(self.bands), 4, strides=2, padding="same", bias_initializer=start, dtype="float32"
+                )
             )
 
         self.chi2_tracker = keras.metrics.Mean(name="chi2")
