@@ -7,7 +7,7 @@ from keras import layers, ops
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers.augment import Rotate90Flip, noiseless_batch
 from galzoo.layers.flux import FluxScaling, noise_level
-from galzoo.layers.gated import GatedBlock
+from galzoo.layers.gated import CausalAttention, GatedBlock
 from galzoo.layers.likelihood import weights
 from galzoo.models.pixelcnn import sample as sampling
 from galzoo.models.pixelcnn.codec import load_codec
@@ -40,6 +40,8 @@ class PixelCNN(keras.Model):
         Channels of each stack, and number of gated layers.
     kernel : int
         Columns that the first layer sees to each side, and rows above.
+    attention : int
+        Causal attention after every so many gated layers, so that what is far apart fits together; 0 for none.
     mixtures : int
         Components of the mixture of a pixel.
     columns : sequence of str
@@ -62,6 +64,8 @@ class PixelCNN(keras.Model):
         Sigma in pixels of the Gaussian PSF of noiseless pixels; a codec brings its own.
     augment : bool
         Rotate and flip in training; not for conditions that turn with the galaxy.
+    handed : dict of str to [float, float], optional
+        Columns with two values that change places where a galaxy is mirrored, such as clockwise and anticlockwise.
     references : int
         As in `Conditions`.
     seed : int
@@ -92,6 +96,7 @@ class PixelCNN(keras.Model):
         channels=64,
         depth=12,
         kernel=3,
+        attention=0,
         mixtures=5,
         columns=(),
         classes=None,
@@ -106,6 +111,7 @@ class PixelCNN(keras.Model):
         stamp_size=None,
         model_sigma=0.7,
         augment=True,
+        handed=None,
         references=1024,
         seed=0,
         **kwargs,
@@ -131,6 +137,7 @@ class PixelCNN(keras.Model):
             "channels": channels,
             "depth": depth,
             "kernel": kernel,
+            "attention": attention,
             "mixtures": mixtures,
             "columns": list(self.columns),
             "classes": classes,
@@ -145,6 +152,7 @@ class PixelCNN(keras.Model):
             "stamp_size": None if stamp_size is None else list(stamp_size),
             "model_sigma": model_sigma,
             "augment": augment,
+            "handed": handed,
             "references": references,
             "seed": seed,
         }
@@ -159,7 +167,7 @@ class PixelCNN(keras.Model):
         self.model_sigma = self.codec.model_sigma if self.codec else float(model_sigma) if noiseless_snr else 0.0
         self.stamp_size = None if stamp_size is None else tuple(int(size) for size in stamp_size)
 
-        self.augment = Rotate90Flip(seed=seed) if augment else None
+        self.augment = Rotate90Flip(seed, self._handed(handed or {})) if augment else None
         self.random = keras.random.SeedGenerator(seed + 1)
         self.scaling = FluxScaling()
         # Where the flux is set, or the values are levels, samples need no noise level of their own.
@@ -170,6 +178,9 @@ class PixelCNN(keras.Model):
             GatedBlock(channels, index == 0, index == depth - 1, *((kernel, kernel) if index == 0 else (1, 1)))
             for index in range(depth)
         ]
+        # Gated layers that attention follows.
+        self.attended = [index for index in range(depth) if attention and (index + 1) % attention == 0]
+        self.attention = [CausalAttention(channels) for _ in self.attended]
         self.entry = layers.Dense(channels)
         self.table = layers.Embedding(self.head.parameters, channels) if head == "codes" else None
         self.merge = layers.Dense(channels, activation="silu") if self.columns else None
@@ -189,6 +200,8 @@ class PixelCNN(keras.Model):
             self.merge.build((None, self.conditions.features))
         for layer in self.blocks:
             layer.build((None, None, None, width))
+        for layer in self.attention:
+            layer.build((None, None, None, width))
         for layer in self.condition_maps:
             layer.build((None, width))
         for layer in self.place_maps:
@@ -198,6 +211,13 @@ class PixelCNN(keras.Model):
         if self.codec is not None:
             self.codec.trainable = False
         self.built = True
+
+    def _handed(self, handed):
+        """Return `handed` by the number of the column."""
+        odd = [name for name in handed if name not in self.columns]
+        if odd:
+            raise RecipeError(f"handed names {odd[0]!r}, which is not among the conditions: {', '.join(self.columns)}")
+        return {self.columns.index(name): [float(value) for value in values] for name, values in handed.items()}
 
     @classmethod
     def tiny(cls, bands=("r",), **changes):
@@ -266,8 +286,11 @@ class PixelCNN(keras.Model):
         """
         vertical = horizontal = self.embed(values)
         places = self.place_contexts(*values.shape[1:3])
-        for block, given, place in zip(self.blocks, self.condition_contexts(condition), places, strict=True):
+        contexts = zip(self.condition_contexts(condition), places, strict=True)
+        for index, (block, (given, place)) in enumerate(zip(self.blocks, contexts, strict=True)):
             vertical, horizontal = block(vertical, horizontal, given[:, None, None] + place)
+            if index in self.attended:
+                horizontal = horizontal + self.attention[self.attended.index(index)](horizontal)
         return self.read(horizontal)
 
     def call(self, batch, training=False):
