@@ -1,5 +1,6 @@
 """What happens at the end of an epoch: the state that a run resumes from, its history, and pictures."""
 
+import contextlib
 import csv
 import io
 import json
@@ -97,6 +98,43 @@ def _as_csv(rows):
     return text.getvalue()
 
 
+@contextlib.contextmanager
+def averaged_weights(model):
+    """Hold in `model` the averages of its weights while the block runs, where its optimiser keeps such averages.
+
+    The raw weights come back bit for bit (`keras.callbacks.SwapEMAWeights` swaps by adding, which rounds them).
+    """
+    _swap_averages(model)
+    try:
+        yield
+    finally:
+        _swap_averages(model)
+
+
+def _swap_averages(model):
+    # Keras puts the optimiser into another one for the loss scale of float16.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
+        return
+    # Frozen variables are not among those that the optimiser was built for.
+    for variable, average in zip(
+        optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
+    ):
+        raw = np.array(keras.ops.convert_to_numpy(variable))
+        variable.assign(average)
+        average.assign(raw)
+
+
+class AveragedValidation(keras.callbacks.Callback):
+    """Validate the averaged weights; training goes on with the raw ones."""
+
+    def on_test_begin(self, logs=None):
+        _swap_averages(self.model)
+
+    def on_test_end(self, logs=None):
+        _swap_averages(self.model)
+
+
 class Pictures(keras.callbacks.Callback):
     """Draw reconstructions of the same validation stamps every few epochs, into ``pictures/`` of the run.
 
@@ -121,7 +159,8 @@ class Pictures(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
-            self.draw(self.model, self.batch, self.folder / f"stage_{self.stage}_epoch_{epoch + 1:04d}.png")
+            with averaged_weights(self.model):
+                self.draw(self.model, self.batch, self.folder / f"stage_{self.stage}_epoch_{epoch + 1:04d}.png")
 
 
 class StopOnNaN(keras.callbacks.Callback):

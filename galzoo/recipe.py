@@ -58,6 +58,8 @@ class Stage(_Section):
     warmup_steps: int = pydantic.Field(0, ge=0)
     clip_norm: float | None = pydantic.Field(None, gt=0)
     freeze: list[str] = []
+    # Momentum of a moving average of the weights, which validation, pictures and the saved model then use.
+    ema: float | None = pydantic.Field(None, gt=0, lt=1)
     # Train on so many central pixels of each stamp; what lies around a galaxy is sky, and sky is quickly learnt.
     crop: int | None = pydantic.Field(None, ge=16)
 

@@ -212,7 +212,11 @@ def compile_stage(model, stage, runtime):
             warmup_steps=warmup,
         )
     optimizer = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[stage["optimizer"]](
-        learning_rate=rate, clipnorm=stage["clip_norm"]
+        learning_rate=rate,
+        clipnorm=stage["clip_norm"],
+        # At the end of `fit` Keras puts the averages in the place of the weights.
+        use_ema=stage.get("ema") is not None,
+        ema_momentum=stage.get("ema") or 0.0,
     )
     # Variables made while TensorFlow traces the first step would have it trace the step twice.
     optimizer.build(model.trainable_variables)
@@ -250,6 +254,8 @@ def _check_same_recipe(output, recipe):
 
 def _callbacks(output, number, stage, history, valid, recipe):
     chosen = [run_callbacks.StopOnNaN(), run_callbacks.RunState(output, number, history)]
+    if stage.get("ema") is not None:
+        chosen.append(run_callbacks.AveragedValidation())
     if importlib.util.find_spec("tensorboard") and importlib.util.find_spec("tensorflow"):
         chosen.append(keras.callbacks.TensorBoard(output / "logs" / stage["name"], write_graph=False))
     picture = get_family(recipe["family"]).picture

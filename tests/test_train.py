@@ -70,6 +70,70 @@ def test_resumed_run_ends_at_the_same_weights(stamp_file, tmp_path, monkeypatch,
     assert len(rows) == 1 + 2
 
 
+def test_a_resumed_run_with_averaged_weights_ends_at_the_same(stamp_file, tmp_path, monkeypatch, no_pictures):
+    changes = ("stages.0.ema=0.9", "stages.0.epochs=3", "stages.0.freeze=[decoder]")
+    train(recipe(stamp_file, *changes), stamp_file, tmp_path / "whole", verbose=0)
+    save = RunState.save
+
+    def save_then_die(self, stage, epoch):
+        save(self, stage, epoch)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunState, "save", save_then_die)
+        with pytest.raises(Killed):
+            train(recipe(stamp_file, *changes), stamp_file, tmp_path / "cut", verbose=0)
+    train(recipe(stamp_file, *changes), stamp_file, tmp_path / "cut", resume=True, verbose=0)
+    for one, two in zip(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_average_is_validated_drawn_and_saved_and_the_raw_weights_train_on(stamp_file, tmp_path, monkeypatch):
+    """The average is computed here from the raw weights after each step."""
+    from galzoo import callbacks
+    from galzoo import train as module
+
+    raw, seen = [], {"valid": [], "picture": []}
+
+    def kernel(model):
+        return np.array(model.encoder.trainable_weights[0])
+
+    class Watch(callbacks.AveragedValidation):
+        def on_train_batch_end(self, batch, logs=None):
+            raw.append(kernel(self.model))
+
+        def on_test_begin(self, logs=None):
+            super().on_test_begin(logs)
+            seen["valid"].append(kernel(self.model))
+
+        def on_test_end(self, logs=None):
+            super().on_test_end(logs)
+            np.testing.assert_array_equal(kernel(self.model), raw[-1])
+
+    monkeypatch.setattr(callbacks, "AveragedValidation", Watch)
+    draw = "galzoo.tasks.reconstruct.draw_batch"
+    monkeypatch.setattr(draw, lambda model, batch, path: seen["picture"].append(kernel(model)))
+    compile_stage = module.compile_stage
+
+    def compile_eagerly(model, stage, runtime):
+        compile_stage(model, stage, runtime)
+        model.run_eagerly = True
+
+    monkeypatch.setattr(module, "compile_stage", compile_eagerly)
+    changes = ("stages.0.ema=0.8", "stages.0.learning_rate=0.01")
+    model = train(recipe(stamp_file, *changes), stamp_file, tmp_path / "run", verbose=0)
+    averages = [raw[0]]
+    for weights in raw[1:]:
+        averages.append(0.8 * averages[-1] + 0.2 * weights)
+    for place in ("valid", "picture"):
+        np.testing.assert_allclose(seen[place], [averages[2], averages[5]], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(kernel(model), averages[5], rtol=1e-5, atol=1e-7)
+    assert np.abs(raw[5] - averages[5]).max() > 1e-3
+    import galzoo
+
+    np.testing.assert_array_equal(kernel(model), np.asarray(galzoo.load(tmp_path / "run").encoder.weights[0]))
+
+
 def test_state_holds_the_seeds_of_random_layers(tmp_path):
     import keras
 
