@@ -111,14 +111,14 @@ class Upsample(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="galzoo")
 class NormalizedStack(keras.layers.Layer):
-    """Pre-activation residual blocks: norm, SiLU, 3x3, SiLU, 1x1, added to the input; norm and SiLU last.
+    """Residual blocks of ConvNeXt (Liu et al. 2022): 5x5 a channel, norm, 1x1, SiLU, 1x1, added; norm and SiLU last.
 
     Parameters
     ----------
     blocks : int
         Number of residual blocks.
     hidden : int
-        Channels of the 3x3 convolution inside a block.
+        Channels between the two 1x1 convolutions of a block.
 
     Notes
     -----
@@ -127,7 +127,7 @@ class NormalizedStack(keras.layers.Layer):
 
     References
     ----------
-    He et al. 2016, arXiv:1603.05027; Ba, Kiros & Hinton 2016, arXiv:1607.06450.
+    Liu et al. 2022, arXiv:2201.03545; Ba, Kiros & Hinton 2016, arXiv:1607.06450.
     """
 
     def __init__(self, blocks=2, hidden=32, **kwargs):
@@ -137,25 +137,23 @@ class NormalizedStack(keras.layers.Layer):
 
     def build(self, input_shape):
         channels = int(input_shape[-1])
-        self.norms, self.wides, self.narrows = [], [], []
+        self.spatial, self.norms, self.wides, self.narrows = [], [], [], []
         for index in range(self.blocks):
-            norm = layers.LayerNormalization(name=f"norm_{index}")
-            wide = layers.Conv2D(self.hidden, 3, padding="same", name=f"wide_{index}")
+            self.spatial.append(layers.DepthwiseConv2D(5, padding="same", name=f"spatial_{index}"))
+            self.norms.append(layers.LayerNormalization(name=f"norm_{index}"))
+            self.wides.append(layers.Dense(self.hidden, name=f"wide_{index}"))
             # Each block starts as nothing, so that a deep stack starts as a shallow one.
-            narrow = layers.Conv2D(channels, 1, kernel_initializer="zeros", name=f"narrow_{index}")
-            norm.build(input_shape)
-            wide.build(input_shape)
-            narrow.build((*input_shape[:-1], self.hidden))
-            self.norms.append(norm)
-            self.wides.append(wide)
-            self.narrows.append(narrow)
+            self.narrows.append(layers.Dense(channels, kernel_initializer="zeros", name=f"narrow_{index}"))
+            for layer in (self.spatial[-1], self.norms[-1], self.wides[-1]):
+                layer.build(input_shape)
+            self.narrows[-1].build((*input_shape[:-1], self.hidden))
         self.last = layers.LayerNormalization(name="norm_last")
         self.last.build(input_shape)
 
     def call(self, inputs):
         x = inputs
-        for norm, wide, narrow in zip(self.norms, self.wides, self.narrows, strict=True):
-            x = x + narrow(ops.silu(wide(ops.silu(norm(x)))))
+        for spatial, norm, wide, narrow in zip(self.spatial, self.norms, self.wides, self.narrows, strict=True):
+            x = x + narrow(ops.silu(wide(norm(spatial(x)))))
         return ops.silu(self.last(x))
 
     def get_config(self):
@@ -198,7 +196,7 @@ class Overlap(keras.layers.Layer):
     """Draw each position as a square of twice the spacing, the squares added where they overlap.
 
     A transposed convolution of kernel ``2 * size`` and stride `size` as one matrix product. Every pixel is drawn by
-    four squares, so that no seam has to be where squares of `size` pixels meet.
+    four squares, so that no seam has to be where squares of `size` pixels meet; the map goes on beyond its rim.
 
     Parameters
     ----------
@@ -223,8 +221,10 @@ class Overlap(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer=self.bias_initializer)
 
     def call(self, inputs):
-        rows, columns = inputs.shape[1:3]
         size, filters = self.size, self.filters
+        inputs = ops.concatenate([inputs[:, :1], inputs, inputs[:, -1:]], axis=1)
+        inputs = ops.concatenate([inputs[:, :, :1], inputs, inputs[:, :, -1:]], axis=2)
+        rows, columns = inputs.shape[1:3]
         squares = ops.matmul(inputs, self.kernel)
         squares = ops.reshape(squares, (-1, rows, columns, 2, size, 2, size * filters))
         # Quarter (i, j) of the square at a position belongs to the tile i rows down and j columns to the right of it.
@@ -235,8 +235,8 @@ class Overlap(keras.layers.Layer):
                 tiles = tiles + ops.pad(quarter, ((0, 0), (i, 1 - i), (j, 1 - j), (0, 0), (0, 0)))
         image = ops.transpose(tiles, (0, 1, 3, 2, 4))
         image = ops.reshape(image, (-1, (rows + 1) * size, (columns + 1) * size, filters))
-        half = size // 2
-        return image[:, half:-half, half:-half] + self.bias
+        rim = size + size // 2
+        return image[:, rim:-rim, rim:-rim] + self.bias
 
     def compute_output_shape(self, input_shape):
         rows, columns = (None if size is None else size * self.size for size in input_shape[1:3])
