@@ -3,7 +3,7 @@
 Everything is imported when it is first used, so that ``import galzoo`` and ``galzoo list`` never wait for a back end.
 """
 
-import importlib
+from galzoo.lazy import publish
 
 __version__ = "0.1.0"
 
@@ -19,13 +19,4 @@ _PUBLIC = {
     "GalzooError": "galzoo.errors",
 }
 __all__ = ["__version__", *_PUBLIC]
-
-
-def __getattr__(name):
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'galzoo' has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__ = publish(__name__, _PUBLIC)

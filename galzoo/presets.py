@@ -6,15 +6,30 @@ import shutil
 from pathlib import Path
 
 from galzoo import __version__, resources
-from galzoo.errors import PresetError, UnknownNameError
+from galzoo.errors import InputError, PresetError, UnknownNameError
 from galzoo.files import atomic_path, write_text
+from galzoo.registry import MODEL, families, get_family, get_task
 
 MODEL_FILE, CARD_FILE = "model.keras", "card.yaml"
 
 
+def preset_folders():
+    """Return the folders of galzoo's presets and those that other packages bring, name to folder, sorted by name."""
+    places = [resources.pretrained_dir(), *(family.presets_dir() for family in families().values() if family.presets)]
+    found = {path.parent.name: path.parent for place in reversed(places) for path in place.glob(f"*/{CARD_FILE}")}
+    return dict(sorted(found.items()))
+
+
 def list_presets():
     """Return the names of the packaged presets."""
-    return sorted(path.parent.name for path in resources.pretrained_dir().glob(f"*/{CARD_FILE}"))
+    return list(preset_folders())
+
+
+def presets_for(task, *roles):
+    """Return the names of the packaged presets that serve a task, in any of the given roles ("model" by default)."""
+    roles = roles or (MODEL,)
+    can = {name for name, family in families().items() if any(family.serves(task, role) for role in roles)}
+    return [name for name in list_presets() if load_card(name)["family"] in can]
 
 
 def find_preset(name):
@@ -25,14 +40,15 @@ def find_preset(name):
     UnknownNameError
         If `name` is neither.
     """
-    if str(name) in list_presets():
-        return resources.pretrained_dir() / str(name)
+    packaged = preset_folders()
+    if str(name) in packaged:
+        return packaged[str(name)]
     folder = Path(name)
     if folder.is_dir() and not (folder / MODEL_FILE).is_file():
         raise PresetError(f"{folder}: has no {MODEL_FILE}; finish the run with `galzoo train ... --resume`")
     if folder.is_dir():
         return folder
-    raise UnknownNameError.of("preset", name, list_presets())
+    raise UnknownNameError.of("preset", name, packaged)
 
 
 def load_card(name):
@@ -82,8 +98,6 @@ def load(name):
     PresetError
         If the file was altered since its card was written, or cannot be read.
     """
-    from galzoo.registry import get_family
-
     folder = find_preset(name)
     card = load_card(name)
     path = folder / MODEL_FILE
@@ -100,6 +114,46 @@ def load(name):
         return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, TypeError) as error:
         raise PresetError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+
+
+def card_for(task, name, *roles):
+    """Return the card of a preset or run that serves a task, in any of the given roles ("model" by default).
+
+    Raises
+    ------
+    InputError
+        If its family does not; the message names presets that do.
+    """
+    card = load_card(name)
+    family = get_family(card["family"])
+    if not any(family.serves(task, role) for role in roles or (MODEL,)):
+        known = ", ".join(presets_for(task, *roles)) or f"none is packaged; train one of {_families_for(task, roles)}"
+        raise InputError(f"{name}: models of {family.name} do not {task}; presets that do: {known}")
+    return card
+
+
+def load_for(task, name, *roles):
+    """Load a trained model for a task, in any of the given roles ("model" by default).
+
+    Raises
+    ------
+    InputError
+        If its family does not serve the task; the message names presets that do.
+    PresetError
+        If the model lacks what its family promises.
+    """
+    card = card_for(task, name, *roles)
+    family = get_family(card["family"])
+    model = load(name)
+    for role in roles or (MODEL,):
+        if family.serves(task, role) and not isinstance(model, get_task(task).protocol(role)):
+            raise PresetError(f"{name}: {type(model).__name__} is no {get_task(task).protocol(role).__name__}")
+    return model
+
+
+def _families_for(task, roles):
+    can = [name for name, family in families().items() if any(family.serves(task, role) for role in roles or (MODEL,))]
+    return ", ".join(can) or "the families of other packages"
 
 
 def checksum(path):

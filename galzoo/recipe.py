@@ -10,7 +10,6 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
-from galzoo import resources
 from galzoo.errors import RecipeError, UnknownNameError
 from galzoo.registry import families, get_family
 
@@ -77,7 +76,7 @@ class Runtime(_Section):
 class Evaluate(_Section):
     """What `galzoo evaluate` measures."""
 
-    suite: str = "reconstruction"
+    suite: str | None = None
     batch_size: int = pydantic.Field(64, gt=0)
     limit: int | None = pydantic.Field(None, gt=0)
 
@@ -110,7 +109,7 @@ class Recipe(_Section):
 
 def list_recipes(family):
     """Return the names of a family's recipes."""
-    return sorted(path.stem for path in (resources.configs_dir() / family).glob("*.yaml"))
+    return sorted(path.stem for path in get_family(family).recipes_dir().glob("*.yaml"))
 
 
 def load_recipe(family, name="default", overrides=()):
@@ -136,10 +135,10 @@ def load_recipe(family, name="default", overrides=()):
     UnknownNameError
         If the family or the recipe does not exist.
     """
-    get_family(family)
-    path = Path(name) if str(name).endswith((".yaml", ".yml")) else resources.configs_dir() / family / f"{name}.yaml"
+    folder = get_family(family).recipes_dir()
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not path.is_file():
-        if path.parent == resources.configs_dir() / family:
+        if path.parent == folder:
             raise UnknownNameError.of(f"recipe of {family}", name, list_recipes(family))
         raise RecipeError(f"{path}: no such file; recipes of {family} are {', '.join(list_recipes(family))}")
     try:

@@ -35,7 +35,7 @@ import skimage
 
 import galzoo
 from galzoo.data.cutouts import cutouts_from_files
-from galzoo.evaluate.suites import held_out
+from galzoo.evaluate.held_out import held_out
 from galzoo.recipe import load_recipe
 from galzoo.tasks.reconstruct import reconstruct
 from galzoo.train import train

@@ -23,8 +23,8 @@ from galzoo.files import write_json
 from galzoo.metrics.deblending import blendedness
 from galzoo.metrics.matching import match
 from galzoo.progress import track
-from galzoo.tasks.deblend import Settings, deblend_field
-from galzoo.tasks.deblend_preset import deblend_batch
+from galzoo.tasks.deblend.choose_preset import deblend_batch
+from galzoo.tasks.deblend.run import Settings, deblend_field
 
 HARD = 0.3
 MATCH_PIXELS = 3.0

@@ -27,8 +27,7 @@ from galzoo.metrics.codebook import codebook_usage
 from galzoo.recipe import load_recipe
 from galzoo.simulate.scenes import SceneSpec, simulate_scenes
 from galzoo.tasks.deblend import deblend_field
-from galzoo.tasks.products import catalogue, write_reconstruction
-from galzoo.tasks.reconstruct import reconstruct
+from galzoo.tasks.reconstruct import catalogue, reconstruct, write_reconstruction
 from galzoo.tasks.sample import observe, write_samples
 from galzoo.train import train
 from galzoo.viz.panels import panel, reconstruction_panel, save

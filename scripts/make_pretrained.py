@@ -19,7 +19,7 @@ from galzoo import resources
 from galzoo.cards import write_readme
 from galzoo.data.hdf5 import read_header
 from galzoo.errors import GalzooError
-from galzoo.evaluate.suites import evaluate
+from galzoo.evaluate.run import evaluate
 from galzoo.presets import write_preset
 from galzoo.recipe import load_recipe
 from galzoo.train import train

@@ -102,7 +102,7 @@ class TestWithoutData:
     def test_show(self, galzoo, fails):
         code, out, _ = galzoo("show", "vqvae")
         assert code == 0
-        assert yaml.safe_load(out)["tasks"] == ["reconstruct"]
+        assert yaml.safe_load(out)["tasks"] == ["reconstruct", "embed"]
         assert "did you mean 'vqvae'" in fails("show", "vqvea")
 
     def test_no_command_shows_the_help(self, galzoo):
@@ -301,7 +301,7 @@ class TestRun:
 
 def test_exit_codes_of_the_program(tmp_path):
     def run(*arguments):
-        command = [sys.executable, "-m", "galzoo.cli", *arguments]
+        command = [sys.executable, "-m", "galzoo", *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
 
     missing = run("data", "info", str(tmp_path / "none.h5"))

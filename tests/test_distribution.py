@@ -36,7 +36,7 @@ PARALLEL = "import sys; from galzoo.train import main; sys.exit(main(sys.argv[1:
 )
 def test_trains_on_two_devices(strategy, code, environment, stamp_file, tmp_path):
     import galzoo
-    from galzoo.tasks.reconstruct import reconstruct
+    from galzoo.tasks.reconstruct.run import reconstruct
     from tests.conftest import make_stamps
 
     changes = [f"data.path={stamp_file}", f"runtime.strategy={strategy}", "stages.0.steps_per_epoch=4"]

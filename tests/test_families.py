@@ -3,14 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from galzoo import resources
 from galzoo.data.keys import KEYS
 from galzoo.recipe import check_model_arguments, list_recipes, load_recipe
-from galzoo.registry import families, get_family
+from galzoo.registry import families, get_family, get_task
 from tests.conftest import make_stamps
 
 FAMILIES = sorted(families())
@@ -30,7 +30,7 @@ def tiny(name, bands=("r",), seed=0):
 
 
 def batch_of(name, n=16, size=24, bands=("r",), seed=0):
-    from galzoo.tasks.reconstruct import stamps_batch
+    from galzoo.data.batches import stamps_batch
 
     stamps = make_stamps(n=n, size=size, bands=bands, seed=seed)
     batch = stamps_batch(stamps, slice(None)) | {"truth": stamps.truth}
@@ -55,13 +55,14 @@ def test_descriptors_need_no_back_end():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_descriptor(name):
     family = get_family(name)
-    assert set(family.keys) <= set(KEYS)
+    assert set(family.keys) <= set(KEYS) | set(family.adds)
+    assert set(family.inputs) <= {"stamps", "scenes"}
     assert set(family.required) <= set(family.keys)
-    assert family.tasks
+    assert all(role in get_task(task).roles for task, role in family.roles())
     assert family.reference
     assert "smoke" in list_recipes(name)
     assert "default" in list_recipes(name)
-    folder = resources.configs_dir().parent / "galzoo" / "models" / name
+    folder = Path(sys.modules[family.model_class().__module__].__file__).parent
     assert (folder / "README.md").is_file()
 
 
@@ -69,7 +70,7 @@ def test_descriptor(name):
 def test_recipe_is_valid(family, recipe):
     content = load_recipe(family, recipe)
     check_model_arguments(get_family(family).model_class(), content.model, recipe)
-    header = (resources.configs_dir() / family / f"{recipe}.yaml").read_text().split("family:")[0]
+    header = (get_family(family).recipes_dir() / f"{recipe}.yaml").read_text().split("family:")[0]
     for word in ("Command:", "Cost:", "Expect:"):
         assert word in header
 
@@ -152,7 +153,7 @@ class TestModel:
 def test_smoke_recipe_trains(name, tmp_path):
     """The smoke recipe on a small file of our own: through data, fit, pictures, export and loading."""
     import galzoo
-    from galzoo.tasks.reconstruct import reconstruct
+    from galzoo.tasks.reconstruct.run import reconstruct
     from galzoo.train import train
 
     make_stamps(n=60, size=32).save(tmp_path / "stamps.h5")

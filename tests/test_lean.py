@@ -46,7 +46,7 @@ def jax(program, *arguments):
 def test_trains_on_jax_alone_and_serves_on_tensorflow(tmp_path):
     pytest.importorskip("jax")
     import galzoo
-    from galzoo.tasks.reconstruct import stamps_batch
+    from galzoo.data.batches import stamps_batch
 
     stamps = make_stamps(n=60, size=16)
     stamps.save(tmp_path / "stamps.h5")

@@ -18,7 +18,7 @@ def recipe(path, *changes):
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    monkeypatch.setattr("galzoo.tasks.reconstruct.draw_batch", lambda model, batch, path: None)
+    monkeypatch.setattr("galzoo.tasks.reconstruct.run.draw_batch", lambda model, batch, path: None)
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ Layout (version 1)::
     variance   (n, y, x, band)  float32, optional
     mask       (n, y, x, band)  bool, optional, True = bad
     truth      (n, y, x, band)  float32, optional: noiseless image in the model frame
+    model      (n, y, x, band)  float32, optional: image that a first pass has fitted
+    segmentation (n, y, x)      int32, optional: label image
+    pixel_class  (n, y, x, class)  float32 or uint8, optional: membership of each pixel in each class
     psf        (m, y, x, band)  float32, optional, unit sum
     psf_index  (n,)             which of the m PSFs belongs to each stamp
     catalogue/<column>          (n, ...) with attr ``unit``; ``id`` is always there
@@ -27,7 +30,7 @@ from galzoo.errors import InputError
 
 FORMAT = "galzoo-stamps"
 VERSION = 1
-PLANES = ("image", "variance", "mask", "truth")
+PLANES = ("image", "variance", "mask", "truth", "model", "segmentation", "pixel_class")
 HEADER_KEYS = ("bands", "pixel_scale", "unit", "survey", "meta")
 _CHUNK_BYTES = 1 << 18
 
@@ -36,6 +39,19 @@ _KINDS = {
     FORMAT: ("stamp", VERSION, "`galzoo data make` or `galzoo data cutouts`"),
     "galzoo-scenes": ("scene", 1, "`galzoo simulate scenes`"),
 }
+
+
+def kind_of(path):
+    """Return "stamps" or "scenes": what a file holds. Raise `InputError` if it is neither."""
+    try:
+        with h5py.File(path, "r") as file:
+            form = file.attrs.get("format")
+    except OSError:
+        form = None
+    if form not in _KINDS:
+        # Raises what is wrong with the file.
+        open_file(path).close()
+    return f"{_KINDS[form][0]}s"
 
 
 def open_file(path, form=FORMAT):
@@ -74,8 +90,8 @@ def open_file(path, form=FORMAT):
     return file
 
 
-def read_header(path):
-    """Return the header of a stamp file.
+def read_header(path, form=FORMAT, planes=PLANES):
+    """Return the header of a file.
 
     Returns
     -------
@@ -83,18 +99,18 @@ def read_header(path):
         ``bands, pixel_scale, unit, survey, meta``, and from the data sets ``n``, ``shape`` (y, x), ``keys``,
         ``columns`` (name to unit string).
     """
-    with open_file(path) as file:
+    with open_file(path, form) as file:
         header = json.loads(file.attrs["header"])
         header["n"] = len(file["image"])
         header["shape"] = tuple(int(size) for size in file["image"].shape[1:3])
-        header["keys"] = [key for key in (*PLANES, "psf") if key in file]
+        header["keys"] = [key for key in (*planes, "psf") if key in file]
         header["columns"] = {name: data.attrs.get("unit", "") for name, data in file["catalogue"].items()}
     return header
 
 
-def read_columns(path, names=None, rows=slice(None)):
+def read_columns(path, names=None, rows=slice(None), form=FORMAT):
     """Return catalogue columns as a dict of arrays; strings come back as str."""
-    with open_file(path) as file:
+    with open_file(path, form) as file:
         group = file["catalogue"]
         absent = [name for name in names or () if name not in group]
         if absent:
@@ -108,19 +124,19 @@ def read_array(data):
     return np.asarray(values, dtype=str) if values.dtype == object else values
 
 
-def read_planes(path, keys=None, rows=slice(None)):
+def read_planes(path, keys=None, rows=slice(None), form=FORMAT):
     """Return pixel planes as a dict of arrays.
 
     Parameters
     ----------
     path : str or Path
-        A stamp file.
+        A file of the format `form`.
     keys : sequence of str, optional
-        Any of ``image, variance, mask, truth, psf, psf_index``; all that the file has by default.
+        Names of planes, ``psf``, ``psf_index``; all that a stamp file can have by default.
     rows : slice or int array
         Which stamps. ``psf`` is not affected: it is indexed by ``psf_index``.
     """
-    with open_file(path) as file:
+    with open_file(path, form) as file:
         if keys is None:
             keys = [key for key in (*PLANES, "psf", "psf_index") if key in file]
         return {key: file[key][...] if key == "psf" else read_rows(file[key], rows) for key in keys}

@@ -9,9 +9,9 @@ from astropy.table import QTable
 
 from galzoo.data import scenes_hdf5
 from galzoo.data.hdf5 import HEADER_KEYS
+from galzoo.data.images import Images, make_table, table_columns
 from galzoo.data.source import clean_planes
-from galzoo.data.splits import SPLITS, split_names
-from galzoo.data.stamps import check_psf, make_table, table_columns
+from galzoo.data.splits import SPLITS, scenes_of_split
 from galzoo.errors import InputError
 
 MOST_ISOLATED = 16
@@ -19,45 +19,27 @@ MOST_ISOLATED = 16
 
 
 @dataclasses.dataclass
-class Scenes:
+class Scenes(Images):
     """Images of one size with several sources each.
 
-    Pixel centres are at integers, 0-based; the centre of an n-pixel axis is ``(n - 1) / 2``.
+    Fields are those of `galzoo.data.images.Images`, with a row a scene in ``catalogue`` (``n_sources`` is counted
+    here) and in ``segmentation`` per pixel the number of its brightest source + 1, or 0 where none is above the noise;
+    and these.
 
     Parameters
     ----------
-    image : array, (n, y, x, band)
-        Pixels in `unit`.
-    bands : sequence of str
-        Names of the bands, in the order of the last axis.
-    pixel_scale : float
-        Arcsec per pixel.
-    unit : str
-        Unit of the pixels, e.g. "nJy" (AB zero point 31.4).
-    variance : array, (n, y, x, band), optional
-        Variance in `unit` squared. A band that is absent has infinite variance.
-    mask : bool array, (n, y, x, band), optional
-        True = bad.
-    psf : array, (m, y, x, band), optional
-        PSF images with the pixel response in them, unit sum. Normalised here to the last digits.
-    psf_index : int array, (n,), optional
-        Which of the m PSFs belongs to each scene; not needed for m = n or m = 1.
     isolated : array, (n, source, y, x, band), optional
         Each source alone: noiseless, through the PSF, 0 where a scene has fewer sources. At most `MOST_ISOLATED`.
-    segmentation : int array, (n, y, x), optional
-        Per pixel the number of its brightest source + 1, or 0 where none is above the noise.
+    cutouts : sequence of arrays, (y, x, band), optional
+        The same for scenes of any number of sources: for each row of `sources` a small image, whose first pixel lies on
+        pixel ``cutout_x``, ``cutout_y`` (columns of `sources`) of the scene. Sizes may differ.
     sources : QTable, optional
         A row a source over all scenes. ``scene`` and ``source`` (int, both from 0) say which; ``id`` (str) is made of
         them if absent. Others are ``parent`` (str: the galaxy that it was drawn from, empty where it is none),
-        ``kind``, ``x``, ``y`` (pixels), ``flux_<band>``, ``mag_<band>``, ``half_light_radius``, ``e1``, ``e2``
-        (distortion, from +x towards +y), ``blendedness_<band>``, ``separation`` (to the nearest source, NaN if alone),
-        ``snr_<band>``. Rows are sorted by scene and source here.
-    catalogue : QTable, optional
-        A row a scene; ``id`` (str) is made from the row number if absent, ``n_sources`` is counted here.
-    survey : str
-        Where the image is from.
-    meta : dict
-        Anything else that JSON can hold: origin, references, seed.
+        ``kind``, ``source_class`` (int), ``x``, ``y`` (pixels), ``flux_<band>``, ``mag_<band>``,
+        ``half_light_radius``, ``e1``, ``e2`` (distortion, from +x towards +y), ``box_x0``, ``box_y0``, ``box_x1``,
+        ``box_y1`` (pixel edges, `galzoo.data.footprints`), ``blendedness_<band>``, ``separation`` (to the nearest
+        source, NaN if alone), ``snr_<band>``. Rows are sorted by scene and source here.
 
     Raises
     ------
@@ -73,60 +55,39 @@ class Scenes:
     array([1, 2], dtype=int32)
     """
 
-    image: np.ndarray
-    bands: tuple[str, ...]
-    pixel_scale: float
-    unit: str = "nJy"
-    variance: np.ndarray | None = None
-    mask: np.ndarray | None = None
-    psf: np.ndarray | None = None
-    psf_index: np.ndarray | None = None
+    kind = "scenes"
+    planes = scenes_hdf5.PLANES
+
     isolated: np.ndarray | None = None
-    segmentation: np.ndarray | None = None
+    cutouts: list | None = None
     sources: QTable | None = None
-    catalogue: QTable | None = None
-    survey: str = ""
-    meta: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         self.image = np.asarray(self.image).astype(np.float32, copy=False)
-        self.bands = tuple(str(band) for band in self.bands)
-        self.pixel_scale = float(self.pixel_scale)
-        if self.image.ndim != 4:
-            raise InputError(f"image has shape {self.image.shape}; scenes are (n, y, x, band)")
-        if self.image.shape[-1] != len(self.bands):
-            names = ", ".join(self.bands)
-            raise InputError(f"image has {self.image.shape[-1]} bands but {len(self.bands)} names: {names}")
-        if not self.pixel_scale > 0:
-            raise InputError(f"pixel_scale is {self.pixel_scale}; give arcsec per pixel, above 0")
-        n, *shape = self.image.shape
-        self._set_plane("variance", np.float32, self.image.shape)
-        self._set_plane("mask", bool, self.image.shape)
-        self._set_plane("segmentation", np.int32, self.image.shape[:3])
-        if self.variance is not None and bool(np.any(self.variance < 0)):
-            raise InputError("variance has negative values; give variance, not weight, and mask bad pixels")
-        if self.psf is None:
-            self.psf_index = None
-        else:
-            self.psf, self.psf_index = check_psf(self.psf, self.psf_index, n, len(self.bands), "scenes")
+        super().__post_init__()
         self._set_sources()
+        self.catalogue["n_sources"] = self._count
         if self.isolated is not None:
             width = np.shape(self.isolated)[1] if np.ndim(self.isolated) == 5 else 0
-            most = int(self._count.max(initial=0))
-            if max(width, most) > MOST_ISOLATED:
+            most = max(width, int(self._count.max(initial=0)))
+            if most > MOST_ISOLATED:
                 raise InputError(
-                    f"a scene has {max(width, most)} sources, isolated holds at most {MOST_ISOLATED}; leave it out"
+                    f"a scene has {most} sources, isolated holds at most {MOST_ISOLATED}; leave it out or give cutouts"
                 )
-            self._set_plane("isolated", np.float32, (n, max(width, most), *shape))
-        self._set_catalogue()
+            self._set_plane("isolated", np.float32, (len(self), most, *self.image.shape[1:]))
+        if self.cutouts is not None:
+            self._set_cutouts()
 
-    def _set_plane(self, key, dtype, shape):
-        plane = getattr(self, key)
-        if plane is not None:
-            plane = np.asarray(plane).astype(dtype, copy=False)
-            if plane.shape != tuple(shape):
-                raise InputError(f"{key} has shape {plane.shape}, for these scenes it must be {tuple(shape)}")
-            setattr(self, key, plane)
+    def _set_cutouts(self):
+        cutouts = [np.asarray(cutout).astype(np.float32, copy=False) for cutout in self.cutouts]
+        odd = [cutout.shape for cutout in cutouts if cutout.ndim != 3 or cutout.shape[2] != len(self.bands)]
+        if odd:
+            raise InputError(f"a cutout has shape {odd[0]}; they are (y, x, band) with {len(self.bands)} bands")
+        if len(cutouts) != len(self.sources):
+            raise InputError(f"{len(cutouts)} cutouts for {len(self.sources)} sources; give one each")
+        if len(cutouts) and not {"cutout_x", "cutout_y"} <= {*self.sources.colnames}:
+            raise InputError("cutouts need the columns 'cutout_x' and 'cutout_y' of sources: where each lies")
+        self.cutouts = cutouts
 
     def _set_sources(self):
         table = QTable() if self.sources is None else QTable(self.sources, copy=False)
@@ -143,6 +104,8 @@ class Scenes:
         order = np.lexsort((source, scene))
         if not np.array_equal(order, np.arange(len(order))):
             table, scene, source = table[order], scene[order], source[order]
+            if self.cutouts is not None:
+                self.cutouts = [self.cutouts[row] for row in order]
         self._count = np.bincount(scene, minlength=n).astype(np.int32)
         first = np.repeat(np.cumsum(self._count) - self._count, self._count)
         odd = np.flatnonzero(source != np.arange(len(source)) - first)
@@ -154,24 +117,6 @@ class Scenes:
         table["id"] = np.asarray(table["id"]).astype(str)
         self.sources = table
 
-    def _set_catalogue(self):
-        table = QTable() if self.catalogue is None else QTable(self.catalogue, copy=False)
-        if table.colnames and len(table) != len(self.image):
-            raise InputError(f"catalogue has {len(table)} rows for {len(self.image)} scenes")
-        if "id" not in table.colnames:
-            table["id"] = [str(row) for row in range(len(self.image))]
-        table["id"] = np.asarray(table["id"]).astype(str)
-        table["n_sources"] = self._count
-        self.catalogue = table
-
-    def __len__(self):
-        return len(self.image)
-
-    @property
-    def shape(self):
-        """Size of a scene in pixels, (y, x)."""
-        return self.image.shape[1:3]
-
     @property
     def most(self):
         """Number of sources that all scenes are padded to."""
@@ -179,23 +124,14 @@ class Scenes:
 
     def __getitem__(self, rows):
         """Return the scenes of `rows` (slice, int array or bool array) as new `Scenes`; PSFs not used are dropped."""
-        if isinstance(rows, (int, np.integer)):
-            # Raises IndexError beyond the last, which is what ends a loop over scenes.
-            rows = [range(len(self))[rows]]
-        rows = np.arange(len(self))[rows]
-        changes = {key: plane[rows] for key in scenes_hdf5.PLANES if (plane := getattr(self, key)) is not None}
-        changes["catalogue"] = self.catalogue[rows]
+        rows = np.arange(len(self))[self._rows(rows)]
+        changes = self._taken(rows)
         take, scene = scenes_hdf5.source_rows(np.asarray(self.sources["scene"]), rows)
         changes["sources"] = self.sources[take]
         changes["sources"]["scene"] = scene.astype(np.int32)
-        if self.psf is not None:
-            used, index = np.unique(self.psf_index[rows], return_inverse=True)
-            changes["psf"], changes["psf_index"] = self.psf[used], index
+        if self.cutouts is not None:
+            changes["cutouts"] = [self.cutouts[row] for row in take]
         return dataclasses.replace(self, **changes)
-
-    def psf_of(self, rows):
-        """Return the PSFs of `rows`, shape (n, y, x, band), or None where the scenes have none."""
-        return None if self.psf is None else self.psf[self.psf_index[rows]]
 
     def positions(self):
         """Return where the sources are and how many there are.
@@ -274,30 +210,13 @@ class Scenes:
             return self
         if name not in SPLITS:
             raise InputError(f"split {name!r} is unknown; use {', '.join(SPLITS)} or all")
-        ids = np.asarray(self.catalogue["id"])
-        if "split" in self.catalogue.colnames or "parent" not in self.sources.colnames:
-            columns = {name: np.asarray(self.catalogue[name]) for name in {"id", "split"} & {*self.catalogue.colnames}}
-            return self[split_names(columns, valid, test, seed) == name]
-        scene, parent = np.asarray(self.sources["scene"]), np.asarray(self.sources["parent"]).astype(str)
-        known = parent != ""
-        inside = split_names({"id": ids}, valid, test, seed) == name
-        inside[scene[known]] = True
-        other = split_names({"id": parent[known]}, valid, test, seed) != name
-        inside[scene[known][other]] = False
-        return self[inside]
-
-    def arrays(self):
-        """Return the planes that are present, with ``psf`` and ``psf_index``, as a dict of arrays."""
-        keys = (*scenes_hdf5.PLANES, "psf", "psf_index")
-        return {key: value for key in keys if (value := getattr(self, key)) is not None}
-
-    def header(self):
-        """Return what is the same for all scenes, as JSON can hold it."""
-        return {key: getattr(self, key) for key in HEADER_KEYS} | {"bands": list(self.bands)}
-
-    def columns(self):
-        """Return the catalogue of scenes as a dict of (values, unit string)."""
-        return table_columns(self.catalogue)
+        columns = {
+            column: np.asarray(self.catalogue[column]) for column in {"id", "split"} & {*self.catalogue.colnames}
+        }
+        sources = {
+            column: np.asarray(self.sources[column]) for column in {"scene", "parent"} & {*self.sources.colnames}
+        }
+        return self[scenes_of_split(columns, sources, name, valid, test, seed)]
 
     def source_columns(self):
         """Return the table of sources as a dict of (values, unit string)."""
@@ -326,6 +245,8 @@ class Scenes:
         """
         header = scenes_hdf5.read_header(path)
         planes, catalogue, sources = scenes_hdf5.read_scenes(path, rows)
+        for key in ("cutout_height", "cutout_width"):
+            sources.pop(key, None)
         return cls(
             **planes,
             catalogue=make_table(catalogue, header["columns"]),

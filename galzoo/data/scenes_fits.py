@@ -27,7 +27,7 @@ def write_fits(scenes, row, folder):
     -------
     dict
         ``image`` and ``variance``, paths; ``psf``, a list of paths, one a band: what
-        `galzoo.tasks.deblend.deblend_field` takes.
+        `galzoo.tasks.deblend.run.deblend_field` takes.
 
     Raises
     ------

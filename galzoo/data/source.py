@@ -6,82 +6,152 @@ All planes, labels and conditions of a batch are gathered with one set of row nu
 import numpy as np
 
 from galzoo.data import hdf5
+from galzoo.data.keys import KEYS
 from galzoo.data.splits import SPLITS, split_names
 from galzoo.errors import InputError
 
-# Stamps up to this many bytes are kept in memory, larger files are read batch by batch.
+# Files up to this many bytes are kept in memory, larger ones are read batch by batch.
 MEMORY_BYTES = 6 << 30
 
 
-class StampSource:
-    """One split of a stamp file, served in batches.
+class FileSource:
+    """One split of a file, served in batches; fulfils `galzoo.contracts.source.Source`.
 
     Parameters
     ----------
     path : str or Path
-        Stamp file.
+        Stamp or scene file.
     keys : sequence of str
-        Which keys to serve of ``image, variance, mask, psf, truth, label, condition``; those that the file lacks are
-        left out, except ``variance``, which is then estimated from the sky of each stamp.
+        Keys that must be served; ``image``, ``mask`` and ``index`` always are. An absent ``variance`` is estimated from
+        the sky of each image.
     split : {"train", "valid", "test", "all"}
         Which objects.
     split_options : dict, optional
-        Arguments of `split_names`.
+        Arguments of `galzoo.data.splits.split_names`.
     label : str, optional
-        Catalogue column for ``label``.
+        Catalogue column for ``label``, which is then served.
     condition : sequence of str
-        Catalogue columns for ``condition``.
+        Catalogue columns for ``condition``, which is then served.
     limit : int, optional
         Use at most so many objects.
+    optional : sequence of str
+        Keys that are served where the file has them; `absent` is a list of the others.
 
     Raises
     ------
     InputError
-        If the split is empty or a column is absent.
+        If the split is empty, a key cannot be served, or a column is absent.
     """
 
+    kind = "stamps"
+    form = hdf5.FORMAT
+    planes = hdf5.PLANES
+
     def __init__(
-        self, path, keys=("image", "variance"), split="train", split_options=None, label=None, condition=(), limit=None
+        self,
+        path,
+        keys=("image", "variance"),
+        split="train",
+        split_options=None,
+        label=None,
+        condition=(),
+        limit=None,
+        optional=(),
     ):
         self.path = path
-        self.header = hdf5.read_header(path)
-        columns = hdf5.read_columns(path)
+        self._header = self._read_header()
+        columns = hdf5.read_columns(path, form=self.form)
         if split not in (*SPLITS, "all"):
             raise InputError(f"split {split!r} is unknown; use {', '.join(SPLITS)} or all")
-        chosen = np.ones(self.header["n"], bool)
+        chosen = np.ones(self._header["n"], bool)
         if split != "all":
-            chosen = split_names(columns, **(split_options or {})) == split
+            chosen = self._in_split(columns, split, split_options or {})
         self.rows = np.flatnonzero(chosen)[:limit]
         if not len(self.rows):
-            n = self.header["n"]
-            raise InputError(f"{path}: none of {n} stamps is in split {split!r}; use a larger file or fraction")
-        self.keys = [key for key in keys if key in (*hdf5.PLANES, "psf") and key in self.header["keys"]]
-        self._estimate = "variance" in keys and "variance" not in self.header["keys"]
-        self._columns = {}
+            n = self._header["n"]
+            raise InputError(f"{path}: none of {n} {self.kind} is in split {split!r}; use a larger file or fraction")
+        makers = self._columns_of(columns) | self._named_columns(columns, label, condition)
+        planes = [key for key in (*self.planes, "psf") if key in self._header["keys"]]
+        has = {*planes, *makers, *self._extra_keys(), "variance", "mask", "index"}
+        self._refuse_absent(keys, has)
+        wanted = {*keys, *optional, "image", "mask", "index"}
+        wanted |= {name for name, given in (("label", label), ("condition", len(condition))) if given}
+        self.absent = [key for key in optional if key not in has]
+        self._keys = tuple(key for key in KEYS if key in wanted & has)
+        self._estimate = "variance" in self._keys and "variance" not in planes
+        self._columns = {key: make()[self.rows] for key, make in makers.items() if key in self._keys}
+        self._psf = None
+        if "psf" in self._keys:
+            psf = hdf5.read_planes(path, ("psf", "psf_index"), form=self.form)
+            self._psf, self._psf_index = psf["psf"], psf["psf_index"][self.rows]
+        self._planes = [key for key in planes if key != "psf" and key in self._keys]
+        self._cache = None
+        if self._bytes() < MEMORY_BYTES:
+            self._cache = hdf5.read_planes(path, self._planes, self.rows, self.form)
+
+    def _read_header(self):
+        return hdf5.read_header(self.path)
+
+    def _in_split(self, columns, split, options):
+        return split_names(columns, **options) == split
+
+    def _extra_keys(self):
+        """Return keys that are neither planes nor columns."""
+        return ()
+
+    def _columns_of(self, columns):
+        """Return a function for each key that columns of the file give: it makes the array of all rows."""
+        found = {}
+        for key in ("gain", "sky"):
+            names = [f"{key}_{band}" for band in self._header["bands"]]
+            if all(name in columns for name in names):
+                found[key] = _stacking(columns, names)
+        return found
+
+    def _named_columns(self, columns, label, condition):
+        """Return the same for the keys that the caller names columns for."""
+        found = {}
         if label:
-            values = _column(path, columns, label)
+            values = _column(self.path, columns, label)
             if values.dtype.kind not in "iub":
                 kind = values.dtype
-                raise InputError(f"{path}: column {label!r} is no label: it holds {kind}; number the classes from 0")
-            self._columns["label"] = values.astype(np.int32)[self.rows]
+                raise InputError(
+                    f"{self.path}: column {label!r} is no label: it holds {kind}; number the classes from 0"
+                )
+            found["label"] = lambda: values.astype(np.int32)
         if len(condition):
-            words = [name for name in condition if _column(path, columns, name).dtype.kind not in "iubf"]
+            words = [name for name in condition if _column(self.path, columns, name).dtype.kind not in "iubf"]
             if words:
-                raise InputError(f"{path}: column {words[0]!r} holds no numbers to condition on; take it out")
-            values = [columns[name].astype(np.float32) for name in condition]
-            self._columns["condition"] = np.stack(values, axis=-1)[self.rows]
-        self._psf = None
-        if "psf" in self.keys:
-            psf = hdf5.read_planes(path, ("psf", "psf_index"))
-            self._psf, self._psf_index = psf["psf"], psf["psf_index"][self.rows]
-        self._planes = [key for key in self.keys if key != "psf"]
-        self._cache = None
-        bytes_each = 4 * len(self._planes) * int(np.prod(self.header["shape"])) * len(self.header["bands"])
-        if bytes_each * len(self.rows) < MEMORY_BYTES:
-            self._cache = hdf5.read_planes(path, self._planes, self.rows)
+                raise InputError(f"{self.path}: column {words[0]!r} holds no numbers to condition on; take it out")
+            found["condition"] = _stacking(columns, condition)
+        return found
+
+    def _refuse_absent(self, keys, has):
+        missing = [key for key in keys if key not in has]
+        if not missing:
+            return
+        if missing[0] not in KEYS:
+            raise InputError(f"{self.path}: {missing[0]!r} is no key of a batch; they are {', '.join(KEYS)}")
+        mend = {"label": "; name its column (data.label)", "condition": "; name its columns (data.condition)"}
+        raise InputError(
+            f"{self.path}: these {self.kind} have no {missing[0]!r}{mend.get(missing[0], '')}; "
+            f"they have {', '.join(key for key in KEYS if key in has)}"
+        )
+
+    def _bytes(self):
+        with hdf5.open_file(self.path, self.form) as file:
+            return len(self.rows) * sum(4 * int(np.prod(file[key].shape[1:])) for key in self._planes)
 
     def __len__(self):
         return len(self.rows)
+
+    def header(self):
+        """Return the header of the file, with ``kind``."""
+        return self._header | {"kind": self.kind}
+
+    def keys(self):
+        """Return the keys of every batch."""
+        return self._keys
 
     def batch(self, positions):
         """Return the batch of the objects at `positions` (0 to len - 1) as a dict of arrays.
@@ -92,13 +162,21 @@ class StampSource:
         if self._cache is not None:
             planes = {key: plane[positions] for key, plane in self._cache.items()}
         else:
-            planes = hdf5.read_planes(self.path, self._planes, self.rows[positions])
+            planes = hdf5.read_planes(self.path, self._planes, self.rows[positions], self.form)
         batch = clean_planes(planes, self._estimate)
         if self._psf is not None:
             batch["psf"] = self._psf[self._psf_index[positions]]
         batch |= {key: values[positions] for key, values in self._columns.items()}
         batch["index"] = self.rows[positions].astype(np.int32)
         return batch
+
+
+class StampSource(FileSource):
+    """One split of a stamp file, served in batches; see `FileSource`.
+
+    It can serve the planes of the file, ``psf``, ``label``, ``condition``, and ``gain`` and ``sky`` from the catalogue
+    columns ``gain_<band>`` and ``sky_<band>``.
+    """
 
 
 def clean_planes(planes, estimate=False):
@@ -162,6 +240,10 @@ def sky_variance(image):
     variance = np.maximum(sigma[:, 0], floor) ** 2
     variance = np.where(empty, np.inf, variance).astype(np.float32)
     return np.broadcast_to(variance[:, None, None, :], image.shape)
+
+
+def _stacking(columns, names):
+    return lambda: np.stack([columns[name].astype(np.float32) for name in names], axis=-1)
 
 
 def _column(path, columns, name):

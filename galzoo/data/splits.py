@@ -71,6 +71,37 @@ def split_names(columns, valid=0.1, test=0.1, seed=0):
     return np.where(numbers < test, "test", np.where(numbers < test + valid, "valid", "train"))
 
 
+def scenes_of_split(columns, sources, name, valid=0.1, test=0.1, seed=0):
+    """Return which scenes are in a split.
+
+    Parameters
+    ----------
+    columns : dict of arrays, (n,)
+        Of the catalogue of scenes: ``id`` and, where there is one, ``split``.
+    sources : dict of arrays, (sources,)
+        ``scene`` and, where there is one, ``parent``.
+    name : {"train", "valid", "test"}
+        Which split.
+    valid, test, seed
+        As for `split_names`.
+
+    Returns
+    -------
+    bool array, (n,)
+        By the column ``split``. Where there is none: scenes whose galaxies (``parent``, else the ``id`` of the scene)
+        are all in the split; scenes whose galaxies are in several are in none.
+    """
+    if "split" in columns or "parent" not in sources:
+        return split_names(columns, valid, test, seed) == name
+    scene, parent = np.asarray(sources["scene"]), np.asarray(sources["parent"]).astype(str)
+    known = parent != ""
+    inside = split_names({"id": columns["id"]}, valid, test, seed) == name
+    inside[scene[known]] = True
+    other = split_names({"id": parent[known]}, valid, test, seed) != name
+    inside[scene[known][other]] = False
+    return inside
+
+
 def _uniform(text):
     """Return a number in [0, 1) that depends on `text` alone, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64

@@ -7,8 +7,8 @@ prior knows. PixelCNNs over pixels and score models plug in here alike.
 import numpy as np
 from keras import ops
 
+from galzoo.contracts.deblended import Deblended
 from galzoo.errors import InputError
-from galzoo.inference.deblended import Deblended
 from galzoo.layers.flux import noise_level
 from galzoo.layers.likelihood import weights
 from galzoo.layers.psf import apply_transfer, transfer
@@ -24,7 +24,7 @@ def deblend_pixels(prior, start, batch, model_sigma, steps=100, rate=0.3, weight
     Parameters
     ----------
     prior : Prior
-        Over pixels (`galzoo.inference.prior.Prior` with space "pixels"), of single galaxies in the model frame, centred
+        Over pixels (`galzoo.contracts.prior.Prior` with space "pixels"), of single galaxies in the model frame, centred
         on their stamps.
     start : array, (n, source, y, x, band)
         Model-frame images where the search starts, 0 for what is no source: for example another deblender's answer.

@@ -98,7 +98,7 @@ def codes_figure(stamps, embedding, usage, columns=()):
     embedding : Embedding
         Of the same stamps: ``patches``, ``noise`` and ``codes``.
     usage : QTable
-        See `galzoo.tasks.latent.code_usage`.
+        See `galzoo.tasks.embed.latent_scores.code_usage`.
     columns : sequence of Column
         Of which `usage` has the median or the commonest.
 

@@ -64,7 +64,7 @@ def _brief(value):
 
 def draw_samples(model, batch, path):
     """Draw galaxies of a batch above galaxies that a prior makes for the same conditions, while it trains."""
-    from galzoo.tasks.sample import observe
+    from galzoo.tasks.sample.run import observe
     from galzoo.viz.panels import save
 
     n = len(batch["image"])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from galzoo.data.batches import stamps_batch
 from galzoo.inference.refine import refine
 from galzoo.layers.psf import convolve
-from galzoo.tasks.reconstruct import stamps_batch
 from tests.conftest import make_stamps
 
 

@@ -15,8 +15,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from surveycodex.utilities import mag2counts, mean_sky_level
 
+from galzoo.contracts.deblended import Deblended
 from galzoo.errors import InputError, MissingDependencyError
-from galzoo.inference.deblended import Deblended
 from galzoo.interop.btk import GalzooDeblender, njy_per_electron, noise_variance
 
 try:

@@ -4,10 +4,10 @@ import galsim
 import numpy as np
 import pytest
 
+from galzoo.contracts.prior import Samples
 from galzoo.errors import InputError, MissingDependencyError
-from galzoo.inference.prior import Samples
 from galzoo.interop.galsim import to_interpolated_images
-from galzoo.tasks.sample import observe
+from galzoo.tasks.sample.run import observe
 
 SCALE = 0.2
 

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from galzoo.data.batches import stamps_batch
 from galzoo.data.pipeline import crop_planes
 from galzoo.layers.augment import noiseless_batch, show_noiseless
 from galzoo.layers.flux import noise_level
-from galzoo.tasks.reconstruct import stamps_batch
 from tests.conftest import make_stamps
 
 

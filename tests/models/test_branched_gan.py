@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from galzoo.contracts.deblended import FLAGS
 from galzoo.data.keys import KEYS
 from galzoo.errors import InputError, RecipeError
-from galzoo.inference.deblended import FLAGS
 from galzoo.models.branched_gan.answer import centroids, deblended, nearest_branches
 from galzoo.models.branched_gan.losses import adversarial_losses, content_loss
 from galzoo.models.branched_gan.mix import MixGalaxies, recompose, repeatably
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def batch_of(n=8, size=24, seed=0, bands=("r",), truth=True):
-    from galzoo.tasks.reconstruct import stamps_batch
+    from galzoo.data.batches import stamps_batch
 
     stamps = make_stamps(n=n, size=size, bands=bands, seed=seed)
     batch = stamps_batch(stamps, slice(None))

@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 
 from galzoo.errors import InputError, UnknownNameError
-from galzoo.tasks.latent import code_usage
+from galzoo.tasks.embed.latent_scores import code_usage
 from galzoo.viz.columns import Column, read_column, rgba
 from galzoo.viz.latent import codes_figure, embedding_figure, thin
 from galzoo.viz.panels import save

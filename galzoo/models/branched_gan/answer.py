@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from galzoo.inference.deblended import FLAGS, Deblended
+from galzoo.contracts.deblended import FLAGS, Deblended
 from galzoo.metrics.reconstruction import inverse_variance
 
 # Signal-to-noise of a branch from which it holds a source.

@@ -74,7 +74,7 @@ class PixelCNN(keras.Model):
     -----
     Reads ``image, variance`` and, where present, ``mask, psf, truth, condition``; returns a dict of ``log_prob`` (n,)
     in nats, ``positions`` (n,), the number of codes or good pixels that it is of, and, for codes, ``codes`` (n, y, x).
-    It is a `galzoo.inference.prior.Prior`: `log_prob` is exact, and for Gaussian pixels `score` is its exact gradient.
+    It is a `galzoo.contracts.prior.Prior`: `log_prob` is exact, and for Gaussian pixels `score` is its exact gradient.
 
     References
     ----------

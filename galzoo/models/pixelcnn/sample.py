@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from galzoo.contracts.prior import Samples
+from galzoo.derivatives import gradient
 from galzoo.errors import InputError
-from galzoo.inference.gradient import gradient
-from galzoo.inference.prior import Samples
 from galzoo.models.pixelcnn.sampler import CachedSampler, sample_naively
 from galzoo.progress import track
 

@@ -283,6 +283,10 @@ class VQVAE(keras.Model):
         self.add_loss(quantised["loss"])
         return outputs
 
+    def reconstruct(self, batch):
+        """Return what `call` does for a batch, as `galzoo.contracts.codec.Reconstructor` has it."""
+        return self(batch)
+
     def _check(self, batch):
         missing = [key for key in ("image", "variance") if key not in batch]
         if missing:

@@ -1,0 +1,5 @@
+"""``python -m galzoo``."""
+
+from galzoo.cli import main
+
+main()

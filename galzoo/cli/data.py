@@ -1,0 +1,89 @@
+"""`galzoo data info`, `galzoo data cutouts` and `galzoo data make`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galzoo.errors import InputError
+
+
+def register(app):
+    """Add the group `data` to the application."""
+    group = typer.Typer(help="Make and look at data.", no_args_is_help=True, rich_markup_mode=None)
+    for command in (info, cutouts, make):
+        group.command()(command)
+    app.add_typer(group, name="data")
+
+
+def info(
+    path: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
+    picture: Annotated[Path | None, typer.Option(help="Where to draw a panel; beside the file by default.")] = None,
+):
+    """Say what a stamp file holds and draw a panel of it."""
+    from galzoo.data.info import describe, draw
+
+    picture = picture or path.with_suffix(".png")
+    lines = describe(path)
+    draw(path, picture)
+    sys.stdout.write("\n".join([*lines, f"picture: {picture}"]) + "\n")
+
+
+def cutouts(
+    mosaics: Annotated[list[str], typer.Argument(help="FITS mosaics or a picture; one file a band or file.fits[EXT].")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Stamp file to write (HDF5).")] = Path("stamps.h5"),
+    catalog: Annotated[Path | None, typer.Option(help="Catalogue: FITS, ECSV, CSV or ASCII.")] = None,
+    detect: Annotated[bool, typer.Option("--detect", help="Find the sources instead.")] = False,
+    size: Annotated[int, typer.Option(help="Stamp size in pixels.")] = 64,
+    bands: Annotated[str | None, typer.Option(help="Names of the bands, comma-separated.")] = None,
+    weight: Annotated[list[str] | None, typer.Option(help="Weight map a band (inverse variance).")] = None,
+    rms: Annotated[list[str] | None, typer.Option(help="Noise map a band.")] = None,
+    segmentation: Annotated[str | None, typer.Option(help="Segmentation map.")] = None,
+    flags: Annotated[str | None, typer.Option(help="Flag map; not 0 = bad.")] = None,
+    psf: Annotated[list[Path] | None, typer.Option(help="PSF image a band.")] = None,
+    zero_point: Annotated[float | None, typer.Option(help="AB zero point, where the header has none.")] = None,
+    pixel_scale: Annotated[float | None, typer.Option(help="Arcsec per pixel, where the header has no WCS.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Column names where they are not known: x=X_IMAGE,y=Y_IMAGE or ra=...,dec=...")
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="Rows to keep, e.g. 'mag<24'.")] = None,
+):
+    """Cut stamps of catalogued or detected sources out of mosaics."""
+    from galzoo.data.cutouts import cutouts_from_files
+
+    if (catalog is None) == (not detect):
+        raise InputError("give either --catalog FILE or --detect")
+    mapping = dict(pair.partition("=")[::2] for pair in columns.split(",")) if columns else None
+    count = cutouts_from_files(
+        mosaics,
+        output,
+        size=size,
+        catalogue=catalog,
+        bands=bands.split(",") if bands else None,
+        weight=weight,
+        rms=rms,
+        segmentation=segmentation,
+        flags=flags,
+        psf=psf,
+        zero_point=zero_point,
+        pixel_scale=pixel_scale,
+        columns=mapping,
+        where=where,
+        progress=True,
+    )
+    sys.stdout.write(f"{count} stamps in {output}\n")
+
+
+def make(
+    name: Annotated[str, typer.Argument(help="candels, cosmos, sdss or simulated.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Stamp file to write (HDF5).")],
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="Option of the data set: key=value, repeatable; value in YAML.")
+    ] = None,
+):
+    """Make a named data set."""
+    from galzoo.data.named import make_named, parse_options
+
+    count = make_named(name, output, parse_options(options or ()))
+    sys.stdout.write(f"{count} stamps in {output}\n")

@@ -1,0 +1,62 @@
+"""`galzoo list` and `galzoo show`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galzoo.errors import UnknownNameError
+from galzoo.options import complete_family, complete_preset
+
+
+def register(app):
+    """Add the commands to the application."""
+    app.command("list")(list_)
+    app.command()(show)
+
+
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
+    """List families, their recipes, tasks and the presets."""
+    from galzoo.presets import list_presets, load_card
+    from galzoo.recipe import list_recipes
+    from galzoo.registry import families, tasks
+
+    rows = {
+        name: {"title": family.title, "tasks": list(family.tasks), "recipes": list_recipes(name)}
+        for name, family in families().items()
+    }
+    uses = {name: task.title for name, task in tasks().items()}
+    presets = {name: load_card(name).get("title", "") for name in list_presets()}
+    if as_json:
+        sys.stdout.write(json.dumps({"families": rows, "tasks": uses, "presets": presets}, indent=2) + "\n")
+        return
+    lines = ["Families"]
+    for name, row in rows.items():
+        lines += [f"  {name:<16} {row['title']}", f"  {'':<16} recipes: {', '.join(row['recipes'])}"]
+    lines += ["", "Tasks", *(f"  {name:<16} {title}" for name, title in uses.items())]
+    lines += ["", "Presets", *(f"  {name:<24} {title}" for name, title in presets.items())]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _complete(incomplete: str):
+    return [*complete_family(incomplete), *complete_preset(incomplete)]
+
+
+def show(name: Annotated[str, typer.Argument(help="A preset, run folder or family.", autocompletion=_complete)]):
+    """Show the card of a preset, or what is known of a family."""
+    import yaml
+
+    from galzoo.presets import list_presets, load_card
+    from galzoo.registry import families
+
+    if name not in families() and name not in list_presets() and not Path(name).is_dir():
+        raise UnknownNameError.of("preset or family", name, [*families(), *list_presets()])
+    if name in families():
+        family = families()[name]
+        card = {key: getattr(family, key) for key in ("name", "title", "reference")}
+        card |= {key: list(getattr(family, key)) for key in ("tasks", "inputs", "keys")}
+    else:
+        card = load_card(name)
+    sys.stdout.write(yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100).rstrip() + "\n")

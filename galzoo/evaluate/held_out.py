@@ -1,0 +1,70 @@
+"""What suites measure on: objects that training never saw, of the user's files or simulated anew."""
+
+import numpy as np
+
+from galzoo.data import hdf5
+from galzoo.data.splits import split_names
+from galzoo.data.stamps import Stamps
+from galzoo.errors import InputError
+
+# Enough for a fifth, the held-out splits, to give errors of a few percent; a minute or two to simulate.
+_NEW_STAMPS, _NEW_SEED = 3000, 1000
+
+
+def stamp_file(request):
+    """Return the one stamp file of a suite's request: the user's, or new stamps where the recipe simulates its own.
+
+    Raises
+    ------
+    InputError
+        If several are given, or none for a model of the user's data.
+    """
+    if len(request.files) > 1:
+        raise InputError(f"this suite is of one file; leave out --data {request.files[1]}")
+    return request.files[0] if request.files else new_stamps(request.recipe["data"], request.card["name"])
+
+
+def refuse_real(request, why):
+    """Raise `InputError` where observed images are given to a suite that has no use for them; `why` says so."""
+    if request.real:
+        raise InputError(f"{why}; leave out --real {request.real[0]}")
+
+
+def new_stamps(data, name):
+    """Return a file of stamps simulated for evaluation, by a recipe's data section but with another seed."""
+    from galzoo.data.named import prepare
+    from galzoo.recipe import Data
+
+    if data["name"] != "simulated":
+        raise InputError(f"{name} was trained on data of yours; give them with --data")
+    options = {**data["options"], "n": _NEW_STAMPS, "seed": data["options"].get("seed", 0) + _NEW_SEED}
+    return prepare(Data(**{**data, "path": None, "options": options}))
+
+
+def held_out(path, split, options, limit=None, once=False):
+    """Return the `Stamps` of one split of a file, at most `limit` of them, evenly spread through it.
+
+    With `once`, a galaxy that is there several times, as one id, counts once.
+    """
+    columns = hdf5.read_columns(path)
+    rows = np.flatnonzero(split_names(columns, **options) == split)
+    if once:
+        rows = rows[np.sort(np.unique(columns["id"][rows], return_index=True)[1])]
+    if not len(rows):
+        raise InputError(
+            f"{path}: no stamp in split {split!r}; use the file that the model was trained on, or a larger one"
+        )
+    return some(path, rows, limit)
+
+
+def some(path, rows=None, limit=None):
+    """Return the `Stamps` of some rows of a file, at most `limit` of them, evenly spread."""
+    rows = np.arange(hdf5.read_header(path)["n"]) if rows is None else rows
+    return Stamps.load(path, evenly(rows, limit))
+
+
+def evenly(rows, limit=None):
+    """Return at most `limit` of `rows`, evenly spread."""
+    if limit is None or limit >= len(rows):
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, limit).astype(int)]

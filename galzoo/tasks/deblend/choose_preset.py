@@ -1,0 +1,106 @@
+"""Which preset deblends a field, and how it is made to take the field's bands and pixels."""
+
+import functools
+import logging
+
+import numpy as np
+
+from galzoo.errors import GalzooError, InputError
+from galzoo.field.windows import with_bands, with_pixels
+
+logger = logging.getLogger(__name__)
+
+# Pixel scales that differ by less need no resampling, which would correlate the noise: profiles are functions of
+# position, and only the prior on their sizes is off by so much.
+_SAME_SCALE = 0.25
+_SCALES = (0.5, 2.0)
+# Steps of fits that only look for missed sources: where a PSF is wrong, none would end early.
+_SMOOTH_STEPS = 30
+
+
+def choose_deblender(preset, deblender, method, field):
+    """Return a deblender in bands and pixels of a field, and what is said of it in the report.
+
+    Parameters
+    ----------
+    preset : str, Path or None
+        The packaged one that fits the field best by default.
+    deblender : callable or None
+        Returned as it is where given.
+    method : str
+        Passed to the model.
+    field : Field
+
+    Raises
+    ------
+    InputError
+        If no preset has the bands, or the pixel scales differ by more than a factor of two.
+    """
+    if deblender is not None:
+        return deblender, {"preset": getattr(deblender, "__name__", type(deblender).__name__)}
+    from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_for
+
+    preset = _choose(field) if preset is None else preset
+    card = card_for("deblend", preset)
+    model = load_for("deblend", preset)
+    field.bands = _spelt(field.bands, model.bands)
+    deblend = with_bands(functools.partial(deblend_batch, model, method), field.bands, model.bands)
+    scale = _scale_of(card)
+    ratio = 1.0 if scale is None else scale / field.pixel_scale
+    if scale is None:
+        logger.warning("%s: its pixel scale is not known; taken to be that of the field", preset)
+    if not _SCALES[0] <= ratio <= _SCALES[1]:
+        raise InputError(
+            f"{field.name}: pixels of {field.pixel_scale:.4g} arcsec, preset {preset} has {scale:.4g}; "
+            f"resample the field to within a factor of {_SCALES[1]:g}, or use another preset"
+        )
+    if abs(ratio - 1) > _SAME_SCALE:
+        logger.warning("%s: windows are resampled from %.4g to %.4g arcsec", field.name, field.pixel_scale, scale)
+        deblend = with_pixels(deblend, ratio)
+    return deblend, {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE), "method": method}
+
+
+def deblend_batch(model, method, batch):
+    """Answer a batch of the task, see `galzoo.tasks.deblend.run.deblend_field`, with a model."""
+    # What has not ended by then fits badly, and is fitted again.
+    options = {"refine_steps": 0, "steps": _SMOOTH_STEPS} if batch.pop("smooth") else {}
+    from galzoo.inference.deblend import deblend
+
+    return deblend(model, batch, method=method, position_error=batch.pop("position_error"), **options)
+
+
+def _spelt(bands, known):
+    """Return bands as the model writes them: names of FITS extensions are all capitals."""
+    lower = {name.lower(): name for name in known}
+    new = tuple(band if band in known else lower.get(band.lower(), band) for band in bands)
+    return new if len(set(new)) == len(new) else tuple(bands)
+
+
+def _choose(field):
+    """Return the packaged preset that has most bands of the field, and of those the nearest pixels."""
+    from galzoo.presets import load_card, presets_for
+
+    fits = {}
+    for name in presets_for("deblend"):
+        card = load_card(name)
+        bands, scale = card.get("data", {}).get("bands") or (), _scale_of(card) or field.pixel_scale
+        if set(_spelt(field.bands, bands)) <= set(bands):
+            fits[name] = abs(np.log(scale / field.pixel_scale))
+    if not fits:
+        raise InputError(
+            f"{field.name}: no packaged preset deblends bands {', '.join(field.bands)}; name a preset with --preset, "
+            "and bands of other names with --as"
+        )
+    return min(fits, key=fits.get)
+
+
+def _scale_of(card):
+    """Return the pixel scale in arcsec that a preset or run was trained at, None where it is not known."""
+    if "data" in card:
+        return card["data"].get("pixel_scale_arcsec")
+    from galzoo.data import hdf5
+
+    try:
+        return hdf5.read_header(card["recipe"]["data"]["path"])["pixel_scale"]
+    except (GalzooError, KeyError, TypeError):
+        return None

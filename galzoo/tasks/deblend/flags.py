@@ -1,0 +1,182 @@
+"""Is a fit any good? Fall-back to the undeblended measurement, and what is said of each source."""
+
+import numpy as np
+
+from galzoo.contracts.deblended import FLAGS
+from galzoo.field.detection import coadd
+from galzoo.metrics.reconstruction import inverse_variance
+
+# SExtractor's automatic aperture: 2.5 Kron radii, and not below 3.5 pixels across (Bertin & Arnouts 1996).
+_KRON_FACTOR, _LEAST_RADIUS = 2.5, 1.75
+POOR_CHI2 = 2.0
+"""Mean chi squared on the footprint above which a fit is flagged as poor."""
+# Standard deviations by which chi squared is above what noise gives, from which a fit is called rough.
+_SIGNIFICANT = 4.0
+
+
+def chi2_of(planes, model, pixels):
+    """Return the sum of (data - model)^2 / variance over good pixels of all bands, and their number.
+
+    Parameters
+    ----------
+    planes : dict of arrays, (y, x, band)
+    model : array, (y, x, band)
+    pixels : bool array, (y, x) or (y, x, band)
+    """
+    good = ~planes["mask"] & (pixels if pixels.ndim == 3 else pixels[..., None])
+    terms = (planes["image"] - model)[good].astype(float) ** 2 / planes["variance"][good]
+    return float(terms.sum()), int(good.sum())
+
+
+def judge(unit, planes, fit, fwhm, others=None):
+    """Return the flags of each source; images of sources that must fall back are set to 0.
+
+    A source falls back to the undeblended measurement where its flux is not finite or in sum not positive, its core is
+    masked or saturated, or its model makes chi squared higher than no model for it.
+
+    Parameters
+    ----------
+    unit : Unit
+    planes : dict
+        As of `galzoo.field.windows.cut`.
+    fit : Fit
+        Its images are changed in place.
+    fwhm : float
+        Pixels.
+    others : array, (y, x, band), optional
+        Model of sources of other units in this window.
+
+    Returns
+    -------
+    int array, (n,)
+    """
+    # A fit is judged on the footprint of its group, whatever the deblender says of its window.
+    flags = fit.flags & ~FLAGS["poor_fit"]
+    near = ~planes["other"]
+    if planes["off"]:
+        flags |= FLAGS["edge"]
+    base = np.zeros_like(planes["image"]) if others is None else others
+    broken = ~np.isfinite(fit.flux).all(axis=-1) | ~np.isfinite(fit.image).all(axis=(1, 2, 3))
+    broken |= ~np.isfinite(fit.positions).all(axis=-1)
+    broken |= ~(np.nansum(fit.flux, axis=-1) > 0)
+    flags[(fit.flux <= 0).any(axis=-1)] |= FLAGS["negative_flux"]
+    for row, (x, y) in enumerate(np.where(np.isfinite(fit.positions), fit.positions, 0)):
+        core = _core(planes["mask"].shape[:2], x - unit.x0, y - unit.y0, 0.5 * fwhm)
+        bad, saturated = planes["mask"][core], planes["saturated"][core]
+        if bad.any() or not bad.size:
+            flags[row] |= FLAGS["masked"]
+        if saturated.any():
+            flags[row] |= FLAGS["saturated"]
+        broken[row] |= not bad.size or bad.mean() > 0.5 or saturated.any()
+    if not (~planes["mask"] & near[..., None]).any():
+        flags |= FLAGS["not_fitted"]
+        broken[:] = True
+    fit.image[broken] = 0
+    total = base + fit.image.sum(axis=0)
+    best, n = chi2_of(planes, total, near)
+    nothing, _ = chi2_of(planes, base, near)
+    if n and best > nothing:
+        broken[:] = True
+    for row in np.flatnonzero(~broken):
+        without, _ = chi2_of(planes, total - fit.image[row], near)
+        broken[row] = without < best
+    fit.image[broken] = 0
+    flags[broken] |= FLAGS["fallback"]
+    chi2, n = chi2_of(planes, base + fit.image.sum(axis=0), planes["own"])
+    if n and chi2 / n > POOR_CHI2:
+        flags |= FLAGS["poor_fit"]
+    return flags
+
+
+def _core(shape, x, y, radius):
+    yy, xx = np.ogrid[: shape[0], : shape[1]]
+    return (xx - x) ** 2 + (yy - y) ** 2 <= max(radius, 0.75) ** 2
+
+
+def rough(planes, fit, correlation, others=None):
+    """Return whether a fit leaves more in the footprint of its group than noise does."""
+    base = 0 if others is None else others
+    chi2, n = chi2_of(planes, base + np.nan_to_num(fit.image).sum(axis=0), planes["own"])
+    return n > 0 and chi2 / n > correlation**2 * (1 + _SIGNIFICANT * np.sqrt(2 / n))
+
+
+def measure(unit, planes, fit, sources, detection, others=None):
+    """Return what the catalogue says beside the fit itself.
+
+    Returns
+    -------
+    dict of arrays
+        ``blendedness`` (n, band): 1 - sum S^2 / sum S S_all over the models S, NaN without a model; ``flux_like_err``
+        (n, band): standard deviation of the flux by the likelihood with all shapes held; ``aperture_flux,
+        aperture_flux_err`` (n, band): Kron ellipse of the undeblended image; ``chi2``: mean over the footprint of the
+        group.
+
+    References
+    ----------
+    Blendedness: Bosch et al. 2018, PASJ 70, S5, section 4.9.11. Kron ellipse: Bertin & Arnouts 1996, A&AS 117, 393.
+    """
+    base = 0 if others is None else others
+    total = base + fit.image.sum(axis=0)
+    square = (fit.image.astype(float) ** 2).sum(axis=(1, 2))
+    shared = (fit.image.astype(float) * total).sum(axis=(1, 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        blendedness = np.where(shared > 0, 1 - square / shared, np.nan)
+    chi2, n = chi2_of(planes, total, planes["own"])
+    like = np.where(np.isfinite(fit.flux_width), fit.flux_width, _likelihood_width(planes, fit))
+    aperture, error = _aperture(unit, planes, sources, detection.weights)
+    return {
+        "blendedness": blendedness, "flux_like_err": like, "aperture_flux": aperture, "aperture_flux_err": error,
+        "chi2": np.full(len(fit.flux), chi2 / n if n else np.nan),
+    }  # fmt: skip
+
+
+def normal_equations(planes, fit):
+    """Return the normal matrix (band, n, n) and right side (band, n) of the sources' images of unit flux."""
+    weight = inverse_variance(planes["variance"], planes["mask"] | planes["other"][..., None])
+    weight = weight.reshape(-1, weight.shape[-1])
+    flux = np.where(fit.flux == 0, 1, fit.flux)[:, None]
+    images = np.moveaxis(fit.image.reshape(len(flux), *weight.shape) / flux, 2, 0)
+    seen = images * weight.T[:, None]
+    data = np.where(weight > 0, planes["image"].reshape(weight.shape), 0).T
+    return seen @ images.swapaxes(1, 2), np.einsum("bnp,bp->bn", seen, data)
+
+
+def _likelihood_width(planes, fit):
+    """Return standard deviations of fluxes at fixed shapes, all sources of the window solved for together."""
+    width = np.full(fit.flux.shape, np.nan)
+    for band, matrix in enumerate(normal_equations(planes, fit)[0]):
+        here = np.flatnonzero((fit.flux[:, band] > 0) & (fit.image[..., band].sum(axis=(1, 2)) > 0))
+        fisher = matrix[np.ix_(here, here)]
+        if len(here) and np.isfinite(fisher).all() and np.linalg.matrix_rank(fisher, hermitian=True) == len(here):
+            width[here, band] = np.sqrt(np.diag(np.linalg.inv(fisher)))
+    return width
+
+
+def _aperture(unit, planes, sources, weights):
+    """Return Kron fluxes of the undeblended window and their errors, (n, band)."""
+    import sep
+
+    rows = unit.sources
+    x, y = sources["x"][rows] - unit.x0, sources["y"][rows] - unit.y0
+    a, b = np.maximum(sources["a"][rows], 0.3), np.maximum(sources["b"][rows], 0.3)
+    theta = sources["theta"][rows]
+    image, _, empty = coadd(planes, weights)
+    yy, xx = np.mgrid[: image.shape[0], : image.shape[1]]
+    nearest = np.argmin([(xx - one) ** 2 + (yy - other) ** 2 for one, other in zip(x, y, strict=True)], axis=0)
+    # How large an aperture is follows from the source's own side of the window; a bright neighbour would open it wide.
+    segments = {"segmap": (nearest + 1).astype(np.int32), "seg_id": np.arange(1, len(rows) + 1)}
+    pixels = np.ascontiguousarray(image, np.float32)
+    kron, _ = sep.kron_radius(pixels, x, y, a, b, theta, 6.0, mask=empty, **segments)
+    radius = _KRON_FACTOR * np.where(np.isfinite(kron) & (kron > 0), np.minimum(kron, 6.0), 1)
+    radius = np.maximum(radius, _LEAST_RADIUS / np.sqrt(a * b))
+    flux, error = np.full((2, len(rows), planes["image"].shape[-1]), np.nan)
+    for band in range(flux.shape[1]):
+        mask = planes["mask"][..., band]
+        if mask.all():
+            continue
+        pixels = np.ascontiguousarray(planes["image"][..., band])
+        noise = np.ascontiguousarray(np.sqrt(np.where(mask, 0, planes["variance"][..., band])), np.float32)
+        flux[:, band], error[:, band], _ = sep.sum_ellipse(
+            pixels, x, y, a, b, theta, radius, err=noise, mask=np.ascontiguousarray(mask), subpix=5
+        )
+    return flux, error

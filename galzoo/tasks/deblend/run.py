@@ -1,0 +1,283 @@
+"""The task `deblend`: the sources of a field of any size, taken apart group by group.
+
+Sources are found tile by tile and groups fitted chunk by chunk. Each finished piece is a file in a work folder, so a
+run that was killed goes on where it stopped.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from galzoo.data.columns import find_columns, plain, read_table
+from galzoo.data.cutouts import positions as catalogue_positions
+from galzoo.errors import InputError
+from galzoo.field import detection as finding
+from galzoo.field.field import field_psf, fwhm_of, open_field
+from galzoo.field.psf import measured_psf
+from galzoo.files import atomic_path, write_json
+from galzoo.presets import card_for
+from galzoo.progress import track
+from galzoo.resources import release
+from galzoo.tasks.deblend.choose_preset import choose_deblender
+from galzoo.tasks.deblend.fit_groups import fit_chunk, plan
+
+logger = logging.getLogger(__name__)
+
+WORK = "unfinished"
+"""Name of the work folder in the output folder."""
+# FWHM of the filter in pixels where the PSF is not known.
+_GUESSED_FWHM = 3.0
+# Catalogue rows that are nearer than this, in pixels, are one source.
+_SAME_PLACE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a field is deblended.
+
+    Parameters
+    ----------
+    threshold : float
+        Least signal-to-noise of a detection.
+    add_sources : bool
+        Add sources where the residual asks for them, and fit these groups again.
+    tile : int
+        Side of a tile in pixels; bounds the memory.
+    stamp_size : int
+        Side of the stamps in pixels; 0 for no stamps.
+    report : bool
+        Draw pictures and write the report.
+    """
+
+    threshold: float = 5.0
+    add_sources: bool = True
+    tile: int = 1024
+    stamp_size: int = 64
+    report: bool = True
+
+    def __post_init__(self):
+        if not 0 < self.threshold < np.inf:
+            raise InputError(f"--threshold is {self.threshold}; give a signal-to-noise above 0, e.g. 5")
+        if self.stamp_size and not 4 <= self.stamp_size <= 512:
+            raise InputError(f"--stamp-size is {self.stamp_size}; give 4 to 512 pixels, or 0 for no stamps")
+        if self.tile < 64:
+            raise InputError(f"--tile is {self.tile}; give 64 pixels or more")
+
+
+def deblend_field(
+    paths, output, preset=None, deblender=None, method="map", catalogue=None, columns=None, psf=None, seeing=None,
+    settings=None, progress=False, restart=False, **options,
+):  # fmt: skip
+    """Deblend a field and write catalogue, images, stamps, pictures and a report.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        See `galzoo.field.field.open_field`, which takes `options`.
+    output : str or Path
+        Folder to write; made if absent.
+    preset : str or Path, optional
+        Preset or run of a family that deblends; the packaged one that fits the bands best by default.
+    deblender : callable, optional
+        Used instead of a preset: takes a batch of NumPy arrays with the keys image, variance, mask, psf, positions and
+        n_sources, and returns `galzoo.contracts.deblended.Deblended` in the bands of the field. Where the batch's
+        ``smooth`` is True, sources that are missing should show in the residual; ``position_error`` is the standard
+        deviation in pixels of the positions.
+    method : str
+        "encoder", "map" or "hmc"; see the family.
+    catalogue : path or Table, optional
+        Positions of the sources; detected by default.
+    columns : dict, optional
+        Names of its columns, see `galzoo.data.columns.find_columns`.
+    psf : path, sequence of paths, array (1, p, p, band) or callable, optional
+        PSF images, one a band; or ``psf(x, y)`` for n positions in the field, which returns (n, p, p, band).
+    seeing : float, optional
+        FWHM of a Gaussian PSF in arcsec; measured on the smallest bright sources where there is no `psf` either.
+    settings : Settings, optional
+    progress : bool
+        Show bars.
+    restart : bool
+        Begin anew although there is an unfinished run in `output`.
+
+    Returns
+    -------
+    list of Path
+        What was written, see `galzoo.tasks.deblend.products.write_products`.
+
+    Raises
+    ------
+    InputError
+        If files are missing, damaged or do not fit each other or the preset.
+    """
+    from galzoo.tasks.deblend.products import write_products
+
+    settings = settings or Settings()
+    output = _folder(output)
+    if preset is not None and deblender is None:
+        # What is wrong with it is said before a large field is read.
+        card_for("deblend", preset)
+    with open_field(paths, **options) as field:
+        known = psf if callable(psf) or isinstance(psf, np.ndarray) else field_psf(field, psf, seeing)
+        ids, listed = _listed(catalogue, columns, field)
+        deblend, about = choose_deblender(preset, deblender, method, field)
+        key = {
+            "field": _stamp(paths, options, psf, catalogue),
+            "about": about,
+            "settings": dataclasses.asdict(settings),
+        }
+        key |= {"seeing": seeing, "columns": columns}
+        work = _work(output, key, restart)
+        psf_of = None if known is None else _constant(known, field)
+        detection = _detection(field, psf_of, settings)
+        sources, segmentation = _find(field, work, detection, listed, settings.tile, progress)
+        if psf_of is None and len(sources["x"]):
+            psf_of = _constant(measured_psf(field, sources), field)
+            detection = dataclasses.replace(detection, fwhm=_fwhm(psf_of, field))
+        chunks, sizes = plan(sources, len(field.bands), detection.fwhm) if len(sources["x"]) else ([], {})
+        done = []
+        for number, rows in enumerate(track(chunks, "deblending", progress)):
+            path = work / f"fit_{number:05d}.npz"
+            if not path.is_file():
+                result = fit_chunk(deblend, field, segmentation, sources, rows, psf_of, detection, sizes, settings)
+                _save(path, result)
+                release(segmentation)
+            done.append(path)
+        summary = about | {"fwhm": detection.fwhm, "correlation": detection.correlation, "method": method}
+        written = write_products(field, done, segmentation, psf_of, ids, output, work, settings, summary)
+        del segmentation
+    shutil.rmtree(work)
+    return written
+
+
+def _folder(output):
+    output = Path(output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file; name a folder to write to")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be made ({error.strerror}); name another folder") from None
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise InputError(f"{output}: cannot be written to; name another folder")
+    return output
+
+
+def _listed(catalogue, columns, field):
+    """Return names and positions (n, 2) in pixels of the catalogue's rows that are used; None without a catalogue."""
+    if catalogue is None:
+        return None, None
+    name = str(catalogue) if isinstance(catalogue, str | os.PathLike) else "catalogue"
+    table = read_table(catalogue) if isinstance(catalogue, str | os.PathLike) else catalogue
+    found = find_columns(table, columns, name)
+    x, y = catalogue_positions(field.mosaic, table, found, columns, name)
+    finite = np.isfinite(x) & np.isfinite(y)
+    inside = finite & (x > -0.5) & (x < field.shape[1] - 0.5) & (y > -0.5) & (y < field.shape[0] - 0.5)
+    if not inside.any():
+        size = f"{field.shape[1]}x{field.shape[0]}"
+        raise InputError(f"{name}: none of {len(x)} positions is on the field ({size}); check WCS and columns")
+    rows = np.flatnonzero(inside)
+    places = np.stack([x[rows], y[rows]], axis=-1)
+    _, first = np.unique(np.round(places / _SAME_PLACE), axis=0, return_index=True)
+    for count, what in (
+        (int(np.sum(~finite)), "have no finite position"), (int(np.sum(finite & ~inside)), "are off the field"),
+        (len(rows) - len(first), "repeat the position of another"),
+    ):  # fmt: skip
+        if count:
+            logger.warning("%s: %d of %d rows %s and were dropped", name, count, len(x), what)
+    first = np.sort(first)
+    rows, places = rows[first], places[first]
+    ids = plain(table[found["id"]])[rows].astype(str) if "id" in found else (rows + 1).astype(str)
+    return ids, places
+
+
+def _stamp(paths, options, psf, catalogue):
+    """Return what tells one request from another: names, sizes and times of the files, and the options."""
+    names = [str(path) for value in (paths, psf, catalogue, *options.values()) for path in _strings(value)]
+    files = [name.partition("[")[0] for name in names]
+    times = [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in files if os.path.isfile(name)]
+    plain_options = {key: str(value) for key, value in options.items()}
+    others = [hashlib.sha256(value.tobytes()).hexdigest() for value in (psf,) if isinstance(value, np.ndarray)]
+    others += [hashlib.sha256(repr(list(catalogue)).encode()).hexdigest()] if hasattr(catalogue, "colnames") else []
+    return {"names": names, "files": times, "options": plain_options, "others": others}
+
+
+def _strings(value):
+    if isinstance(value, str | os.PathLike):
+        return [value]
+    return [one for one in value if isinstance(one, str | os.PathLike)] if isinstance(value, list | tuple) else []
+
+
+def _work(output, key, restart):
+    """Return the work folder; that of an unfinished run of the same request is kept."""
+    work, key = output / WORK, json.loads(json.dumps(key, default=str))
+    path = work / "request.json"
+    try:
+        same = json.loads(path.read_text(encoding="utf-8")) == key
+    except (OSError, json.JSONDecodeError):
+        same = False
+    if same and not restart:
+        logger.warning("%s: going on with an unfinished run", output)
+        return work
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir()
+    write_json(path, key)
+    return work
+
+
+def _save(path, arrays):
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def _constant(psf, field):
+    """Return a function of (x, y) that gives the PSFs at n positions."""
+    if callable(psf):
+        return psf
+    psf = np.asarray(psf, np.float32)
+    if psf.ndim != 4 or psf.shape[-1] != len(field.bands):
+        raise InputError(f"psf has shape {psf.shape}; it must be (1, y, x, band) with {len(field.bands)} bands")
+    if not np.isfinite(psf).all() or not (psf.sum(axis=(1, 2)) > 0).all():
+        raise InputError("psf is not finite, or its sum is not positive; give a clean PSF")
+    psf = psf[:1] / psf[:1].sum(axis=(1, 2), keepdims=True)
+    return lambda x, y: np.broadcast_to(psf, (len(x), *psf.shape[1:]))
+
+
+def _fwhm(psf_of, field):
+    """Return the FWHM of the filter in pixels: the mean over bands, weighted as the bands are in the sum."""
+    middle = psf_of(np.array([field.shape[1] / 2]), np.array([field.shape[0] / 2]))
+    return float(np.average(fwhm_of(middle)[0], weights=1 / field.noise_levels()))
+
+
+def _detection(field, psf_of, settings):
+    weights = tuple((1 / field.noise_levels()).tolist())
+    fwhm = _GUESSED_FWHM if psf_of is None else _fwhm(psf_of, field)
+    detection = finding.Detection(fwhm, weights, settings.threshold)
+    return dataclasses.replace(detection, correlation=finding.noise_correlation(field, detection))
+
+
+def _find(field, work, detection, listed, tile, progress):
+    """Return the sources of a field and the label image of their groups, on disk."""
+    paths = []
+    for number, core in enumerate(track(finding.tiles(field.shape, tile), "finding sources", progress)):
+        path = work / f"tile_{number:05d}.npz"
+        if not path.is_file():
+            _save(path, finding.detect_tile(field, core, detection, listed))
+        paths.append(path)
+    small = (*finding.SOURCE_KEYS, "x0", "x1", "y0", "y1", "group", "peak_y", "peak_x")
+    parts = []
+    for path in paths:
+        with np.load(path) as file:
+            parts.append({key: file[key] for key in small})
+    sources, numbers = finding.collect(parts)
+    segmentation = np.memmap(work / "segmentation.dat", np.int32, "w+", shape=field.shape)
+    for path, own in zip(paths, numbers, strict=True):
+        with np.load(path) as file:
+            finding.paint(segmentation, [file], [own])
+    return sources, segmentation

@@ -1,0 +1,67 @@
+"""`galzoo embed`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galzoo.errors import InputError
+from galzoo.options import Preset
+
+# Columns that are told best, printed at the end.
+_SAID = 8
+
+
+def embed(
+    preset: Preset,
+    stamps: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("out"),
+    method: Annotated[str, typer.Option(help="tsne, umap (needs umap-learn) or pca.")] = "tsne",
+    colour: Annotated[
+        list[str] | None,
+        typer.Option(help="Catalogue column to colour by; repeatable. The best told by default."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Only so many stamps, drawn at random by --seed.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw, the map and the scores.")] = 0,
+    perplexity: Annotated[float, typer.Option(help="About how many neighbours count; not for pca.")] = 30.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")] = 64,
+):
+    """Map stamps by what a model finds alike, and show what its codes stand for."""
+    from galzoo.data import hdf5
+    from galzoo.data.stamps import Stamps
+    from galzoo.presets import load_for
+    from galzoo.tasks.embed.run import embed as run
+    from galzoo.tasks.embed.run import write_embedding
+    from galzoo.viz.columns import read_column
+
+    if limit is not None and limit < 3:
+        raise InputError(f"--limit is {limit}; a map needs at least 3 stamps")
+    data = Stamps.load(stamps, _rows(hdf5.read_header(stamps)["n"], limit, seed))
+    # A wrong name should not cost the time of the model.
+    for name in colour or ():
+        read_column(data.catalogue, name)
+    result = run(load_for("embed", preset, "model", "prior"), data, method, seed, perplexity, batch_size, progress=True)
+    about = {"model": preset, "file": str(stamps)}
+    for path in write_embedding(data, result, output, colour, about):
+        sys.stdout.write(f"{path}\n")
+    for line in _told(output / "summary.json", result.notes):
+        sys.stdout.write(f"{line}\n")
+
+
+def _rows(n, limit, seed):
+    import numpy as np
+
+    if limit is None or limit >= n:
+        return slice(None)
+    # Files are often sorted by origin, so the first stamps would not stand for the rest.
+    return np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))
+
+
+def _told(path, notes):
+    """Yield lines that say what should be known without opening a file."""
+    import json
+
+    yield from (f"note: {note}" for note in notes)
+    for row in json.loads(path.read_text(encoding="utf-8"))["knows"][:_SAID]:
+        yield f"{row['column']:<24} R2 {row['r2']:.2f} ± {row['r2_error']:.2f} ({row['n']} stamps)"

@@ -1,0 +1,34 @@
+"""`galzoo reconstruct`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galzoo.errors import InputError
+from galzoo.options import Output, Preset
+
+
+def reconstruct(
+    preset: Preset,
+    stamps: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
+    output: Output = Path("out"),
+    batch_size: Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")] = 64,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many stamps.")] = None,
+    refine_steps: Annotated[
+        int, typer.Option(help="Likelihood updates at most; 0 shows what the codes alone say.", min=0)
+    ] = 30,
+):
+    """Reconstruct and deconvolve stamps: FITS, a catalogue and a picture."""
+    from galzoo.data.stamps import Stamps
+    from galzoo.presets import load_for
+    from galzoo.tasks.reconstruct.products import write_reconstruction
+    from galzoo.tasks.reconstruct.run import reconstruct as run
+
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit is {limit}; give 1 or more")
+    data = Stamps.load(stamps, slice(0, limit))
+    result = run(load_for("reconstruct", preset), data, batch_size, progress=True, refine_steps=refine_steps)
+    for path in write_reconstruction(data, result, output):
+        sys.stdout.write(f"{path}\n")

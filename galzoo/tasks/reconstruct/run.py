@@ -1,0 +1,86 @@
+"""Reconstruct and deconvolve stamps with a trained model."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from galzoo.data.batches import stamps_batch
+from galzoo.errors import InputError
+from galzoo.inference.refine import refine
+from galzoo.layers.psf import convolve
+from galzoo.metrics.reconstruction import chi2_per_pixel
+from galzoo.progress import track
+
+
+@dataclasses.dataclass
+class Reconstruction:
+    """What a model makes of some stamps; all arrays have a first axis of n stamps.
+
+    Parameters
+    ----------
+    image : array, (n, y, x, band)
+        Noiseless image as observed, through the stamp's PSF; in the unit of the stamps.
+    deconvolved : array, (n, y, x, band)
+        Image in the model frame: a round Gaussian PSF of `model_sigma` pixels.
+    codes : int array, (n, y, x)
+        One code a cell.
+    chi2 : array, (n,)
+        Chi-square per good pixel, all bands; NaN where a stamp has no good pixel.
+    model_sigma : float
+        Sigma of the model-frame PSF in pixels.
+    """
+
+    image: np.ndarray
+    deconvolved: np.ndarray
+    codes: np.ndarray
+    chi2: np.ndarray
+    model_sigma: float
+
+
+def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
+    """Run a model over stamps.
+
+    Parameters
+    ----------
+    model : galzoo.contracts.codec.Reconstructor
+    stamps : Stamps
+        Any number and size; bands in the model's order. An absent variance is estimated from the sky of each stamp; an
+        absent PSF means that the model shows the image as seen.
+    batch_size : int
+        Stamps at a time; bounds the memory.
+    progress : bool
+        Show a progress bar.
+    refine_steps : int
+        At most so many likelihood updates of the model's image (`galzoo.inference.refine`); 0 gives what the codes
+        alone say. Pictures (unit "") are not refined: their noise is nominal.
+
+    Returns
+    -------
+    Reconstruction
+
+    Raises
+    ------
+    InputError
+        If the bands do not fit the model.
+    """
+    if len(stamps.bands) != len(model.bands):
+        raise InputError(
+            f"stamps have {len(stamps.bands)} bands ({', '.join(stamps.bands)}), the model {len(model.bands)} "
+            f"({', '.join(model.bands)}); pick or pad bands so that they match"
+        )
+    parts = []
+    for start in track(range(0, len(stamps), batch_size), "reconstructing", progress):
+        batch = stamps_batch(stamps, slice(start, start + batch_size))
+        outputs = {key: keras.ops.convert_to_numpy(value) for key, value in model.reconstruct(batch).items()}
+        if refine_steps and stamps.unit:
+            outputs["deconvolved"] = refine(outputs["deconvolved"], batch, model.model_sigma, refine_steps)
+            seen = convolve(outputs["deconvolved"], batch.get("psf"), model.model_sigma)
+            outputs["image"] = keras.ops.convert_to_numpy(seen)
+        parts.append(
+            {**outputs, "chi2": chi2_per_pixel(batch["image"], outputs["image"], batch["variance"], batch["mask"])}
+        )
+    if not parts:
+        raise InputError("no stamps to reconstruct; the file or selection is empty")
+    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return Reconstruction(**joined, model_sigma=model.model_sigma)

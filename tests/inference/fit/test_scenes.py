@@ -1,0 +1,233 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from galzoo.contracts.deblended import FLAGS
+from galzoo.errors import InputError
+from galzoo.inference.fit import laplace
+from galzoo.inference.fit.scenes import deblend
+from galzoo.layers.psf import gaussian_psf
+from galzoo.models.vae_deblender.model import VAEDeblender
+
+SIZE, SCENES = 24, 16
+NOISE = 0.05
+
+
+@pytest.fixture(scope="module")
+def model():
+    import keras
+
+    keras.utils.set_random_seed(4)
+    return VAEDeblender.tiny(bands=("r", "i"), size=1.5, flux_floor=0.0)
+
+
+@pytest.fixture(scope="module")
+def scenes(model):
+    """Blends of two galaxies of the model's own, so that the posterior can be exactly right."""
+    rng = np.random.default_rng(5)
+    latent = rng.normal(size=(SCENES, 2, model.latent)).astype("float32")
+    middle = (SIZE - 1) / 2
+    positions = middle + rng.uniform(-3, 3, size=(SCENES, 2, 2)).astype("float32")
+    psf = np.repeat(gaussian_psf(15, 1.5)[None, :, :, None], 2, axis=-1)
+    flux = rng.uniform(5, 50, size=(SCENES, 2, 2)).astype("float32")
+    unit = ops.convert_to_numpy(model.render(latent, positions, psf, (SIZE, SIZE)))
+    isolated = unit * flux[:, :, None, None, :]
+    image = isolated.sum(axis=1) + NOISE * rng.normal(size=(SCENES, SIZE, SIZE, 2))
+    return {
+        "image": image.astype("float32"),
+        "variance": np.full(image.shape, NOISE**2, "float32"),
+        "psf": np.repeat(psf, SCENES, axis=0),
+        "positions": positions,
+        "n_sources": np.full(SCENES, 2),
+        "flux": flux,
+        "isolated": isolated,
+    }
+
+
+@pytest.fixture(scope="module")
+def fitted(model, scenes):
+    return deblend(model, scenes, "map", samples=300)
+
+
+def test_fluxes_are_right_within_their_errors(scenes, fitted):
+    pulls = (fitted.flux - scenes["flux"]) / fitted.flux_error
+    assert 0.75 < 0.5 * np.diff(np.percentile(pulls, [16, 84]))[0] < 1.3
+    assert abs(np.median(pulls)) < 0.4
+    assert np.all(fitted.flux_error >= fitted.flux_width * 0.999)
+
+
+def test_samples_have_the_mean_and_the_errors(fitted):
+    assert fitted.samples.shape == (300, SCENES, 2, 2)
+    miss = (fitted.samples.mean(axis=0) - fitted.flux) / fitted.flux_error
+    assert np.abs(miss).max() < 5 / np.sqrt(300)
+    np.testing.assert_allclose(fitted.samples.std(axis=0), fitted.flux_error, rtol=0.25)
+
+
+def test_sum_of_the_parts_is_the_data_but_for_the_noise(scenes, fitted):
+    assert 0.9 < np.median(fitted.chi2) < 1.1
+    np.testing.assert_allclose(fitted.residual, scenes["image"] - fitted.image.sum(axis=1), atol=1e-5)
+
+
+def test_the_fit_is_better_than_the_encoder(model, scenes, fitted):
+    first = deblend(model, scenes, "encoder")
+    error = [np.abs(found.image - scenes["isolated"]).sum() for found in (first, fitted)]
+    assert error[1] < 0.5 * error[0]
+
+
+def test_positions_are_held_or_fitted(model, scenes):
+    moved = {**scenes, "positions": scenes["positions"] + np.float32([0.4, -0.3])}
+    held = deblend(model, moved, "map", position_error=0)
+    np.testing.assert_allclose(held.positions, moved["positions"], atol=0.02)
+    fitted = deblend(model, moved, "map", position_error=0.5, steps=8)
+    miss = np.hypot(*(fitted.positions - scenes["positions"]).reshape(-1, 2).T)
+    assert np.median(miss) < 0.1
+
+
+def test_masked_pixels_and_absent_bands_have_no_say(model, scenes):
+    rows = slice(0, 4)
+    clean = {key: value[rows] for key, value in scenes.items()}
+    clean["mask"] = np.zeros(clean["image"].shape, bool)
+    clean["mask"][:, 8:10, 8:10] = True
+    dirty = {**clean, "image": np.where(clean["mask"], np.nan, clean["image"])}
+    one, two = deblend(model, clean, "map"), deblend(model, dirty, "map")
+    np.testing.assert_array_equal(one.flux, two.flux)
+    assert np.all(np.isfinite(two.residual))
+    absent = {**clean, "variance": clean["variance"].copy()}
+    absent["variance"][..., 1] = np.inf
+    found = deblend(model, absent, "map")
+    assert np.all(found.flux[..., 1] == 0)
+    assert np.all(np.isfinite(found.flux_error[..., 0]))
+
+
+def test_scenes_of_different_numbers_of_sources_are_as_alone(model, scenes):
+    rows = slice(0, 3)
+    batch = {key: value[rows].copy() for key, value in scenes.items()}
+    batch["n_sources"] = np.array([1, 2, 0])
+    together = deblend(model, batch, "map")
+    assert together.present.tolist() == [[True, False], [True, True], [False, False]]
+    assert np.all(together.image[~together.present] == 0)
+    alone = deblend(model, {key: value[1:2] for key, value in batch.items()}, "map")
+    np.testing.assert_allclose(alone.flux[0], together.flux[1], rtol=1e-3)
+
+
+def test_flags(model, scenes):
+    batch = {key: value[:1].copy() for key, value in scenes.items()}
+    batch["mask"] = np.zeros(batch["image"].shape, bool)
+    x, y = np.round(batch["positions"][0, 0]).astype(int)
+    batch["mask"][0, y - 1 : y + 2, x - 1 : x + 2] = True
+    batch["positions"][0, 1] = 1.0
+    found = deblend(model, batch, "encoder")
+    assert found.flags[0, 0] & FLAGS["masked"]
+    assert found.flags[0, 1] & FLAGS["edge"]
+
+
+def test_a_scene_of_nothing_but_bad_pixels_gives_zero(model, scenes):
+    batch = {key: value[:1].copy() for key, value in scenes.items()}
+    batch["image"][...] = np.nan
+    found = deblend(model, batch, "map")
+    assert np.all(found.flux == 0)
+    assert np.all(np.isfinite(found.image))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"positions": np.zeros((SCENES, 2), "float32")}, "positions have shape"),
+        ({"positions": np.full((SCENES, 2, 2), np.nan, "float32")}, "not finite"),
+        ({"n_sources": np.full(SCENES, 3)}, "n_sources up to"),
+        ({"variance": None}, "no 'variance'"),
+    ],
+)
+def test_bad_batches(model, scenes, changes, message):
+    with pytest.raises(InputError, match=message):
+        deblend(model, {**scenes, **changes}, "map")
+
+
+def test_unknown_method(model, scenes):
+    with pytest.raises(InputError, match="'best' is unknown; use encoder, map, hmc"):
+        deblend(model, scenes, "best")
+
+
+def test_minimise_solves_a_linear_problem_with_a_known_answer():
+    # One source, one band, one parameter t: data = f (g + t h), with the prior of t a standard normal.
+    rng = np.random.default_rng(1)
+    g, h = rng.normal(size=(2, 50))
+    data = 3.0 * (g + 0.5 * h)
+
+    def evaluate(theta, rows):
+        t = theta[0, 0, 0]
+        design = np.stack([g + t * h, h])
+        normal = (design @ design.T).reshape(1, 1, 1, 2, 1, 2)
+        return normal, (design @ data).reshape(1, 1, 1, 2), np.array([[data @ data]])
+
+    theta, normal = laplace.minimise(evaluate, np.zeros((1, 1, 1)), np.ones((1, 1), bool), np.ones(1), 20, gain=1e-4)
+    t = np.linspace(-1, 1, 20001)
+    seen = g[:, None] + h[:, None] * t
+    energy = (data**2).sum() - (seen.T @ data) ** 2 / (seen**2).sum(axis=0) + t**2
+    assert theta[0, 0, 0] == pytest.approx(t[np.argmin(energy)], abs=2e-3)
+    assert normal.flux[0, 0, 0] == pytest.approx(3.0, rel=0.02)
+
+
+def test_entries_that_are_no_source_do_not_keep_the_fit_from_ending(model, scenes, monkeypatch):
+    batch = {key: value[:4].copy() for key, value in scenes.items()}
+    batch["n_sources"] = np.array([1, 2, 1, 2])
+    evaluations = []
+    minimise = laplace.minimise
+
+    def counted(evaluate, *arguments, **options):
+        def count(values, rows):
+            evaluations.append(len(rows))
+            return evaluate(values, rows)
+
+        return minimise(count, *arguments, **options)
+
+    monkeypatch.setattr(laplace, "minimise", counted)
+    deblend(model, batch, "map", steps=60)
+    assert len(evaluations) < 60
+    assert evaluations[-1] < 4
+
+
+def test_errors_grow_where_neighbours_are_not_as_the_model_has_them(model, scenes):
+    batch = {key: value[:6].copy() for key, value in scenes.items()}
+    good = deblend(model, batch, "map")
+    stripes = 1 + 0.5 * np.sin(1.5 * np.arange(SIZE))[:, None]
+    batch["image"] = (scenes["isolated"][:6].sum(axis=1) * stripes).astype("float32")
+    bad = deblend(model, batch, "map", refine_steps=0)
+    assert np.median(bad.flux_error / good.flux_error) > 2
+
+
+def test_what_profiles_leave_goes_to_the_sources(model, scenes):
+    batch = {key: value[:4].copy() for key, value in scenes.items()}
+    batch["n_sources"] = np.array([1, 2, 2, 1])
+    present = np.arange(2) < batch["n_sources"][:, None]
+    stripes = 1 + 0.5 * np.sin(1.5 * np.arange(SIZE))[:, None]
+    batch["image"] = ((scenes["isolated"][:4] * present[..., None, None, None]).sum(axis=1) * stripes).astype("float32")
+    batch["variance"] = batch["variance"] / 16
+    smooth = deblend(model, batch, "map", refine_steps=0)
+    refined = deblend(model, batch, "map")
+    assert np.all(refined.chi2 < 0.5 * smooth.chi2)
+    assert not refined.image[~present].any()
+    # As much of the light is on the stamp as before.
+    held = [found.image.sum(axis=(2, 3))[present] / found.flux[present] for found in (smooth, refined)]
+    np.testing.assert_allclose(*held, atol=0.05)
+
+
+def test_scenes_without_a_source_are_empty(model, scenes):
+    batch = {key: value[:2].copy() for key, value in scenes.items()}
+    for changes in ({"n_sources": np.zeros(2, int)}, {"positions": np.zeros((2, 0, 2)), "n_sources": np.zeros(2, int)}):
+        found = deblend(model, batch | changes, "map")
+        assert not found.image.any()
+        assert not found.flux.any()
+        np.testing.assert_allclose(found.residual, batch["image"], atol=1e-6)
+
+
+def test_a_pixel_that_is_not_a_number_is_as_good_as_masked(model, scenes):
+    batch = {key: value[:2].copy() for key, value in scenes.items()}
+    batch["mask"] = np.zeros(batch["image"].shape, bool)
+    batch["mask"][:, 9, 9] = True
+    masked = deblend(model, batch, "map")
+    del batch["mask"]
+    batch["image"][:, 9, 9] = np.nan
+    found = deblend(model, batch, "map")
+    np.testing.assert_allclose(found.flux, masked.flux, rtol=1e-5)
+    assert np.all(np.isfinite(found.chi2))

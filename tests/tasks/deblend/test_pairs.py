@@ -1,0 +1,150 @@
+"""The suite "pairs": scores that are what they should be, for separations that are known."""
+
+import numpy as np
+import pytest
+
+from galzoo.contracts.deblended import Deblended
+from galzoo.errors import InputError
+from galzoo.metrics.diversity import draw_diversity
+from galzoo.models.branched_gan.mix import MixGalaxies, repeatably
+from galzoo.tasks.deblend.pairs import evaluate_pairs, sep_split, separations
+from galzoo.tasks.deblend.pairs_figures import draw_batch, result_tables
+from tests.conftest import make_stamps
+
+
+class Truthful:
+    """A fake that knows the answer, in the wrong order and with a share of the truth as error."""
+
+    noise_channels = 1
+    output_kind = "flux"
+    bands, permutation, noise_channels = ("r",), "invariant", 1
+
+    def __init__(self, error=0.0):
+        self.error = error
+        self.mixer = MixGalaxies(blend="add", perturbation="exact", offset=(0.15, 0.25))
+        self.known = {}
+
+    def blends(self, batch, seed=0):
+        made = {key: np.asarray(value) for key, value in repeatably(self.mixer, batch, seed).items()}
+        for image, isolated in zip(made["image"], made["isolated"], strict=True):
+            self.known[image.tobytes()] = isolated
+        return made
+
+    def _answer(self, batch):
+        return np.stack([self.known[image.tobytes()] for image in batch["image"]])[:, ::-1] * (1 + self.error)
+
+    def deblend(self, batch, threshold=5.0):
+        image = self._answer(batch)
+        flux = image.sum(axis=(2, 3))
+        return Deblended(image, flux, np.zeros((*flux.shape[:2], 2)), np.ones(flux.shape[:2], bool))
+
+    def draws(self, batch, number, seed=0):
+        answer = self._answer(batch)
+        return answer + np.random.default_rng(seed).normal(size=(number, *answer.shape))
+
+    def __call__(self, batch):
+        return {"isolated": self._answer(batch)}
+
+
+def test_a_truthful_model_wins_and_its_error_is_found(tmp_path):
+    stamps = make_stamps(n=30, size=32)
+    results = evaluate_pairs(Truthful(0.02), stamps, batch_size=16, report=tmp_path / "report.html")
+    assert results["pairs"] == 30
+    assert results["flux"]["model"]["median"] == pytest.approx(0.02, abs=1e-4)
+    assert results["flux"]["model"]["scatter"] == pytest.approx(0, abs=1e-4)
+    assert results["flux"]["blend"]["median"] > 0.3
+    scores = {name: part["first"]["psnr"]["all"]["value"] for name, part in results["scores"].items()}
+    assert scores["model"] > scores["sep"] > scores["blend"]
+    assert results["gain"]["psnr"]["value"] > 10
+    assert results["gain"]["ssim"]["value"] > 0
+    assert 0.5 < results["sep_split"]["value"] < 1
+    tables = result_tables(results)
+    assert tables["Summary"][0]["blends"] == 30
+    assert len(next(iter(tables.values()))) == 8
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png") == 2
+    again = evaluate_pairs(Truthful(0.02), stamps, batch_size=16)
+    assert again == results
+
+
+def test_psnr_is_that_of_the_error():
+    """A constant error of a share of the truth has the PSNR that follows from it."""
+    stamps = make_stamps(n=6, size=32)
+    model = Truthful(0.1)
+    results = evaluate_pairs(model, stamps)
+    expected = []
+    for isolated in model.known.values():
+        peak = isolated.sum(axis=0).max()
+        expected.append(10 * np.log10(peak**2 / np.mean((0.1 * isolated[0]) ** 2)))
+    found = results["scores"]["model"]["first"]["psnr"]["all"]["value"]
+    assert found == pytest.approx(np.mean(expected), abs=1e-3)
+
+
+def test_sep_splits_two_galaxies_and_keeps_one_together():
+    y, x = np.indices((40, 40))
+
+    def blob(at_x, at_y):
+        return 100 * np.exp(-0.5 * ((x - at_x) ** 2 + (y - at_y) ** 2) / 4)
+
+    random = np.random.default_rng(0)
+    image = np.stack([blob(10, 20) + blob(30, 20), blob(20, 20) + blob(20, 21)])[..., None]
+    image = image + random.normal(size=image.shape)
+    positions = np.array([[[10, 20], [30, 20]], [[20, 20], [20, 21]]], float)
+    made, split = sep_split(image, np.ones_like(image), positions, np.array([2, 2]))
+    np.testing.assert_array_equal(split, [True, False])
+    assert made[0, 0, 20, 10, 0] == pytest.approx(image[0, 20, 10, 0])
+    assert abs(made[0, 0, 20, 30, 0]) < 5
+    np.testing.assert_array_equal(made[1, 0], made[1, 1])
+
+
+def test_separations():
+    positions = np.array([[[0, 0], [3, 4], [0, 0]], [[0, 0], [30, 40], [6, 8]]], float)
+    np.testing.assert_allclose(separations(positions, np.array([2, 3])), [5, 10])
+
+
+def test_diversity_is_one_for_the_posterior_and_zero_for_one_answer():
+    random = np.random.default_rng(0)
+    truth = random.normal(size=(400, 50))
+    posterior = random.normal(size=(8, 400, 50))
+    assert np.mean(draw_diversity(posterior, truth)) == pytest.approx(1, abs=0.02)
+    assert np.mean(draw_diversity(0.5 * posterior, truth)) == pytest.approx(np.sqrt(0.5 / 1.25), abs=0.02)
+    np.testing.assert_array_equal(draw_diversity(np.zeros((4, 400, 50)), truth), 0)
+    assert np.isnan(draw_diversity(np.ones((3, 1, 2)), np.ones((1, 2)))).all()
+    with pytest.raises(InputError, match="at least 2"):
+        draw_diversity(posterior[:1], truth)
+    with pytest.raises(InputError, match="shape"):
+        draw_diversity(posterior, truth[:3])
+
+
+def test_what_cannot_be_judged_is_refused():
+    with pytest.raises(InputError, match="no pair"):
+        evaluate_pairs(Truthful(), make_stamps(n=1))
+
+
+def test_the_suite_of_a_run(tmp_path):
+    """From a run's folder to numbers, tables and a report."""
+    from galzoo.files import write_json
+    from galzoo.models.branched_gan.model import BranchedGAN
+    from galzoo.recipe import load_recipe
+
+    run = tmp_path / "run"
+    run.mkdir()
+    make_stamps(n=60, size=24).save(tmp_path / "stamps.h5")
+    recipe = load_recipe("branched_gan", "smoke", [f"data.path={tmp_path / 'stamps.h5'}"]).resolved()
+    write_json(run / "recipe.json", recipe)
+    BranchedGAN.tiny(noise_channels=1).save(run / "model.keras")
+    from galzoo.evaluate.run import evaluate
+
+    lines = evaluate(run, data=tmp_path / "stamps.h5", output=tmp_path / "out", limit=8)
+    assert "PSNR" in lines[0]
+    for name in ("metrics.json", "tables.md", "report.html"):
+        assert (tmp_path / "out" / name).is_file()
+    with pytest.raises(InputError, match="--real"):
+        evaluate(run, data=tmp_path / "stamps.h5", real=["x.h5"], output=tmp_path / "out")
+
+
+def test_the_picture_of_a_training(tmp_path):
+    from galzoo.data.batches import stamps_batch
+
+    draw_batch(Truthful(), stamps_batch(make_stamps(n=3), slice(None)), tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").stat().st_size > 5000

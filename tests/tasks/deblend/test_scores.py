@@ -1,0 +1,132 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from galzoo.errors import InputError
+from galzoo.evaluate.report import markdown_table
+from galzoo.tasks.deblend.alignment import AtDetections
+from galzoo.tasks.deblend.deblenders import SEP, Aperture, Oracle
+from galzoo.tasks.deblend.score_summary import psf_edges
+from galzoo.tasks.deblend.score_tables import result_tables
+from galzoo.tasks.deblend.scores import evaluate_deblending, example_rows
+from tests.tasks.deblend.scenes import biased, make_scenes
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return make_scenes(18)
+
+
+@pytest.fixture(scope="module")
+def found(scenes, tmp_path_factory):
+    methods = {"biased": biased(1.1), "noisy": biased(1.0, 0.05, error=0.05), "SEP": SEP(), "oracle": Oracle()}
+    report = tmp_path_factory.mktemp("deblending") / "report.html"
+    results = evaluate_deblending(methods, {"pairs": scenes}, batch_size=7, report=report, draws=20)
+    return results, report
+
+
+def test_a_bias_is_reported_as_what_it_is(found):
+    methods = found[0]["sets"]["pairs"]["methods"]
+    flux = methods["biased"]["flux"]
+    assert flux["all"]["median"] == pytest.approx(0.1, abs=1e-5)
+    assert flux["all"]["scatter"] == pytest.approx(0, abs=1e-5)
+    for part in (flux["blended"], flux["isolated"], *flux["bands"].values(), methods["biased"]["conservation"]):
+        assert part["median"] == pytest.approx(0.1, abs=1e-5)
+    assert methods["biased"]["magnitude"]["all"]["median"] == pytest.approx(-2.5 * np.log10(1.1), abs=1e-4)
+    assert methods["biased"]["colour"]["g - i"]["scatter"] == pytest.approx(0, abs=1e-4)
+    assert methods["biased"]["ellipticity"]["all"]["scatter"] == pytest.approx(0, abs=1e-5)
+    # A tenth of the sum is left in the residual.
+    assert methods["biased"]["chi2"]["median"] > 1.2
+    assert methods["oracle"]["chi2"]["median"] == pytest.approx(1, abs=0.03)
+
+
+def test_scatter_pulls_and_coverage_of_known_noise(found):
+    noisy = found[0]["sets"]["pairs"]["methods"]["noisy"]
+    assert noisy["flux"]["all"]["scatter"] == pytest.approx(0.05, abs=0.02)
+    assert noisy["flux"]["all"]["n"] == 36
+    assert noisy["flux"]["all"]["scatter_error"] > 0
+    pulls = noisy["pulls"]["flux_error"]
+    assert pulls["scatter"] == pytest.approx(1, abs=0.25)
+    assert pulls["0.68"] == pytest.approx(0.68, abs=0.15)
+    assert pulls["0.95"] > pulls["0.68"]
+    assert "pulls" not in found[0]["sets"]["pairs"]["methods"]["biased"]
+
+
+def test_detection_is_scored_where_a_method_finds_sources(found):
+    methods = found[0]["sets"]["pairs"]["methods"]
+    sep = methods["SEP"]
+    assert 0.4 < sep["found"]["all"]["share"] < 1
+    assert sep["flux"]["all"]["n"] == round(36 * sep["found"]["all"]["share"])
+    assert sep["purity"]["all"]["share"] > 0.9
+    rows = sep["found"]["blendedness"]
+    assert rows[0]["share"] > rows[-1]["share"]
+    assert sum(row["n"] for row in rows) == 36
+    assert methods["oracle"]["found"]["all"]["share"] == 1
+    assert "purity" not in methods["oracle"]
+
+
+def test_results_are_json_and_tables_name_every_method(found):
+    results, _ = found
+    json.dumps(results, allow_nan=False)
+    tables = result_tables(results)
+    assert [row["method"] for row in tables["Flux in i, relative to the truth"]] == ["biased", "noisy", "SEP", "oracle"]
+    assert [row["method"] for row in tables["Detection"]] == ["SEP"]
+    assert "0.1" in markdown_table(tables["Flux in i, relative to the truth"])
+    assert results["sets"]["pairs"]["sources"] == 36
+
+
+def test_report_holds_pictures_and_needs_no_network(found):
+    text = found[1].read_text(encoding="utf-8")
+    assert text.count("data:image/png;base64") == 5
+    assert "://" not in text
+
+
+def test_several_sets_are_compared(scenes, tmp_path):
+    sharp, blurred = scenes[:4], scenes[4:8]
+    for one, width in ((sharp, 0.6), (blurred, 1.1)):
+        one.catalogue["psf_fwhm_i"] = np.full(4, width)
+    results = evaluate_deblending(
+        {"biased": biased(1.2)}, {"0.6": sharp, "1.1": blurred}, report=tmp_path / "report.html", draws=5
+    )
+    rows = result_tables(results)["Scatter of the i flux, relative, on every set"]
+    assert rows[0] == {"method": "PSF FWHM, arcsec", "0.6": 0.6, "1.1": 1.1}
+    assert rows[1]["method"] == "biased"
+    assert any(title.startswith("1.1: flux in i") for title in result_tables(results))
+
+
+def test_a_deblender_at_the_detections_of_another_is_scored_on_what_was_found(scenes):
+    given = evaluate_deblending({"found": AtDetections(Aperture(), SEP()), "SEP": SEP()}, {"a": scenes[:6]}, draws=5)
+    methods = given["sets"]["a"]["methods"]
+    assert methods["found"]["found"]["all"]["share"] == methods["SEP"]["found"]["all"]["share"]
+
+
+def test_psf_bins_only_where_psfs_differ():
+    assert psf_edges(np.array([0.7, 0.71, np.nan])) is None
+    assert psf_edges(np.full(3, np.nan)) is None
+    edges = psf_edges(np.linspace(0.6, 1.1, 30))
+    assert edges[0] == 0.6
+    assert edges[-1] == np.inf
+    assert len(edges) == 4
+
+
+def test_examples_are_blended_scenes(scenes):
+    rows = example_rows(scenes, 1, 4)
+    counts = scenes.positions()[1]
+    assert len(rows) == 4
+    assert all(counts[row] > 1 for row in rows)
+
+
+def test_what_cannot_be_scored_is_refused(scenes):
+    one = {"biased": biased(1.0)}
+    with pytest.raises(InputError, match="at least one"):
+        evaluate_deblending({}, {"a": scenes})
+    with pytest.raises(InputError, match="isolated"):
+        evaluate_deblending(one, {"a": dataclasses.replace(scenes[:2], isolated=None)})
+    with pytest.raises(InputError, match="choose from g, i"):
+        evaluate_deblending(one, {"a": scenes}, reference_band="z")
+    with pytest.raises(InputError, match="none of the deblenders"):
+        evaluate_deblending(one, {"a": scenes}, model="other")
+    with pytest.raises(InputError, match="no scene"):
+        evaluate_deblending(one, {"a": scenes[:0]})

@@ -1,0 +1,364 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from galzoo import cards
+from galzoo.contracts.prior import Samples
+from galzoo.data.stamps import Stamps
+from galzoo.errors import InputError
+from galzoo.evaluate.held_out import held_out
+from galzoo.evaluate.run import choose_suite
+from galzoo.models.pixelcnn.model import PixelCNN
+from galzoo.tasks.sample import realism, realism_views
+from galzoo.tasks.sample.conditions import judged_conditions, numeric_conditions, rank_correlation, spiral_features
+from galzoo.tasks.sample.likelihood import frequency_nats, gaussian_nats, known_conditions, prior_batches
+from galzoo.tasks.sample.realism import evaluate_realism
+from galzoo.tasks.sample.realism_tables import result_tables
+from tests.conftest import make_stamps
+
+N = 64
+
+
+class Drawer:
+    """A prior over pixels that draws given images one after the other."""
+
+    bands, columns, condition_ranges = ("r",), (), {}
+    space, kind, codec, stamp_size = "pixels", "gaussian", None, None
+    model_sigma, unit = 0.7, "nJy"
+
+    def __init__(self, images):
+        self.images = images
+
+    def sample(self, n, condition=None, seed=0, size=None):
+        image = self.images[np.arange(n) % len(self.images)]
+        return Samples(image, {}, np.zeros(n), self.bands, 0.2, self.unit, self.model_sigma)
+
+    def prepare(self, batch):
+        values = np.asarray(batch["truth"])
+        return values, None, np.ones(values.shape[:3], "float32"), np.ones((len(values), 1, 1, 1), "float32")
+
+    def __call__(self, batch):
+        n, height, width = batch["truth"].shape[:3]
+        return {"log_prob": np.full(n, -2.0 * height * width), "positions": np.full(n, float(height * width))}
+
+
+def small(patch):
+    """Let few galaxies do, and leave out the slow classifier, which has tests of its own."""
+    patch.setattr(realism, "LEAST", 50)
+    patch.setattr(realism, "SPEED_BATCH", 4)
+    stub = {"accuracy": 0.5, "error": 0.1, "logistic": 0.5, "boosting": 0.5, "n": N}
+    patch.setattr(realism, "two_sample_accuracy", lambda *_: dict(stub))
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    small(monkeypatch)
+
+
+def irregular(n, seed):
+    """Return stamps of galaxies with a companion: no two are alike."""
+    stamps = make_stamps(n, seed=seed)
+    random = np.random.default_rng(seed)
+    grid = np.arange(24) - 11.5
+    x, y = random.uniform(-4, 4, (2, n, 1, 1, 1))
+    share = random.uniform(0.1, 0.6, (n, 1, 1, 1))
+    blob = np.exp(-0.5 * ((grid[:, None, None] - y) ** 2 + (grid[:, None] - x) ** 2) / 1.5**2)
+    flux = stamps.truth.sum(axis=(1, 2, 3), keepdims=True)
+    truth = (stamps.truth + share * flux * blob / blob.sum(axis=(1, 2, 3), keepdims=True)).astype(np.float32)
+    image = realism_views.as_observed(Drawer(None), truth, stamps, seed)
+    return dataclasses.replace(stamps, truth=truth, image=image)
+
+
+@pytest.fixture(scope="module")
+def sets():
+    """Test, training and validation galaxies of one distribution, and more of it."""
+    return [irregular(n, seed) for seed, n in enumerate((N, 2 * N, N, N))]
+
+
+@pytest.fixture(scope="module")
+def true_prior(sets):
+    with pytest.MonkeyPatch.context() as patch:
+        small(patch)
+        return evaluate_realism(Drawer(sets[3].truth), *sets[:3])
+
+
+def with_conditions(stamps):
+    flux = stamps.truth.sum(axis=(1, 2, 3), dtype=float)
+    stamps.catalogue["mag"] = 31.4 - 2.5 * np.log10(flux)
+    # Of a Gaussian, in arcsec.
+    stamps.catalogue["half_light_radius"] = 1.1774 * stamps.catalogue["width"] * stamps.pixel_scale
+    stamps.catalogue["kind"] = stamps.catalogue["type"] % 3 - 1
+    return stamps
+
+
+def test_draws_from_the_real_distribution_are_as_far_as_real_galaxies(true_prior):
+    json.dumps(true_prior, allow_nan=False)
+    assert true_prior["likelihood"]["model"]["value"] == 2
+    for view in ("observed", "frame"):
+        part = true_prior["statistics"][view]
+        assert part["samples"]["mean"] < part["real"]["mean"] + 5 * part["real"]["error"]
+    assert true_prior["frechet"]["samples"]["value"] < 2 * true_prior["frechet"]["real"]["value"]
+    power = true_prior["power_spectrum"]["samples"]["ratio"]
+    assert power[0] == pytest.approx(1, abs=0.2)
+    memory = true_prior["memorisation"]
+    assert memory["ratio"] == pytest.approx(1, abs=5 * memory["error"])
+    assert memory["near"] < 0.25
+    assert memory["copies"] == 0
+
+
+def test_a_prior_that_returns_training_images_is_caught(sets):
+    turned = np.rot90(sets[1].truth, axes=(1, 2))
+    memory = evaluate_realism(Drawer(turned), *sets[:3], n=60)["memorisation"]
+    assert memory["ratio"] < 0.05
+    assert memory["near"] == 1
+    assert memory["copies"] == 60
+
+
+def test_wrong_galaxies_are_farther_than_real_ones(sets, true_prior):
+    # Twice as long as high, of the same flux.
+    long = np.repeat(sets[3].truth[:, :, 6:18], 2, axis=2) / 2
+    results = evaluate_realism(Drawer(long), *sets[:3])
+    for view in ("observed", "frame"):
+        part, good = results["statistics"][view], true_prior["statistics"][view]
+        assert part["samples"]["statistics"]["ellipticity"]["value"] > 5 * part["real"]["mean"]
+        assert part["samples"]["mean"] > 2 * good["samples"]["mean"]
+    assert results["frechet"]["samples"]["value"] > 3 * results["frechet"]["real"]["value"]
+
+
+@pytest.fixture(scope="module")
+def code_prior():
+    """An untrained prior over codes, with conditions, and its stamps."""
+    stamps = [with_conditions(make_stamps(n, seed=seed)) for seed, n in enumerate((N, 90, N))]
+    model = PixelCNN.tiny(
+        columns=("mag", "half_light_radius", "kind"),
+        classes={"kind": [0, 1]},
+        noiseless_snr=100.0,
+        flux_column="mag",
+        flux_band="r",
+        pixel_scale=0.2,
+        unit="nJy",
+        stamp_size=(24, 24),
+    )
+    model.adapt([next(prior_batches(model, stamps[1], known_conditions(model, stamps[1]), 90))])
+    return model, stamps
+
+
+def known_conditions_raw(stamps, name):
+    return np.asarray(stamps.catalogue[name], dtype=float)
+
+
+def test_prior_over_codes_is_scored_and_reported(code_prior, tmp_path):
+    model, stamps = code_prior
+    results = evaluate_realism(model, *stamps, report=tmp_path / "report.html")
+    json.dumps(results, allow_nan=False)
+    assert results["objects"]["test"] == N
+    size = model.codec.codebook_size
+    assert results["likelihood"]["uniform"]["value"] == pytest.approx(np.log(size), rel=1e-5)
+    assert set(results["likelihood"]["conditions"]) == {"mag", "half_light_radius", "kind"}
+    # Every third galaxy is of a class that the model does not know.
+    assert results["likelihood"]["conditions"]["kind"]["n"] == N - len(range(0, N, 3))
+    magnitude = results["conditions"]["mag"]["rows"][-1]
+    assert magnitude["samples"] == pytest.approx(0, abs=1e-4)
+    assert magnitude["n"] == N
+    assert results["conditions"]["mag"]["rank"]["samples"]["value"] == pytest.approx(1)
+    assert abs(results["conditions"]["half_light_radius"]["rows"][-1]["real"]) < 0.2
+    assert set(results["conditions"]["kind"]["classes"]) == {"0", "1"}
+    assert results["memorisation"]["what"] == "images after a pass through the codec"
+    assert results["speed"]["samples_per_second"] > 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "https:" not in page
+    assert (tmp_path / "samples_beside_real.png").stat().st_size > 1000
+    assert "Held-out nats per code" in result_tables(results)
+
+
+def test_likelihood_agrees_with_the_model(code_prior):
+    model, (test, *_) = code_prior
+    results = evaluate_realism(model, *code_prior[1], n=20)
+    rows = np.linspace(0, N - 1, 20).astype(int)
+    batch = {"image": test.image[rows], "variance": test.variance[rows], "truth": test.truth[rows]}
+    table = np.stack([known_conditions_raw(test, name)[rows] for name in model.columns], axis=-1).astype("float32")
+    outputs = model({**batch, "condition": table})
+    nats = -np.asarray(outputs["log_prob"]) / np.asarray(outputs["positions"])
+    assert results["likelihood"]["model"]["value"] == pytest.approx(nats.mean(), rel=1e-4)
+    assert "fewer" not in results["skipped"]["statistics"]
+    assert "20 test" in results["skipped"]["statistics"]
+
+
+def test_pictures_are_compared_as_pictures(monkeypatch):
+    monkeypatch.setattr(realism, "LEAST", 30)
+    random = np.random.default_rng(0)
+
+    def pictures(n, seed):
+        image = make_stamps(n, bands=("i", "r", "g"), seed=seed).image / 3
+        image = np.clip(image + random.normal(10, 2, image.shape), 0, 255).astype(np.uint8)
+        kind, number = np.arange(n) % 2, image.mean(axis=(1, 2, 3)).astype(float)
+        number[::4] = np.nan
+        return Stamps(image, ("i", "r", "g"), 0.4, unit="", catalogue={"kind": kind, "number": number})
+
+    test, train, valid = (pictures(n, seed) for seed, n in enumerate((40, 80, 40)))
+    model = PixelCNN.tiny(
+        bands=("i", "r", "g"), columns=("kind", "number"), classes={"kind": [0, 1]}, stamp_size=(24, 24)
+    )
+    model.adapt([next(prior_batches(model, train, known_conditions(model, train), 80))])
+    results = evaluate_realism(model, test, train, valid)
+    json.dumps(results, allow_nan=False)
+    assert set(results["statistics"]) == {"observed"}
+    assert "codec" in results["two_sample"]
+    number = results["conditions"]["number"]
+    assert number["n"] == 30
+    # The number is the mean brightness, so real pictures tell it and untrained samples do not.
+    assert number["real"]["rank"] > 0.6, number
+    assert number["samples"]["error"] > 1.5 * number["real"]["error"], number
+
+
+def test_frequencies_of_each_position():
+    train = np.array([[[0, 1]], [[0, 2]], [[0, 1]], [[0, 0]]])[..., None]
+    codes = np.array([[[0, 1]], [[3, 2]]])[..., None]
+    nats = frequency_nats(codes, train, 4)
+    expected = [-(np.log(5 / 8) + np.log(3 / 8)) / 2, -(np.log(1 / 8) + np.log(2 / 8)) / 2]
+    np.testing.assert_allclose(nats, expected)
+    # A place of one code costs next to nothing with little smoothing, an unseen code a lot.
+    assert frequency_nats(codes, train, 4, 0.01)[1] > nats[1]
+
+
+def test_a_gaussian_for_each_position():
+    from scipy.stats import norm
+
+    random = np.random.default_rng(0)
+    train = random.normal([[[-1.0]], [[2.0]]], [[[0.5]], [[3.0]]], (4000, 2, 1, 1))
+    good = np.ones(train.shape[:3])
+    nats = gaussian_nats(train[:1], good[:1], train, good)
+    expected = -norm.logpdf(train[0, :, 0, 0], [-1, 2], [0.5, 3]).mean()
+    assert nats[0] == pytest.approx(expected, abs=0.05)
+    # A bad value has no weight.
+    good[0, 1] = 0
+    alone = gaussian_nats(train[:1], good[:1], train, good)
+    assert alone[0] == pytest.approx(-norm.logpdf(train[0, 0, 0, 0], -1, 0.5), abs=0.05)
+
+
+def test_a_gaussian_over_levels_sums_to_one():
+    train = np.random.default_rng(0).normal(0.9, 0.3, (500, 1, 1, 1)).clip(-1, 1)
+    levels = np.linspace(-1, 1, 256)[:, None, None, None]
+    nats = gaussian_nats(levels, np.ones((256, 1, 1)), train, np.ones((500, 1, 1)), 2 / 255)
+    assert np.exp(-nats).sum() == pytest.approx(1)
+
+
+def test_conditions_need_their_columns(code_prior):
+    model, (test, *_) = code_prior
+    kind = known_conditions(model, test)["kind"]
+    assert np.isnan(kind).sum() == len(range(0, N, 3))
+    other = make_stamps(3)
+    with pytest.raises(InputError, match="mag"):
+        known_conditions(model, other)
+
+
+def test_numeric_conditions_find_what_is_wrong(code_prior):
+    model, (test, *_) = code_prior
+    larger = make_stamps(N, seed=0)
+    grid = np.arange(24) - 11.5
+    sigma = 1.3 * np.hypot(np.asarray(larger.catalogue["width"]), 0.7)[:, None, None, None]
+    blob = np.exp(-0.5 * (grid[:, None, None] ** 2 + grid[:, None] ** 2) / sigma**2)
+    flux = test.truth.sum(axis=(1, 2, 3), keepdims=True)
+    samples = 1.1 * flux * blob / blob.sum(axis=(1, 2, 3), keepdims=True)
+    results, measured, skipped = numeric_conditions(model, test, test.truth, samples, 0)
+    assert results["mag"]["rows"][-1]["samples"] == pytest.approx(0.1, abs=1e-3)
+    size = results["half_light_radius"]["rows"]
+    # The largest lose light over the edge of the stamp.
+    assert size[0]["ratio"] == pytest.approx(1.3, abs=0.05)
+    assert sum(row["n"] for row in size[:-1]) == size[-1]["n"] == N
+    assert not skipped
+    assert len(measured["half_light_radius"]["asked"]) == N
+
+
+def spiral(n, sense, seed):
+    random = np.random.default_rng(seed)
+    grid = np.arange(32) - 15.5
+    radius = np.hypot(grid[:, None], grid)
+    angle = np.arctan2(grid[:, None], grid)
+    phase = random.uniform(0, 2 * np.pi, (n, 1, 1))
+    arms = 1 + np.cos(2 * angle + sense * 4 * np.log(radius) + phase)
+    return (100 * np.exp(-radius / 7) * arms + random.normal(size=(n, 32, 32)))[..., None]
+
+
+def test_sense_of_spirals_turns_in_the_mirror():
+    image = spiral(20, 1, 0)[..., 0]
+    features = spiral_features(image)
+    mirrored = spiral_features(image[:, :, ::-1])
+    np.testing.assert_allclose(features, -mirrored, atol=0.2 * np.abs(features).max())
+    assert np.abs(features.mean(axis=0)).max() > 2
+
+
+def test_classes_of_samples_are_judged(code_prior):
+    model = code_prior[0]
+
+    def made(seed):
+        senses = np.arange(60) % 2
+        image = np.concatenate([spiral(1, 2 * sense - 1, [seed, row]) for row, sense in enumerate(senses)])
+        return Stamps(image, ("r",), 0.2, catalogue={"mag": senses, "half_light_radius": senses, "kind": senses})
+
+    train, test = made(0), made(1)
+    images = {"real": test.image, "samples": test.image[:, :, ::-1]}
+    results, _ = judged_conditions(model, test, train, images, [train.image], np.ones(1))
+    assert set(results) == {"kind"}
+    assert results["kind"]["real"]["accuracy"] > 0.9
+    # Samples of the other sense than asked for.
+    assert results["kind"]["samples"]["accuracy"] < 0.1
+    assert results["kind"]["majority"] == 0.5
+
+
+def test_rank_correlation():
+    a = np.arange(50.0)
+    assert rank_correlation(a, a**3)[0] == pytest.approx(1)
+    assert rank_correlation(a, -a)[0] == pytest.approx(-1)
+    assert np.isnan(rank_correlation(a, np.ones(50))[0])
+
+
+def test_images_are_shown_as_the_survey_saw_others():
+    stamps = make_stamps(40)
+    seen = realism_views.as_observed(Drawer(None), stamps.truth, stamps, seed=3)
+    noiseless = stamps.image - seen
+    # Two draws of the same noise about the same noiseless image.
+    assert noiseless.std() == pytest.approx(np.sqrt(2), rel=0.02)
+    assert abs(noiseless.mean()) < 0.05
+
+
+def test_suites_are_for_the_families_that_can_do_them():
+    with pytest.raises(InputError, match="use reconstruction"):
+        choose_suite({"family": "vqvae"}, "realism")
+    with pytest.raises(InputError, match="use realism"):
+        choose_suite({"family": "pixelcnn"}, "reconstruction")
+
+
+def test_a_repeated_galaxy_counts_once(tmp_path):
+    stamps = make_stamps(60)
+    stamps.catalogue["id"] = [f"g{row // 2}" for row in range(60)]
+    stamps.catalogue["split"] = ["test"] * 60
+    stamps.save(tmp_path / "stamps.h5")
+    assert len(held_out(tmp_path / "stamps.h5", "test", {})) == 60
+    once = held_out(tmp_path / "stamps.h5", "test", {}, once=True)
+    assert list(once.catalogue["id"]) == sorted((f"g{row}" for row in range(30)), key=lambda name: int(name[1:]))
+
+
+def test_cards_of_priors(true_prior, monkeypatch, tmp_path):
+    card = {
+        "name": "prior",
+        "title": "a prior",
+        "family": "pixelcnn",
+        "metrics": true_prior,
+        "data": {"origin": "o", "bands": ["r"], "pixel_scale_arcsec": 0.2, "stamp_size": [24, 24], "unit": "nJy"},
+        "training": {"n_train": 9, "steps": 1, "hours": 0.1, "hardware": "h", "backend": "b"},
+        "limits": "l",
+        "licence": "BSD",
+    }
+    monkeypatch.setattr(cards, "list_presets", lambda: ["prior"])
+    monkeypatch.setattr(cards, "load_card", lambda name: card)
+    assert "nats per pixel" in cards.preset_table()
+    cards.write_readme(tmp_path, card)
+    assert "### Nearest training galaxy" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_empty_sets_are_refused(sets):
+    with pytest.raises(InputError, match="0 test"):
+        evaluate_realism(Drawer(sets[3].truth), sets[0][:0], *sets[1:3])
