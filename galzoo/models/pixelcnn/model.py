@@ -11,13 +11,11 @@ from galzoo.layers.gated import CausalAttention, GatedBlock
 from galzoo.layers.likelihood import weights
 from galzoo.models.pixelcnn import sample as sampling
 from galzoo.models.pixelcnn.codec import load_codec
-from galzoo.models.pixelcnn.conditions import Conditions
+from galzoo.models.pixelcnn.conditions import PLACE_FEATURES, Conditions, by_column, place_features
 from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
 from galzoo.models.vqvae.model import VQVAE
 
 HEADS = ("codes", "gaussian", "logistic")
-# Widths, in cells, of the bumps about the centre that tell a cell how far out it is.
-_PLACE_WIDTHS = 1.0, 2.5, 6.0
 # 8-bit pictures from 0 to 255 lie on the scale of -1 to 1.
 _PICTURE_HALF = 127.5
 
@@ -167,7 +165,7 @@ class PixelCNN(keras.Model):
         self.model_sigma = self.codec.model_sigma if self.codec else float(model_sigma) if noiseless_snr else 0.0
         self.stamp_size = None if stamp_size is None else tuple(int(size) for size in stamp_size)
 
-        self.augment = Rotate90Flip(seed, self._handed(handed or {})) if augment else None
+        self.augment = Rotate90Flip(seed, by_column(handed, self.columns)) if augment else None
         self.random = keras.random.SeedGenerator(seed + 1)
         self.scaling = FluxScaling()
         # Where the flux is set, or the values are levels, samples need no noise level of their own.
@@ -205,19 +203,12 @@ class PixelCNN(keras.Model):
         for layer in self.condition_maps:
             layer.build((None, width))
         for layer in self.place_maps:
-            layer.build((None, 4 + len(_PLACE_WIDTHS)))
+            layer.build((None, PLACE_FEATURES))
         self.reader[0].build((None, width))
         self.reader[1].build((None, 2 * width))
         if self.codec is not None:
             self.codec.trainable = False
         self.built = True
-
-    def _handed(self, handed):
-        """Return `handed` by the number of the column."""
-        odd = [name for name in handed if name not in self.columns]
-        if odd:
-            raise RecipeError(f"handed names {odd[0]!r}, which is not among the conditions: {', '.join(self.columns)}")
-        return {self.columns.index(name): [float(value) for value in values] for name, values in handed.items()}
 
     @classmethod
     def tiny(cls, bands=("r",), **changes):
@@ -255,12 +246,8 @@ class PixelCNN(keras.Model):
 
     def place_contexts(self, height, width):
         """Return what each layer adds for the place on the map, a list of (1, y, x, 2p): galaxies are centred."""
-        y, x = (np.arange(size, dtype="float32") - (size - 1) / 2 for size in (height, width))
-        y, x = np.meshgrid(y, x, indexing="ij")
-        radius2 = x**2 + y**2
-        bumps = [np.exp(-0.5 * radius2 / width**2) for width in _PLACE_WIDTHS]
-        features = np.stack([x / 8, y / 8, np.sqrt(radius2) / 8, radius2 / 64, *bumps], axis=-1)[None]
-        return [layer(ops.convert_to_tensor(features.astype("float32"))) for layer in self.place_maps]
+        features = ops.convert_to_tensor(place_features(height, width))
+        return [layer(features) for layer in self.place_maps]
 
     def embed(self, values):
         """Turn values (..., v) into features (..., p)."""
