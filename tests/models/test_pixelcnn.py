@@ -423,6 +423,7 @@ class TestBadInput:
             ({"codec": "vqvae_lsst"}, "6 bands"),
             ({"classes": {"kind": [1]}}, "'kind'"),
             ({"flux_column": "mag", "flux_band": "r"}, "must be a condition"),
+            ({"handed": {"spin": [1, 2]}}, "handed names 'spin'"),
         ],
     )
     def test_recipe(self, arguments, message):
