@@ -46,7 +46,7 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     init : keras.Model, optional
         Start from the weights of this model of the same shape.
     verbose : "auto", 0, 1 or 2
-        As in `keras.Model.fit`.
+        As in `keras.Model.fit`; "auto" writes a line an epoch, with the time left, where output is no terminal.
 
     Returns
     -------
@@ -75,9 +75,10 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     write_json(output / "recipe.json", recipe)
 
     family = get_family(recipe["family"])
-    source = {split: _source(recipe, data_path, split, family) for split in ("train", "valid")}
+    source = sources_of(recipe, data_path)
     with scope():
         model = make_model(family, recipe["model"])
+    plain = verbose == "auto" and not sys.stdout.isatty()
     history = progress["history"] if progress else []
     done = (progress["stage"], progress["epoch"]) if progress else (0, 0)
     for number, stage in enumerate(recipe["stages"]):
@@ -90,24 +91,29 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
             run_callbacks.restore_state(output, model)
         elif number == 0:
             start_weights(model, init, source["train"], stage, runtime["seed"])
+        patience, epochs = stage.get("patience"), stage["epochs"]
+        if patience is not None and run_callbacks.stopped_early(history, number, patience):
+            epochs = first_epoch
         seed = runtime["seed"] + 1000 * number
         start = first_epoch * stage["steps_per_epoch"]
         batches = training_batches(source["train"], stage["batch_size"], seed, start, stage.get("crop"))
         model.fit(
             batches,
-            epochs=stage["epochs"],
+            epochs=epochs,
             initial_epoch=first_epoch,
             steps_per_epoch=stage["steps_per_epoch"],
             validation_data=evaluation_batches(source["valid"], stage["batch_size"]),
-            callbacks=_callbacks(output, number, stage, history, source["valid"], recipe),
+            callbacks=_callbacks(output, number, stage, history, source["valid"], recipe, plain),
             shuffle=False,
-            verbose=verbose,
+            verbose=0 if plain else verbose,
         )
+        if patience is not None:
+            run_callbacks.restore_best(output, model)
     with atomic_path(output / "model.keras") as path:
         # The optimiser is in state.h5; without it the file is a third of the size.
         model.compile()
         model.save(path)
-    write_json(output / "training.json", _account(recipe, source, history))
+    write_json(output / "training.json", account(recipe, source, history))
     return model
 
 
@@ -218,6 +224,8 @@ def compile_stage(model, stage, runtime):
         use_ema=stage.get("ema") is not None,
         ema_momentum=stage.get("ema") or 0.0,
     )
+    if runtime["precision"] == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # Variables made while TensorFlow traces the first step would have it trace the step twice.
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer, jit_compile=runtime["jit"] or keras.backend.backend() == "jax")
@@ -239,10 +247,12 @@ def start_weights(model, init, source, stage, seed):
         model.adapt([batch for _, batch in zip(steps, iterator, strict=False)])
 
 
-def _source(recipe, data_path, split, family):
-    data = recipe["data"]
-    columns = {"label": data["label"], "condition": data["condition"]}
-    return StampSource(data_path, family.keys, split, data["split"], **columns, limit=data["limit"])
+def sources_of(recipe, data_path):
+    """Return the sources of the splits "train" and "valid", by name."""
+    data, family = recipe["data"], get_family(recipe["family"])
+    options = {"label": data["label"], "condition": data["condition"], "limit": data["limit"], "optional": family.keys}
+    splits = ("train", "valid")
+    return {split: StampSource(data_path, family.required, split, data["split"], **options) for split in splits}
 
 
 def _check_same_recipe(output, recipe):
@@ -252,8 +262,13 @@ def _check_same_recipe(output, recipe):
             raise InputError(f"{output}: was started with another {section!r} section; resume with the same recipe")
 
 
-def _callbacks(output, number, stage, history, valid, recipe):
-    chosen = [run_callbacks.StopOnNaN(), run_callbacks.RunState(output, number, history)]
+def _callbacks(output, number, stage, history, valid, recipe, plain):
+    chosen = [run_callbacks.StopOnNaN()]
+    if stage.get("patience") is not None:
+        chosen.append(run_callbacks.StopEarly(output, number, history, stage["patience"]))
+    chosen.append(run_callbacks.RunState(output, number, history))
+    if plain:
+        chosen.append(run_callbacks.PlainLines(recipe["stages"], number, history))
     if stage.get("ema") is not None:
         chosen.append(run_callbacks.AveragedValidation())
     if importlib.util.find_spec("tensorboard") and importlib.util.find_spec("tensorflow"):
@@ -266,12 +281,12 @@ def _callbacks(output, number, stage, history, valid, recipe):
     return chosen
 
 
-def _account(recipe, source, history):
-    """Return what a card says about the training."""
+def account(recipe, source, history):
+    """Return what a card says about the training so far."""
     return {
         "n_train": len(source["train"]),
         "n_valid": len(source["valid"]),
-        "steps": sum(stage["epochs"] * stage["steps_per_epoch"] for stage in recipe["stages"]),
+        "steps": sum(recipe["stages"][row["stage"]]["steps_per_epoch"] for row in history),
         "hours": round(sum(row["seconds"] for row in history) / 3600, 3),
         "hardware": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "backend": keras.backend.backend(),

@@ -93,6 +93,32 @@ class TestModel:
         assert np.all(np.isfinite(losses))
         assert model.evaluate(batch, verbose=0, return_dict=True)["loss"] < losses[0]
 
+    def test_trains_in_bfloat16_as_in_single_precision(self, name):
+        import keras
+
+        losses = {}
+        before = keras.config.dtype_policy()
+        for precision in ("float32", "mixed_bfloat16"):
+            keras.config.set_dtype_policy(precision)
+            try:
+                model, batch = tiny(name), batch_of(name)
+            finally:
+                keras.config.set_dtype_policy(before)
+            assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
+            half = [layer.compute_dtype for layer in model._flatten_layers()].count("bfloat16")
+            assert (half > 0) == (precision == "mixed_bfloat16")
+            if hasattr(model, "adapt"):
+                model.adapt([batch])
+            losses[precision] = [model.train_on_batch(batch, return_dict=True)["loss"] for _ in range(10)]
+            assert {keras.backend.standardize_dtype(value.dtype) for value in model(batch).values()} <= {
+                "float32",
+                "int32",
+            }
+        assert np.all(np.isfinite(losses["mixed_bfloat16"]))
+        assert losses["mixed_bfloat16"][-1] < losses["mixed_bfloat16"][0]
+        np.testing.assert_allclose(losses["mixed_bfloat16"][0], losses["float32"][0], rtol=2e-3)
+        np.testing.assert_allclose(losses["mixed_bfloat16"], losses["float32"], rtol=0.05)
+
     def test_same_seed_same_weights(self, name):
         def trained():
             model, batch = tiny(name, seed=3), batch_of(name)

@@ -62,8 +62,8 @@ def double(image):
     Two matrix products: several times faster on a CPU than shifting and interleaving.
     """
     rows, columns, channels = image.shape[1:]
-    image = ops.matmul(_bilinear(rows), ops.reshape(image, (-1, rows, columns * channels)))
-    image = ops.matmul(_bilinear(columns), ops.reshape(image, (-1, columns, channels)))
+    image = ops.matmul(ops.cast(_bilinear(rows), image.dtype), ops.reshape(image, (-1, rows, columns * channels)))
+    image = ops.matmul(ops.cast(_bilinear(columns), image.dtype), ops.reshape(image, (-1, columns, channels)))
     return ops.reshape(image, (-1, 2 * rows, 2 * columns, channels))
 
 

@@ -114,7 +114,7 @@ class PixelCNN(keras.Model):
         seed=0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.bands = tuple(str(band) for band in bands)
         self.columns = tuple(columns)
         if head not in HEADS:
@@ -184,7 +184,10 @@ class PixelCNN(keras.Model):
         self.merge = layers.Dense(channels, activation="silu") if self.columns else None
         self.condition_maps = [layers.Dense(2 * channels, use_bias=False) for _ in self.blocks if self.columns]
         self.place_maps = [layers.Dense(2 * channels, use_bias=False) for _ in self.blocks]
-        self.reader = [layers.Dense(2 * channels, activation="silu"), layers.Dense(self.head.parameters)]
+        self.reader = [
+            layers.Dense(2 * channels, activation="silu"),
+            layers.Dense(self.head.parameters, dtype="float32"),
+        ]
         self.nats = keras.metrics.Mean(name="nats")
         self._build()
 
@@ -239,7 +242,7 @@ class PixelCNN(keras.Model):
     def condition_contexts(self, condition):
         """Return what each layer adds for the condition (n, column), a list of (n, 2p)."""
         if self.merge is None:
-            zero = ops.zeros((ops.shape(condition)[0], 2 * self.channels))
+            zero = ops.zeros((ops.shape(condition)[0], 2 * self.channels), self.entry.compute_dtype)
             return [zero for _ in self.blocks]
         merged = self.merge(self.conditions(condition))
         return [layer(merged) for layer in self.condition_maps]
@@ -260,7 +263,7 @@ class PixelCNN(keras.Model):
         """Turn the horizontal stack (..., p) into the parameters of the head."""
         for layer in self.reader:
             feature = layer(feature)
-        return ops.cast(feature, "float32")
+        return feature
 
     def network(self, values, condition):
         """Return the parameters of the head (n, y, x, parameters) at each position, from the positions before it.

@@ -30,7 +30,7 @@ class CachedSampler(keras.Model):
     """
 
     def __init__(self, prior, top_k=None, guided=False):
-        super().__init__()
+        super().__init__(dtype="float32")
         self.prior, self.top_k, self.guided = prior, top_k, guided
         self.built = True
 
@@ -39,7 +39,9 @@ class CachedSampler(keras.Model):
         first, *later = prior.blocks
         height, width = inputs["uniform"].shape[1:3]
         number = ops.shape(inputs["condition"])[0]
-        conditions, places = prior.condition_contexts(inputs["condition"]), prior.place_contexts(height, width)
+        contexts = prior.condition_contexts(inputs["condition"]), prior.place_contexts(height, width)
+        # `row` and `step` are in single precision, as are the variables that they read.
+        conditions, places = ([ops.cast(layer, "float32") for layer in part] for part in contexts)
         along_x, along_y = ops.reshape(ops.arange(width), (1, -1, 1)), ops.reshape(ops.arange(height), (1, -1, 1, 1))
 
         def draw_row(y, state):
@@ -67,13 +69,13 @@ class CachedSampler(keras.Model):
                     if index in prior.attended:
                         which = len(remembered)
                         added, *past = prior.attention[which].step(feature, *attended[which], y * width + x)
-                        feature = feature + added
+                        feature = feature + ops.cast(added, "float32")
                         remembered.append(tuple(past))
                 parameters = prior.read(feature)
                 value = self._draw(parameters, ops.take(uniform, x, axis=1), inputs)
                 value = ops.where(ops.take(known, x, axis=1) > 0, ops.take(given, x, axis=1), value)
                 log_prob = log_prob + prior.head.log_prob(parameters, value)
-                embedded = prior.embed(value)[:, None]
+                embedded = ops.cast(prior.embed(value)[:, None], "float32")
                 left = (ops.concatenate([left[0], embedded], axis=1)[:, 1:], *moved)
                 line = ops.where(along_x == x, embedded, line)
                 return left, tuple(remembered), line, ops.where(along_x == x, value[:, None], drawn), log_prob
@@ -130,7 +132,7 @@ class Forward(keras.Model):
     """The network as a compiled function of values and condition."""
 
     def __init__(self, prior):
-        super().__init__()
+        super().__init__(dtype="float32")
         self.prior = prior
         self.built = True
 

@@ -144,7 +144,8 @@ class WindowEncoder(keras.layers.Layer):
         self.dense = layers.Dense(self.hidden, activation="gelu")
         self.dense.build((None, (self.window // 8) ** 2 * before + 2))
         # Mean and log-deviation of the latent vector; mean offset from the given position.
-        self.head = layers.Dense(2 * self.latent + 2, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01))
+        small = keras.initializers.RandomNormal(stddev=0.01)
+        self.head = layers.Dense(2 * self.latent + 2, kernel_initializer=small, dtype="float32")
         self.head.build((None, self.hidden))
         self.built = True
 

@@ -107,7 +107,7 @@ class VAEDeblender(keras.Model):
         seed=0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         if window % 8:
             raise RecipeError(f"window is {window}; give a multiple of 8 pixels")
         if latent < 4:

@@ -121,7 +121,7 @@ class VQVAE(keras.Model):
         seed=0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         if quantizer not in ("ema", "gradient", "fsq"):
             raise RecipeError(f"quantizer {quantizer!r} is unknown; use 'ema', 'gradient' or 'fsq'")
         if upsampling not in ("resize", "transposed"):

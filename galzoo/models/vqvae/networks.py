@@ -2,7 +2,8 @@
 
 "strided" is the published one: convolutions of stride 2 down to the map of codes, ReLU residual blocks there, and the
 same way up. "patch" reaches the map of codes in its first layer and leaves it in its last, so that all of its work is
-done in wide layers at a small size, where a CPU is fastest, in normalised residual blocks, which train faster.
+done in wide layers at a small size, where a CPU is fastest, in normalised residual blocks, which train faster. Vectors
+and images are in single precision, whatever the layers between are in.
 """
 
 import keras
@@ -27,9 +28,9 @@ def make_encoder(kind, hidden, blocks, block_hidden, downsample, code_dim, norma
             encoder.add(layers.Conv2D(hidden // 2**step, 4, strides=2, padding="same", activation="relu"))
         encoder.add(layers.Conv2D(hidden, 3, padding="same"))
         encoder.add(ResidualStack(blocks, block_hidden))
-    encoder.add(layers.Conv2D(code_dim, 1))
+    encoder.add(layers.Conv2D(code_dim, 1, dtype="float32"))
     if normalize:
-        encoder.add(layers.BatchNormalization(momentum=0.9, center=False, scale=False))
+        encoder.add(layers.BatchNormalization(momentum=0.9, center=False, scale=False, dtype="float32"))
     return encoder
 
 
@@ -39,7 +40,7 @@ def make_decoder(kind, bands, hidden, blocks, block_hidden, downsample, upsampli
     start = keras.initializers.Constant(_SKY_BIAS)
     if kind == "patch":
         decoder.add(NormalizedStack(blocks, block_hidden))
-        decoder.add(Overlap(bands, 2**downsample, bias_initializer=start))
+        decoder.add(Overlap(bands, 2**downsample, bias_initializer=start, dtype="float32"))
         return decoder
     decoder.add(ResidualStack(blocks, block_hidden))
     # The original ends in its last transposed convolution; interpolation needs one more layer to sharpen.
@@ -48,7 +49,9 @@ def make_decoder(kind, bands, hidden, blocks, block_hidden, downsample, upsampli
         decoder.add(Upsample(hidden // 2 ** (step + 1), upsampling))
         decoder.add(layers.ReLU())
     if upsampling == "resize":
-        decoder.add(layers.Conv2D(bands, 3, padding="same", bias_initializer=start))
+        decoder.add(layers.Conv2D(bands, 3, padding="same", bias_initializer=start, dtype="float32"))
     else:
-        decoder.add(layers.Conv2DTranspose(bands, 4, strides=2, padding="same", bias_initializer=start))
+        decoder.add(
+            layers.Conv2DTranspose(bands, 4, strides=2, padding="same", bias_initializer=start, dtype="float32")
+        )
     return decoder
