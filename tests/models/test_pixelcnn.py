@@ -164,6 +164,14 @@ class TestSampling:
         np.testing.assert_allclose(one.log_prob, two.log_prob, rtol=1e-4)
         np.testing.assert_allclose(one.log_prob, model.log_prob(one.codes, one.condition), rtol=1e-4)
 
+    @pytest.mark.parametrize("options", [{}, {"guidance": 2.5, "condition": {"t_type": -1}}])
+    def test_cached_is_naive_with_attention(self, options):
+        model = prior(attention=2, depth=4)
+        assert max(np.abs(np.array(layer.outward.kernel)).max() for layer in model.attention) > 1e-3
+        one, two = (model.sample(3, seed=4, naive=naive, **options) for naive in (False, True))
+        np.testing.assert_array_equal(one.codes, two.codes)
+        np.testing.assert_allclose(one.log_prob, model.log_prob(one.codes, one.condition), rtol=1e-4)
+
     @pytest.mark.parametrize("head", ["gaussian", "logistic"])
     def test_cached_is_naive_for_pixels(self, head):
         model = prior(head=head, size=8)
@@ -415,6 +423,7 @@ class TestBadInput:
             ({"codec": "vqvae_lsst"}, "6 bands"),
             ({"classes": {"kind": [1]}}, "'kind'"),
             ({"flux_column": "mag", "flux_band": "r"}, "must be a condition"),
+            ({"handed": {"spin": [1, 2]}}, "handed names 'spin'"),
         ],
     )
     def test_recipe(self, arguments, message):
