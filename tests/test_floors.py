@@ -8,8 +8,9 @@ ROOT = Path(__file__).parents[1] / "galzoo"
 FLOORS = (
     ("cli", "__main__"),
     ("tasks",),
+    ("cards",),
     ("evaluate",),
-    ("train", "parts", "callbacks", "presets", "cards", "options", "interop"),
+    ("train", "parts", "callbacks", "snapshot", "bundle", "presets", "options", "interop"),
     ("inference", "field", "datasets"),
     ("models",),
     ("simulate", "viz"),
@@ -21,9 +22,6 @@ FLOORS = (
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Arrows that still go up, "importer -> imported": no new ones, and this set only shrinks.
 UPWARD = {
-    # A card runs and tabulates a suite.
-    "galzoo.cards -> galzoo.evaluate.report",
-    "galzoo.cards -> galzoo.evaluate.run",
     # A named data set that cuts stamps: it belongs to datasets/.
     "galzoo.data.candels -> galzoo.field.cutouts",
     # A prior loads its codec by name.

@@ -24,7 +24,7 @@ from galzoo.tasks.reconstruct import scores as reconstruct_scores
 from galzoo.tasks.sample import realism
 from galzoo.train import train
 from tests.conftest import make_stamps
-from tests.evaluate.scenes import BANDS, make_scenes
+from tests.scenes import BANDS, make_scenes
 
 # Galaxies are in the file several times; a third of them is held out, in no order.
 COPIES, GALAXIES = 3, 30
