@@ -112,7 +112,7 @@ def test_a_classifier_of_stamps(installed, galzoo, tmp_path):
 def write_field(path, seed=5, shape=(150, 170)):
     """Write a field of round sources on a rotated WCS, and return their pixel positions."""
     random = np.random.default_rng(seed)
-    y, x = (part.ravel()[::2] + random.uniform(-3, 3, 21) for part in np.mgrid[20:140:25, 20:155:16])[:2]
+    y, x = np.mgrid[20:140:25, 20:155:27].reshape(2, -1) + random.uniform(-3, 3, (2, 25))
     rows, columns = np.indices(shape)
     image = random.normal(size=shape)
     for at_x, at_y in zip(x, y, strict=True):
