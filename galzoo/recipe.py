@@ -127,6 +127,9 @@ class Recipe(_Section):
 
     family: str
     model: dict[str, Any] = {}
+    # Models that are parts of this one, by the argument of its constructor: a preset, the folder of a run, or
+    # recipe:FAMILY/NAME, which is trained first.
+    parts: dict[str, str] = {}
     data: Data
     stages: list[Stage] = pydantic.Field(min_length=1)
     runtime: Runtime = Runtime()

@@ -6,7 +6,6 @@ from pathlib import Path
 from galzoo.callbacks import read_progress, restore_state
 from galzoo.errors import InputError
 from galzoo.files import atomic_path, write_json
-from galzoo.registry import get_family
 from galzoo.train import account, compile_stage, make_model, sources_of
 
 
@@ -35,7 +34,7 @@ def snapshot(run, data_path):
     if progress is None:
         raise InputError(f"{run}: no epoch is complete yet; wait for the first")
     recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
-    model = make_model(get_family(recipe["family"]), recipe["model"])
+    model = make_model(recipe)
     compile_stage(model, recipe["stages"][progress["stage"]], recipe["runtime"])
     restore_state(run, model)
     # Keras puts the averages, where there are any, in the place of the weights.

@@ -10,7 +10,7 @@ FLOORS = (
     ("tasks",),
     ("cards",),
     ("evaluate",),
-    ("train", "parts", "callbacks", "snapshot", "bundle", "presets", "options", "interop"),
+    ("train", "parts", "callbacks", "runtime", "snapshot", "bundle", "presets", "options", "interop"),
     ("inference", "field", "datasets"),
     ("models",),
     ("simulate", "viz"),
@@ -24,8 +24,6 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 UPWARD = {
     # A named data set that cuts stamps: it belongs to datasets/.
     "galzoo.data.candels -> galzoo.field.cutouts",
-    # A prior loads its codec by name.
-    "galzoo.models.pixelcnn.codec -> galzoo.presets",
 }
 
 

@@ -13,7 +13,7 @@ CHANGES = ("stages.0.epochs=1", "stages.0.steps_per_epoch=2", "stages.0.batch_si
 
 
 def recipe_of(path, codec):
-    return load_recipe("pixelcnn", "smoke", [f"data.path={path}", f"model.codec={codec}", *CHANGES])
+    return load_recipe("pixelcnn", "smoke", [f"data.path={path}", f"parts.codec={codec}", *CHANGES])
 
 
 def test_the_pair_is_trained_and_is_one_model(tmp_path):
@@ -21,7 +21,7 @@ def test_the_pair_is_trained_and_is_one_model(tmp_path):
     make_stamps(n=60, size=16, bands=("g", "r")).save(path)
     asked = recipe_of(path, "recipe:vqvae/smoke")
     chosen = train_parts(asked, path, tmp_path / "run")
-    assert chosen.model["codec"] == str(tmp_path / "run" / "codec")
+    assert chosen.parts["codec"] == str(tmp_path / "run" / "codec")
     assert (tmp_path / "run" / "codec" / "model.keras").is_file()
     train(chosen.resolved(), path, tmp_path / "run", verbose=0)
     prior = galzoo.load(tmp_path / "run")

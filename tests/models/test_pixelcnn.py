@@ -419,8 +419,9 @@ class TestBadInput:
         [
             ({"head": "poisson", "codec": None}, "head 'poisson'"),
             ({"head": "codes", "codec": None}, "needs a codec"),
-            ({"head": "gaussian", "codec": "vqvae_lsst"}, "drop the codec"),
-            ({"codec": "vqvae_lsst"}, "6 bands"),
+            ({"head": "gaussian", "codec": {"bands": ["r"]}}, "drop the codec"),
+            ({"codec": "vqvae_lsst"}, "is a str, not a VQ-VAE.*parts.codec"),
+            ({"codec": {"bands": list("ugrizy")}}, "6 bands"),
             ({"classes": {"kind": [1]}}, "'kind'"),
             ({"flux_column": "mag", "flux_band": "r"}, "must be a condition"),
             ({"handed": {"spin": [1, 2]}}, "handed names 'spin'"),

@@ -10,7 +10,7 @@ from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.gated import CausalAttention, GatedBlock
 from galzoo.layers.likelihood import weights
 from galzoo.models.pixelcnn import sample as sampling
-from galzoo.models.pixelcnn.codec import load_codec
+from galzoo.models.pixelcnn.codec import checked_codec
 from galzoo.models.pixelcnn.conditions import PLACE_FEATURES, Conditions, by_column, place_features
 from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
 from galzoo.models.vqvae.model import VQVAE
@@ -31,9 +31,9 @@ class PixelCNN(keras.Model):
     head : {"codes", "gaussian", "logistic"}
         What a position holds: a code of `codec`, a pixel under a mixture of Gaussians (a density, differentiable), or a
         pixel of an 8-bit picture under a discretised mixture of logistic distributions.
-    codec : str or dict, optional
-        The VQ-VAE of the codes: name of a preset or folder of a run. It becomes a part of this model. In a saved model
-        its configuration.
+    codec : VQVAE or dict, optional
+        The VQ-VAE of the codes; it becomes a part of this model, and recipes name it in their section ``parts``. In a
+        saved model its configuration.
     channels, depth : int
         Channels of each stack, and number of gated layers.
     kernel : int
@@ -120,14 +120,18 @@ class PixelCNN(keras.Model):
         if head not in HEADS:
             raise RecipeError(f"head {head!r} is unknown; use {', '.join(HEADS)}")
         if (head == "codes") != (codec is not None):
-            needs = "needs a codec: the name of a vqvae preset" if head == "codes" else "is over pixels; drop the codec"
+            needs = (
+                "needs a codec: name a vqvae preset with parts.codec"
+                if head == "codes"
+                else "is over pixels; drop the codec"
+            )
             raise RecipeError(f"head {head!r} {needs}")
         if flux_column is not None and (flux_column not in self.columns or flux_band not in self.bands):
             raise RecipeError(
                 f"flux_column {flux_column!r} must be a condition ({', '.join(self.columns) or 'there is none'}) and "
                 f"flux_band {flux_band!r} a band ({', '.join(self.bands)})"
             )
-        self.codec = None if codec is None else load_codec(codec, self.bands)
+        self.codec = None if codec is None else checked_codec(codec, self.bands)
         self._arguments = {
             "bands": list(self.bands),
             "head": head,
