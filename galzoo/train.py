@@ -19,9 +19,10 @@ from pathlib import Path
 import keras
 
 from galzoo import callbacks as run_callbacks
-from galzoo.data import hdf5
+from galzoo.data.making import make_layer
+from galzoo.data.open_source import read_header
 from galzoo.data.pipeline import evaluation_batches, training_batches
-from galzoo.data.source import StampSource
+from galzoo.data.training_sources import training_sources
 from galzoo.errors import GalzooError, InputError, RecipeError
 from galzoo.files import atomic_path, write_json
 from galzoo.registry import get_family, import_object
@@ -75,7 +76,7 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     write_json(output / "recipe.json", recipe)
 
     family = get_family(recipe["family"])
-    source = {split: _source(recipe, data_path, split, family) for split in ("train", "valid")}
+    source = training_sources(data_path, recipe["data"], family, runtime["seed"])
     with scope():
         model = make_model(family, recipe["model"])
     history = progress["history"] if progress else []
@@ -116,7 +117,10 @@ def complete(recipe, data_path):
 
     Raise `InputError` if the data do not fit the bands.
     """
-    header = hdf5.read_header(data_path)
+    header = read_header(data_path)
+    if recipe["data"].get("make"):
+        layer = make_layer(recipe["data"]["make"], recipe["runtime"]["seed"])
+        header["shape"] = layer.shape(header["shape"])
     known = {
         "bands": header["bands"],
         "pixel_scale": header["pixel_scale"],
@@ -233,12 +237,6 @@ def start_weights(model, init, source, stage, seed):
         steps = range(getattr(model, "adapt_batches", 4))
         iterator = map(batches.__getitem__, steps) if isinstance(batches, keras.utils.PyDataset) else iter(batches)
         model.adapt([batch for _, batch in zip(steps, iterator, strict=False)])
-
-
-def _source(recipe, data_path, split, family):
-    data = recipe["data"]
-    columns = {"label": data["label"], "condition": data["condition"]}
-    return StampSource(data_path, family.keys, split, data["split"], **columns, limit=data["limit"])
 
 
 def _check_same_recipe(output, recipe):

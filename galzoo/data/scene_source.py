@@ -128,13 +128,14 @@ class SceneSource(FileSource):
 
     def _source_images(self, rows):
         bands = len(self._header["bands"])
-        height, width = (int(self._sources[f"cutout_{side}"].max(initial=1)) for side in ("height", "width"))
+        # Square, so that they can be turned.
+        side = max(int(self._sources[f"cutout_{name}"].max(initial=1)) for name in ("height", "width"))
         if self._pixels is not None:
             images = scenes_hdf5.split_cutouts(self._pixels, bands, self._sources, rows)
         else:
             with hdf5.open_file(self.path, self.form) as file:
                 images = scenes_hdf5.split_cutouts(file["cutouts"], bands, self._sources, rows)
-        result = np.zeros((len(rows), self._most, height, width, bands), np.float32)
+        result = np.zeros((len(rows), self._most, side, side, bands), np.float32)
         places = [(place, source) for place, row in enumerate(rows) for source in range(self._count[row])]
         for place, image in zip(places, images, strict=True):
             result[place][: image.shape[0], : image.shape[1]] = image

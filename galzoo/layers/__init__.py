@@ -6,14 +6,13 @@ Each is imported when it is first used, so that one layer does not load the othe
 import importlib
 
 _PUBLIC = {
-    "AddNoise": "noise",
     "BlendScenes": "blend",
     "ConvolvePSF": "psf",
     "FiniteScalarQuantizer": "quantizer",
     "FluxScaling": "flux",
+    "PasteScenes": "paste",
     "ResidualStack": "blocks",
     "Rotate90Flip": "augment",
-    "Shift": "shift",
     "Upsample": "blocks",
     "VectorQuantizer": "quantizer",
     "chi2_per_pixel": "likelihood",
@@ -25,7 +24,6 @@ _PUBLIC = {
     "gaussian_psf": "psf",
     "noise_level": "flux",
     "place": "placement",
-    "shift_image": "shift",
     "weights": "likelihood",
 }
 __all__ = list(_PUBLIC)

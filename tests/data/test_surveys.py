@@ -16,6 +16,7 @@ from galzoo.data.cosmos import make_cosmos
 from galzoo.data.linear import conform, moffat, neighbours, read_survey
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError, UnknownNameError
+from galzoo.registry import datasets
 
 RNG = np.random.default_rng(5)
 
@@ -186,7 +187,7 @@ def test_cosmos_that_is_absent_tells_how_to_get_it(tmp_path):
 
 
 def test_names_options_and_cache(tmp_path, monkeypatch):
-    assert set(named.DATASETS) == {"candels", "cosmos", "sdss", "simulated"}
+    assert {"candels", "cosmos", "sdss", "simulated", "scenes"} <= set(datasets())
     assert named.parse_options(["size=32", "bands=[F160W]"]) == {"size": 32, "bands": ["F160W"]}
     with pytest.raises(InputError, match="key=value"):
         named.parse_options(["size"])

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
-from galzoo.layers.augment import Rotate90Flip, turn
+from galzoo.layers.augment import Rotate90Flip
+from galzoo.layers.geometry import turn
 
 
 def make_batch(n=32, size=6):
