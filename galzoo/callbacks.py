@@ -1,8 +1,10 @@
 """What happens at the end of an epoch: the state that a run resumes from, its history, and pictures."""
 
+import contextlib
 import csv
 import io
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -89,12 +91,143 @@ def _variables(model):
 
 
 def _as_csv(rows):
+    # Keras' CSVLogger knows no stages, and has a row twice where a run was killed before its state was saved.
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+class StopEarly(keras.callbacks.Callback):
+    """Stop a stage after so many epochs without a better ``val_loss``, and keep the best weights in ``best.h5``.
+
+    How long a run has waited is read off its history, so that a resumed one stops where it would have stopped; Keras'
+    EarlyStopping begins to count anew.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    stage : int
+        Number of the stage that runs.
+    history : list of dict
+        As in `RunState`, which must be called after this: a run that is killed between the two makes the epoch again.
+    patience : int
+        Epochs.
+    """
+
+    def __init__(self, folder, stage, history, patience):
+        super().__init__()
+        self.folder, self.stage, self.history, self.patience = Path(folder), stage, history, patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        losses = [*_losses(self.history, self.stage), logs["val_loss"]]
+        waited = _waited(losses)
+        if waited == 0:
+            with (
+                averaged_weights(self.model),
+                atomic_path(self.folder / "best.h5") as path,
+                h5py.File(path, "w") as file,
+            ):
+                for number, variable in enumerate(self.model.variables):
+                    file[str(number)] = keras.ops.convert_to_numpy(variable)
+        self.model.stop_training = waited >= self.patience
+
+
+def stopped_early(history, stage, patience):
+    """Whether a stage is over because it waited `patience` epochs for a better loss."""
+    losses = _losses(history, stage)
+    return bool(losses) and _waited(losses) >= patience
+
+
+def restore_best(folder, model):
+    """Put the weights that `StopEarly` kept into the model."""
+    with h5py.File(Path(folder) / "best.h5", "r") as file:
+        for number, variable in enumerate(model.variables):
+            variable.assign(file[str(number)][...])
+
+
+def _losses(history, stage):
+    return [row["val_loss"] for row in history if row["stage"] == stage]
+
+
+def _waited(losses):
+    """Return how many epochs ago the least of the losses was."""
+    return len(losses) - 1 - int(np.argmin(losses))
+
+
+class PlainLines(keras.callbacks.Callback):
+    """Print a line an epoch with the time left, for output that is no terminal.
+
+    Parameters
+    ----------
+    stages : list of dict
+        The recipe's.
+    stage : int
+        Number of the stage that runs.
+    history : list of dict
+        As in `RunState`, which must be called before this.
+    """
+
+    def __init__(self, stages, stage, history):
+        super().__init__()
+        self.stages, self.stage, self.history = stages, stage, history
+
+    def on_epoch_end(self, epoch, logs=None):
+        row, stage = self.history[-1], self.stages[self.stage]
+        epochs = [row["seconds"] for row in self.history if row["stage"] == self.stage]
+        each = sum(epochs) / len(epochs)
+        # Later stages are taken to need as much time a step and object as this one.
+        objects = each / (stage["steps_per_epoch"] * stage["batch_size"])
+        left = (stage["epochs"] - epoch - 1) * each
+        for later in self.stages[self.stage + 1 :]:
+            left += later["epochs"] * later["steps_per_epoch"] * later["batch_size"] * objects
+        spent = sum(row["seconds"] for row in self.history)
+        losses = ", ".join(f"{name} {row[name]:.4g}" for name in ("loss", "val_loss") if name in row)
+        sys.stdout.write(
+            f"{stage['name']} {epoch + 1}/{stage['epochs']}: {losses}; {spent / 3600:.2f} h so far, "
+            f"{left / 3600:.2f} h left\n"
+        )
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def averaged_weights(model):
+    """Hold in `model` the averages of its weights while the block runs, where its optimiser keeps such averages.
+
+    The raw weights come back bit for bit (`keras.callbacks.SwapEMAWeights` swaps by adding, which rounds them).
+    """
+    _swap_averages(model)
+    try:
+        yield
+    finally:
+        _swap_averages(model)
+
+
+def _swap_averages(model):
+    # Keras puts the optimiser into another one for the loss scale of float16.
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
+        return
+    # Frozen variables are not among those that the optimiser was built for.
+    for variable, average in zip(
+        optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
+    ):
+        raw = np.array(keras.ops.convert_to_numpy(variable))
+        variable.assign(average)
+        average.assign(raw)
+
+
+class AveragedValidation(keras.callbacks.Callback):
+    """Validate the averaged weights; training goes on with the raw ones."""
+
+    def on_test_begin(self, logs=None):
+        _swap_averages(self.model)
+
+    def on_test_end(self, logs=None):
+        _swap_averages(self.model)
 
 
 class Pictures(keras.callbacks.Callback):
@@ -121,11 +254,15 @@ class Pictures(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
-            self.draw(self.model, self.batch, self.folder / f"stage_{self.stage}_epoch_{epoch + 1:04d}.png")
+            with averaged_weights(self.model):
+                self.draw(self.model, self.batch, self.folder / f"stage_{self.stage}_epoch_{epoch + 1:04d}.png")
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stop with a clear error as soon as the loss of an epoch is not a number; the state before it is kept."""
+    """Stop with a clear error as soon as the loss of an epoch is not a number; the state before it is kept.
+
+    Keras' TerminateOnNaN looks at each batch, for which it waits for the device, and the epoch would be saved.
+    """
 
     def on_epoch_end(self, epoch, logs=None):
         if not np.isfinite((logs or {}).get("loss", 0.0)):

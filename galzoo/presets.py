@@ -164,6 +164,42 @@ def checksum(path):
         raise PresetError(f"{path}: no such file; install galzoo again") from None
 
 
+def check_better(folder, metrics, better):
+    """Raise `PresetError` unless new metrics are better than those of the preset in `folder`, where there is one.
+
+    Parameters
+    ----------
+    folder : Path
+        The preset's folder.
+    metrics : dict
+        Results of the evaluation suite for the new model.
+    better : galzoo.recipe.Better or None
+        The recipe's ``export.better``: which figure decides.
+    """
+    if not (folder / CARD_FILE).is_file():
+        return
+    if better is None:
+        raise PresetError(f"{folder}: is there already; say in export.better of the recipe which figure decides")
+    path = ".".join(map(str, better.metric))
+    old, new = _figure(load_card(folder)["metrics"], better.metric), _figure(metrics, better.metric)
+    for value, owner in ((old, "the preset that is there"), (new, "the new model")):
+        if value is None:
+            raise PresetError(f"{folder}: {owner} has no number {path}, so it is kept; mend export.better.metric")
+    # Not the other way round: a NaN is not better than anything.
+    if not (new < old if better.lower else new > old):
+        order = "lower" if better.lower else "higher"
+        raise PresetError(f"{folder}: kept, {path} is {new:.6g} now and was {old:.6g}; {order} is better")
+
+
+def _figure(metrics, path):
+    for part in path:
+        try:
+            metrics = metrics[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return metrics if isinstance(metrics, (int, float)) else None
+
+
 def write_preset(run, folder, metrics, header, created):
     """Make a preset folder from a finished run.
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import pydantic
 import yaml
 
-from galzoo import resources
 from galzoo.errors import RecipeError, UnknownNameError
 from galzoo.registry import families, get_family
 
@@ -69,6 +68,10 @@ class Stage(_Section):
     warmup_steps: int = pydantic.Field(0, ge=0)
     clip_norm: float | None = pydantic.Field(None, gt=0)
     freeze: list[str] = []
+    # Momentum of a moving average of the weights, which validation, pictures and the saved model then use.
+    ema: float | None = pydantic.Field(None, gt=0, lt=1)
+    # Epochs without a better validation loss after which the stage ends, with the weights of its best epoch.
+    patience: int | None = pydantic.Field(None, gt=0)
     # Train on so many central pixels of each stamp; what lies around a galaxy is sky, and sky is quickly learnt.
     crop: int | None = pydantic.Field(None, ge=16)
 
@@ -77,18 +80,44 @@ class Runtime(_Section):
     """How to run: seed, devices, precision."""
 
     seed: int = 0
+    # What training takes on the machine that makes the preset; a queue plans with it.
+    hours: float | None = pydantic.Field(None, gt=0)
     strategy: Literal["single", "mirrored", "data_parallel"] = "single"
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     deterministic: bool = True
     jit: bool = False
 
 
-class Evaluate(_Section):
-    """What `galzoo evaluate` measures."""
+class DataSet(_Section):
+    """A file to judge a preset on, or a named data set with its options; {ROOT} and {WORK} are folders, see docs."""
 
-    suite: str = "reconstruction"
+    path: str | None = None
+    name: str | None = None
+    options: dict[str, Any] = {}
+
+    @pydantic.model_validator(mode="after")
+    def _one_source(self):
+        if (self.path is None) == (self.name is None):
+            raise ValueError("give either path or name")
+        return self
+
+
+class Evaluate(_Section):
+    """What `galzoo evaluate` measures; `data` and `real` are what its options of these names are for the preset."""
+
+    suite: str | None = None
     batch_size: int = pydantic.Field(64, gt=0)
     limit: int | None = pydantic.Field(None, gt=0)
+    # In place of the held-out part of the training data, and beside it.
+    data: dict[str, DataSet] = {}
+    real: dict[str, DataSet] = {}
+
+
+class Better(_Section):
+    """The figure that decides whether a preset is better than the one that is there: where it lies in the metrics."""
+
+    metric: list[str | int] = pydantic.Field(min_length=1)
+    lower: bool
 
 
 class Export(_Section):
@@ -99,6 +128,9 @@ class Export(_Section):
     limits: str = ""
     licence: str = ""
     data_origin: str = ""
+    # Options of the data set that differ when the preset is made, such as catalogues that not everybody has.
+    data: dict[str, Any] = {}
+    better: Better | None = None
 
 
 class Recipe(_Section):
@@ -119,7 +151,7 @@ class Recipe(_Section):
 
 def list_recipes(family):
     """Return the names of a family's recipes."""
-    return sorted(path.stem for path in (resources.configs_dir() / family).glob("*.yaml"))
+    return sorted(path.stem for path in get_family(family).recipes_dir().glob("*.yaml"))
 
 
 def load_recipe(family, name="default", overrides=()):
@@ -145,10 +177,10 @@ def load_recipe(family, name="default", overrides=()):
     UnknownNameError
         If the family or the recipe does not exist.
     """
-    get_family(family)
-    path = Path(name) if str(name).endswith((".yaml", ".yml")) else resources.configs_dir() / family / f"{name}.yaml"
+    folder = get_family(family).recipes_dir()
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
     if not path.is_file():
-        if path.parent == resources.configs_dir() / family:
+        if path.parent == folder:
             raise UnknownNameError.of(f"recipe of {family}", name, list_recipes(family))
         raise RecipeError(f"{path}: no such file; recipes of {family} are {', '.join(list_recipes(family))}")
     try:
@@ -201,10 +233,12 @@ def _first(error, content):
 def _fields(location):
     model = Recipe
     for part in location:
-        if isinstance(part, int):
+        # Numbers of a list and names in a dict are no fields.
+        if part not in model.model_fields:
             continue
         annotation = model.model_fields[part].annotation
-        inner = [kind for kind in getattr(annotation, "__args__", ()) if inspect.isclass(kind)]
+        kinds = (kind for kind in getattr(annotation, "__args__", ()) if inspect.isclass(kind))
+        inner = [kind for kind in kinds if issubclass(kind, _Section)]
         model = inner[0] if inner else annotation
     return list(model.model_fields)
 

@@ -47,7 +47,7 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     init : keras.Model, optional
         Start from the weights of this model of the same shape.
     verbose : "auto", 0, 1 or 2
-        As in `keras.Model.fit`.
+        As in `keras.Model.fit`; "auto" writes a line an epoch, with the time left, where output is no terminal.
 
     Returns
     -------
@@ -79,6 +79,7 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     source = training_sources(data_path, recipe["data"], family, runtime["seed"])
     with scope():
         model = make_model(family, recipe["model"])
+    plain = verbose == "auto" and not sys.stdout.isatty()
     history = progress["history"] if progress else []
     done = (progress["stage"], progress["epoch"]) if progress else (0, 0)
     for number, stage in enumerate(recipe["stages"]):
@@ -91,24 +92,29 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
             run_callbacks.restore_state(output, model)
         elif number == 0:
             start_weights(model, init, source["train"], stage, runtime["seed"])
+        patience, epochs = stage.get("patience"), stage["epochs"]
+        if patience is not None and run_callbacks.stopped_early(history, number, patience):
+            epochs = first_epoch
         seed = runtime["seed"] + 1000 * number
         start = first_epoch * stage["steps_per_epoch"]
         batches = training_batches(source["train"], stage["batch_size"], seed, start, stage.get("crop"))
         model.fit(
             batches,
-            epochs=stage["epochs"],
+            epochs=epochs,
             initial_epoch=first_epoch,
             steps_per_epoch=stage["steps_per_epoch"],
             validation_data=evaluation_batches(source["valid"], stage["batch_size"]),
-            callbacks=_callbacks(output, number, stage, history, source["valid"], recipe),
+            callbacks=_callbacks(output, number, stage, history, source["valid"], recipe, plain),
             shuffle=False,
-            verbose=verbose,
+            verbose=0 if plain else verbose,
         )
+        if patience is not None:
+            run_callbacks.restore_best(output, model)
     with atomic_path(output / "model.keras") as path:
         # The optimiser is in state.h5; without it the file is a third of the size.
         model.compile()
         model.save(path)
-    write_json(output / "training.json", _account(recipe, source, history))
+    write_json(output / "training.json", account(recipe, source, history))
     return model
 
 
@@ -216,8 +222,14 @@ def compile_stage(model, stage, runtime):
             warmup_steps=warmup,
         )
     optimizer = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[stage["optimizer"]](
-        learning_rate=rate, clipnorm=stage["clip_norm"]
+        learning_rate=rate,
+        clipnorm=stage["clip_norm"],
+        # At the end of `fit` Keras puts the averages in the place of the weights.
+        use_ema=stage.get("ema") is not None,
+        ema_momentum=stage.get("ema") or 0.0,
     )
+    if runtime["precision"] == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # Variables made while TensorFlow traces the first step would have it trace the step twice.
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer, jit_compile=runtime["jit"] or keras.backend.backend() == "jax")
@@ -246,8 +258,15 @@ def _check_same_recipe(output, recipe):
             raise InputError(f"{output}: was started with another {section!r} section; resume with the same recipe")
 
 
-def _callbacks(output, number, stage, history, valid, recipe):
-    chosen = [run_callbacks.StopOnNaN(), run_callbacks.RunState(output, number, history)]
+def _callbacks(output, number, stage, history, valid, recipe, plain):
+    chosen = [run_callbacks.StopOnNaN()]
+    if stage.get("patience") is not None:
+        chosen.append(run_callbacks.StopEarly(output, number, history, stage["patience"]))
+    chosen.append(run_callbacks.RunState(output, number, history))
+    if plain:
+        chosen.append(run_callbacks.PlainLines(recipe["stages"], number, history))
+    if stage.get("ema") is not None:
+        chosen.append(run_callbacks.AveragedValidation())
     if importlib.util.find_spec("tensorboard") and importlib.util.find_spec("tensorflow"):
         chosen.append(keras.callbacks.TensorBoard(output / "logs" / stage["name"], write_graph=False))
     picture = get_family(recipe["family"]).picture
@@ -258,12 +277,12 @@ def _callbacks(output, number, stage, history, valid, recipe):
     return chosen
 
 
-def _account(recipe, source, history):
-    """Return what a card says about the training."""
+def account(recipe, source, history):
+    """Return what a card says about the training so far."""
     return {
         "n_train": len(source["train"]),
         "n_valid": len(source["valid"]),
-        "steps": sum(stage["epochs"] * stage["steps_per_epoch"] for stage in recipe["stages"]),
+        "steps": sum(recipe["stages"][row["stage"]]["steps_per_epoch"] for row in history),
         "hours": round(sum(row["seconds"] for row in history) / 3600, 3),
         "hardware": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "backend": keras.backend.backend(),

@@ -32,10 +32,10 @@ from pathlib import Path
 
 import numpy as np
 import skimage
-from galzoo.evaluate.suites import held_out
 
 import galzoo
-from galzoo.data.cutouts import cutouts_from_files
+from galzoo.evaluate.held_out import held_out
+from galzoo.field.cutouts import cutouts_from_files
 from galzoo.recipe import load_recipe
 from galzoo.tasks.reconstruct import reconstruct
 from galzoo.train import train

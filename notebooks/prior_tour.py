@@ -24,15 +24,13 @@ import time
 
 import numpy as np
 from astropy.table import QTable
-from galzoo.evaluate.likelihood import known_conditions, prepared
-from galzoo.tasks.latent import scores
 from matplotlib.figure import Figure
 
 import galzoo
 from galzoo.metrics.shape import adaptive_moments, half_light_radius
 from galzoo.simulate.stamps import StampSpec, simulate_stamps
-from galzoo.tasks.embed import embed
-from galzoo.tasks.sample import observe
+from galzoo.tasks.embed import embed, scores
+from galzoo.tasks.sample import known_conditions, observe, prepared
 from galzoo.viz.colour import to_rgb
 from galzoo.viz.columns import read_column
 from galzoo.viz.latent import embedding_figure

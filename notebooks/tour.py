@@ -22,13 +22,12 @@ from pathlib import Path
 
 import galsim
 import numpy as np
-from galzoo.tasks.products import write_reconstruction
 
 import galzoo
 from galzoo.metrics.codebook import codebook_usage
 from galzoo.metrics.reconstruction import nmse
 from galzoo.simulate.stamps import StampSpec, simulate_stamps
-from galzoo.tasks.reconstruct import reconstruct
+from galzoo.tasks.reconstruct import reconstruct, write_reconstruction
 from galzoo.viz.panels import panel, reconstruction_panel
 
 # A small size, for trying the notebook out: GALZOO_SMOKE=1.

@@ -23,6 +23,7 @@ from rich.table import Table
 
 import galzoo
 from galzoo.files import write_json
+from galzoo.inference.deblend import deblend
 from galzoo.simulate.scenes import SceneSpec, simulate_scenes
 from galzoo.tasks.deblend.choose_preset import deblend_batch
 from galzoo.tasks.deblend.deblenders import baselines
@@ -47,16 +48,16 @@ def time_scenes(model, count, repeats):
     batch.pop("isolated")
     bench = {
         "SEP": baselines()["SEP"],
-        "encoder": lambda batch: model.deblend(batch, "encoder"),
-        "map": lambda batch: model.deblend(batch, "map"),
+        "encoder": lambda batch: deblend(model, batch, method="encoder"),
+        "map": lambda batch: deblend(model, batch, method="map"),
     }
     seconds = {name: [] for name in bench}
-    for deblend in bench.values():
-        deblend(batch)
+    for answer in bench.values():
+        answer(batch)
     for _ in range(repeats):
-        for name, deblend in bench.items():
+        for name, answer in bench.items():
             start = time.perf_counter()
-            deblend(batch)
+            answer(batch)
             seconds[name].append((time.perf_counter() - start) / count)
     ratio = {name: np.median(np.array(times) / np.array(seconds["SEP"])) for name, times in seconds.items()}
     return [
@@ -73,7 +74,7 @@ def time_fields(model, sizes, method, folder):
     psf = field.psf_of([0])
     rows = []
 
-    deblend = functools.partial(deblend_batch, model, method)
+    deblender = functools.partial(deblend_batch, model, method)
     for size in (*sizes[:1], *sizes):
         repeats = -(-size // unit[0].shape[0])
         paths = []
@@ -88,7 +89,7 @@ def time_fields(model, sizes, method, folder):
         settings = Settings(report=False, stamp_size=0)
         start = time.perf_counter()
         deblend_field(
-            paths[0], folder / f"out_{size}_{len(rows)}", deblender=deblend,
+            paths[0], folder / f"out_{size}_{len(rows)}", deblender=deblender,
             psf=psf, variance=paths[1], bands=names, zero_point=31.4, pixel_scale=0.2, settings=settings, restart=True,
         )  # fmt: skip
         seconds = time.perf_counter() - start

@@ -13,22 +13,21 @@ from pathlib import Path
 import numpy as np
 import skimage
 from astropy.table import QTable
-from galzoo.tasks.products import catalogue, write_reconstruction
 from rich.console import Console
 from scipy.spatial import cKDTree
 
 import galzoo
-from galzoo.data.cutouts import cutouts_from_files
 from galzoo.data.scenes_fits import write_fits
 from galzoo.data.splits import split_names
 from galzoo.data.stamps import Stamps
 from galzoo.errors import GalzooError, InputError
 from galzoo.evaluate.report import Report, rich_table
+from galzoo.field.cutouts import cutouts_from_files
 from galzoo.metrics.codebook import codebook_usage
 from galzoo.recipe import load_recipe
 from galzoo.simulate.scenes import SceneSpec, simulate_scenes
 from galzoo.tasks.deblend import deblend_field
-from galzoo.tasks.reconstruct import reconstruct
+from galzoo.tasks.reconstruct import catalogue, reconstruct, write_reconstruction
 from galzoo.tasks.sample import observe, write_samples
 from galzoo.train import train
 from galzoo.viz.panels import panel, reconstruction_panel, save

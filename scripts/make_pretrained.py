@@ -1,172 +1,200 @@
-"""Make the shipped presets again: data, training, evaluation, card.
+"""Make shipped presets: data, training, evaluation, card. What a preset is made from is said by its recipe.
 
-    python scripts/make_pretrained.py vqvae_lsst --data ROOT --work DIR
+    python scripts/make_pretrained.py vqvae_lsst --data ROOT --work WORK
+    python scripts/make_pretrained.py --queue FILE --data ROOT --work WORK
+    python scripts/make_pretrained.py --snapshot vqvae_lsst --data ROOT --work WORK
 
-`ROOT` holds the public images and catalogues (see docs/data.md for its layout). Every step keeps what is done: a data
-file or run that exists in `DIR` is used, and an interrupted training goes on.
+`ROOT` holds the public images and catalogues (docs/data.md), `WORK` takes data files, runs and evaluations. A run is
+named by its preset or as FAMILY/RECIPE. A line of the queue is such a name and changes of the recipe, quoted as in a
+shell: ``pixelcnn/lsst stages.0.ema=0.999``; ``#`` begins a comment. The same command after an interruption goes on
+where it was. A preset that is there is replaced only by a better one, by the figure that its recipe names. A
+snapshot makes a preset of a run that goes on.
 """
 
 import argparse
 import datetime
+import hashlib
 import json
-import shutil
+import shlex
 import sys
 from pathlib import Path
-
-import numpy as np
 
 from galzoo import resources
 from galzoo.cards import write_readme
 from galzoo.data.hdf5 import read_header
-from galzoo.errors import GalzooError
+from galzoo.data.named import make_named
+from galzoo.errors import GalzooError, InputError, PresetError, RecipeError
 from galzoo.evaluate.run import evaluate
-from galzoo.presets import write_preset
-from galzoo.recipe import load_recipe
+from galzoo.files import write_json
+from galzoo.presets import check_better, write_preset
+from galzoo.recipe import list_recipes, load_recipe
+from galzoo.registry import families
+from galzoo.snapshot import snapshot
 from galzoo.train import train
 
-# Family and recipe of each preset, and the real sets (made by make_real_sets.py) that it is judged on beside its own
-# held-out stamps. A prior is made after the VQ-VAE whose codes it is over, from the same stamps.
-PRESETS = {
-    "vqvae_sdss_rgb": ("vqvae", "sdss_rgb", ()),
-    "vqvae_candels_h": ("vqvae", "candels_h", ("candels_h", "xdf_h", "cosmos")),
-    "vqvae_lsst": ("vqvae", "lsst", ("hsc", "kids", "legacy")),
-    "pixelcnn_sdss_rgb": ("pixelcnn", "sdss_rgb", ()),
-    "pixelcnn_candels_h": ("pixelcnn", "candels_h", ()),
-    "pixelcnn_lsst": ("pixelcnn", "lsst", ()),
-    "vae_deblender_lsst": ("vae_deblender", "lsst", ()),
-    "vae_deblender_candels_h": ("vae_deblender", "candels_h", ()),
-    "branched_gan_sdss_rgb": ("branched_gan", "sdss_rgb", ()),
-}
-# Scenes that deblenders are judged on, by recipe: 1 to 4 sources near the centre. The seed is none of a training set.
-SCENES, SCENES_SEED = 200, 2024
-FWHMS = (0.6, 0.7, 0.85, 0.95, 1.1)
-# COSMOS galaxies fainter than this are mostly noise.
-FAINTEST_REAL = 25.0
-# Mean surface brightness at the edge of a real galaxy's image, over that of the whole, above which it is cut off.
-CUT_OFF = 0.1
+
+def find_recipe(name):
+    """Return family and recipe of a run given as FAMILY/RECIPE or by the name of its preset."""
+    family, slash, recipe = name.partition("/")
+    if slash:
+        return family, recipe
+    for family in families():
+        for recipe in list_recipes(family):
+            if load_recipe(family, recipe).export.preset == name:
+                return family, recipe
+    raise RecipeError(f"{name}: no recipe has this under export.preset; name a preset or FAMILY/RECIPE")
 
 
-def make_data(recipe, root, work):
-    """Make the stamp file that a recipe trains on and return its path."""
-    from galzoo.data.named import make_named
-
-    path = work / f"{recipe}.h5"
-    if path.exists():
-        return path
-    if recipe == "sdss_rgb":
-        make_named("sdss", path, {"source": str(root / "jpeg_sets")})
-        return path
-    options = dict(load_recipe("vqvae", recipe).data.options)
-    if recipe == "candels_h":
-        options["real_galaxies"] = str(real_galaxies(root, work / "cosmos"))
-        options["psf_paths"] = {"F160W": str(root / "psf/hst_grizli_ceers_f160w.fits")}
-    else:
-        options["catalogue"] = str(root / "catalogs/catsim_onedegsq_10000.fits")
-    make_named("simulated", path, options)
+def filled(value, places):
+    """Return a value of a recipe with {ROOT} and {WORK} filled in."""
+    if isinstance(value, dict):
+        return {key: filled(part, places) for key, part in value.items()}
+    if isinstance(value, list):
+        return [filled(part, places) for part in value]
+    if not isinstance(value, str):
+        return value
+    path = value
+    for name, folder in places.items():
+        path = path.replace(f"{{{name}}}", str(folder))
+    if path != value and not Path(path).exists():
+        raise InputError(f"{path}: no such file or folder; docs/data.md says how to make it")
     return path
 
 
-def make_scene_sets(recipe, root, work):
-    """Make the scene files that a deblender is judged on and return their paths.
+def make_data(name, options, places):
+    """Make a named data set, unless it is there, and return its path: one file for each set of options."""
+    key = hashlib.sha256(json.dumps([name, options], sort_keys=True).encode()).hexdigest()[:8]
+    path = places["WORK"] / "data" / f"{name}-{key}.h5"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        options = filled(options, places)
+        if name == "scenes":
+            from galzoo.simulate.scenes import make_scenes
 
-    For LSST: galaxies of the catalogue's test split, real galaxies from HST, which no LSST model is trained on, and the
-    first of these sets' scenes under narrower and wider PSFs. For HST: new galaxies of the built-in population.
-    """
-    from galzoo.simulate.scenes import SceneSpec, make_scenes
+            make_scenes(path, **options)
+        else:
+            make_named(name, path, options)
+    return path
 
-    if recipe == "candels_h":
-        psf = {"F160W": str(root / "psf/hst_grizli_ceers_f160w.fits")}
-        limits = {"magnitude_range": (18.0, 25.5), "stamp_size": 120, "max_radius": 1.2, "psf_paths": psf}
-        spec = SceneSpec(survey="CANDELS", bands=["F160W"], seed=SCENES_SEED, split="any", **limits)
-        sets = {"f160w": {}}
-    else:
-        catalogue = str(root / "catalogs/catsim_onedegsq_10000.fits")
-        limits = {"reference": "i", "magnitude_range": (15.0, 25.3)}
-        spec = SceneSpec(survey="LSST", catalogue=catalogue, split="test", seed=SCENES_SEED, **limits)
-        real = {"real_fraction": 1.0, "real_magnitude_limit": FAINTEST_REAL, "split": "any"}
-        galaxies = whole_galaxies(real_galaxies(root, work / "cosmos_whole"))
-        sets = {"catsim": {}, "hst": real | {"real_galaxies": str(galaxies)}}
-        sets |= {f"fwhm_{value:g}": {"psf_fwhm": value, "n": SCENES // 2} for value in FWHMS}
+
+def judged_on(sets, places, missing=False):
+    """Return the paths of evaluation sets, each named as its set; with `missing`, those that are there."""
     paths = []
-    for name, changes in sets.items():
-        paths.append(work / f"scenes_{recipe}" / f"scenes_{name}.h5")
-        if not paths[-1].exists():
-            paths[-1].parent.mkdir(parents=True, exist_ok=True)
-            make_scenes(paths[-1], changes.pop("n", SCENES), spec, **changes)
+    for name, data in sets.items():
+        if data.path is not None:
+            try:
+                paths.append(Path(filled(data.path, places)))
+            except InputError:
+                if not missing:
+                    raise
+            continue
+        made = make_data(data.name, data.options, places)
+        # The suites name a set by its file.
+        link = places["WORK"] / "sets" / made.stem / f"{data.name}_{name}.h5"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            link.symlink_to(made.resolve())
+        paths.append(link)
     return paths
 
 
-def real_galaxies(root, folder):
-    """Join the bright galaxies of two small COSMOS catalogues, with their images and PSFs, in one folder."""
-    from astropy.table import Table, vstack
-
-    folder.mkdir(parents=True, exist_ok=True)
-    extension, bright = root / "hst/cosmos_btk_ext", root / "hst/cosmos_paltas10"
-    images = [*extension.glob("real_galaxy_*_images_extension.fits"), *extension.glob("real_galaxy_images_*.fits")]
-    images += [extension / "acs_I_unrot_sci_20_cf.fits", bright / "real_galaxy_images_23.5_n1.fits"]
-    for image in [
-        *images,
-        extension / "real_galaxy_PSF_images_extension.fits",
-        root / "psf/real_galaxy_PSF_images.fits",
-    ]:
-        shutil.copyfile(image, folder / image.name)
-    tables = [
-        Table.read(bright / "real_galaxy_catalog_23.5.fits"),
-        Table.read(extension / "real_galaxy_catalog_26_extension_example.fits"),
-    ]
-    tables[0]["PSF_FILENAME"] = "real_galaxy_PSF_images.fits"
-    tables[1] = tables[1][tables[1]["MAG"] < FAINTEST_REAL]
-    for table in tables:
-        for name in table.colnames:
-            if table[name].dtype.kind in "SU":
-                table[name] = np.char.strip(np.asarray(table[name]).astype(str))
-    vstack(tables, join_type="inner").write(folder / "catalog.fits", overwrite=True)
-    return folder / "catalog.fits"
+def data_of(recipe, places):
+    """Return the file that a recipe trains on, made first if need be."""
+    if recipe.data.path is not None:
+        return Path(filled(recipe.data.path, places))
+    return make_data(recipe.data.name, {**recipe.data.options, **recipe.export.data}, places)
 
 
-def whole_galaxies(path):
-    """Leave those galaxies out of a catalogue whose light goes on at the edge of their image: they would be square."""
-    import galsim
-    from astropy.table import Table
-
-    table = Table.read(path)
-    catalogue = galsim.RealGalaxyCatalog(path.name, dir=str(path.parent))
-    kept = []
-    for row in range(len(table)):
-        image = catalogue.getGalImage(row).array
-        edge = np.concatenate([image[:2].ravel(), image[-2:].ravel(), image[:, :2].ravel(), image[:, -2:].ravel()])
-        kept.append(edge.mean() < CUT_OFF * image.mean())
-    table[kept].write(path, overwrite=True)
-    return path
+def export(recipe, folder, data, places, limit):
+    """Score the finished run or snapshot in `folder` and make it the preset if it is better; return lines to show."""
+    evaluation = folder / "evaluation"
+    on = judged_on(recipe.evaluate.data, places) or data
+    real = judged_on(recipe.evaluate.real, places, missing=True)
+    lines = evaluate(folder, on, real, evaluation, limit=limit)
+    metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
+    preset = resources.pretrained_dir() / recipe.export.preset
+    check_better(preset, metrics, recipe.export.better)
+    card = write_preset(folder, preset, metrics, read_header(data), datetime.date.today().isoformat())
+    write_readme(preset, card)
+    return [*lines, str(preset)]
 
 
-def main():
-    """Make one preset."""
+def make(name, changes, places, limit, from_snapshot=False):
+    """Train the recipe of a preset, or take a snapshot of its run, and make the preset; return lines to show."""
+    family, which = find_recipe(name)
+    recipe = load_recipe(family, which, changes)
+    if recipe.export.preset is None:
+        raise RecipeError(f"{name}: the recipe has no export.preset, so there is nothing to make")
+    run = places["WORK"] / "runs" / recipe.export.preset
+    data = data_of(recipe, places)
+    if from_snapshot:
+        return export(recipe, snapshot(run, data), data, places, limit)
+    outcome = run / "outcome.json"
+    if outcome.exists():
+        return [f"done before; delete {run} to make it again"]
+    if not (run / "model.keras").exists():
+        recipe = load_recipe(family, which, [*changes, f"data.path={data}"])
+        train(recipe.resolved(), data, run, resume=(run / "state.h5").exists())
+    try:
+        lines = export(recipe, run, data, places, limit)
+    except PresetError as error:
+        lines = [f"error: {error}"]
+    write_json(outcome, {"lines": lines})
+    return lines
+
+
+def read_queue(path):
+    """Return the runs of a queue file, (name, changes) each."""
+    lines = (shlex.split(line, comments=True) for line in path.read_text(encoding="utf-8").splitlines())
+    return [(words[0], words[1:]) for words in lines if words]
+
+
+def work_off(runs, places, limit, say):
+    """Make one preset after the other; a run that fails does not keep the next from its turn. Return the exit code."""
+    failed = 0
+    wanted = [load_recipe(*find_recipe(name), changes).runtime.hours for name, changes in runs]
+    for number, (name, changes) in enumerate(runs):
+        left = sum(hours or 0 for hours in wanted[number:])
+        say(f"{number + 1}/{len(runs)} {name}: wants {wanted[number] or '?'} h, the queue {left:.3g} h")
+        try:
+            lines = make(name, changes, places, limit)
+        except (GalzooError, OSError) as error:
+            lines = [f"error: {error}"]
+        failed += lines[0].startswith("error:")
+        say("\n".join(lines))
+    return 2 if failed else 0
+
+
+def say(text):
+    """Print at once, also into a file."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(arguments=None):
+    """Make one preset, those of a queue, or one of a snapshot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("preset", choices=sorted(PRESETS))
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("preset", nargs="?", help="name of a preset, or FAMILY/RECIPE")
+    what.add_argument("--queue", type=Path, help="file with a run a line")
+    what.add_argument("--snapshot", metavar="RUN", help="make the preset from the state of a run that is not finished")
     parser.add_argument("--data", type=Path, required=True, help="folder of the public images and catalogues")
-    parser.add_argument("--work", type=Path, required=True, help="folder for stamp files, runs and evaluations")
+    parser.add_argument("--work", type=Path, required=True, help="folder for data files, runs and evaluations")
     parser.add_argument("--limit", type=int, default=600, help="held-out stamps to score")
     parser.add_argument("--set", action="append", default=[], help="change the recipe, as in galzoo train")
-    options = parser.parse_args()
-    family, name, real = PRESETS[options.preset]
-    path = make_data(name, options.data, options.work)
-    run = options.work / "runs" / options.preset
-    if not (run / "model.keras").exists():
-        recipe = load_recipe(family, name, [f"data.path={path}", *options.set])
-        train(recipe.resolved(), path, run, resume=(run / "state.h5").exists())
-    sets = [options.work / f"real_{item}.h5" for item in real]
-    judged = make_scene_sets(name, options.data, options.work) if family == "vae_deblender" else path
-    lines = evaluate(run, judged, [item for item in sets if item.exists()], run / "evaluation", limit=options.limit)
-    metrics = json.loads((run / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
-    folder = resources.pretrained_dir() / options.preset
-    card = write_preset(run, folder, metrics, read_header(path), datetime.date.today().isoformat())
-    write_readme(folder, card)
-    sys.stdout.write("\n".join([*lines, str(folder)]) + "\n")
+    options = parser.parse_args(arguments)
+    places = {"ROOT": options.data, "WORK": options.work}
+    try:
+        if options.snapshot:
+            say("\n".join(make(options.snapshot, options.set, places, options.limit, from_snapshot=True)))
+            return 0
+        runs = read_queue(options.queue) if options.queue else [(options.preset, [])]
+        runs = [(name, [*changes, *options.set]) for name, changes in runs]
+        return work_off(runs, places, options.limit, say)
+    except (GalzooError, OSError) as error:
+        say(f"error: {error}")
+        return 2
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except GalzooError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(main())

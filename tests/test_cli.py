@@ -102,7 +102,7 @@ class TestWithoutData:
     def test_show(self, galzoo, fails):
         code, out, _ = galzoo("show", "vqvae")
         assert code == 0
-        assert yaml.safe_load(out)["tasks"] == ["reconstruct"]
+        assert yaml.safe_load(out)["tasks"] == ["reconstruct", "embed"]
         assert "did you mean 'vqvae'" in fails("show", "vqvea")
 
     def test_no_command_shows_the_help(self, galzoo):

@@ -15,6 +15,7 @@ import typer
 import galzoo
 from galzoo.cli import app
 from galzoo.recipe import load_recipe
+from galzoo.registry import families
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,10 +44,11 @@ def inline_commands(page):
 def verb(words):
     """Return the command of ``galzoo ...`` and its arguments."""
     command, arguments = typer.main.get_command(app), words[1:]
-    while hasattr(command, "commands"):
+    while hasattr(command, "list_commands"):
         assert arguments, f"{' '.join(words)}: no verb"
-        assert arguments[0] in command.commands, f"{' '.join(words)}: no verb {arguments[0]!r}"
-        command, arguments = command.commands[arguments[0]], arguments[1:]
+        context = typer.Context(command)
+        assert arguments[0] in command.list_commands(context), f"{' '.join(words)}: no verb {arguments[0]!r}"
+        command, arguments = command.get_command(context, arguments[0]), arguments[1:]
     return command, arguments
 
 
@@ -92,7 +94,7 @@ def test_commands_parse(name):
         if words[0] == "galzoo":
             command, arguments = verb(words)
             context = command.make_context(command.name, arguments)
-            if "recipe" in context.params and context.params["family"] != "cellpca":
+            if "recipe" in context.params and context.params["family"] in families():
                 load_recipe(context.params["family"], context.params["recipe"], context.params["overrides"] or ())
         elif words[0] == "make":
             assert words[1] in targets, " ".join(words)

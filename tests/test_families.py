@@ -3,15 +3,18 @@
 import json
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from galzoo import resources
 from galzoo.data.keys import KEYS
+from galzoo.data.open_source import open_source, read_header
 from galzoo.recipe import check_model_arguments, list_recipes, load_recipe
-from galzoo.registry import families, get_family
+from galzoo.registry import families, get_family, get_task, suites_of
 from tests.conftest import make_stamps
+from tests.scenes import make_scenes
 
 FAMILIES = sorted(families())
 RECIPES = [(family, recipe) for family in FAMILIES for recipe in list_recipes(family)]
@@ -29,12 +32,28 @@ def tiny(name, bands=("r",), seed=0):
     return model
 
 
-def batch_of(name, n=16, size=24, bands=("r",), seed=0):
-    from galzoo.data.batches import stamps_batch
+def example_file(name, path, n=16, size=24, bands=("r",), seed=0):
+    """Write a small file of a kind that the family trains on, with the columns ``class`` and ``width``."""
+    if "stamps" in get_family(name).inputs:
+        data = make_stamps(n=n, size=size, bands=bands, seed=seed)
+    else:
+        data = make_scenes(n=n, size=size, bands=bands, seed=seed)
+    classes = get_family(name).model_class().tiny(bands=bands).get_config().get("classes") or 2
+    data.catalogue["class"] = np.arange(n) % (classes if isinstance(classes, int) else 2)
+    data.save(path)
+    return path
 
-    stamps = make_stamps(n=n, size=size, bands=bands, seed=seed)
-    batch = stamps_batch(stamps, slice(None)) | {"truth": stamps.truth}
-    return {key: value for key, value in batch.items() if key in get_family(name).keys}
+
+def batch_of(name, n=16, size=24, bands=("r",), seed=0):
+    """Return a batch with all keys that the family may read and such a file can serve."""
+    family = get_family(name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = example_file(name, Path(folder) / "data.h5", n, size, bands, seed)
+        optional = [key for key in family.keys if key not in (*family.required, *family.adds, "condition", "label")]
+        label = "class" if "label" in family.keys else None
+        source = open_source(path, family.required, "all", optional=optional, label=label)
+        batch = source.batch(np.arange(n))
+    return {key: value for key, value in batch.items() if key in family.keys}
 
 
 def outputs_of(model, batch):
@@ -55,13 +74,14 @@ def test_descriptors_need_no_back_end():
 @pytest.mark.parametrize("name", FAMILIES)
 def test_descriptor(name):
     family = get_family(name)
-    assert set(family.keys) <= set(KEYS)
+    assert set(family.keys) <= set(KEYS) | set(family.adds)
+    assert set(family.inputs) <= {"stamps", "scenes"}
     assert set(family.required) <= set(family.keys)
-    assert family.tasks
+    assert all(role in get_task(task).roles for task, role in family.roles())
     assert family.reference
     assert "smoke" in list_recipes(name)
     assert "default" in list_recipes(name)
-    folder = resources.configs_dir().parent / "galzoo" / "models" / name
+    folder = Path(sys.modules[family.model_class().__module__].__file__).parent
     assert (folder / "README.md").is_file()
 
 
@@ -69,7 +89,7 @@ def test_descriptor(name):
 def test_recipe_is_valid(family, recipe):
     content = load_recipe(family, recipe)
     check_model_arguments(get_family(family).model_class(), content.model, recipe)
-    header = (resources.configs_dir() / family / f"{recipe}.yaml").read_text().split("family:")[0]
+    header = (get_family(family).recipes_dir() / f"{recipe}.yaml").read_text().split("family:")[0]
     for word in ("Command:", "Cost:", "Expect:"):
         assert word in header
 
@@ -91,6 +111,32 @@ class TestModel:
         model.reset_metrics()
         assert np.all(np.isfinite(losses))
         assert model.evaluate(batch, verbose=0, return_dict=True)["loss"] < losses[0]
+
+    def test_trains_in_bfloat16_as_in_single_precision(self, name):
+        import keras
+
+        losses = {}
+        before = keras.config.dtype_policy()
+        for precision in ("float32", "mixed_bfloat16"):
+            keras.config.set_dtype_policy(precision)
+            try:
+                model, batch = tiny(name), batch_of(name)
+            finally:
+                keras.config.set_dtype_policy(before)
+            assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
+            half = [layer.compute_dtype for layer in model._flatten_layers()].count("bfloat16")
+            assert (half > 0) == (precision == "mixed_bfloat16")
+            if hasattr(model, "adapt"):
+                model.adapt([batch])
+            losses[precision] = [model.train_on_batch(batch, return_dict=True)["loss"] for _ in range(10)]
+            assert {keras.backend.standardize_dtype(value.dtype) for value in model(batch).values()} <= {
+                "float32",
+                "int32",
+            }
+        assert np.all(np.isfinite(losses["mixed_bfloat16"]))
+        assert losses["mixed_bfloat16"][-1] < losses["mixed_bfloat16"][0]
+        np.testing.assert_allclose(losses["mixed_bfloat16"][0], losses["float32"][0], rtol=2e-3)
+        np.testing.assert_allclose(losses["mixed_bfloat16"], losses["float32"], rtol=0.05)
 
     def test_same_seed_same_weights(self, name):
         def trained():
@@ -149,18 +195,31 @@ class TestModel:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_smoke_recipe_trains(name, tmp_path):
-    """The smoke recipe on a small file of our own: through data, fit, pictures, export and loading."""
-    import galzoo
-    from galzoo.tasks.reconstruct.run import reconstruct
+def test_smoke_recipe_becomes_a_preset(name, tmp_path):
+    """The smoke recipe on a small file of our own: through data, fit, pictures, evaluation, export and loading."""
+    from galzoo.cards import write_readme
+    from galzoo.evaluate.run import evaluate
+    from galzoo.presets import load_for, write_preset
     from galzoo.train import train
 
-    make_stamps(n=60, size=32).save(tmp_path / "stamps.h5")
-    recipe = load_recipe(name, "smoke", [f"data.path={tmp_path / 'stamps.h5'}", "stages.0.steps_per_epoch=3"])
-    train(recipe.resolved(), tmp_path / "stamps.h5", tmp_path / "run", verbose=0)
-    assert list((tmp_path / "run" / "pictures").glob("*.png"))
-    model = galzoo.load(tmp_path / "run")
-    if "reconstruct" in get_family(name).tasks:
-        result = reconstruct(model, make_stamps(n=3, size=32))
-        assert result.image.shape == (3, 32, 32, 1)
-        assert np.all(result.deconvolved >= 0)
+    family = get_family(name)
+    path = example_file(name, tmp_path / "data.h5", n=60, size=32)
+    label = "class" if "label" in family.keys else "null"
+    changes = [f"data.path={path}", "stages.0.steps_per_epoch=3", f"data.label={label}"]
+    recipe = load_recipe(name, "smoke", changes)
+    train(recipe.resolved(), path, tmp_path / "run", verbose=0)
+    if family.picture:
+        assert list((tmp_path / "run" / "pictures").glob("*.png"))
+    for task, role in family.roles():
+        assert load_for(task, tmp_path / "run", role).bands == ("r",)
+    suite = suites_of(family)[0]
+    judged = path
+    if suite.data not in family.inputs:
+        judged = tmp_path / "judged.h5"
+        make_scenes(n=3, size=32, bands=("r",)).save(judged)
+    evaluate(tmp_path / "run", judged, output=tmp_path / "scores", suite=suite.name, limit=8)
+    metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text(encoding="utf-8"))
+    card = write_preset(tmp_path / "run", tmp_path / "preset", metrics, read_header(path), "2026-01-01")
+    write_readme(tmp_path / "preset", card)
+    assert suite.name == card["metrics"]["suite"]
+    assert "## Scores" in (tmp_path / "preset" / "README.md").read_text(encoding="utf-8")

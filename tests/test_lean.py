@@ -50,7 +50,13 @@ def test_trains_on_jax_alone_and_serves_on_tensorflow(tmp_path):
 
     stamps = make_stamps(n=60, size=16)
     stamps.save(tmp_path / "stamps.h5")
-    changes = ("stages.0.epochs=2", "stages.0.steps_per_epoch=2", "stages.0.batch_size=8", f"data.path={tmp_path}")
+    changes = (
+        "stages.0.epochs=2",
+        "stages.0.steps_per_epoch=2",
+        "stages.0.batch_size=8",
+        "stages.0.ema=0.9",
+        f"data.path={tmp_path}",
+    )
     (tmp_path / "recipe.json").write_text(json.dumps(load_recipe("vqvae", "smoke", changes).resolved()))
     command = (tmp_path / "recipe.json", "--data", tmp_path / "stamps.h5", "--output", tmp_path / "run")
     trained = jax(TRAIN, *command)

@@ -124,4 +124,5 @@ def test_model_arguments_are_those_of_the_constructor():
 
 def test_recipes_are_listed():
     assert {"default", "smoke"} <= set(list_recipes("vqvae"))
-    assert list_recipes("nothing") == []
+    with pytest.raises(UnknownNameError, match="unknown family"):
+        list_recipes("nothing")

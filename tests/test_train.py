@@ -18,7 +18,7 @@ def recipe(path, *changes):
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    monkeypatch.setattr("galzoo.tasks.reconstruct.run.draw_batch", lambda model, batch, path: None)
+    monkeypatch.setattr("galzoo.tasks.reconstruct.picture.draw_batch", lambda model, batch, path: None)
 
 
 @pytest.fixture
@@ -68,6 +68,152 @@ def test_resumed_run_ends_at_the_same_weights(stamp_file, tmp_path, monkeypatch,
         np.testing.assert_array_equal(one, two)
     rows = (tmp_path / "cut" / "history.csv").read_text().splitlines()
     assert len(rows) == 1 + 2
+
+
+def test_a_resumed_run_with_averaged_weights_ends_at_the_same(stamp_file, tmp_path, monkeypatch, no_pictures):
+    changes = ("stages.0.ema=0.9", "stages.0.epochs=3", "stages.0.freeze=[decoder]")
+    train(recipe(stamp_file, *changes), stamp_file, tmp_path / "whole", verbose=0)
+    save = RunState.save
+
+    def save_then_die(self, stage, epoch):
+        save(self, stage, epoch)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunState, "save", save_then_die)
+        with pytest.raises(Killed):
+            train(recipe(stamp_file, *changes), stamp_file, tmp_path / "cut", verbose=0)
+    train(recipe(stamp_file, *changes), stamp_file, tmp_path / "cut", resume=True, verbose=0)
+    for one, two in zip(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_average_is_validated_drawn_and_saved_and_the_raw_weights_train_on(stamp_file, tmp_path, monkeypatch):
+    """The average is computed here from the raw weights after each step."""
+    from galzoo import callbacks
+    from galzoo import train as module
+
+    raw, seen = [], {"valid": [], "picture": []}
+
+    def kernel(model):
+        return np.array(model.encoder.trainable_weights[0])
+
+    class Watch(callbacks.AveragedValidation):
+        def on_train_batch_end(self, batch, logs=None):
+            raw.append(kernel(self.model))
+
+        def on_test_begin(self, logs=None):
+            super().on_test_begin(logs)
+            seen["valid"].append(kernel(self.model))
+
+        def on_test_end(self, logs=None):
+            super().on_test_end(logs)
+            np.testing.assert_array_equal(kernel(self.model), raw[-1])
+
+    monkeypatch.setattr(callbacks, "AveragedValidation", Watch)
+    draw = "galzoo.tasks.reconstruct.picture.draw_batch"
+    monkeypatch.setattr(draw, lambda model, batch, path: seen["picture"].append(kernel(model)))
+    compile_stage = module.compile_stage
+
+    def compile_eagerly(model, stage, runtime):
+        compile_stage(model, stage, runtime)
+        model.run_eagerly = True
+
+    monkeypatch.setattr(module, "compile_stage", compile_eagerly)
+    changes = ("stages.0.ema=0.8", "stages.0.learning_rate=0.01")
+    model = train(recipe(stamp_file, *changes), stamp_file, tmp_path / "run", verbose=0)
+    averages = [raw[0]]
+    for weights in raw[1:]:
+        averages.append(0.8 * averages[-1] + 0.2 * weights)
+    for place in ("valid", "picture"):
+        np.testing.assert_allclose(seen[place], [averages[2], averages[5]], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(kernel(model), averages[5], rtol=1e-5, atol=1e-7)
+    assert np.abs(raw[5] - averages[5]).max() > 1e-3
+    import galzoo
+
+    np.testing.assert_array_equal(kernel(model), np.asarray(galzoo.load(tmp_path / "run").encoder.weights[0]))
+
+
+def test_stops_early_with_the_best_weights_also_when_resumed(stamp_file, tmp_path, monkeypatch, eager):
+    """The losses are set by hand, the weights of each epoch noted: the second of the first three is the best."""
+    from galzoo import callbacks
+
+    losses, seen = [3.0, 2.0, 2.5, 2.2, 1.0], {}
+
+    class Scripted(callbacks.StopEarly):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val_loss"] = losses[epoch]
+            seen[epoch + 1] = [np.array(weight) for weight in self.model.weights]
+            super().on_epoch_end(epoch, logs)
+
+    monkeypatch.setattr(callbacks, "StopEarly", Scripted)
+    patient = recipe(stamp_file, "stages.0.epochs=5", "stages.0.patience=2", "stages.0.steps_per_epoch=1")
+    train(patient, stamp_file, tmp_path / "whole", verbose=0)
+    assert sorted(seen) == [1, 2, 3, 4]
+    for one, two in zip(weights_of(tmp_path / "whole"), seen[2], strict=True):
+        np.testing.assert_array_equal(one, two)
+
+    save = RunState.save
+    for kill in (3, 4):
+
+        def save_then_die(self, stage, epoch, kill=kill):
+            save(self, stage, epoch)
+            if epoch == kill:
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RunState, "save", save_then_die)
+            with pytest.raises(Killed):
+                train(patient, stamp_file, tmp_path / f"cut{kill}", verbose=0)
+        seen.clear()
+        train(patient, stamp_file, tmp_path / f"cut{kill}", resume=True, verbose=0)
+        assert sorted(seen) == list(range(kill + 1, 5))
+        for one, two in zip(weights_of(tmp_path / "whole"), weights_of(tmp_path / f"cut{kill}"), strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_a_loss_that_is_not_finite_keeps_the_epoch_before(stamp_file, tmp_path, monkeypatch, eager):
+    from galzoo.models.vqvae.model import VQVAE
+
+    compute_loss, calls = VQVAE.compute_loss, []
+
+    def breaks(self, *args, training=True, **kwargs):
+        calls.append(training)
+        loss = compute_loss(self, *args, training=training, **kwargs)
+        return loss * float("nan") if training and sum(calls) > 3 else loss
+
+    monkeypatch.setattr(VQVAE, "compute_loss", breaks)
+    with pytest.raises(InputError, match="not finite in epoch 2"):
+        train(recipe(stamp_file), stamp_file, tmp_path / "run", verbose=0)
+    assert read_progress(tmp_path / "run")["epoch"] == 1
+
+
+def test_a_snapshot_is_what_the_run_would_end_with_now(stamp_file, tmp_path, eager):
+    import galzoo
+    from galzoo.snapshot import snapshot
+
+    with pytest.raises(InputError, match="no epoch"):
+        snapshot(tmp_path / "run", stamp_file)
+    changes = ("stages.0.ema=0.9", "stages.0.epochs=1", "stages.0.learning_rate=0.01")
+    train(recipe(stamp_file, *changes), stamp_file, tmp_path / "run", verbose=0)
+    before = (tmp_path / "run" / "state.h5").read_bytes()
+    folder = snapshot(tmp_path / "run", stamp_file)
+    for one, two in zip(weights_of(tmp_path / "run"), weights_of(folder), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert galzoo.presets.load_card(folder)["family"] == "vqvae"
+    accounts = [json.loads((place / "training.json").read_text()) for place in (tmp_path / "run", folder)]
+    assert accounts[0] == accounts[1]
+    assert (tmp_path / "run" / "state.h5").read_bytes() == before
+
+
+def test_lines_for_a_log_say_the_time_left(stamp_file, tmp_path, eager, capsys):
+    two = recipe(stamp_file, "stages.0.epochs=2")
+    two["stages"].append({**two["stages"][0], "name": "second", "epochs": 1})
+    train(two, stamp_file, tmp_path / "run")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "h left" in line]
+    assert [line.split(":")[0] for line in lines] == ["main 1/2", "main 2/2", "second 1/1"]
+    assert lines[-1].endswith("0.00 h left")
+    assert "\r" not in "".join(lines)
 
 
 def test_state_holds_the_seeds_of_random_layers(tmp_path):

@@ -32,6 +32,10 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the resolved recipe and the model, train nothing.")
     ] = False,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Write what a machine with JAX needs to train this: a .tar file or a folder.")
+    ] = None,
+    wheels: Annotated[Path | None, typer.Option(help="With --bundle: folder with wheels of Keras.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: the resolved recipe as JSON.")] = False,
 ):
     """Train a model on your stamps or on data made for it."""
@@ -67,6 +71,12 @@ def train(
     from galzoo.presets import load
     from galzoo.train import train as run
 
+    if bundle:
+        from galzoo.bundle import write_bundle
+
+        size = write_bundle(chosen, prepare(chosen.data), bundle, wheels)
+        _say(f"{bundle}: {size / 2**20:.1f} MiB\nnext: unpack it elsewhere and run `sh run.sh` in its folder")
+        return
     start = load(init) if init else None
     path = prepare(chosen.data)
     chosen = train_parts(chosen, path, output, resume)

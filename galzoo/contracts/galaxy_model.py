@@ -75,10 +75,10 @@ class GalaxyModel(Protocol):
         """Return e1, e2 (distortion) and half-light radius (pixels) of galaxies before the PSF, (m, 3)."""
 
     def latent_of(self, base, condition):
-        """Return the latent vectors (m, latent) of base vectors (m, latent) under a condition (m, 1)."""
+        """Return the latent vectors (..., latent) of base vectors, same shape, under a condition (..., 1)."""
 
     def base_of(self, latent, condition):
-        """Return the base vectors (m, latent) of latent vectors (m, latent) under a condition (m, 1)."""
+        """Return the base vectors (..., latent) of latent vectors, same shape, under a condition (..., 1)."""
 
     def brightness(self, flux, noise):
         """Return the condition of the prior, (n, source, 1), by flux (n, source, band) and noise (n, 1, 1, band)."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from galzoo.data.zeropoint import njy_per_count
 from galzoo.errors import InputError, MissingDependencyError
+from galzoo.inference.deblend import can_deblend, deblend
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,10 @@ class GalzooDeblender:
     Parameters
     ----------
     model : str, Path or object
-        Name of a preset, folder of a run, or any object with ``bands`` and ``deblend(batch, ...)``, which returns a
-        `galzoo.contracts.deblended.Deblended`.
+        Name of a preset, folder of a run, or anything with ``bands`` that
+        `galzoo.inference.deblend.deblend` takes.
     method : str, optional
-        Handed to ``model.deblend``; None leaves it out, for deblenders that have one way only.
+        Handed to `galzoo.inference.deblend.deblend`; None leaves it out, for deblenders that have one way only.
     max_n_sources : int, optional
         Most sources of a blend; that of each BTK batch by default.
     detector : callable, optional
@@ -47,7 +48,7 @@ class GalzooDeblender:
     name : str, optional
         What BTK calls this deblender; the name of the preset by default.
     **options
-        Handed to ``model.deblend``.
+        Handed to it too.
 
     Raises
     ------
@@ -92,7 +93,7 @@ class GalzooDeblender:
             name = name or Path(model).name
             self.pixel_scale = load_card(model).get("data", {}).get("pixel_scale_arcsec")
             model = load(model)
-        if not callable(getattr(model, "deblend", None)) or not getattr(model, "bands", None):
+        if not can_deblend(model) or not getattr(model, "bands", None):
             raise InputError(f"{name or type(model).__name__} is no deblender: it needs bands and deblend(batch)")
         unknown = [band for band in filters or {} if band not in model.bands]
         if unknown:
@@ -246,7 +247,7 @@ class GalzooDeblender:
         if len(catalogs) != blend_batch.batch_size:
             raise InputError(f"{len(catalogs)} catalogues for {blend_batch.batch_size} blends; give one for each")
         batch = self.to_batch(blend_batch, catalogs, rows)
-        answer = self.model.deblend(batch, **self.options)
+        answer = deblend(self.model, batch, **self.options)
         names = self.filter_names(survey)
         bands = [list(self.filters.values()).index(name) for name in names]
         per_unit = 1 / np.array([njy_per_electron(survey, name) for name in names])

@@ -16,6 +16,9 @@ class Rotate90Flip(keras.layers.Layer):
     ----------
     seed : int
         Of the random numbers. Their state is a variable of the layer, so a resumed training goes on where it stopped.
+    handed : dict of int to (float, float), optional
+        Columns of ``condition`` with two values that change places where a stamp is mirrored, such as clockwise and
+        anticlockwise.
 
     Notes
     -----
@@ -29,22 +32,36 @@ class Rotate90Flip(keras.layers.Layer):
         If a plane is not square.
     """
 
-    def __init__(self, seed=0, **kwargs):
+    def __init__(self, seed=0, handed=None, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})
         self.seed = int(seed)
+        self.handed = {int(column): tuple(pair) for column, pair in (handed or {}).items()}
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, batch, training=False):
         if not training:
             return batch
         choice = keras.random.randint((ops.shape(batch["image"])[0],), 0, 8, seed=self.seed_generator)
-        return turn_batch(batch, choice)
+        turned = turn_batch(batch, choice)
+        if self.handed and batch.get("condition") is not None:
+            turned = {**turned, "condition": self._swap_hands(batch["condition"], choice)}
+        return turned
+
+    def _swap_hands(self, condition, choice):
+        # Each of the three moves that make up a symmetry mirrors; two of them are a rotation.
+        bits = sum(ops.cast(ops.bitwise_and(choice, bit) > 0, "int32") for bit in (1, 2, 4))
+        mirrored = (bits % 2 == 1)[:, None]
+        for column, (first, second) in self.handed.items():
+            own = np.arange(condition.shape[-1])[None] == column
+            other = ops.where(condition == first, second, ops.where(condition == second, first, condition))
+            condition = ops.where(ops.logical_and(mirrored, own), ops.cast(other, condition.dtype), condition)
+        return condition
 
     def compute_output_spec(self, batch, training=False):
         return batch
 
     def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
+        return {**super().get_config(), "seed": self.seed, "handed": self.handed or None}
 
 
 def random_masks(shape, chance, seed, n=None, discs=3):

@@ -47,9 +47,9 @@ class CouplingFlow(keras.layers.Layer):
         for _ in range(self.couplings):
             network = keras.Sequential(
                 [
-                    layers.Dense(self.hidden, activation="gelu"),
-                    layers.Dense(self.hidden, activation="gelu"),
-                    layers.Dense(2 * (self.size - self._half), kernel_initializer="zeros"),
+                    layers.Dense(self.hidden, activation="gelu", dtype="float32"),
+                    layers.Dense(self.hidden, activation="gelu", dtype="float32"),
+                    layers.Dense(2 * (self.size - self._half), kernel_initializer="zeros", dtype="float32"),
                 ]
             )
             network.build((None, self._half + self.condition))

@@ -62,7 +62,8 @@ class VectorQuantizer(keras.layers.Layer):
         diversity=0.0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Codes and their averages do not fit in half precision.
+        super().__init__(**{"dtype": "float32", **kwargs})
         if mode not in ("ema", "gradient"):
             raise RecipeError(f"quantiser mode {mode!r} is unknown; use 'ema' or 'gradient'")
         if codebook_size < 2:
@@ -231,7 +232,7 @@ class FiniteScalarQuantizer(keras.layers.Layer):
     """
 
     def __init__(self, levels=(8, 8, 8), **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.levels = [int(level) for level in levels]
         if not self.levels or min(self.levels) < 2:
             raise RecipeError(f"levels is {self.levels}; give two or more levels for each element")

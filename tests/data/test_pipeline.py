@@ -79,3 +79,26 @@ def test_evaluation_passes_once_in_order(source, way):
     seen = np.concatenate([batch["index"] for batch in model.seen])
     np.testing.assert_array_equal(seen, np.tile(np.arange(37), 2))
     assert [len(batch["index"]) for batch in model.seen] == 2 * [10, 10, 10, 7]
+
+
+def test_all_planes_are_cut_alike(tmp_path, way):
+    """Image, variance, mask and truth to the same central pixels, each galaxy its own; the PSF stays whole."""
+    random = np.random.default_rng(1)
+    shape = (20, 12, 12, 2)
+    stamps = Stamps(
+        random.normal(size=shape), ["g", "r"], 0.2, variance=random.uniform(1, 2, shape), truth=random.random(shape),
+        mask=random.random(shape) < 0.3, psf=np.full((1, 9, 9, 2), 1 / 81),
+    )  # fmt: skip
+    stamps.save(tmp_path / "s.h5")
+    whole = StampSource(tmp_path / "s.h5", ("image", "variance", "mask", "truth", "psf"), "all")
+    model = recorder()
+    model.fit(way(training_batches, whole, 8, 7, 0, 6), steps_per_epoch=3, shuffle=False, verbose=0)
+    middle = np.s_[:, 3:9, 3:9]
+    for batch in model.seen:
+        rows = batch["index"]
+        bad = stamps.mask[rows][middle]
+        np.testing.assert_array_equal(batch["mask"].astype(bool), bad)
+        np.testing.assert_array_equal(batch["image"], np.where(bad, 0, stamps.image[rows][middle]))
+        for key in ("variance", "truth"):
+            np.testing.assert_array_equal(batch[key], getattr(stamps, key)[rows][middle])
+        assert batch["psf"].shape == (8, 9, 9, 2)

@@ -123,3 +123,16 @@ def test_errors():
         Rotate90Flip()({"image": np.zeros((2, 4, 4, 1)), "psf": np.zeros((2, 3, 4, 1))}, training=True)
     with pytest.raises(InputError, match="boxes"):
         Rotate90Flip()({"image": np.zeros((2, 4, 4, 1)), "boxes": np.zeros((2, 1, 4))}, training=True)
+
+
+def test_hands_change_places_where_a_stamp_is_mirrored():
+    n = 64
+    batch = make_batch(n)
+    label = np.resize([1, 2, 3, np.nan], n).astype("float32")
+    batch["condition"] = np.stack([np.full(n, 1.0, "float32"), label], axis=-1)
+    turned = numpy(Rotate90Flip(seed=3, handed={1: [1, 2]})(batch, training=True))
+    for i in range(n):
+        match = [np.array_equal(turned["image"][i], p) for p in elements(batch["image"][i])]
+        mirrored = match.index(True) >= 4
+        expected = {1: 2, 2: 1}.get(label[i], label[i]) if mirrored else label[i]
+        np.testing.assert_array_equal(turned["condition"][i], [1.0, expected])

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from scipy.stats import norm
 
 from galzoo.contracts.prior import Prior, Samples
 from galzoo.data.batches import stamps_batch
@@ -163,6 +164,14 @@ class TestSampling:
         np.testing.assert_allclose(one.log_prob, two.log_prob, rtol=1e-4)
         np.testing.assert_allclose(one.log_prob, model.log_prob(one.codes, one.condition), rtol=1e-4)
 
+    @pytest.mark.parametrize("options", [{}, {"guidance": 2.5, "condition": {"t_type": -1}}])
+    def test_cached_is_naive_with_attention(self, options):
+        model = prior(attention=2, depth=4)
+        assert max(np.abs(np.array(layer.outward.kernel)).max() for layer in model.attention) > 1e-3
+        one, two = (model.sample(3, seed=4, naive=naive, **options) for naive in (False, True))
+        np.testing.assert_array_equal(one.codes, two.codes)
+        np.testing.assert_allclose(one.log_prob, model.log_prob(one.codes, one.condition), rtol=1e-4)
+
     @pytest.mark.parametrize("head", ["gaussian", "logistic"])
     def test_cached_is_naive_for_pixels(self, head):
         model = prior(head=head, size=8)
@@ -215,7 +224,88 @@ class TestSampling:
         assert isinstance(model.sample(1), Samples)
 
 
+@pytest.fixture(scope="module")
+def lively():
+    """A prior over 2 x 2 maps of three codes that are not equally probable."""
+    codec = VQVAE.tiny(codebook_size=3, diversity=0.0, restart_below=0.0).get_config()
+    model = fresh_prior(size=8, codec=codec, columns=(), classes=None, steps=0)
+    random = np.random.default_rng(0)
+    model.reader[1].kernel.assign(random.normal(size=model.reader[1].kernel.shape))
+    model.reader[1].bias.assign([1.5, 0.0, -1.5])
+    return model
+
+
+class TestTemperature:
+    """Against what NumPy makes of the network's logits."""
+
+    maps = np.indices((3, 3, 3, 3)).reshape(4, -1).T.reshape(-1, 2, 2)
+
+    def marginals(self, model, temperature):
+        """Return how probable each code is at each position, (4, 3), over all maps that there are, and their log p."""
+        values = self.maps[..., None].astype("int32")
+        logits = np.asarray(model.network(values, np.zeros((81, 1), "float32")), float).reshape(81, 4, 3)
+        weight = np.exp((logits - logits.max(axis=-1, keepdims=True)) / temperature)
+        each = np.take_along_axis(weight / weight.sum(axis=-1, keepdims=True), self.maps.reshape(81, 4, 1), axis=-1)
+        joint = each.prod(axis=(1, 2))
+        assert joint.sum() == pytest.approx(1, abs=1e-5)
+        codes = self.maps.reshape(81, 4, 1) == np.arange(3)
+        return (joint[:, None, None] * codes).sum(axis=0), np.log(joint)
+
+    @pytest.mark.parametrize("naive", [False, True])
+    @pytest.mark.parametrize("temperature", [0.5, 2.0])
+    def test_frequencies(self, lively, naive, temperature):
+        number = 2000
+        drawn = lively.sample(number, seed=3, temperature=temperature, naive=naive, batch_size=number)
+        share = (drawn.codes.reshape(number, 4, 1) == np.arange(3)).mean(axis=0)
+        expected, _ = self.marginals(lively, temperature)
+        np.testing.assert_allclose(share, expected, atol=3.5 * 0.5 / np.sqrt(number))
+        # The three temperatures can be told apart.
+        others = [self.marginals(lively, other)[0] for other in (0.5, 1.0, 2.0) if other != temperature]
+        assert min(np.abs(share - other).max() for other in others) > 0.06
+        # The probability is that of the prior, whatever the temperature.
+        _, log_prob = self.marginals(lively, 1.0)
+        rows = (drawn.codes.reshape(number, 4) * [27, 9, 3, 1]).sum(axis=1)
+        np.testing.assert_allclose(drawn.log_prob, log_prob[rows], atol=1e-3)
+
+    @pytest.mark.parametrize("naive", [False, True])
+    def test_the_most_probable_codes_near_0(self, lively, naive):
+        codes = lively.sample(5, seed=1, temperature=1e-3, naive=naive).codes
+        logits = np.asarray(lively.network(codes[..., None].astype("int32"), np.zeros((5, 1), "float32")))
+        np.testing.assert_array_equal(codes, logits.argmax(axis=-1))
+        assert (codes == codes[:1]).all()
+
+    @pytest.mark.parametrize("kind", ["gaussian", "logistic"])
+    def test_pixels_scatter_in_proportion(self, kind):
+        head, temperature = MixtureHead(2, 2, kind), 0.6
+        share = np.linspace(0.01, 0.99, 99)
+        uniform = np.stack([np.full(99, 0.3), share, share[::-1]], axis=-1).astype("float32")
+        # Log-weights, means, log-scales. At 0.6 the first component holds 0.16 of the draws, at 1 it holds 0.27.
+        means, scales = [-0.4, -0.5, 0.1, 0.2], [-2.0, -2.5, -3.0, -2.2]
+        parameters = np.tile(np.float32([0.0, 1.0, *means, *scales]), (99, 1))
+        drawn = np.asarray(head.draw(parameters, uniform, temperature))
+        quantile = {"gaussian": norm.ppf, "logistic": lambda place: np.log(place / (1 - place))}[kind]
+        spread = temperature * np.exp(scales[2:]) * quantile(uniform[:, 1:])
+        # Levels of a picture are 2 / 255 apart.
+        np.testing.assert_allclose(drawn, means[2:] + spread, atol=1e-4 if kind == "gaussian" else 1.01 / 255)
+        uniform[:, 0] = share
+        first = np.asarray(head.draw(parameters, uniform, temperature))[:, 0] < -0.2
+        assert first.mean() == pytest.approx(1 / (1 + np.exp(1 / temperature)), abs=0.02)
+
+
 class TestConditions:
+    def test_what_is_hidden_in_training(self):
+        """Each column by a chance, and all of them by the same chance again; nothing is hidden in use."""
+        model, chance = fresh_prior(steps=0, condition_dropout=1.0, augment=False), 0.3
+        known = np.tile(np.float32([[22.0, -1.0]]), (20000, 1))
+        hidden = np.isnan(np.asarray(model.conditions.hide(known, chance, keras.random.SeedGenerator(1))))
+        np.testing.assert_allclose(hidden.mean(axis=0), 1 - (1 - chance) ** 2, atol=0.015)
+        assert hidden.all(axis=1).mean() == pytest.approx(chance + (1 - chance) * chance**2, abs=0.015)
+        batch = batch_of()
+        blank = {**batch, "condition": np.full_like(batch["condition"], np.nan)}
+        use, training = (np.asarray(model(batch, training=flag)["log_prob"]) for flag in (False, True))
+        np.testing.assert_allclose(training, np.asarray(model(blank)["log_prob"]), rtol=1e-5)
+        assert np.abs(use - training).max() > 1e-3
+
     def test_negative_classes_differ(self):
         """Each of the T-types -3, -2, -1 has a one-hot of its own, and each differs from unknown."""
         model = prior()
@@ -333,6 +423,7 @@ class TestBadInput:
             ({"codec": "vqvae_lsst"}, "6 bands"),
             ({"classes": {"kind": [1]}}, "'kind'"),
             ({"flux_column": "mag", "flux_band": "r"}, "must be a condition"),
+            ({"handed": {"spin": [1, 2]}}, "handed names 'spin'"),
         ],
     )
     def test_recipe(self, arguments, message):

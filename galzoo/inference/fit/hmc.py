@@ -19,7 +19,7 @@ def sample(model, part, theta, posterior, condition, position_error, draws, rng,
 
     Parameters
     ----------
-    model : VAEDeblender
+    model : GalaxyModel
     part : dict of tensors
         The windows that are fitted.
     theta : array, (n, source, m)
@@ -99,7 +99,7 @@ def products(model, part, theta, condition, known, vector):
     Scaled to unit noise, with a ridge on the diagonal that single precision needs (it draws fluxes down by 1e-4), 1
     there for what is not a source, and what is known of the fluxes by themselves, `known` and `vector`.
     """
-    latent, _ = model.prior.forward(theta[..., : model.latent], condition)
+    latent = model.latent_of(theta[..., : model.latent], condition)
     positions = part["positions"] + theta[..., model.latent :]
     unit = model.render(latent, positions, part.get("psf"), tuple(part["image"].shape[1:3]))
     unit = unit * ops.cast(part["present"], "float32")[:, :, None, None, None]

@@ -7,6 +7,8 @@ steps; the same matrices give the Laplace approximation around it. The networks 
 once; images are each scene's own.
 """
 
+import functools
+
 import numpy as np
 from keras import ops
 
@@ -15,7 +17,6 @@ from galzoo.errors import InputError
 from galzoo.inference.fit import batches, laplace
 from galzoo.inference.fit.gaussian_profiles import Profiles
 from galzoo.inference.fit.scene_windows import Patches, workers
-from galzoo.models.vae_deblender.encoder import windows_of
 from galzoo.progress import track
 
 METHODS = ("encoder", "map", "hmc")
@@ -43,7 +44,8 @@ def deblend(
 
     Parameters
     ----------
-    model : VAEDeblender
+    model : GalaxyModel
+        See `galzoo.contracts.galaxy_model`. Its functions are compiled at the first call.
     batch : dict
         ``image``, ``variance``, ``positions`` (n, source, 2), ``n_sources`` (n,) and, where present, ``mask`` and
         ``psf``; NumPy. Without positions, one source at the centre.
@@ -108,11 +110,10 @@ def _chunks(number, size):
     return chunks
 
 
+@functools.lru_cache(maxsize=4)
 def _solver(model):
-    """Return the model's solver; it is kept with the model, so that functions are compiled once."""
-    if not hasattr(model, "_scene_solver"):
-        object.__setattr__(model, "_scene_solver", SceneSolver(model))
-    return model._scene_solver
+    """Return the model's solver; a few are kept, so that functions are compiled once."""
+    return SceneSolver(model)
 
 
 class SceneSolver:
@@ -120,14 +121,13 @@ class SceneSolver:
 
     Parameters
     ----------
-    model : VAEDeblender
-        Or what has its ``look``, ``decoder``, ``prior``, ``colours`` and ``brightness``.
+    model : GalaxyModel
     """
 
     def __init__(self, model):
         self.model = model
         self._look = compiled(model.look)
-        self._decoded = compiled(self._decoded_of)
+        self._decoded = compiled(model.profiles)
         self._base = compiled(self._base_of)
         self._profiles = compiled(lambda *values: columns(self._profiles_of, *values))
         self._shapes = compiled(lambda *values: columns(self._shapes_of, *values))
@@ -180,7 +180,7 @@ class SceneSolver:
         That is base vectors, their spread, offsets, the profiles, and the condition of the prior by the first fluxes.
         """
         model = self.model
-        noise, sources = self._windows(batch, present)
+        noise, sources = model.windows(batch, present)
         mean, deviation, offset = _in_parts(self._look, *sources)
         weights, covariances, size = _in_parts(self._decoded, mean)
         sizes, offsets = np.zeros(present.shape), np.zeros((*present.shape, 2), np.float32)
@@ -197,43 +197,17 @@ class SceneSolver:
             start[name][present] = value
         return patches, start
 
-    def _windows(self, batch, present):
-        """Return the noise of scenes, (n, 1, 1, band), and the arguments of ``model.look`` for their sources."""
-        model = self.model
-        n, *_, bands = batch["image"].shape
-        noise = np.ones((n, 1, 1, bands), np.float32)
-        sources = []
-        psf = batch.get("psf")
-        sharpness = np.broadcast_to(ops.convert_to_numpy(model.sharpness(psf)), (n, bands))
-        for row in range(n):
-            variance = batch["variance"][row]
-            valid = np.isfinite(variance) & (variance > 0) & np.isfinite(batch["image"][row])
-            if "mask" in batch:
-                valid &= ~batch["mask"][row].astype(bool)
-            weight = np.where(valid, 1 / np.where(valid, variance, 1), 0).sum(axis=(0, 1))
-            noise[row] = np.sqrt(valid.sum(axis=(0, 1)) / np.where(weight > 0, weight, 1)) + (weight == 0)
-            planes = np.concatenate([np.where(valid, batch["image"][row], 0), valid], axis=-1, dtype=np.float32)
-            cut, marked, fraction = windows_of(planes, batch["positions"][row, present[row]], model.window)
-            each = (np.tile(value, (len(cut), 1, 1, 1)) for value in (noise[row], sharpness[row]))
-            sources.append((cut[..., :bands], cut[..., bands:], *each, marked, fraction))
-        return noise, [np.concatenate(parts) for parts in zip(*sources, strict=True)]
-
-    def _decoded_of(self, latent):
-        """Return weights (m, gaussian, band), covariances (m, gaussian, 3) and sizes (m,) of latent vectors."""
-        parameters = self.model.decoder.parameters(latent)
-        covariances = ops.stack(self.model.decoder.covariances(parameters), axis=-1)
-        return parameters["weights"], covariances, parameters["size"]
-
     def _base_of(self, mean, deviation, condition):
         """Return the base vectors of latent vectors and, to first order along each axis, their spread."""
-        base, _ = self.model.prior.inverse(mean, condition)
-        moved, _ = self.model.prior.inverse(mean + ops.exp(deviation), condition)
+        base = self.model.base_of(mean, condition)
+        moved = self.model.base_of(mean + ops.exp(deviation), condition)
         return ops.clip(base, -4.0, 4.0), ops.minimum(ops.abs(moved - base), 1.0)
 
     def profiles(self, theta, condition):
         """Return the galaxies of base vectors and offsets (m, latent + 2), with derivatives by the base vectors."""
         value, slopes = self._sloped(self._profiles, theta, condition)
-        gaussians, bands = self.model.decoder.gaussians, len(self.model.bands)
+        bands = len(self.model.bands)
+        gaussians = value.shape[1] // (bands + 3)
         shapes = (len(theta), gaussians, bands), (len(theta), gaussians, 3)
         parts = [np.split(x, [gaussians * bands], axis=1) for x in (value, slopes)]
         values = [part.reshape(shape) for part, shape in zip(parts[0], shapes, strict=True)]
@@ -245,16 +219,12 @@ class SceneSolver:
         return value, np.moveaxis(slopes, 0, -1)
 
     def _profiles_of(self, base, condition):
-        decoder = self.model.decoder
-        latent, _ = self.model.prior.forward(base, condition)
-        parameters = decoder.parameters(latent)
-        covariances = ops.stack(decoder.covariances(parameters), axis=-1)
-        flat = [ops.reshape(x, (-1, x.shape[1] * x.shape[2])) for x in (parameters["weights"], covariances)]
+        weights, covariances, _ = self.model.profiles(self.model.latent_of(base, condition))
+        flat = [ops.reshape(x, (-1, x.shape[1] * x.shape[2])) for x in (weights, covariances)]
         return ops.concatenate(flat, axis=-1)
 
     def _shapes_of(self, base, condition):
-        latent, _ = self.model.prior.forward(base, condition)
-        return self.model.decoder.moments(latent, len(self.model.bands) // 2)
+        return self.model.moments(self.model.latent_of(base, condition))
 
     def _answer(self, patches, target, profiles, theta, condition, posterior, refine_steps):
         model, present = self.model, patches.present

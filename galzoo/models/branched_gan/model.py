@@ -127,7 +127,7 @@ class BranchedGAN(keras.Model):
         seed=0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self._arguments = {
             "bands": [str(band) for band in bands],
             "branches": branches,

@@ -90,7 +90,10 @@ class Generator(keras.layers.Layer):
         self.upsample = [Upsample(self.fine) for _ in range(self.heads)] if self.stride > 1 else []
         # A quiet start: tanh is not saturated, and the parts of a flux are even.
         start = keras.initializers.VarianceScaling(0.01)
-        self.exits = [layers.Conv2D(bands, 9, padding="same", kernel_initializer=start) for _ in range(self.heads)]
+        self.exits = [
+            layers.Conv2D(bands, 9, padding="same", kernel_initializer=start, dtype="float32")
+            for _ in range(self.heads)
+        ]
         self.filters = int(filters)
 
     def build(self, input_shape):
@@ -140,7 +143,7 @@ class Discriminator(keras.layers.Layer):
         self.first = _convolution(filters, 3)
         self.convolutions = [_convolution(times * filters, 3, stride) for times, stride in steps]
         self.norms = [_normalisation() for _ in steps]
-        self.dense, self.logit = layers.Dense(dense), layers.Dense(1)
+        self.dense, self.logit = layers.Dense(dense), layers.Dense(1, dtype="float32")
 
     def build(self, input_shape):
         shape = (None, None, None, int(input_shape[-1]))

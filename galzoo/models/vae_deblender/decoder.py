@@ -58,15 +58,15 @@ class ProfileDecoder(keras.layers.Layer):
         outputs = len(_MIXTURE) * self.bands + self.gaussians
         self.network = keras.Sequential(
             [
-                layers.Dense(self.hidden, activation="gelu"),
-                layers.Dense(self.hidden, activation="gelu"),
-                layers.Dense(outputs, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02)),
+                layers.Dense(self.hidden, activation="gelu", dtype="float32"),
+                layers.Dense(self.hidden, activation="gelu", dtype="float32"),
+                layers.Dense(outputs, kernel_initializer=keras.initializers.RandomNormal(stddev=0.02), dtype="float32"),
             ]
         )
         self.network.build((None, self.latent - 1))
         # A straight way from latent numbers to the profile, which has a meaning from the first step on: latent numbers
         # that mean nothing yet are soon given up for good (posterior collapse).
-        self.skip = layers.Dense(outputs, use_bias=False, kernel_initializer="zeros")
+        self.skip = layers.Dense(outputs, use_bias=False, kernel_initializer="zeros", dtype="float32")
         self.skip.build((None, self.latent - MEANINGFUL))
         self.skip.kernel.assign(self._meanings())
         self.built = True

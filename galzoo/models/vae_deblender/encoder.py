@@ -79,6 +79,35 @@ def windows_of(planes, positions, size):
     return cut, marked.astype(np.float32), (positions - centres).astype(np.float32)
 
 
+def scene_windows(batch, sharpness, present, size):
+    """Cut out what the encoder sees of the sources of scenes, see `galzoo.contracts.galaxy_model.GalaxyModel.windows`.
+
+    Parameters
+    ----------
+    batch, present
+        As there.
+    sharpness : array, (n, band)
+        Of the PSF.
+    size : int
+        Pixels on a side.
+    """
+    n, *_, bands = batch["image"].shape
+    noise = np.ones((n, 1, 1, bands), np.float32)
+    sources = []
+    for row in range(n):
+        variance = batch["variance"][row]
+        valid = np.isfinite(variance) & (variance > 0) & np.isfinite(batch["image"][row])
+        if "mask" in batch:
+            valid &= ~batch["mask"][row].astype(bool)
+        weight = np.where(valid, 1 / np.where(valid, variance, 1), 0).sum(axis=(0, 1))
+        noise[row] = np.sqrt(valid.sum(axis=(0, 1)) / np.where(weight > 0, weight, 1)) + (weight == 0)
+        planes = np.concatenate([np.where(valid, batch["image"][row], 0), valid], axis=-1, dtype=np.float32)
+        cut, marked, fraction = windows_of(planes, batch["positions"][row, present[row]], size)
+        each = (np.tile(value, (len(cut), 1, 1, 1)) for value in (noise[row], sharpness[row]))
+        sources.append((cut[..., :bands], cut[..., bands:], *each, marked, fraction))
+    return noise, [np.concatenate(parts) for parts in zip(*sources, strict=True)]
+
+
 @keras.saving.register_keras_serializable(package="galzoo")
 class WindowEncoder(keras.layers.Layer):
     """Encode a window around a source.
@@ -115,7 +144,8 @@ class WindowEncoder(keras.layers.Layer):
         self.dense = layers.Dense(self.hidden, activation="gelu")
         self.dense.build((None, (self.window // 8) ** 2 * before + 2))
         # Mean and log-deviation of the latent vector; mean offset from the given position.
-        self.head = layers.Dense(2 * self.latent + 2, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01))
+        small = keras.initializers.RandomNormal(stddev=0.01)
+        self.head = layers.Dense(2 * self.latent + 2, kernel_initializer=small, dtype="float32")
         self.head.build((None, self.hidden))
         self.built = True
 

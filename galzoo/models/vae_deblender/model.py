@@ -12,7 +12,7 @@ from galzoo.layers.flux import FluxScaling, noise_level, solve_fluxes
 from galzoo.layers.likelihood import weights
 from galzoo.layers.psf import convolve
 from galzoo.models.vae_deblender.decoder import ProfileDecoder
-from galzoo.models.vae_deblender.encoder import WindowEncoder, marks, windows
+from galzoo.models.vae_deblender.encoder import WindowEncoder, marks, scene_windows, windows
 
 # Error of the positions that the encoder is told in training, pixels.
 _POSITION_JITTER = 0.3
@@ -70,10 +70,11 @@ class VAEDeblender(keras.Model):
 
     Notes
     -----
-    Reads ``image``, ``variance`` and, where present, ``mask``, ``psf``, ``positions`` and ``n_sources``; without
-    positions, one source at the centre. Training needs ``truth``; stamps without it are learnt as they are, one source
-    each. Returns a dict of ``image`` (n, y, x, band), the sum of all sources as observed without noise; ``isolated``
-    (n, source, y, x, band), its parts; ``latent`` (n, source, latent). Use `deblend` for fluxes with uncertainties.
+    It is a `galzoo.contracts.galaxy_model.GalaxyModel`: `galzoo.inference.deblend.deblend` gives fluxes with
+    uncertainties. Reads ``image``, ``variance`` and, where present, ``mask``, ``psf``, ``positions`` and ``n_sources``;
+    without positions, one source at the centre. Training needs ``truth``; stamps without it are learnt as they are, one
+    source each. Returns a dict of ``image`` (n, y, x, band), the sum of all sources as observed without noise;
+    ``isolated`` (n, source, y, x, band), its parts; ``latent`` (n, source, latent).
 
     References
     ----------
@@ -106,7 +107,7 @@ class VAEDeblender(keras.Model):
         seed=0,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         if window % 8:
             raise RecipeError(f"window is {window}; give a multiple of 8 pixels")
         if latent < 4:
@@ -241,6 +242,30 @@ class VAEDeblender(keras.Model):
         """
         sharpness = ops.broadcast_to(sharpness, ops.shape(image))
         return self.encoder(ops.concatenate([self.scaling(image, noise), valid, sharpness, marked], axis=-1), fraction)
+
+    def windows(self, batch, present):
+        """Return the noise of scenes and the arguments of `look` for their sources, in NumPy; see `GalaxyModel`."""
+        sharpness = ops.convert_to_numpy(self.sharpness(batch.get("psf")))
+        sharpness = np.broadcast_to(sharpness, (len(batch["image"]), len(self.bands)))
+        return scene_windows(batch, sharpness, present, self.window)
+
+    def profiles(self, latent):
+        """Return weights (m, gaussian, band), covariances (m, gaussian, 3) and sizes (m,) of galaxies."""
+        parameters = self.decoder.parameters(latent)
+        covariances = ops.stack(self.decoder.covariances(parameters), axis=-1)
+        return parameters["weights"], covariances, parameters["size"]
+
+    def moments(self, latent):
+        """Return e1, e2 and half-light radius of galaxies in the middle one of the bands, (m, 3)."""
+        return self.decoder.moments(latent, len(self.bands) // 2)
+
+    def latent_of(self, base, condition):
+        """Return the latent vectors of base vectors; see `CouplingFlow.forward`."""
+        return self.prior.forward(base, condition)[0]
+
+    def base_of(self, latent, condition):
+        """Return the base vectors of latent vectors; see `CouplingFlow.inverse`."""
+        return self.prior.inverse(latent, condition)[0]
 
     def sharpness(self, psf):
         """Return log(sum of squares of the PSF) a band, (n or 1, band), about 0 for a PSF of 3 px FWHM."""
@@ -388,9 +413,3 @@ class VAEDeblender(keras.Model):
         mean = outputs["latent"]
         divergence = 0.5 * ops.mean(ops.sum(ops.square(mean), axis=(1, 2)))
         return {"likelihood": 0.5 * ops.mean(ops.sum(error, axis=(1, 2, 3))), "divergence": divergence}
-
-    def deblend(self, batch, method="map", **options):
-        """Separate the sources of blends; see `galzoo.inference.fit.scenes.deblend`."""
-        from galzoo.inference.fit.scenes import deblend
-
-        return deblend(self, batch, method, **options)

@@ -9,9 +9,10 @@ to have colours of its own, or to stand well out of all other light.
 import numpy as np
 from scipy import ndimage, stats
 
+from galzoo.field.coadd import coadd
+from galzoo.field.detection import significance
+from galzoo.field.windows import MOST_SOURCES
 from galzoo.tasks.deblend.flags import chi2_of, normal_equations
-from galzoo.tasks.groups import coadd, significance
-from galzoo.tasks.windows import MOST_SOURCES
 
 ROUNDS = 3
 """At most so many sources are added in one place, one after the other."""
@@ -48,7 +49,7 @@ def trials(unit, planes, fit, detection, others=None):
     ----------
     unit : Unit
     planes : dict
-        As of `galzoo.tasks.windows.cut`.
+        As of `galzoo.field.windows.cut`.
     fit : Fit
     detection : Detection
     others : array, (y, x, band), optional

@@ -1,7 +1,6 @@
 """The suite "deblend" of a preset: what its model can do, beside the baselines, on scene files or new scenes."""
 
 import dataclasses
-import inspect
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from galzoo.data.hdf5 import open_file, read_array
 from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
 from galzoo.evaluate.held_out import evenly, refuse_real
+from galzoo.inference.deblend import deblend
 from galzoo.tasks.deblend.alignment import AtDetections, Finding
 from galzoo.tasks.deblend.deblenders import SEP, baselines
 from galzoo.tasks.deblend.scarlet import Scarlet2, installed
@@ -51,7 +51,7 @@ def run(request):
         if name in sets:
             raise InputError(f"{path}: a set named {name!r} is there already; rename one of the files")
         sets[name] = held_out_scenes(path, model.bands, request.limit)
-    methods = model_deblenders(model)
+    methods = model_deblenders(request.models)
     metrics = evaluate_deblending(
         methods | baselines() | ({"scarlet2": Scarlet2()} if installed() else {}),
         sets,
@@ -91,21 +91,27 @@ class DeblendResult(Result):
         }
 
 
-def model_deblenders(model):
-    """Return what a model can do as deblenders, name -> callable, the best first.
+def model_deblenders(models):
+    """Return what models can do as deblenders, name -> callable, the best first.
 
-    A model whose ``deblend`` has methods is asked for the most probable scene and for its encoder's answer at the true
-    positions, and for the former at those that SEP finds. Others find their sources themselves.
+    A `GalaxyModel` is asked for the most probable scene and for its encoder's answer at the true positions, and for the
+    former at those that SEP finds. A `Separator` finds its sources itself.
+
+    Parameters
+    ----------
+    models : mapping of str to model
+        By role.
     """
-    if "method" not in inspect.signature(model.deblend).parameters:
-        return {"galzoo": Finding(model.deblend)}
+    if "separator" in models:
+        return {"galzoo": Finding(models["separator"].deblend)}
+    model = models["model"]
 
     def most_probable(batch):
-        return model.deblend(batch, method="map")
+        return deblend(model, batch, method="map")
 
     return {
         "galzoo": most_probable,
-        "galzoo, encoder": lambda batch: model.deblend(batch, method="encoder"),
+        "galzoo, encoder": lambda batch: deblend(model, batch, method="encoder"),
         "galzoo, SEP's positions": AtDetections(most_probable, SEP()),
     }
 

@@ -5,6 +5,7 @@ from keras import ops
 from galzoo.contracts.deblended import FLAGS
 from galzoo.errors import InputError
 from galzoo.inference.fit import laplace
+from galzoo.inference.fit.scenes import deblend
 from galzoo.layers.psf import gaussian_psf
 from galzoo.models.vae_deblender.model import VAEDeblender
 
@@ -45,7 +46,7 @@ def scenes(model):
 
 @pytest.fixture(scope="module")
 def fitted(model, scenes):
-    return model.deblend(scenes, "map", samples=300)
+    return deblend(model, scenes, "map", samples=300)
 
 
 def test_fluxes_are_right_within_their_errors(scenes, fitted):
@@ -68,16 +69,16 @@ def test_sum_of_the_parts_is_the_data_but_for_the_noise(scenes, fitted):
 
 
 def test_the_fit_is_better_than_the_encoder(model, scenes, fitted):
-    first = model.deblend(scenes, "encoder")
+    first = deblend(model, scenes, "encoder")
     error = [np.abs(found.image - scenes["isolated"]).sum() for found in (first, fitted)]
     assert error[1] < 0.5 * error[0]
 
 
 def test_positions_are_held_or_fitted(model, scenes):
     moved = {**scenes, "positions": scenes["positions"] + np.float32([0.4, -0.3])}
-    held = model.deblend(moved, "map", position_error=0)
+    held = deblend(model, moved, "map", position_error=0)
     np.testing.assert_allclose(held.positions, moved["positions"], atol=0.02)
-    fitted = model.deblend(moved, "map", position_error=0.5, steps=8)
+    fitted = deblend(model, moved, "map", position_error=0.5, steps=8)
     miss = np.hypot(*(fitted.positions - scenes["positions"]).reshape(-1, 2).T)
     assert np.median(miss) < 0.1
 
@@ -88,12 +89,12 @@ def test_masked_pixels_and_absent_bands_have_no_say(model, scenes):
     clean["mask"] = np.zeros(clean["image"].shape, bool)
     clean["mask"][:, 8:10, 8:10] = True
     dirty = {**clean, "image": np.where(clean["mask"], np.nan, clean["image"])}
-    one, two = model.deblend(clean, "map"), model.deblend(dirty, "map")
+    one, two = deblend(model, clean, "map"), deblend(model, dirty, "map")
     np.testing.assert_array_equal(one.flux, two.flux)
     assert np.all(np.isfinite(two.residual))
     absent = {**clean, "variance": clean["variance"].copy()}
     absent["variance"][..., 1] = np.inf
-    found = model.deblend(absent, "map")
+    found = deblend(model, absent, "map")
     assert np.all(found.flux[..., 1] == 0)
     assert np.all(np.isfinite(found.flux_error[..., 0]))
 
@@ -102,10 +103,10 @@ def test_scenes_of_different_numbers_of_sources_are_as_alone(model, scenes):
     rows = slice(0, 3)
     batch = {key: value[rows].copy() for key, value in scenes.items()}
     batch["n_sources"] = np.array([1, 2, 0])
-    together = model.deblend(batch, "map")
+    together = deblend(model, batch, "map")
     assert together.present.tolist() == [[True, False], [True, True], [False, False]]
     assert np.all(together.image[~together.present] == 0)
-    alone = model.deblend({key: value[1:2] for key, value in batch.items()}, "map")
+    alone = deblend(model, {key: value[1:2] for key, value in batch.items()}, "map")
     np.testing.assert_allclose(alone.flux[0], together.flux[1], rtol=1e-3)
 
 
@@ -115,7 +116,7 @@ def test_flags(model, scenes):
     x, y = np.round(batch["positions"][0, 0]).astype(int)
     batch["mask"][0, y - 1 : y + 2, x - 1 : x + 2] = True
     batch["positions"][0, 1] = 1.0
-    found = model.deblend(batch, "encoder")
+    found = deblend(model, batch, "encoder")
     assert found.flags[0, 0] & FLAGS["masked"]
     assert found.flags[0, 1] & FLAGS["edge"]
 
@@ -123,7 +124,7 @@ def test_flags(model, scenes):
 def test_a_scene_of_nothing_but_bad_pixels_gives_zero(model, scenes):
     batch = {key: value[:1].copy() for key, value in scenes.items()}
     batch["image"][...] = np.nan
-    found = model.deblend(batch, "map")
+    found = deblend(model, batch, "map")
     assert np.all(found.flux == 0)
     assert np.all(np.isfinite(found.image))
 
@@ -139,12 +140,12 @@ def test_a_scene_of_nothing_but_bad_pixels_gives_zero(model, scenes):
 )
 def test_bad_batches(model, scenes, changes, message):
     with pytest.raises(InputError, match=message):
-        model.deblend({**scenes, **changes}, "map")
+        deblend(model, {**scenes, **changes}, "map")
 
 
 def test_unknown_method(model, scenes):
     with pytest.raises(InputError, match="'best' is unknown; use encoder, map, hmc"):
-        model.deblend(scenes, "best")
+        deblend(model, scenes, "best")
 
 
 def test_minimise_solves_a_linear_problem_with_a_known_answer():
@@ -181,17 +182,17 @@ def test_entries_that_are_no_source_do_not_keep_the_fit_from_ending(model, scene
         return minimise(count, *arguments, **options)
 
     monkeypatch.setattr(laplace, "minimise", counted)
-    model.deblend(batch, "map", steps=60)
+    deblend(model, batch, "map", steps=60)
     assert len(evaluations) < 60
     assert evaluations[-1] < 4
 
 
 def test_errors_grow_where_neighbours_are_not_as_the_model_has_them(model, scenes):
     batch = {key: value[:6].copy() for key, value in scenes.items()}
-    good = model.deblend(batch, "map")
+    good = deblend(model, batch, "map")
     stripes = 1 + 0.5 * np.sin(1.5 * np.arange(SIZE))[:, None]
     batch["image"] = (scenes["isolated"][:6].sum(axis=1) * stripes).astype("float32")
-    bad = model.deblend(batch, "map", refine_steps=0)
+    bad = deblend(model, batch, "map", refine_steps=0)
     assert np.median(bad.flux_error / good.flux_error) > 2
 
 
@@ -202,8 +203,8 @@ def test_what_profiles_leave_goes_to_the_sources(model, scenes):
     stripes = 1 + 0.5 * np.sin(1.5 * np.arange(SIZE))[:, None]
     batch["image"] = ((scenes["isolated"][:4] * present[..., None, None, None]).sum(axis=1) * stripes).astype("float32")
     batch["variance"] = batch["variance"] / 16
-    smooth = model.deblend(batch, "map", refine_steps=0)
-    refined = model.deblend(batch, "map")
+    smooth = deblend(model, batch, "map", refine_steps=0)
+    refined = deblend(model, batch, "map")
     assert np.all(refined.chi2 < 0.5 * smooth.chi2)
     assert not refined.image[~present].any()
     # As much of the light is on the stamp as before.
@@ -214,7 +215,7 @@ def test_what_profiles_leave_goes_to_the_sources(model, scenes):
 def test_scenes_without_a_source_are_empty(model, scenes):
     batch = {key: value[:2].copy() for key, value in scenes.items()}
     for changes in ({"n_sources": np.zeros(2, int)}, {"positions": np.zeros((2, 0, 2)), "n_sources": np.zeros(2, int)}):
-        found = model.deblend(batch | changes, "map")
+        found = deblend(model, batch | changes, "map")
         assert not found.image.any()
         assert not found.flux.any()
         np.testing.assert_allclose(found.residual, batch["image"], atol=1e-6)
@@ -224,9 +225,9 @@ def test_a_pixel_that_is_not_a_number_is_as_good_as_masked(model, scenes):
     batch = {key: value[:2].copy() for key, value in scenes.items()}
     batch["mask"] = np.zeros(batch["image"].shape, bool)
     batch["mask"][:, 9, 9] = True
-    masked = model.deblend(batch, "map")
+    masked = deblend(model, batch, "map")
     del batch["mask"]
     batch["image"][:, 9, 9] = np.nan
-    found = model.deblend(batch, "map")
+    found = deblend(model, batch, "map")
     np.testing.assert_allclose(found.flux, masked.flux, rtol=1e-5)
     assert np.all(np.isfinite(found.chi2))

@@ -8,7 +8,7 @@ from astropy.table import QTable, Table
 from galzoo.contracts.deblended import FLAGS
 from galzoo.errors import InputError
 from galzoo.tasks.deblend.run import Settings, deblend_field
-from tests.tasks.deblend.fields import BANDS, FWHM, SCALE, draw, least_squares, wcs, write
+from tests.field.fields import BANDS, FWHM, SCALE, draw, least_squares, wcs, write
 
 SHAPE = (72, 80)
 SOURCES = [(25, 25, 900, 0), (30, 25, 500, 0), (60, 50, 800, 1)]

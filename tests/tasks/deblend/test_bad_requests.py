@@ -11,7 +11,7 @@ from astropy.table import Table
 from galzoo import cli
 from galzoo.errors import GalzooError, InputError
 from galzoo.tasks.deblend.run import Settings, deblend_field
-from tests.tasks.deblend.fields import BANDS, FWHM, gaussian, least_squares, write, write_psf
+from tests.field.fields import BANDS, FWHM, gaussian, least_squares, write, write_psf
 from tests.tasks.deblend.test_bad_inputs import deblend, fails, good, plane
 
 
@@ -128,7 +128,7 @@ def test_unknown_preset(field, tmp_path):
 
 
 def test_preset_of_another_family(field, tmp_path):
-    fails(field, tmp_path, "vqvae", "positions", preset="vqvae_lsst", deblender=None)
+    fails(field, tmp_path, "models of vqvae do not deblend", "vae_deblender_lsst", preset="vqvae_lsst", deblender=None)
 
 
 def test_output_is_a_file(field, tmp_path):

@@ -17,7 +17,7 @@ class Truthful:
 
     noise_channels = 1
     output_kind = "flux"
-    bands = ("r",)
+    bands, permutation, noise_channels = ("r",), "invariant", 1
 
     def __init__(self, error=0.0):
         self.error = error

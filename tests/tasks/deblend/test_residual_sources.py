@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from galzoo.field.detection import Detection
+from galzoo.field.windows import MOST_SOURCES, Unit
 from galzoo.tasks.deblend import residual_sources as second_look
-from galzoo.tasks.groups import Detection
-from galzoo.tasks.windows import MOST_SOURCES, Fit, Unit
-from tests.tasks.deblend.fields import FWHM, SIGMA, gaussian
+from galzoo.tasks.deblend.fit_windows import Fit
+from tests.field.fields import FWHM, SIGMA, gaussian
 
 SIDE = 48
 UNIT = Unit(0, np.arange(1), 100, 200, SIDE)

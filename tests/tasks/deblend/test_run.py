@@ -10,10 +10,10 @@ from astropy.wcs import WCS
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.data.stamps import Stamps
-from galzoo.tasks import windows
-from galzoo.tasks.deblend.run import WORK, Settings, deblend_field, fit_groups
-from galzoo.tasks.field import open_field
-from tests.tasks.deblend.fields import BANDS, FWHM, NOISE, SCALE, blends, draw, least_squares, wcs, write, write_psf
+from galzoo.field import windows
+from galzoo.field.open_field import open_field
+from galzoo.tasks.deblend.run import WORK, Settings, deblend_field
+from tests.field.fields import BANDS, FWHM, NOISE, SCALE, blends, draw, least_squares, wcs, write, write_psf
 
 QUICK = Settings(tile=64, stamp_size=0, report=False, add_sources=False)
 SHAPE = (110, 150)
@@ -154,7 +154,7 @@ def test_answers_do_not_depend_on_tiles(tmp_path):
 
 
 def test_a_killed_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit_groups, "_CHUNK_NUMBERS", 40_000)
+    monkeypatch.setattr("galzoo.tasks.deblend.fit_groups._CHUNK_NUMBERS", 40_000)
     monkeypatch.setattr(windows, "BATCH", 2)
     sources = blends((80, 130), 14, seed=8)
     whole, _ = run(tmp_path, sources, (80, 130), name="whole")

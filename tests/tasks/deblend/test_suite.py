@@ -3,22 +3,24 @@ import json
 import numpy as np
 import pytest
 
+from galzoo.contracts.suites import Request
 from galzoo.errors import InputError
-from galzoo.evaluate.held_out import held_out
+from galzoo.evaluate.held_out import held_out, stamp_file
 from galzoo.evaluate.run import evaluate
 from galzoo.simulate.surveys import get_survey
 from galzoo.tasks.deblend import suite
 from galzoo.tasks.deblend.suite import DeblendResult, held_out_scenes, model_deblenders, new_scenes
 from tests.conftest import make_stamps
-from tests.tasks.deblend.scenes import BANDS, biased, make_scenes
+from tests.scenes import BANDS, biased, make_scenes
 
 SPLITS = {"valid": 0.1, "test": 0.1, "seed": 0}
 
 
 class Fitter:
-    """A model that is asked for a method, and right in one of them."""
+    """A `GalaxyModel`, as its methods have it, that is asked for a method and right in one of them."""
 
     bands, max_sources = BANDS, 3
+    check = windows = look = profiles = moments = latent_of = base_of = brightness = render = NotImplemented
 
     def deblend(self, batch, method="map"):
         known = {**batch, "isolated": self.truth(batch)}
@@ -45,6 +47,13 @@ class Finder:
         return {"positions": np.full((n, 1, 2), 23.5), "n_sources": np.ones(n, int)}
 
 
+@pytest.fixture(autouse=True)
+def fits(monkeypatch):
+    monkeypatch.setattr(
+        "galzoo.tasks.deblend.suite.deblend", lambda model, batch, **options: model.deblend(batch, **options)
+    )
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     scenes = make_scenes(9)
@@ -61,12 +70,12 @@ def card(**evaluate):
 
 def test_models_are_asked_for_what_they_can_do(file):
     batch = held_out_scenes(file, BANDS).batch()
-    methods = model_deblenders(Fitter())
+    methods = model_deblenders({"model": Fitter()})
     assert list(methods) == ["galzoo", "galzoo, encoder", "galzoo, SEP's positions"]
     best, encoder = (methods[name](batch).flux for name in ("galzoo", "galzoo, encoder"))
     np.testing.assert_allclose(encoder, 1.3 * best)
     assert hasattr(methods["galzoo, SEP's positions"], "find")
-    alone = model_deblenders(Finder())["galzoo"]
+    alone = model_deblenders({"separator": Finder()})["galzoo"]
     assert alone.find(batch).present.shape == (6, 1)
 
 
@@ -119,10 +128,10 @@ def test_the_suite_writes_its_files_and_the_card_its_row(file, tmp_path, monkeyp
     assert row["ms per scene"] > 0
 
 
-def test_other_suites_take_one_file(monkeypatch, tmp_path):
-    monkeypatch.setattr("galzoo.presets.load_card", lambda _: card(suite="pairs"))
+def test_other_suites_take_one_file(tmp_path):
+    request = Request(models={}, card=card(suite="pairs"), files=(tmp_path / "a.h5", tmp_path / "b.h5"))
     with pytest.raises(InputError, match="one file"):
-        evaluate("fitter", [tmp_path / "a.h5", tmp_path / "b.h5"])
+        stamp_file(request)
 
 
 def test_new_scenes_are_of_test_galaxies_near_the_centre(monkeypatch, tmp_path):

@@ -1,135 +1,22 @@
-"""Find the sources of a field tile by tile and put those whose light touches into groups.
+"""Detection in a field of any size: tile by tile, sources whose light touches in groups, merged without seams.
 
 What a tile finds depends on the pixels about each group alone, and a group belongs to the tile that holds its brightest
 pixel, so the answer is the same for any size of tile.
-
-References
-----------
-Bertin & Arnouts 1996, A&AS 117, 393. Barbary 2016, JOSS 1, 58.
 """
-
-import dataclasses
 
 import numpy as np
 from scipy import ndimage
 
 from galzoo.errors import InputError
+from galzoo.field.coadd import coadd
+from galzoo.field.detection import disc, find_sources, significance
 
 SOURCE_KEYS = ("x", "y", "a", "b", "theta", "snr", "row")
 _BOX_KEYS = ("x0", "x1", "y0", "y1")
-_DEBLEND_LEVELS, _DEBLEND_CONTRAST, _LEAST_PIXELS = 32, 0.005, 3
 _MARGIN, _MOST_MARGIN = 96, 768
-# SEP takes peaks apart behind a filter of this part of the FWHM, since the matched one would merge near pairs; centres
-# are measured in a window of the other part, where a neighbour pulls less.
-_SPLIT_FILTER, _CENTRE_WINDOW = 0.4, 0.7
-# Places and side of the windows in which the correlation of the noise is measured.
-_PROBES, _PROBE_SIDE, _PROBE_LEAST = 3, 256, 200
-# Pixels above this signal-to-noise, and those within a FWHM of them, are not sky.
-_BRIGHT = 4.0
-_LEAST_SKY = 500
 # Sources of different tiles that are nearer than this, in pixels, are one.
 _SAME = 1.0
 _DIGITS = 6
-
-
-@dataclasses.dataclass(frozen=True)
-class Detection:
-    """How sources are found.
-
-    Parameters
-    ----------
-    fwhm : float
-        FWHM of the matched filter in pixels, that of the PSF.
-    weights : tuple of float
-        Weight of each band in the sum. One over the noise of its sky finds more than the inverse variance, as surveys
-        are deeper where galaxies are fainter.
-    threshold : float
-        Least signal-to-noise of a source's peak behind the matched filter.
-    footprint : float
-        Light counts as the source's down to this signal-to-noise of a pixel behind the filter.
-    correlation : float
-        Standard deviation of the filtered sky in units of what independent pixels would have; at least 1.
-    grow : float
-        Footprints that are nearer than twice this, in FWHM, are one group.
-    """
-
-    fwhm: float
-    weights: tuple
-    threshold: float = 5.0
-    footprint: float = 2.5
-    correlation: float = 1.0
-    grow: float = 0.5
-
-
-def coadd(planes, weights):
-    """Return the weighted mean of the bands, its standard deviation, and where no band is good, (y, x) each.
-
-    Parameters
-    ----------
-    planes : dict of arrays, (y, x, band)
-        ``image``, ``variance`` and ``mask``.
-    weights : sequence of float
-        One a band; the same all over the field, so that a bright core does not lose weight.
-    """
-    weight = np.where(planes["mask"], 0, np.asarray(weights, float))
-    total = weight.sum(axis=-1)
-    mask = total <= 0
-    total = np.where(mask, 1, total)
-    image = (weight * planes["image"]).sum(axis=-1) / total
-    variance = (weight**2 * np.where(planes["mask"], 0, planes["variance"])).sum(axis=-1) / total**2
-    return image, np.where(mask, 1, np.sqrt(variance)), mask
-
-
-def significance(image, error, mask, fwhm):
-    """Return the signal-to-noise of a point source of `fwhm` pixels at every pixel, by a matched filter, (y, x)."""
-    from scipy.ndimage import correlate1d
-
-    line = _line(fwhm)
-
-    def smooth(values, kernel):
-        return correlate1d(correlate1d(values, kernel, axis=0, mode="constant"), kernel, axis=1, mode="constant")
-
-    weight = np.where(mask, 0, 1 / error**2)
-    norm = np.sqrt(np.maximum(smooth(weight, line**2), 0))
-    return np.where(norm > 0, smooth(weight * image, line) / np.where(norm > 0, norm, 1), 0)
-
-
-def _line(fwhm):
-    """Return a Gaussian of unit peak along a line, out to 1.25 FWHM."""
-    reach = max(1, int(np.ceil(1.25 * fwhm)))
-    return np.exp(-0.5 * (np.arange(-reach, reach + 1) / (fwhm / 2.3548)) ** 2)
-
-
-def noise_correlation(field, detection):
-    """Return how much wider the filtered sky scatters than independent pixels would, at least 1.
-
-    Measured in a few windows at fixed places, where the sky is, so that it does not depend on tiles;
-    1 for fields of less than 200 pixels a side.
-    """
-    found = []
-    # A stamp about a bright object has no sky to tell correlated noise from light.
-    if min(field.shape) < _PROBE_LEAST:
-        return 1.0
-    for row in range(_PROBES):
-        for column in range(_PROBES):
-            window = []
-            for size, place in zip(field.shape, (row, column), strict=True):
-                start = int(max(size - _PROBE_SIDE, 0) * place / (_PROBES - 1))
-                window += [start, min(start + _PROBE_SIDE, size)]
-            image, error, mask = coadd(field.read(*window), detection.weights)
-            values = significance(image, error, mask, detection.fwhm)
-            # Correlated noise is bright too, so what counts as light is known only after a first look.
-            light = ndimage.binary_dilation(values > _BRIGHT * faint_scatter(values[~mask]), _disc(detection.fwhm))
-            if np.sum(~mask & ~light) > _LEAST_SKY:
-                found.append(faint_scatter(values[~mask & ~light]))
-    return float(np.median(found)) if found else 1.0
-
-
-def faint_scatter(values):
-    """Return the standard deviation of values below their median, at least 1: sources only add on the other side."""
-    middle = np.median(values) if len(values) else 0
-    low = values[values < middle]
-    return float(max(1.0, 1.4826 * np.median(middle - low))) if len(low) else 1.0
 
 
 def tiles(shape, size):
@@ -182,11 +69,11 @@ def _detect(field, core, window, detection, catalogue):
     image, error, mask = coadd(planes, detection.weights)
     snr = significance(image, error, mask, detection.fwhm)
     image, error = np.ascontiguousarray(image, np.float32), np.ascontiguousarray(error, np.float32)
-    sources, footprint = _extract(image, error, mask, snr, detection)
+    sources, footprint = find_sources(image, error, mask, snr, detection)
     if catalogue is not None:
         sources = _listed(catalogue, window, snr, detection)
         footprint = footprint | _discs(footprint.shape, sources, 0.5 * detection.fwhm)
-    near = ndimage.binary_dilation(footprint, _disc(detection.grow * detection.fwhm)) if footprint.any() else footprint
+    near = ndimage.binary_dilation(footprint, disc(detection.grow * detection.fwhm)) if footprint.any() else footprint
     labels, count = ndimage.label(near, np.ones((3, 3)))
     at = labels[sources.pop("line"), sources.pop("column")]
     sources |= _shapes(image, labels, at, sources, detection.fwhm)
@@ -217,43 +104,6 @@ def _detect(field, core, window, detection, catalogue):
         "peak_x": peaks[own & filled, 1] + x0,
     }
     return found, bool((cut & own).any())
-
-
-def _extract(image, error, mask, snr, detection):
-    """Return SEP's sources in pixels of the window, and the footprints of those that are bright enough."""
-    import sep
-
-    sep.set_extract_pixstack(max(image.size, 300_000))
-    line = _line(_SPLIT_FILTER * detection.fwhm)
-    settings = {
-        "err": error, "mask": mask, "minarea": _LEAST_PIXELS, "filter_kernel": np.outer(line, line).astype(np.float32),
-        "filter_type": "matched", "deblend_nthresh": _DEBLEND_LEVELS, "segmentation_map": True,
-    }  # fmt: skip
-    level = detection.footprint * detection.correlation
-    try:
-        objects, labels = sep.extract(image, level, deblend_cont=_DEBLEND_CONTRAST, **settings)
-    except Exception:  # sep raises plain Exception where a huge footprint has more peaks than it can hold
-        objects, labels = sep.extract(image, level, deblend_cont=1.0, **settings)
-    peak_x, peak_y = objects["xcpeak"].astype(int), objects["ycpeak"].astype(int)
-    bright = snr[peak_y, peak_x] >= detection.threshold * detection.correlation
-    parts, _ = ndimage.label(labels > 0, np.ones((3, 3)))
-    footprint = np.isin(parts, parts[peak_y[bright], peak_x[bright]]) & (parts > 0)
-    peak_x, peak_y = peak_x[bright], peak_y[bright]
-    x, y = _centres(image, mask, peak_x, peak_y, detection.fwhm)
-    sources = {"x": x, "y": y, "snr": snr[peak_y, peak_x], "row": np.full(len(x), -1), "line": peak_y, "column": peak_x}
-    return sources, footprint
-
-
-def _centres(image, mask, peak_x, peak_y, fwhm):
-    """Return positions: windowed where they stay near the peak, else the peak itself."""
-    import sep
-
-    start_x, start_y = peak_x.astype(float), peak_y.astype(float)
-    if not len(peak_x):
-        return start_x, start_y
-    x, y, flag = sep.winpos(image, start_x, start_y, _CENTRE_WINDOW * fwhm / 2.3548, mask=mask)
-    near = (np.hypot(x - peak_x, y - peak_y) < max(0.5 * fwhm, 1)) & ((flag & sep.OBJ_TRUNC) == 0)
-    return np.where(near, x, start_x), np.where(near, y, start_y)
 
 
 def _shapes(image, labels, at, sources, fwhm):
@@ -308,13 +158,7 @@ def _listed(catalogue, window, snr, detection):
 def _discs(shape, sources, radius):
     points = np.zeros(shape, bool)
     points[sources["line"], sources["column"]] = True
-    return ndimage.binary_dilation(points, _disc(radius))
-
-
-def _disc(radius):
-    reach = max(1, int(np.ceil(radius)))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    return x**2 + y**2 <= max(radius, 1) ** 2
+    return ndimage.binary_dilation(points, disc(radius))
 
 
 def _touches(labels, window, shape):

@@ -1,0 +1,186 @@
+"""`Field`: a multi-band image of any size with its sky, noise and PSF, read by rectangles in nJy."""
+
+import copy
+
+import numpy as np
+from scipy import ndimage
+
+from galzoo.errors import InputError
+from galzoo.field.background import CELL, measure_sky
+from galzoo.field.coadd import coadd
+from galzoo.field.detection import faint_scatter, significance
+
+# Headers that say at which count a detector saturates.
+_SATURATION_KEYS = ("SATURATE", "SATLEVEL", "SATURATA")
+# The sky is measured again so often without the light that is seen: pixels of this signal-to-noise behind a filter of
+# this FWHM, grown by so many pixels; strips are read with a margin for that.
+_SKY_PASSES, _LIGHT_SNR, _LIGHT_FWHM, _LIGHT_GROWTH, _LIGHT_MARGIN = 2, 3.0, 4.0, 6, 16
+# Nothing on the sky has this many nJy in a pixel (AB = -6); squares of more would not fit into a float32.
+_LARGEST = 1e15
+LEAST_SIDE = 8
+"""Least side of a field in pixels."""
+
+
+class Field:
+    """What is known of a field, and its pixels rectangle by rectangle.
+
+    Parameters
+    ----------
+    mosaic : Mosaic
+        The images; its `noise_kind` may also be "variance".
+    names : sequence of str
+        What each band is called in the answers; as in the mosaic by default.
+    subtract_sky : bool
+        Subtract the level of a mesh of fixed cells.
+    saturation : float, optional
+        Pixels of this value and above, in the unit of the file, are saturated; from the header by default.
+
+    sky_passes : int
+        How often the sky is measured again without the light that is seen above it.
+
+    Attributes
+    ----------
+    bands : tuple of str
+    shape : (int, int)
+        Pixels, (y, x).
+    wcs : astropy WCS or None
+    pixel_scale : float
+        Arcsec per pixel.
+    psf : array, (1, p, p, band) or None
+        Unit sum.
+
+    Raises
+    ------
+    InputError
+        If no pixel is good, or there is no noise to be found.
+    """
+
+    def __init__(self, mosaic, names=None, subtract_sky=True, saturation=None, sky_passes=_SKY_PASSES):
+        self.mosaic = mosaic
+        self.bands = tuple(names or mosaic.bands)
+        self.shape, self.wcs, self.pixel_scale = mosaic.shape, mosaic.wcs, mosaic.pixel_scale
+        self.name = mosaic.planes[0].name
+        self.subtract_sky = bool(subtract_sky)
+        self.psf = None
+        if min(self.shape) < LEAST_SIDE:
+            raise InputError(
+                f"{self.name}: {self.shape[1]} x {self.shape[0]} pixels; a field has {LEAST_SIDE} or more a side"
+            )
+        self._saturation = [_saturation(plane.header, saturation) for plane in mosaic.planes]
+        mosaic.expect(max(1, self.shape[0] // CELL))
+        names = [f"{plane.name}, band {band}" for plane, band in zip(mosaic.planes, self.bands, strict=True)]
+        self.sky = measure_sky(self._raw_nan, self.shape, names, need_noise=mosaic.noise is None)
+        for _ in range(sky_passes):
+            self.sky = measure_sky(self._dark, self.shape, names, mosaic.noise is None, first=self.sky)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Close the files."""
+        self.mosaic.close()
+
+    def _raw(self, y0, y1, x0, x1):
+        """Return pixels in nJy with their sky, noise as in the file, bad and saturated pixels; (y, x, band) each."""
+        size = (y1 - y0, x1 - x0, len(self.bands))
+        image, noise = np.zeros(size), None if self.mosaic.noise is None else np.zeros(size)
+        bad, saturated = np.zeros(size, bool), np.zeros(size, bool)
+        for band, plane in enumerate(self.mosaic.planes):
+            pixels = np.asarray(plane.read(y0, y1, x0, x1), dtype=np.float64)
+            saturated[..., band] = pixels >= self._saturation[band]
+            image[..., band] = pixels * self.mosaic.scales[band]
+            if noise is not None:
+                noise[..., band] = self.mosaic.noise[band].read(y0, y1, x0, x1)
+            if self.mosaic.flags is not None:
+                bad[..., band] = np.asarray(self.mosaic.flags[band].read(y0, y1, x0, x1)) != 0
+        return image, noise, bad, saturated
+
+    def _raw_nan(self, *window):
+        image, noise, bad, saturated = self._raw(*window)
+        good = np.isfinite(image) & ~bad & ~saturated
+        if noise is not None:
+            good &= np.isfinite(self._variance(noise))
+        return np.where(good, image, np.nan)
+
+    def _dark(self, y0, y1, x0, x1):
+        """Return pixels with their sky but without light that is seen above it, (y, x, band), NaN there.
+
+        Clipping alone leaves the wings and the faint galaxies in, which lift the sky of a deep field.
+        """
+        planes = self.read(y0 - _LIGHT_MARGIN, y1 + _LIGHT_MARGIN, x0, x1)
+        image, error, mask = coadd(planes, 1 / self.noise_levels())
+        snr = significance(image, error, mask, _LIGHT_FWHM)
+        light = ndimage.binary_dilation(snr > _LIGHT_SNR * faint_scatter(snr[~mask]), iterations=_LIGHT_GROWTH)
+        inside = slice(_LIGHT_MARGIN, _LIGHT_MARGIN + y1 - y0)
+        return np.where(light[inside, :, None], np.nan, self._raw_nan(y0, y1, x0, x1))
+
+    def _variance(self, noise):
+        """Return the variance in nJy^2, infinite where it is not a positive number."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            variance = {"weight": lambda x: 1 / x, "rms": np.square, "variance": np.array}[self.mosaic.noise_kind](
+                noise
+            )
+            variance = variance * self.mosaic.scales**2
+            # A negative rms has a positive square.
+            good = np.isfinite(variance) & (variance > 0) & (noise > 0) & (variance < np.finfo(np.float32).max)
+        return np.where(good, variance, np.inf)
+
+    def read(self, y0, y1, x0, x1):
+        """Return the pixels [y0, y1) x [x0, x1); those off the field are masked.
+
+        Returns
+        -------
+        dict of arrays, (y, x, band)
+            ``image`` float32 in nJy without sky, 0 where bad; ``variance`` float32, infinite where bad; ``mask`` bool;
+            ``saturated`` bool.
+        """
+        height, width = self.shape
+        top, bottom, left, right = max(y0, 0), min(y1, height), max(x0, 0), min(x1, width)
+        size = (y1 - y0, x1 - x0, len(self.bands))
+        found = {
+            "image": np.zeros(size, np.float32),
+            "variance": np.full(size, np.inf, np.float32),
+            "mask": np.ones(size, bool),
+            "saturated": np.zeros(size, bool),
+        }
+        if top >= bottom or left >= right:
+            return found
+        image, noise, bad, saturated = self._raw(top, bottom, left, right)
+        level, rms, dead = self.sky.at(top, bottom, left, right)
+        if self.subtract_sky:
+            image = image - level
+        variance = np.where(dead, np.inf, rms**2) if noise is None else self._variance(noise)
+        mask = bad | ~np.isfinite(image) | ~np.isfinite(variance) | (np.abs(image) > _LARGEST)
+        # An infinite pixel is what some pipelines leave where the detector saturates.
+        saturated |= np.isposinf(image)
+        mask |= saturated
+        inside = (slice(top - y0, bottom - y0), slice(left - x0, right - x0))
+        found["image"][inside] = np.where(mask, 0, image)
+        found["variance"][inside] = np.where(mask, np.inf, variance)
+        found["mask"][inside], found["saturated"][inside] = mask, saturated
+        return found
+
+    def renamed(self, bands):
+        """Return the field with other names of its bands; the files are shared."""
+        other = copy.copy(self)
+        other.bands = tuple(bands)
+        return other
+
+    def noise_levels(self):
+        """Return a typical standard deviation of a sky pixel in each band, nJy, (band,)."""
+        levels = np.median(self.sky.rms, axis=(0, 1))
+        # A band without noise must not take all the weight.
+        return np.where(levels > 0, levels, levels.max() or 1.0)
+
+
+def _saturation(header, given):
+    if given is not None:
+        return float(given)
+    for key in _SATURATION_KEYS:
+        value = header.get(key)
+        if isinstance(value, int | float) and np.isfinite(value) and value > 0:
+            return float(value)
+    return np.inf

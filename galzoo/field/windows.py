@@ -1,0 +1,139 @@
+"""Windows about groups of sources, cut from a field and put together in batches of few shapes."""
+
+import dataclasses
+
+import numpy as np
+
+SIDES = (48, 64, 96, 128)
+"""Sides of windows in pixels; windows of one side and number of sources make batches, so both are few."""
+COUNTS = (1, 2, 4, 8, 16)
+"""Numbers of sources that a window is padded to."""
+MOST_SOURCES = COUNTS[-1]
+_LARGE_SIDES = (192, 256)
+BATCH = 32
+# Numbers in one array (n, source, y, x, band) of a batch.
+_BATCH_NUMBERS = 1 << 22
+
+
+@dataclasses.dataclass
+class Unit:
+    """Sources that are looked at together, and their window.
+
+    Parameters
+    ----------
+    group : int
+    sources : int array, (n,)
+        Rows in the table of sources.
+    x0, y0, side : int
+        Lower-left pixel of the window in the field, and its side.
+    """
+
+    group: int
+    sources: np.ndarray
+    x0: int
+    y0: int
+    side: int
+
+    @property
+    def count(self):
+        """Number of sources that the window is padded to."""
+        return next(count for count in COUNTS if count >= len(self.sources))
+
+
+def make_units(sources, rows, pad):
+    """Put the sources of a group into windows.
+
+    Parameters
+    ----------
+    sources : dict of arrays
+        See `galzoo.field.tiles.detect_tile`.
+    rows : int array
+        Those of the group.
+    pad : int
+        Pixels between the box of a source and the edge of its window.
+
+    Returns
+    -------
+    list of Unit
+        One where at most `MOST_SOURCES` fit into the largest window, else several of near sources. A source that is
+        larger than that gets a window of its own, of up to 256 pixels, about its position if it is larger still.
+    """
+    low = np.array([sources["x0"][rows].min(), sources["y0"][rows].min()])
+    high = np.array([sources["x1"][rows].max(), sources["y1"][rows].max()])
+    need = int((high - low).max()) + 2 * pad
+    group = int(sources["group"][rows[0]])
+    alone = len(rows) == 1
+    if alone or len(rows) <= MOST_SOURCES and need <= SIDES[-1]:
+        side = next((side for side in SIDES + (_LARGE_SIDES if alone else ()) if side >= need), _LARGE_SIDES[-1])
+        if need > side:
+            low = high = np.round([sources["x"][rows[0]], sources["y"][rows[0]]]).astype(int)
+        x0, y0 = ((low + high - side) // 2).tolist()
+        return [Unit(group, rows, x0, y0, side)]
+    places = np.stack([sources["x"][rows], sources["y"][rows]], axis=-1)
+    order = np.argsort(places[:, np.argmax(np.ptp(places, axis=0))], kind="stable")
+    half = len(rows) // 2
+    return [unit for part in (order[:half], order[half:]) for unit in make_units(sources, np.sort(rows[part]), pad)]
+
+
+def cut(field, segmentation, unit):
+    """Read the window of a unit.
+
+    Returns
+    -------
+    dict of arrays
+        What `Field.read` gives, ``own`` (y, x), True on the group's footprint, and ``other``, True on that of others.
+    """
+    y0, x0, side = unit.y0, unit.x0, unit.side
+    planes = field.read(y0, y0 + side, x0, x0 + side)
+    labels = np.zeros((side, side), np.int32)
+    top, bottom, left, right = max(y0, 0), min(y0 + side, field.shape[0]), max(x0, 0), min(x0 + side, field.shape[1])
+    labels[top - y0 : bottom - y0, left - x0 : right - x0] = segmentation[top:bottom, left:right]
+    planes["own"] = labels == unit.group + 1
+    planes["other"] = (labels != 0) & ~planes["own"]
+    planes["off"] = bool(top > y0 or left > x0 or bottom < y0 + side or right < x0 + side)
+    return planes
+
+
+def batch_size(side, count, bands):
+    """Return how many windows go into a batch, so that the memory of one is bounded."""
+    return int(np.clip(_BATCH_NUMBERS // (side**2 * count * bands), 1, BATCH))
+
+
+def window_batch(units, planes, sources, psf, count):
+    """Put windows of one side together.
+
+    Parameters
+    ----------
+    units : list of Unit
+    planes : list of dict
+        As of `cut`, one a unit.
+    sources : dict of arrays
+        With ``x, y`` in pixels of the field.
+    psf : callable
+        ``psf(x, y)`` returns PSFs (n, p, p, band) at n positions in pixels.
+    count : int
+        Number of sources that positions are padded to.
+
+    Returns
+    -------
+    dict of arrays
+        ``image, variance, mask`` (n, y, x, band), where light of other groups is masked; ``psf`` (n, p, p, band), at
+        the middle of each window; ``positions`` (n, source, 2) in pixels of the window; ``n_sources`` (n,).
+    """
+    places = np.zeros((len(units), count, 2), np.float32)
+    for row, unit in enumerate(units):
+        places[row, : len(unit.sources), 0] = sources["x"][unit.sources] - unit.x0
+        places[row, : len(unit.sources), 1] = sources["y"][unit.sources] - unit.y0
+    batch = {key: np.stack([one[key] for one in planes]) for key in ("image", "variance", "mask")}
+    batch["positions"] = places
+    batch["n_sources"] = np.array([len(unit.sources) for unit in units], np.int32)
+    middle = [(unit.x0 + (unit.side - 1) / 2, unit.y0 + (unit.side - 1) / 2) for unit in units]
+    batch["psf"] = np.asarray(psf(*np.array(middle).T), np.float32)
+    hide(batch, np.stack([one["other"] for one in planes]))
+    return batch
+
+
+def hide(batch, pixels):
+    """Mask pixels (n, y, x) of a batch in all bands, in place."""
+    batch["mask"] = batch["mask"] | pixels[..., None]
+    batch["image"] = np.where(batch["mask"], np.float32(0), batch["image"])

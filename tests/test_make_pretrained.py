@@ -1,0 +1,122 @@
+"""The queue that makes presets: exact resume, and a preset is replaced by a better one only."""
+
+import importlib.util
+import json
+
+import pytest
+
+from galzoo import resources
+from galzoo.errors import PresetError, RecipeError
+from galzoo.presets import check_better
+from galzoo.recipe import Better, load_recipe
+
+SCRIPT = resources.configs_dir().parent / "scripts" / "make_pretrained.py"
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    """The script as a module, with presets in a folder of the test and without training and scoring."""
+    spec = importlib.util.spec_from_file_location("make_pretrained", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module.resources, "pretrained_dir", lambda: tmp_path / "presets")
+    module.score, module.trained = 1.0, []
+
+    def train(recipe, data, run, resume):
+        module.trained.append((recipe["stages"][0]["epochs"], resume))
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "recipe.json").write_text(json.dumps(recipe))
+        (run / "training.json").write_text("{}")
+        (run / "state.h5").write_text("")
+        if module.score is None:
+            raise KeyboardInterrupt
+        (run / "model.keras").write_text("weights")
+
+    def evaluate(run, on, real, output, limit):
+        output.mkdir()
+        (output / "metrics.json").write_text(json.dumps({"sets": [{"chi2": module.score}]}))
+        return ["table"]
+
+    monkeypatch.setattr(module, "train", train)
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    monkeypatch.setattr(module, "write_readme", lambda folder, card: None)
+    return module
+
+
+@pytest.fixture
+def command(tmp_path, stamp_file):
+    """Arguments of the script for a queue of two runs, of which the first has no preset."""
+    better = "'export.better={metric: [sets, -1, chi2], lower: true}'"
+    line = f"vqvae/smoke export.preset=small {better} data.path={stamp_file} stages.0.epochs=7 # a comment"
+    (tmp_path / "queue").write_text(f"# two runs\n\nvqvae/smoke\n{line}\n")
+    return ["--queue", str(tmp_path / "queue"), "--data", str(tmp_path), "--work", str(tmp_path / "work")]
+
+
+def test_a_queue_goes_on_after_a_failed_run_and_after_a_kill(script, command, tmp_path, capsys):
+    script.score = None
+    with pytest.raises(KeyboardInterrupt):
+        script.main(command)
+    assert "no export.preset" in capsys.readouterr().out
+    script.score = 1.0
+    assert script.main(command) == 2
+    assert script.trained == [(7, False), (7, True)]
+    assert (tmp_path / "presets" / "small" / "model.keras").read_text() == "weights"
+    capsys.readouterr()
+    script.main(command)
+    assert len(script.trained) == 2
+    assert "done before" in capsys.readouterr().out
+
+
+def test_only_a_better_preset_replaces_the_one_that_is_there(script, command, tmp_path, capsys):
+    card = tmp_path / "presets" / "small" / "card.yaml"
+    for run, (score, kept) in enumerate([(1.0, False), (1.5, True), (0.5, False)]):
+        before = card.read_text() if run else ""
+        script.score = score
+        script.main([*command[:-1], str(tmp_path / f"work{run}")])
+        out = capsys.readouterr().out
+        assert ("kept" in out) == kept
+        assert (card.read_text() == before) == kept
+        if kept:
+            assert "sets.-1.chi2 is 1.5 now and was 1; lower is better" in out
+
+
+def test_what_decides_must_be_there(tmp_path):
+    check_better(tmp_path / "none", {}, None)
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "card.yaml").write_text("family: vqvae\nmetrics: {chi2: 1.0}\n")
+    with pytest.raises(PresetError, match="export.better"):
+        check_better(tmp_path, {"chi2": 0.5}, None)
+    for metrics, match in (({"chi2": float("nan")}, "nan now"), ({}, "the new model has no number chi2")):
+        with pytest.raises(PresetError, match=match):
+            check_better(tmp_path, metrics, Better(metric=["chi2"], lower=True))
+    with pytest.raises(PresetError, match="higher is better"):
+        check_better(tmp_path, {"chi2": 0.5}, Better(metric=["chi2"], lower=False))
+
+
+def test_places_are_filled_in_and_must_exist(script, tmp_path):
+    (tmp_path / "here").mkdir()
+    places = {"ROOT": tmp_path}
+    options = {"a": ["{ROOT}/here", 1], "b": {"c": "{K}"}}
+    assert script.filled(options, places) == {"a": [f"{tmp_path}/here", 1], "b": {"c": "{K}"}}
+    with pytest.raises(script.InputError, match="docs/data.md"):
+        script.filled("{ROOT}/away", places)
+
+
+def test_every_packaged_preset_can_be_made_and_judged(script):
+    """Each preset has a recipe, which names a figure that its card has; its sets of scenes are valid."""
+    from galzoo.presets import _figure, list_presets, load_card
+    from galzoo.simulate.scene_spec import SceneSpec
+    from galzoo.simulate.simulator import make_spec
+
+    for name in list_presets():
+        recipe = load_recipe(*script.find_recipe(name))
+        assert _figure(load_card(name)["metrics"], recipe.export.better.metric) is not None, name
+        assert recipe.runtime.hours
+        for data in recipe.evaluate.data.values():
+            options = {
+                key: value for key, value in data.options.items() if key not in ("n", "catalogue", "real_galaxies")
+            }
+            options |= {"psf_paths": None} if "psf_paths" in options else {}
+            make_spec(SceneSpec, None, options)
+    with pytest.raises(RecipeError, match=r"export\.preset"):
+        script.find_recipe("vqvae_sloan")
