@@ -46,7 +46,7 @@ def crop_batch(batch, size, corner=None):
     -------
     dict of arrays
         Sources whose position is outside are left out, as is their number in the segmentation, and those that follow
-        move up; boxes are cut to the image.
+        move up; boxes are cut to the image (what of a source is left in it may be smaller than its box).
 
     Raises
     ------

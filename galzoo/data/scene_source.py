@@ -22,7 +22,7 @@ class SceneSource(FileSource):
     """One split of a scene file, served in batches; see `galzoo.data.source.FileSource`.
 
     It can serve the planes of the file, ``psf``, ``label``, ``condition``, ``gain`` and ``sky`` as a `StampSource`;
-    ``n_sources``; and from the table of sources ``positions`` (x, y), ``flux``, ``ellipticity`` (e1, e2),
+    ``n_sources``, always; and from the table of sources ``positions`` (x, y), ``flux``, ``ellipticity`` (e1, e2),
     ``half_light_radius``, ``source_class`` (that column, else `STAR` where ``kind`` is star and 0 elsewhere), ``boxes``
     (from those columns, else from each source alone), and ``source_images`` with their ``corners``. All are padded to
     the most sources of a scene in the file: by 0, or -1 for classes.
@@ -31,6 +31,7 @@ class SceneSource(FileSource):
     kind = "scenes"
     form = scenes_hdf5.FORMAT
     planes = scenes_hdf5.PLANES
+    always = (*FileSource.always, "n_sources")
 
     def __init__(self, path, *arguments, **options):
         self._sources = scenes_hdf5.read_sources(path)

@@ -6,7 +6,7 @@ from galzoo.data.footprints import footprint_boxes, significance
 from galzoo.data.scenes import Scenes
 
 
-def blob(x, y, size, e1=0.0, e2=0.0, sigma=1.3):
+def blob(x, y, size, e1=0.0, e2=0.0, sigma=1.0):
     """Return a Gaussian of unit sum with distortion (e1, e2), from +x towards +y."""
     dy, dx = np.mgrid[:size, :size] - np.array([y, x])[:, None, None]
     # Second moments of a distortion: Qxx - Qyy = e1 (Qxx + Qyy), 2 Qxy = e2 (Qxx + Qyy).

@@ -42,9 +42,11 @@ def test_sources_of_a_crop_are_those_inside(batch, size, corner):
                 np.testing.assert_array_equal(cropped[key][scene, n], batch[key][scene, source])
             image = batch["isolated"][scene, source, y : y + wide, x : x + wide]
             np.testing.assert_array_equal(cropped["isolated"][scene, n], image)
-            rows, columns = np.nonzero(image.max(axis=-1) > 1)
-            box = [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]
-            np.testing.assert_array_equal(cropped["boxes"][scene, n], box)
+            # The box around the source's pixels in the whole scene, cut to the crop.
+            rows, columns = np.nonzero(batch["isolated"][scene, source].max(axis=-1) > 1)
+            low = np.maximum([columns.min() - x, rows.min() - y], 0) - 0.5
+            high = np.minimum([columns.max() - x, rows.max() - y], wide - 1) + 0.5
+            np.testing.assert_array_equal(cropped["boxes"][scene, n], [*low, *high])
             own = batch["segmentation"][scene, y : y + wide, x : x + wide] == source + 1
             np.testing.assert_array_equal(cropped["segmentation"][scene] == n + 1, own)
             n += 1

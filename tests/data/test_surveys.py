@@ -11,10 +11,11 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from galzoo.data import named
-from galzoo.data.candels import make_candels, read_candels_stamps
+from galzoo.data.candels import read_candels_stamps
 from galzoo.data.cosmos import make_cosmos
 from galzoo.data.linear import conform, moffat, neighbours, read_survey
 from galzoo.data.stamps import Stamps
+from galzoo.datasets.candels import make_candels
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.registry import datasets
 
@@ -204,7 +205,7 @@ def test_names_options_and_cache(tmp_path, monkeypatch):
         made.append(size)
         stamps_of().save(output)
 
-    monkeypatch.setattr(named, "builder", lambda name: build)
+    monkeypatch.setattr(named, "get_dataset", lambda name: types.SimpleNamespace(builder=lambda: build))
     data = types.SimpleNamespace(path=None, name="cosmos", options={"size": 9})
     assert named.prepare(data) == named.prepare(data)
     assert made == [9]
