@@ -39,18 +39,17 @@ def make_layer(section, seed):
     """
     name = section["layer"]
     kind = _find(name)
+    if not (inspect.isclass(kind) and issubclass(kind, DataLayer)):
+        raise RecipeError(f"data.make: {name} makes no data; it must be a galzoo.contracts.source.DataLayer")
     arguments = {"seed": seed} | {key: value for key, value in section.items() if key != "layer"}
     known = [key for key in inspect.signature(kind.__init__).parameters if key not in ("self", "kwargs")]
     odd = sorted(set(arguments) - set(known))
     if odd:
         raise RecipeError(f"data.make: {name} has no argument {odd[0]!r}; it takes {', '.join(known)}")
     try:
-        layer = kind(**arguments)
+        return kind(**arguments)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"data.make: {name}: {' '.join(str(error).split())[:300]}") from None
-    if not isinstance(layer, DataLayer):
-        raise RecipeError(f"data.make: {name} makes no data; it must be a galzoo.contracts.source.DataLayer")
-    return layer
 
 
 def _find(name):
@@ -70,7 +69,7 @@ def _find(name):
         module = importlib.import_module(f"galzoo.layers.{info.name}")
         for attribute, value in vars(module).items():
             own = inspect.isclass(value) and value.__module__ == module.__name__
-            if own and issubclass(value, keras.layers.Layer) and hasattr(value, "serves"):
+            if own and issubclass(value, DataLayer):
                 if attribute == name:
                     return value
                 known.append(attribute)
