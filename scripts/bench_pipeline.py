@@ -63,7 +63,7 @@ def main():
             layer = make_layer(make, 0)
             size = layer.shape((side, side))[0]
             make_scene_set(
-                scenes, 4 * batch_size, stamps, size=size, sources=make["sources"], stamps=16, progress=False
+                scenes, 2 * batch_size, stamps, size=size, sources=make["sources"], stamps=16, progress=False
             )
             made = MadeSource(open_source(stamps, STAMP, "all"), layer, SCENE)
             from_file = iter(training_batches(open_source(scenes, SCENE, "all"), batch_size, 0))

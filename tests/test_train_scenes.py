@@ -27,7 +27,7 @@ BLEND = {"layer": "BlendScenes", "sources": [1, 3]}
 
 @pytest.fixture(autouse=True)
 def counter(monkeypatch):
-    monkeypatch.setattr(registry, "families", lambda: {"counter": FAMILY})
+    monkeypatch.setitem(registry.families(), "counter", FAMILY)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ import json, sys
 sys.modules.update(dict.fromkeys(["tensorflow", "astropy", "pydantic", "yaml", "galsim"]))
 from galzoo import registry
 from tests.scene_family import FAMILY
-registry.families = lambda: {"counter": FAMILY}
+registry.families()["counter"] = FAMILY
 from galzoo.train import train
 for name, path in (("file", sys.argv[2]), ("made", sys.argv[3])):
     train(json.load(open(f"{sys.argv[1]}/{name}.json")), path, f"{sys.argv[1]}/{name}", verbose=0)
