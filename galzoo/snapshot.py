@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 from galzoo.callbacks import read_progress, restore_state
+from galzoo.data.training_sources import training_sources
 from galzoo.errors import InputError
 from galzoo.files import atomic_path, write_json
-from galzoo.train import account, compile_stage, make_model, sources_of
+from galzoo.registry import get_family
+from galzoo.train import account, compile_stage, make_model
 
 
 def snapshot(run, data_path):
@@ -44,5 +46,6 @@ def snapshot(run, data_path):
     with atomic_path(folder / "model.keras") as path:
         model.save(path)
     write_json(folder / "recipe.json", recipe)
-    write_json(folder / "training.json", account(recipe, sources_of(recipe, data_path), progress["history"]))
+    sources = training_sources(data_path, recipe["data"], get_family(recipe["family"]), recipe["runtime"]["seed"])
+    write_json(folder / "training.json", account(recipe, sources, progress["history"]))
     return folder

@@ -18,9 +18,10 @@ from pathlib import Path
 import keras
 
 from galzoo import callbacks as run_callbacks
-from galzoo.data import hdf5
+from galzoo.data.making import make_layer
+from galzoo.data.open_source import read_header
 from galzoo.data.pipeline import evaluation_batches, training_batches
-from galzoo.data.source import StampSource
+from galzoo.data.training_sources import training_sources
 from galzoo.errors import GalzooError, InputError, RecipeError
 from galzoo.files import atomic_path, write_json
 from galzoo.presets import MODEL_FILE, find_preset
@@ -75,7 +76,7 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "recipe.json", recipe)
 
-    source = sources_of(recipe, data_path)
+    source = training_sources(data_path, recipe["data"], get_family(recipe["family"]), runtime["seed"])
     with scope():
         model = make_model(recipe)
     plain = verbose == "auto" and not sys.stdout.isatty()
@@ -122,7 +123,10 @@ def complete(recipe, data_path):
 
     Raise `InputError` if the data do not fit the bands.
     """
-    header = hdf5.read_header(data_path)
+    header = read_header(data_path)
+    if recipe["data"].get("make"):
+        layer = make_layer(recipe["data"]["make"], recipe["runtime"]["seed"])
+        header["shape"] = layer.shape(header["shape"])
     known = {
         "bands": header["bands"],
         "pixel_scale": header["pixel_scale"],
@@ -222,14 +226,6 @@ def start_weights(model, init, source, stage, seed):
         steps = range(getattr(model, "adapt_batches", 4))
         iterator = map(batches.__getitem__, steps) if isinstance(batches, keras.utils.PyDataset) else iter(batches)
         model.adapt([batch for _, batch in zip(steps, iterator, strict=False)])
-
-
-def sources_of(recipe, data_path):
-    """Return the sources of the splits "train" and "valid", by name."""
-    data, family = recipe["data"], get_family(recipe["family"])
-    options = {"label": data["label"], "condition": data["condition"], "limit": data["limit"], "optional": family.keys}
-    splits = ("train", "valid")
-    return {split: StampSource(data_path, family.required, split, data["split"], **options) for split in splits}
 
 
 def _check_same_recipe(output, recipe):

@@ -77,14 +77,15 @@ def cutouts(
 
 
 def make(
-    name: Annotated[str, typer.Argument(help="candels, cosmos, sdss or simulated.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Stamp file to write (HDF5).")],
+    name: Annotated[str, typer.Argument(help="A named data set; see galzoo list.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write (HDF5).")],
     options: Annotated[
         list[str] | None, typer.Option("--set", help="Option of the data set: key=value, repeatable; value in YAML.")
     ] = None,
 ):
     """Make a named data set."""
     from galzoo.data.named import make_named, parse_options
+    from galzoo.registry import get_dataset
 
     count = make_named(name, output, parse_options(options or ()))
-    sys.stdout.write(f"{count} stamps in {output}\n")
+    sys.stdout.write(f"{count} {get_dataset(name).kind} in {output}\n")

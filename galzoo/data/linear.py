@@ -15,7 +15,7 @@ from galzoo.data.extraction import extract
 from galzoo.data.psf import prepare_psf, psf_from_stars, stack_psf
 from galzoo.data.resample import resample, resample_mask, resample_variance
 from galzoo.data.stamps import Stamps
-from galzoo.data.zeropoint import njy_per_count
+from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
 
 LSST_BANDS = ("u", "g", "r", "i", "z", "y")
@@ -131,7 +131,7 @@ def read_survey(path, group, psf=None, isolated=True):
         data = file[group]
         table = {name: values[...] for name, values in data["cat"].items()}
         bands = tuple(str(data.attrs["bands"]).split(","))
-        scale = njy_per_count(_numbers(data.attrs["zeropoint"], len(bands)))
+        scale = magnitude_to_njy(_numbers(data.attrs["zeropoint"], len(bands)))
         rms = _numbers(data.attrs["rms"], len(bands))
         image = (data["images"][...] * scale).astype(np.float32)
         pixel_scale, telescope = float(data.attrs["pixel_scale"]), str(data.attrs["telescope"])
