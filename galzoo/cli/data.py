@@ -22,11 +22,12 @@ def info(
     picture: Annotated[Path | None, typer.Option(help="Where to draw a panel; beside the file by default.")] = None,
 ):
     """Say what a stamp file holds and draw a panel of it."""
-    from galzoo.data.info import describe, draw
+    from galzoo.data.info import describe
+    from galzoo.viz.panels import draw_file
 
     picture = picture or path.with_suffix(".png")
     lines = describe(path)
-    draw(path, picture)
+    draw_file(path, picture)
     sys.stdout.write("\n".join([*lines, f"picture: {picture}"]) + "\n")
 
 
@@ -50,7 +51,7 @@ def cutouts(
     where: Annotated[str | None, typer.Option(help="Rows to keep, e.g. 'mag<24'.")] = None,
 ):
     """Cut stamps of catalogued or detected sources out of mosaics."""
-    from galzoo.data.cutouts import cutouts_from_files
+    from galzoo.field.cutouts import cutouts_from_files
 
     if (catalog is None) == (not detect):
         raise InputError("give either --catalog FILE or --detect")

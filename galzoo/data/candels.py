@@ -11,11 +11,11 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from galzoo.data.cutouts import cutouts_from_files
 from galzoo.data.psf import read_psf
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import njy_per_count
 from galzoo.errors import InputError
+from galzoo.field.cutouts import cutouts_from_files
 
 PIXEL_SCALE = 0.06
 # AB zero points in electrons per second: ACS from its calculator for 2009-2012, WFC3/IR handbook, section 5.

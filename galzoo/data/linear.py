@@ -11,6 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
+from galzoo.data.extraction import extract
 from galzoo.data.psf import prepare_psf, psf_from_stars, stack_psf
 from galzoo.data.resample import resample, resample_mask, resample_variance
 from galzoo.data.stamps import Stamps
@@ -191,10 +192,6 @@ def moffat(r50, beta=3.0, size=33):
 
 def neighbours(image, rms, threshold=2.0):
     """Return the mask of everything but the object in the middle, from SEP's segmentation, (y, x)."""
-    import sep
-
-    _, labels = sep.extract(
-        np.ascontiguousarray(image, dtype=np.float32), threshold, err=float(rms), minarea=5, segmentation_map=True
-    )
+    _, labels = extract(np.asarray(image, np.float32), threshold, float(rms))
     own = labels[image.shape[0] // 2, image.shape[1] // 2]
     return (labels != 0) & (labels != own)
