@@ -369,7 +369,7 @@ class TestConditions:
             "clip_norm": None,
             "freeze": [],
         }
-        compile_stage(model, stage, {"jit": False})
+        compile_stage(model, stage, {"jit": False, "precision": "float32"})
         before = [ops.convert_to_numpy(weight) for weight in model.codec.weights]
         model.train_on_batch(batch_of())
         for old, weight in zip(before, model.codec.weights, strict=True):
