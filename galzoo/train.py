@@ -258,8 +258,15 @@ def sources_of(recipe, data_path):
 def _check_same_recipe(output, recipe):
     before = json.loads((output / "recipe.json").read_text(encoding="utf-8"))
     for section in ("family", "model", "data", "stages"):
-        if before[section] != json.loads(json.dumps(recipe[section])):
+        if _given(before[section]) != _given(json.loads(json.dumps(recipe[section]))):
             raise InputError(f"{output}: was started with another {section!r} section; resume with the same recipe")
+
+
+def _given(value):
+    """Leave out what is null: options that did not exist when a run was started are null in its recipe now."""
+    if isinstance(value, dict):
+        return {key: _given(part) for key, part in value.items() if part is not None}
+    return [_given(part) for part in value] if isinstance(value, list) else value
 
 
 def _callbacks(output, number, stage, history, valid, recipe, plain):

@@ -22,11 +22,17 @@ def load_codec(codec, bands):
     RecipeError
         If it is no VQ-VAE, or is one of other bands.
     """
-    if isinstance(codec, dict):
-        model = VQVAE.from_config(codec)
-    else:
-        # The file alone is read, not its card, so that training needs no YAML.
-        model = keras.saving.load_model(find_preset(codec) / MODEL_FILE, compile=False)
+    policy = keras.config.dtype_policy()
+    # In half precision a tenth of the codes would be others than those that the codec gives elsewhere.
+    keras.config.set_dtype_policy("float32")
+    try:
+        if isinstance(codec, dict):
+            model = VQVAE.from_config(codec)
+        else:
+            # The file alone is read, not its card, so that training needs no YAML.
+            model = keras.saving.load_model(find_preset(codec) / MODEL_FILE, compile=False)
+    finally:
+        keras.config.set_dtype_policy(policy)
     if not isinstance(model, VQVAE):
         raise RecipeError(f"codec {codec!r} is a {type(model).__name__}, not a VQ-VAE; name a vqvae preset or run")
     if len(model.bands) != len(bands):
