@@ -24,6 +24,7 @@ from galzoo.data.pipeline import evaluation_batches, training_batches
 from galzoo.data.training_sources import training_sources
 from galzoo.errors import GalzooError, InputError, RecipeError
 from galzoo.files import atomic_path, write_json
+from galzoo.precision import single_precision
 from galzoo.presets import MODEL_FILE, find_preset
 from galzoo.registry import get_family, import_object
 from galzoo.runtime import prepare_runtime
@@ -164,9 +165,11 @@ def make_model(recipe):
     if odd:
         raise RecipeError(f"parts.{odd[0]}: {recipe['family']} has no such part; take it out")
     # The model files alone are read, not their cards, so that training needs no YAML.
-    parts = {
-        name: keras.saving.load_model(find_preset(value) / MODEL_FILE, compile=False) for name, value in parts.items()
-    }
+    with single_precision():
+        parts = {
+            name: keras.saving.load_model(find_preset(value) / MODEL_FILE, compile=False)
+            for name, value in parts.items()
+        }
     try:
         return model_class(**recipe["model"], **parts)
     except RecipeError:
@@ -231,8 +234,15 @@ def start_weights(model, init, source, stage, seed):
 def _check_same_recipe(output, recipe):
     before = json.loads((output / "recipe.json").read_text(encoding="utf-8"))
     for section in ("family", "model", "parts", "data", "stages"):
-        if before.get(section, {}) != json.loads(json.dumps(recipe.get(section, {}))):
+        if _given(before.get(section, {})) != _given(json.loads(json.dumps(recipe.get(section, {})))):
             raise InputError(f"{output}: was started with another {section!r} section; resume with the same recipe")
+
+
+def _given(value):
+    """Leave out what is null: options that did not exist when a run was started are null in its recipe now."""
+    if isinstance(value, dict):
+        return {key: _given(part) for key, part in value.items() if part is not None}
+    return [_given(part) for part in value] if isinstance(value, list) else value
 
 
 def _callbacks(output, number, stage, history, valid, recipe, plain):

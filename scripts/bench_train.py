@@ -1,10 +1,11 @@
-"""Time the training step of the VQ-VAE, against one convolution and against the data pipeline, in one process.
+"""Time training steps: the VQ-VAE's against one convolution and the data pipeline; every family's by precision.
 
     python scripts/bench_train.py --output bench_train.json
 
 The step is timed as `fit` runs it: augmentation, forward model, likelihood, gradients, optimiser and codebook. Its
 arithmetic is counted for convolutions and the PSF's matrix products alone, so the ratio to the plain convolution is a
-lower bound of how well the processor is used.
+lower bound of how well the processor is used. Steps in half and single precision take turns in one process; whether
+half precision is quicker depends on what the processor has for it, so its features are written down beside.
 """
 
 import argparse
@@ -24,11 +25,15 @@ from galzoo.data.source import StampSource
 from galzoo.data.stamps import Stamps
 from galzoo.files import write_json
 from galzoo.models.vqvae.model import VQVAE
+from galzoo.recipe import load_recipe
+from galzoo.registry import families, get_family
+from galzoo.train import compile_stage, complete, make_model, prepare_runtime, sources_of, start_weights
 
 CASES = {"HST, 84 px, 1 band": (84, ["h"]), "LSST, 64 px, 6 bands": (64, list("ugrizy"))}
 BATCH = 32
 # Backward takes the gradient to the input and to the kernel: twice the forward arithmetic.
 PASSES = 3
+PRECISIONS = "float32", "mixed_bfloat16"
 
 
 def convolution_flops(layer, size, found):
@@ -62,6 +67,42 @@ def seconds_of(function, repeats):
     return float(np.median(times))
 
 
+def processor_features():
+    """Return what the processor has for bfloat16, where the system says."""
+    try:
+        words = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return None
+    return sorted({"avx512f", "avx512_bf16", "amx_bf16", "amx_tile"} & set(words))
+
+
+def by_precision(name, folder, repeats):
+    """Return the median seconds of a step of a family's recipe `default`, by precision; the precisions take turns."""
+    recipe = load_recipe(name, "default", ["runtime.deterministic=false"]).resolved()
+    path = Path(folder) / f"{name}.h5"
+    make_file(path, recipe["data"]["options"]["stamp_size"], recipe["data"]["options"]["bands"])
+    recipe = complete(recipe, path)
+    stage = recipe["stages"][0]
+    source = sources_of(recipe, path)["train"]
+    batch = source.batch(range(stage["batch_size"]))
+    models = {}
+    for precision in PRECISIONS:
+        runtime = {**recipe["runtime"], "precision": precision}
+        prepare_runtime(runtime)
+        models[precision] = make_model(get_family(name), recipe["model"])
+        compile_stage(models[precision], stage, runtime)
+        start_weights(models[precision], None, source, stage, 0)
+        models[precision].train_on_batch(batch)
+    times = {precision: [] for precision in PRECISIONS}
+    for _ in range(repeats):
+        for precision, model in models.items():
+            start = time.perf_counter()
+            model.train_on_batch(batch)
+            times[precision].append(time.perf_counter() - start)
+    keras.config.set_dtype_policy("float32")
+    return {precision: float(np.median(found)) for precision, found in times.items()}
+
+
 def make_file(path, size, bands):
     """Write noise stamps, each with a PSF: arithmetic does not depend on what is in the pixels."""
     rng = np.random.default_rng(0)
@@ -69,7 +110,17 @@ def make_file(path, size, bands):
     psf = rng.random((256, 41, 41, len(bands)))
     image = rng.normal(size=shape)
     Stamps(
-        image, bands, 0.1, variance=np.ones(shape), truth=np.abs(image), psf=psf / psf.sum(axis=(1, 2), keepdims=True)
+        image,
+        bands,
+        0.1,
+        variance=np.ones(shape),
+        truth=np.abs(image),
+        psf=psf / psf.sum(axis=(1, 2), keepdims=True),
+        catalogue={
+            "id": np.arange(256),
+            "mag": rng.uniform(18, 24, 256),
+            "half_light_radius": rng.uniform(0.2, 1, 256),
+        },
     ).save(path)
 
 
@@ -117,9 +168,17 @@ def main():
         table.add_row(
             name, *(f"{value:.3g}" for key, value in row.items() if key not in ("case", "convolution_gflops"))
         )
-    Console().print(table)
+    precisions = {}
+    halves = Table("family, recipe default", *(f"step in {name}, s" for name in PRECISIONS), "times as fast")
+    for name in families():
+        with tempfile.TemporaryDirectory() as folder:
+            precisions[name] = by_precision(name, folder, options.repeats)
+        single, half = (precisions[name][precision] for precision in PRECISIONS)
+        halves.add_row(name, f"{single:.3g}", f"{half:.3g}", f"{single / half:.2f}")
+    Console().print(table, halves)
     machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "platform": platform.platform()}
-    write_json(options.output, {"batch": BATCH, "machine": machine, "results": results})
+    machine["features"] = processor_features()
+    write_json(options.output, {"batch": BATCH, "machine": machine, "results": results, "precisions": precisions})
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ BLOCK = f"import sys; sys.modules.update(dict.fromkeys({BLOCKED!r}))"
 
 def recipe(path, *changes):
     quick = ("stages.0.epochs=1", "stages.0.steps_per_epoch=2", "stages.0.batch_size=4", "stages.0.ema=0.9")
+    half = ("runtime.precision=mixed_bfloat16",)
     small = ("model.references=16", "model.channels=8", "model.depth=2")
-    return load_recipe("pixelcnn", "smoke", (f"data.path={path}", *quick, *small, *changes))
+    return load_recipe("pixelcnn", "smoke", (f"data.path={path}", *quick, *half, *small, *changes))
 
 
 @pytest.fixture
@@ -81,6 +82,19 @@ def test_what_is_too_large_or_not_trained_is_refused(stamp_file, tmp_path, monke
     with pytest.raises(InputError, match="fewer objects, about 50 %"):
         bundle.write_bundle(vqvae(stamp_file), stamp_file, tmp_path / "c.tar")
     assert not (tmp_path / "c.tar").exists()
+
+
+def test_the_command_writes_a_bundle(stamp_file, tmp_path, monkeypatch, capsys):
+    from galzoo.cli import main
+
+    arguments = ["train", "vqvae", "--recipe", "smoke", "--set", f"data.path={stamp_file}"]
+    monkeypatch.setattr(sys, "argv", ["galzoo", *arguments, "--bundle", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    assert "MiB" in capsys.readouterr().out
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files == {"recipe.json", "data.h5", "run.sh", "galzoo"}
 
 
 def vqvae(path):

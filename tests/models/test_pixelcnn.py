@@ -448,3 +448,19 @@ def test_noise_goes_with_the_galaxy():
     values, _, _, noise = model.prepare(batch)
     looks = sampling.looks_of(model, ops.convert_to_numpy(values))
     np.testing.assert_allclose(model.conditions.noise_like(looks), ops.convert_to_numpy(noise)[:, 0, 0], rtol=1e-5)
+
+
+def test_codes_do_not_depend_on_the_precision_of_training():
+    """In half precision about a tenth of them would be others."""
+    before = keras.config.dtype_policy()
+    codes = {}
+    for precision in ("float32", "mixed_bfloat16"):
+        keras.utils.set_random_seed(0)
+        keras.config.set_dtype_policy(precision)
+        try:
+            model = PixelCNN.tiny()
+            assert keras.config.dtype_policy().name == precision
+        finally:
+            keras.config.set_dtype_policy(before)
+        codes[precision] = ops.convert_to_numpy(model.prepare(batch_of(conditional=False))[0])
+    np.testing.assert_array_equal(codes["float32"], codes["mixed_bfloat16"])

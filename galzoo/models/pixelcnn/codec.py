@@ -2,6 +2,7 @@
 
 from galzoo.errors import RecipeError
 from galzoo.models.vqvae.model import VQVAE
+from galzoo.precision import single_precision
 
 
 def checked_codec(codec, bands):
@@ -19,7 +20,10 @@ def checked_codec(codec, bands):
     RecipeError
         If it is no VQ-VAE, or is one of other bands.
     """
-    model = VQVAE.from_config(codec) if isinstance(codec, dict) else codec
+    model = codec
+    if isinstance(codec, dict):
+        with single_precision():
+            model = VQVAE.from_config(codec)
     if not isinstance(model, VQVAE):
         raise RecipeError(
             f"the codec is a {type(model).__name__}, not a VQ-VAE; name a vqvae preset or run in parts.codec"
