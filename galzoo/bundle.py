@@ -36,7 +36,7 @@ def write_bundle(recipe, data_path, output, wheels=None):
     ----------
     recipe : galzoo.recipe.Recipe
     data_path : str or Path
-        File of stamps or scenes that the recipe trains on.
+        File of stamps or scenes that the recipe trains on; the recipe's ``data.valid_path`` goes with it.
     output : str or Path
         A ``.tar`` file, or a folder that does not exist yet.
     wheels : str or Path, optional
@@ -50,7 +50,7 @@ def write_bundle(recipe, data_path, output, wheels=None):
     Raises
     ------
     InputError
-        If it would be larger than 64 MiB, or `output` or a part of the model cannot be had.
+        If it would be larger than 64 MiB, or `output`, the data or a part of the model cannot be had.
     """
     output = Path(output)
     if output.exists():
@@ -60,20 +60,25 @@ def write_bundle(recipe, data_path, output, wheels=None):
         folder.mkdir()
         content = recipe.resolved()
         content["parts"] = _with_parts(content["parts"], folder / "parts")
+        files = {"data.h5": data_path}
         content["data"]["path"] = "data.h5"
+        if content["data"]["valid_path"] is not None:
+            files["valid.h5"] = content["data"]["valid_path"]
+            content["data"]["valid_path"] = "valid.h5"
         (folder / "recipe.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
         (folder / "run.sh").write_text(_RUN, encoding="utf-8")
         (folder / "run.sh").chmod(0o755)
         _copy_source(folder / "galzoo")
         _copy_wheels(wheels, folder / "wheels")
-        rest, data = _size(folder), Path(data_path).stat().st_size
+        rest, data = _size(folder), sum(_size_of(path) for path in files.values())
         if rest + data > LARGEST:
             share = max(LARGEST - rest, 0) / data
             raise InputError(
                 f"{data_path}: has {data / 2**20:.1f} MiB, and a bundle of it {(rest + data) / 2**20:.1f} of at most "
                 f"{LARGEST / 2**20:.0f}; make the file with fewer objects, about {100 * share:.0f} % of them"
             )
-        shutil.copyfile(data_path, folder / "data.h5")
+        for name, path in files.items():
+            shutil.copyfile(path, folder / name)
         if output.suffix == ".tar":
             output.parent.mkdir(parents=True, exist_ok=True)
             with tarfile.open(output, "w") as archive:
@@ -112,6 +117,13 @@ def _copy_wheels(wheels, folder):
     folder.mkdir()
     for path in found:
         shutil.copyfile(path, folder / path.name)
+
+
+def _size_of(path):
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        raise InputError(f"{path}: no such file; mend data.path or data.valid_path") from None
 
 
 def _size(folder):

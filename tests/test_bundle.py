@@ -12,6 +12,7 @@ from galzoo import bundle
 from galzoo.errors import InputError
 from galzoo.models.vqvae.model import VQVAE
 from galzoo.recipe import load_recipe
+from tests.conftest import make_stamps
 from tests.test_lean import BLOCKED
 
 # Imported by Python as it starts, before galzoo.
@@ -36,12 +37,15 @@ def test_an_unpacked_bundle_trains(stamp_file, codec, tmp_path):
     pytest.importorskip("jax")
     import galzoo
 
+    valid = tmp_path / "other.h5"
+    make_stamps(n=6, seed=1).save(valid)
     changes = (f"parts.codec={codec}", "data.condition=[]", "model.columns=[]", "model.classes={}")
+    changes += (f"data.valid_path={valid}",)
     bundle.write_bundle(recipe(stamp_file, *changes), stamp_file, tmp_path / "out.tar")
     away = tmp_path / "away"
     with tarfile.open(tmp_path / "out.tar") as archive:
         archive.extractall(away, filter="data")
-    for path in (stamp_file, codec / "model.keras"):
+    for path in (stamp_file, valid, codec / "model.keras"):
         path.unlink()
     (away / "python").mkdir()
     (away / "python" / "sitecustomize.py").write_text(BLOCK)

@@ -154,7 +154,6 @@ def test_a_detector_in_scenes(installed, galzoo, tmp_path):
 
 def test_a_detector_takes_no_stamps(installed, tmp_path):
     from galzoo.data.training_sources import training_sources
-
     from galzoo.errors import InputError
     from tests.conftest import make_stamps
 

@@ -18,10 +18,10 @@ def register(app):
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
+    path: Annotated[Path, typer.Argument(help="Stamp or scene file (HDF5).")],
     picture: Annotated[Path | None, typer.Option(help="Where to draw a panel; beside the file by default.")] = None,
 ):
-    """Say what a stamp file holds and draw a panel of it."""
+    """Say what a stamp or scene file holds and draw a panel of it."""
     from galzoo.data.info import describe
     from galzoo.viz.panels import draw_file
 

@@ -1,31 +1,38 @@
-"""What a stamp file holds, in words."""
+"""What a stamp or scene file holds, in words."""
 
 import numpy as np
 
-from galzoo.data import hdf5
+from galzoo.data import hdf5, scenes_hdf5
+from galzoo.data.open_source import SOURCES, read_header
 
 _MOST_COLUMNS = 24
 
 
 def describe(path):
-    """Return lines that say what is in a stamp file: header, planes, catalogue columns with their ranges."""
-    header = hdf5.read_header(path)
+    """Return lines that say what is in a stamp or scene file: header, planes, and columns with their ranges."""
+    header = read_header(path)
+    kind = header["kind"]
     unit, survey = header["unit"] or "none (display-stretched)", header["survey"] or "-"
     size = " x ".join(str(size) for size in header["shape"])
     lines = [
-        f"{path}: {header['n']} stamps of {size} pixels, {header['pixel_scale']:g} arcsec each",
+        f"{path}: {header['n']} {kind} of {size} pixels, {header['pixel_scale']:g} arcsec each",
         f"bands: {', '.join(header['bands'])}; unit: {unit}; survey: {survey}",
         f"planes: {', '.join(header['keys'])}",
     ]
     lines += [f"{key}: {value}" for key, value in header["meta"].items() if isinstance(value, (str, int, float))]
-    lines.append("catalogue:")
-    for name, values in list(hdf5.read_columns(path).items())[:_MOST_COLUMNS]:
-        unit = f" [{header['columns'][name]}]" if header["columns"][name] else ""
-        lines.append(f"  {name}{unit}: {_range(values)}")
-    hidden = len(header["columns"]) - _MOST_COLUMNS
-    if hidden > 0:
-        lines.append(f"  and {hidden} more columns")
+    lines += _table("catalogue", hdf5.read_columns(path, form=SOURCES[kind].form), header["columns"])
+    if kind == "scenes":
+        lines += _table(f"{header['n_sources']} sources", scenes_hdf5.read_sources(path), header["source_columns"])
     return lines
+
+
+def _table(name, columns, units):
+    lines = [f"{name}:"]
+    for column, values in list(columns.items())[:_MOST_COLUMNS]:
+        unit = f" [{units[column]}]" if units[column] else ""
+        lines.append(f"  {column}{unit}: {_range(values)}")
+    hidden = len(columns) - _MOST_COLUMNS
+    return [*lines, f"  and {hidden} more columns"] if hidden > 0 else lines
 
 
 def _range(values):

@@ -2,19 +2,21 @@
 
 import numpy as np
 
-from galzoo.data import hdf5
+from galzoo.data.open_source import read_header
+from galzoo.data.scenes import Scenes
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
 from galzoo.files import atomic_path
 from galzoo.viz.colour import to_rgb
+from galzoo.viz.scenes import scene_panel
 
 # Inches of one thumbnail.
 CELL = 1.35
 INK, FAINT = "#222222", "#777777"
 # Residuals saturate at this many sigma.
 RESIDUAL_SIGMA = 5.0
-# Stamps of a file that are drawn.
-_FILE_PANEL = 40
+# Stamps or scenes of a file that are drawn.
+_FILE_PANEL, _FILE_SCENES = 40, 16
 
 
 def panel(stamps, rows=None, labels=None, columns=None, title=None):
@@ -242,9 +244,11 @@ def _colour_bar(figure, axis, image):
 
 
 def draw_file(path, picture):
-    """Draw a panel of stamps, evenly spaced through the file, to a PNG."""
-    n = hdf5.read_header(path)["n"]
+    """Draw a panel of stamps or scenes, evenly spaced through the file, to a PNG."""
+    header = read_header(path)
+    n, kind = header["n"], header["kind"]
     if not n:
-        raise InputError(f"{path}: holds no stamps, there is nothing to draw")
-    rows = np.unique(np.linspace(0, n - 1, min(n, _FILE_PANEL)).astype(int))
-    save(panel(Stamps.load(path, rows)), picture)
+        raise InputError(f"{path}: holds no {kind}, there is nothing to draw")
+    most = _FILE_PANEL if kind == "stamps" else _FILE_SCENES
+    rows = np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
+    save(panel(Stamps.load(path, rows)) if kind == "stamps" else scene_panel(Scenes.load(path, rows)), picture)

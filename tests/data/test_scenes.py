@@ -7,11 +7,13 @@ from astropy import units as u
 
 import galzoo
 from galzoo.data import scenes_hdf5
+from galzoo.data.info import describe
 from galzoo.data.scenes import MOST_ISOLATED, Scenes
 from galzoo.data.scenes_hdf5 import ScenesWriter
 from galzoo.data.splits import split_names
 from galzoo.errors import InputError
 from tests.conftest import make_stamps
+from tests.data.scene_files import asymmetric_scenes
 
 
 def make_scenes(counts=(2, 0, 3, 1), seed=0, size=12, bands=("g", "i"), **changes):
@@ -215,3 +217,16 @@ def test_an_error_leaves_the_old_file(tmp_path):
         writer.write(make_scenes(size=9))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_scene_file_holds_is_said_and_drawn(tmp_path):
+    from galzoo.viz.panels import draw_file
+
+    asymmetric_scenes(n=6).save(tmp_path / "s.h5")
+    lines = describe(tmp_path / "s.h5")
+    assert "6 scenes of 24 x 24 pixels" in lines[0]
+    # Scene k has k modulo 4 sources.
+    assert "7 sources:" in lines
+    assert any(line.startswith("  half_light_radius: 0.") for line in lines)
+    draw_file(tmp_path / "s.h5", tmp_path / "s.png")
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
