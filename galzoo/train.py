@@ -18,6 +18,7 @@ from pathlib import Path
 import keras
 
 from galzoo import callbacks as run_callbacks
+from galzoo.contracts.training import Adapts
 from galzoo.data.making import make_layer
 from galzoo.data.open_source import read_header
 from galzoo.data.pipeline import evaluation_batches, training_batches
@@ -224,7 +225,7 @@ def start_weights(model, init, source, stage, seed):
             raise InputError(f"the start model has other layers than the recipe's; use its own: {own}")
         for weight, value in zip(mine, theirs, strict=True):
             weight.assign(value)
-    elif hasattr(model, "adapt"):
+    elif isinstance(model, Adapts):
         batches = training_batches(source, stage["batch_size"], seed, crop=stage.get("crop"))
         steps = range(getattr(model, "adapt_batches", 4))
         iterator = map(batches.__getitem__, steps) if isinstance(batches, keras.utils.PyDataset) else iter(batches)

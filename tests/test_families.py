@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from galzoo.contracts.training import Adapts
 from galzoo.data.keys import KEYS
 from galzoo.data.open_source import open_source, read_header
 from galzoo.recipe import check_model_arguments, list_recipes, load_recipe
@@ -105,7 +106,7 @@ class TestModel:
 
     def test_a_few_steps_lower_the_loss(self, name):
         model, batch = tiny(name), batch_of(name)
-        if hasattr(model, "adapt"):
+        if isinstance(model, Adapts):
             model.adapt([batch])
         losses = [model.train_on_batch(batch, return_dict=True)["loss"] for _ in range(20)]
         model.reset_metrics()
@@ -126,7 +127,7 @@ class TestModel:
             assert {str(variable.dtype) for variable in model.trainable_variables} == {"float32"}
             half = [layer.compute_dtype for layer in model._flatten_layers()].count("bfloat16")
             assert (half > 0) == (precision == "mixed_bfloat16")
-            if hasattr(model, "adapt"):
+            if isinstance(model, Adapts):
                 model.adapt([batch])
             losses[precision] = [model.train_on_batch(batch, return_dict=True)["loss"] for _ in range(10)]
             assert {keras.backend.standardize_dtype(value.dtype) for value in model(batch).values()} <= {
