@@ -23,7 +23,7 @@ import sys
 import keras
 import numpy as np
 from keras import ops
-from galzoo.layers import flux, likelihood, psf, shift
+from galzoo.layers import flux, likelihood, psf
 from galzoo.layers.augment import turn
 
 data = dict(np.load(sys.argv[1]))
@@ -40,7 +40,6 @@ results = {
     "convolved": psf.convolve(clean, data["psf"]),
     "difference": psf.ConvolvePSF(0.7)(clean, data["psf"]),
     "kernel": psf.difference_kernel(data["psf"], 0.7),
-    "shifted": shift.Shift()(clean, data["shift"]),
     "turned": turn(clean, data["choice"]),
     "nll": likelihood.gaussian_nll(image, clean * 0.9, variance, mask),
 }
@@ -97,7 +96,6 @@ def test_tensorflow_and_jax_agree(tmp_path):
         "variance": variance,
         "mask": mask,
         "psf": np.tile((psf / psf.sum())[None, ..., None], (4, 1, 1, 2)).astype("float32"),
-        "shift": random.normal(size=(4, 2)).astype("float32"),
         "choice": np.array([0, 3, 5, 6], "int32"),
     }
     np.savez(tmp_path / "inputs.npz", **inputs)

@@ -71,7 +71,7 @@ def test_overrides_do_not_reach_the_next_recipe():
     ("change", "words"),
     [
         ({"stage": []}, "unknown key 'stage': did you mean 'stages'"),
-        ({"data": {}}, r"data.path \(a stamp file\) or data.name"),
+        ({"data": {}}, r"data.path \(a stamp or scene file\) or data.name"),
         ({"data": {"path": "x.h5", "split": {"vald": 0.1}}}, "'data.split.vald': did you mean 'valid'"),
         ({"stages": [{"epochs": 1}]}, "stages.0.steps_per_epoch"),
         ({"stages": []}, "stages"),
@@ -79,7 +79,7 @@ def test_overrides_do_not_reach_the_next_recipe():
         ({"runtime": {"precision": "float16"}}, "runtime.precision.*'float16'"),
         ({"runtime": {"seed": "many"}}, "runtime.seed.*'many'"),
         ({"evaluate": {"batch_size": 0}}, "evaluate.batch_size"),
-        ({"zzz": 1}, "allowed are family, model, data"),
+        ({"zzz": 1}, "allowed are family, model, parts, data"),
     ],
 )
 def test_what_is_wrong_is_named(change, words):
