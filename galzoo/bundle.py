@@ -6,7 +6,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from galzoo.errors import InputError, PresetError, UnknownNameError
+from galzoo.errors import InputError
 from galzoo.parts import PREFIX
 from galzoo.presets import MODEL_FILE, find_preset
 
@@ -59,7 +59,7 @@ def write_bundle(recipe, data_path, output, wheels=None):
         folder = Path(temporary) / output.stem
         folder.mkdir()
         content = recipe.resolved()
-        content["model"] = _with_parts(content["model"], folder / "parts")
+        content["parts"] = _with_parts(content["parts"], folder / "parts")
         content["data"]["path"] = "data.h5"
         (folder / "recipe.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
         (folder / "run.sh").write_text(_RUN, encoding="utf-8")
@@ -83,18 +83,13 @@ def write_bundle(recipe, data_path, output, wheels=None):
         return rest + data
 
 
-def _with_parts(arguments, folder):
-    """Return the model's arguments with each preset or run among them copied into the bundle."""
-    found = dict(arguments)
-    for name, value in arguments.items():
-        if not isinstance(value, str):
-            continue
+def _with_parts(parts, folder):
+    """Copy the models that a recipe names as parts into the bundle, and return where they lie there."""
+    found = {}
+    for name, value in parts.items():
         if value.startswith(PREFIX):
-            raise InputError(f"model.{name}={value!r}: train it first, and give the folder of its run")
-        try:
-            preset = find_preset(value)
-        except (UnknownNameError, PresetError):
-            continue
+            raise InputError(f"parts.{name}={value!r}: train it first, and give the folder of its run")
+        preset = find_preset(value)
         (folder / name).mkdir(parents=True)
         shutil.copyfile(preset / MODEL_FILE, folder / name / MODEL_FILE)
         found[name] = f"parts/{name}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -44,14 +45,37 @@ def write_text(path, text):
 
 
 def write_json(path, value):
-    """Write `value` to `path` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, default=_plain) + "\n")
+    """Write `value` to `path` as indented JSON, atomically; see `plain`."""
+    write_text(path, json.dumps(plain(value), indent=2) + "\n")
 
 
-def _plain(value):
-    """Turn NumPy scalars and arrays into what JSON can hold."""
+def plain(value, digits=None):
+    """Return what JSON can hold: NumPy's numbers as Python's, paths as text, NaN and infinity as None.
+
+    Parameters
+    ----------
+    value : dict, list, tuple, array, number, text, Path or None
+        Of each other, to any depth.
+    digits : int, optional
+        Significant digits that real numbers keep; all by default.
+
+    Raises
+    ------
+    TypeError
+        If there is anything else.
+    """
+    if isinstance(value, dict):
+        return {key: plain(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, digits) for item in value]
     if hasattr(value, "tolist"):
-        return value.tolist()
+        return plain(value.tolist(), digits)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return value if digits is None else float(f"{value:.{digits}g}")
     if isinstance(value, Path):
         return str(value)
+    if value is None or isinstance(value, str | int):
+        return value
     raise TypeError(f"cannot write {type(value).__name__} as JSON")

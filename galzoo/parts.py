@@ -1,4 +1,4 @@
-"""Models that are parts of others, trained first: a prior over codes needs the VQ-VAE of the codes."""
+"""Models that are parts of others: a prior over codes needs the VQ-VAE of the codes."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ PREFIX = "recipe:"
 
 
 def train_parts(recipe, data_path, output, resume=False):
-    """Train what a recipe's model section asks for as ``recipe:FAMILY/NAME``, on the data of the whole.
+    """Train what a recipe's section ``parts`` asks for as ``recipe:FAMILY/NAME``, on the data of the whole.
 
     Parameters
     ----------
@@ -32,15 +32,15 @@ def train_parts(recipe, data_path, output, resume=False):
     RecipeError
         If a part is not written as ``recipe:FAMILY/NAME``.
     """
-    arguments = dict(recipe.model)
-    for name, value in recipe.model.items():
-        if not (isinstance(value, str) and value.startswith(PREFIX)):
+    parts = dict(recipe.parts)
+    for name, value in recipe.parts.items():
+        if not value.startswith(PREFIX):
             continue
         family, slash, which = value.removeprefix(PREFIX).partition("/")
         if not (family and slash and which):
-            raise RecipeError(f"model.{name}={value!r}: write it as {PREFIX}FAMILY/NAME, e.g. {PREFIX}vqvae/default")
+            raise RecipeError(f"parts.{name}={value!r}: write it as {PREFIX}FAMILY/NAME, e.g. {PREFIX}vqvae/default")
         folder = Path(output) / name
-        arguments[name] = str(folder)
+        parts[name] = str(folder)
         if (folder / "model.keras").is_file():
             continue
         started = (folder / "state.h5").is_file()
@@ -50,4 +50,4 @@ def train_parts(recipe, data_path, output, resume=False):
         # The same stamps and the same split: what the whole is tested on, no part has seen.
         part["data"] = {**recipe.resolved()["data"], "condition": [], "label": None}
         train(part, data_path, folder, resume=started)
-    return recipe.model_copy(update={"model": arguments})
+    return recipe.model_copy(update={"parts": parts})

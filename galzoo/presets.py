@@ -107,7 +107,7 @@ def load(name):
 
     import keras
 
-    from galzoo.train import exact_products
+    from galzoo.runtime import exact_products
 
     exact_products()
     try:

@@ -1,5 +1,6 @@
-"""The progress bar of long work."""
+"""The progress bars of long work."""
 
+import contextlib
 import sys
 
 
@@ -10,3 +11,14 @@ def track(steps, description, show=True):
     from rich.progress import track as bar
 
     return bar(steps, description=description)
+
+
+@contextlib.contextmanager
+def counter(n, description, show=True):
+    """Show a bar of `n` things that are done a few at a time; yield the function that counts them."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, disable=not show) as progress:
+        task = progress.add_task(description, total=n)
+        yield lambda count: progress.advance(task, count)

@@ -26,8 +26,16 @@ class Split(_Section):
     seed: int = 0
 
 
+class Make(pydantic.BaseModel):
+    """Training data made in the graph: a layer by name or import path, and its arguments."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    layer: str
+
+
 class Data(_Section):
-    """What to train on: a stamp file, or a named data set with its options."""
+    """What to train on: a stamp or scene file, or a named data set with its options; and what is made of it."""
 
     path: str | None = None
     name: str | None = None
@@ -36,11 +44,14 @@ class Data(_Section):
     label: str | None = None
     condition: list[str] = []
     limit: int | None = pydantic.Field(None, gt=0)
+    make: Make | None = None
+    # Validate on all of this file; the split of the same file by default, or what `make` makes of it once.
+    valid_path: str | None = None
 
     @pydantic.model_validator(mode="after")
     def _one_source(self):
         if self.path is None and self.name is None:
-            raise ValueError("give data.path (a stamp file) or data.name (a named data set)")
+            raise ValueError("give data.path (a stamp or scene file) or data.name (a named data set)")
         return self
 
 
@@ -127,6 +138,9 @@ class Recipe(_Section):
 
     family: str
     model: dict[str, Any] = {}
+    # Models that are parts of this one, by the argument of its constructor: a preset, the folder of a run, or
+    # recipe:FAMILY/NAME, which is trained first.
+    parts: dict[str, str] = {}
     data: Data
     stages: list[Stage] = pydantic.Field(min_length=1)
     runtime: Runtime = Runtime()

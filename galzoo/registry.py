@@ -1,7 +1,8 @@
-"""Which families and tasks exist: a walk over ``galzoo/models/`` and ``galzoo/tasks/``, and entry points.
+"""Which families, tasks and data sets exist: a walk over ``galzoo/models/``, ``tasks/`` and ``datasets/``, and entry
+points.
 
-Other packages add theirs by entry points of the groups ``galzoo.families`` and ``galzoo.tasks``, each naming a
-descriptor. Only descriptors are imported here, never a back end, so listing is instant.
+Other packages add theirs by entry points of the groups ``galzoo.families``, ``galzoo.tasks`` and ``galzoo.datasets``,
+each naming a descriptor. Only descriptors are imported here, never a back end, so listing is instant.
 """
 
 import dataclasses
@@ -259,16 +260,17 @@ def _get(kind, name, known):
     return known[name]
 
 
-def _discover(folder, kind):
+def _discover(folder, kind, modules=False):
     """Return the descriptors of galzoo's own folder and of entry points, name to descriptor.
 
-    Each folder in ``galzoo/<folder>/`` holds one as the constant named like its class (``FAMILY``).
+    Each folder (or, with `modules`, each file) in ``galzoo/<folder>/`` holds one as the constant named like its class
+    (``FAMILY``).
     """
     constant = kind.__name__.upper()
     package = importlib.import_module(f"galzoo.{folder}")
     found = {}
     for info in pkgutil.iter_modules(package.__path__):
-        if info.ispkg and not info.name.startswith("_"):
+        if (info.ispkg or modules) and not info.name.startswith("_"):
             descriptor = getattr(importlib.import_module(f"galzoo.{folder}.{info.name}"), constant)
             found[descriptor.name] = descriptor
     for entry in importlib.metadata.entry_points(group=f"galzoo.{_plural(kind)}"):
@@ -298,3 +300,40 @@ class PluginWarning(UserWarning):
 
 def _refuse(message):
     warnings.warn(message, PluginWarning, stacklevel=4)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """A named data set, as in ``galzoo data make NAME``.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    title : str
+        One line for people.
+    build : str
+        Import path of the function that makes it: options as keywords and ``output``, the path of the file to write.
+    kind : str
+        What it writes: "stamps" or "scenes".
+    """
+
+    name: str
+    title: str
+    build: str
+    kind: str = "stamps"
+
+    def builder(self):
+        """Import and return the function that makes the data set."""
+        return import_object(self.build)
+
+
+@functools.cache
+def datasets():
+    """Return all data sets, name to `DataSet`, sorted by name."""
+    return _discover("datasets", DataSet, modules=True)
+
+
+def get_dataset(name):
+    """Return the `DataSet` of a name; `UnknownNameError` if there is none."""
+    return _get("data set", name, datasets())

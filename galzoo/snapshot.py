@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from galzoo.callbacks import read_progress, restore_state
+from galzoo.data.training_sources import training_sources
 from galzoo.errors import InputError
 from galzoo.files import atomic_path, write_json
 from galzoo.registry import get_family
-from galzoo.train import account, compile_stage, make_model, sources_of
+from galzoo.train import account, compile_stage, make_model
 
 
 def snapshot(run, data_path):
@@ -35,7 +36,7 @@ def snapshot(run, data_path):
     if progress is None:
         raise InputError(f"{run}: no epoch is complete yet; wait for the first")
     recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
-    model = make_model(get_family(recipe["family"]), recipe["model"])
+    model = make_model(recipe)
     compile_stage(model, recipe["stages"][progress["stage"]], recipe["runtime"])
     restore_state(run, model)
     # Keras puts the averages, where there are any, in the place of the weights.
@@ -45,5 +46,6 @@ def snapshot(run, data_path):
     with atomic_path(folder / "model.keras") as path:
         model.save(path)
     write_json(folder / "recipe.json", recipe)
-    write_json(folder / "training.json", account(recipe, sources_of(recipe, data_path), progress["history"]))
+    sources = training_sources(data_path, recipe["data"], get_family(recipe["family"]), recipe["runtime"]["seed"])
+    write_json(folder / "training.json", account(recipe, sources, progress["history"]))
     return folder

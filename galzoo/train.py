@@ -7,7 +7,6 @@ This module and what it imports need only keras, numpy and h5py, so a recipe res
 """
 
 import argparse
-import contextlib
 import importlib.util
 import inspect
 import json
@@ -19,12 +18,15 @@ from pathlib import Path
 import keras
 
 from galzoo import callbacks as run_callbacks
-from galzoo.data import hdf5
+from galzoo.data.making import make_layer
+from galzoo.data.open_source import read_header
 from galzoo.data.pipeline import evaluation_batches, training_batches
-from galzoo.data.source import StampSource
+from galzoo.data.training_sources import training_sources
 from galzoo.errors import GalzooError, InputError, RecipeError
 from galzoo.files import atomic_path, write_json
+from galzoo.presets import MODEL_FILE, find_preset
 from galzoo.registry import get_family, import_object
+from galzoo.runtime import prepare_runtime
 
 _PICTURES = 10
 
@@ -74,10 +76,9 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "recipe.json", recipe)
 
-    family = get_family(recipe["family"])
-    source = sources_of(recipe, data_path)
+    source = training_sources(data_path, recipe["data"], get_family(recipe["family"]), runtime["seed"])
     with scope():
-        model = make_model(family, recipe["model"])
+        model = make_model(recipe)
     plain = verbose == "auto" and not sys.stdout.isatty()
     history = progress["history"] if progress else []
     done = (progress["stage"], progress["epoch"]) if progress else (0, 0)
@@ -122,7 +123,10 @@ def complete(recipe, data_path):
 
     Raise `InputError` if the data do not fit the bands.
     """
-    header = hdf5.read_header(data_path)
+    header = read_header(data_path)
+    if recipe["data"].get("make"):
+        layer = make_layer(recipe["data"]["make"], recipe["runtime"]["seed"])
+        header["shape"] = layer.shape(header["shape"])
     known = {
         "bands": header["bands"],
         "pixel_scale": header["pixel_scale"],
@@ -144,10 +148,24 @@ def complete(recipe, data_path):
     return recipe
 
 
-def make_model(family, arguments):
-    """Make the model of a `Family`. Raise `RecipeError` if its constructor cannot use a value."""
+def make_model(recipe):
+    """Make the model of a resolved recipe, with its parts, which are read from their presets or runs.
+
+    Raises
+    ------
+    RecipeError
+        If the constructor cannot use a value, or takes no such part.
+    UnknownNameError
+        If a part is no preset or run.
+    """
+    model_class = get_family(recipe["family"]).model_class()
+    parts = recipe.get("parts") or {}
+    odd = [name for name in parts if name not in inspect.signature(model_class.__init__).parameters]
+    if odd:
+        raise RecipeError(f"parts.{odd[0]}: {recipe['family']} has no such part; take it out")
+    parts = _load_parts(parts)
     try:
-        return family.model_class()(**arguments)
+        return model_class(**recipe["model"], **parts)
     except RecipeError:
         raise
     except (TypeError, ValueError) as error:
@@ -155,44 +173,17 @@ def make_model(family, arguments):
         raise RecipeError(f"the recipe's model section cannot be built, mend its values: {reason}") from None
 
 
-def exact_products():
-    """Switch off TF32: the PSF layer is matrix products, and ten bits of mantissa would lose flux on a GPU."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_tensor_float_32_execution(False)
-    elif backend == "jax":
-        import jax
-
-        jax.config.update("jax_default_matmul_precision", "float32")
-
-
-def prepare_runtime(runtime):
-    """Set seed, precision and determinism, and return the scope that model and optimiser are made in."""
-    backend = keras.backend.backend()
-    strategy = runtime["strategy"]
-    if strategy == "mirrored" and backend != "tensorflow":
-        raise RecipeError(f"runtime.strategy=mirrored needs TensorFlow, the back end is {backend}; use data_parallel")
-    if strategy == "data_parallel" and backend != "jax":
-        raise RecipeError(
-            f"runtime.strategy=data_parallel needs KERAS_BACKEND=jax, this is {backend}; use mirrored for several GPUs"
-        )
-    if strategy == "mirrored" and runtime["jit"]:
-        raise RecipeError("runtime.jit=true fails under mirrored (XLA cannot compile replica contexts); set jit=false")
-    keras.utils.set_random_seed(runtime["seed"])
-    keras.config.set_dtype_policy(runtime["precision"])
-    exact_products()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        if runtime["deterministic"]:
-            tf.config.experimental.enable_op_determinism()
-        if strategy == "mirrored":
-            return tf.distribute.MirroredStrategy().scope
-    elif strategy == "data_parallel":
-        keras.distribution.set_distribution(keras.distribution.DataParallel())
-    return contextlib.nullcontext
+def _load_parts(parts):
+    """Load the models that are parts of another, in single precision: else a tenth of a codec's codes would differ."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        # The model files alone are read, not their cards, so that training needs no YAML.
+        return {
+            name: keras.saving.load_model(find_preset(part) / MODEL_FILE, compile=False) for name, part in parts.items()
+        }
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def compile_stage(model, stage, runtime):
@@ -247,18 +238,10 @@ def start_weights(model, init, source, stage, seed):
         model.adapt([batch for _, batch in zip(steps, iterator, strict=False)])
 
 
-def sources_of(recipe, data_path):
-    """Return the sources of the splits "train" and "valid", by name."""
-    data, family = recipe["data"], get_family(recipe["family"])
-    options = {"label": data["label"], "condition": data["condition"], "limit": data["limit"], "optional": family.keys}
-    splits = ("train", "valid")
-    return {split: StampSource(data_path, family.required, split, data["split"], **options) for split in splits}
-
-
 def _check_same_recipe(output, recipe):
     before = json.loads((output / "recipe.json").read_text(encoding="utf-8"))
-    for section in ("family", "model", "data", "stages"):
-        if _given(before[section]) != _given(json.loads(json.dumps(recipe[section]))):
+    for section in ("family", "model", "parts", "data", "stages"):
+        if _given(before.get(section, {})) != _given(json.loads(json.dumps(recipe.get(section, {})))):
             raise InputError(f"{output}: was started with another {section!r} section; resume with the same recipe")
 
 

@@ -25,9 +25,10 @@ import sep
 from matplotlib.figure import Figure
 
 import galzoo
+from galzoo.data.zeropoint import njy_to_magnitude
 from galzoo.interop.galsim import to_interpolated_images
 from galzoo.metrics.shape import adaptive_moments, aperture_flux
-from galzoo.simulate.surveys import get_survey, njy_to_magnitude, noise_sigma
+from galzoo.simulate.surveys import get_survey, noise_sigma
 from galzoo.tasks.sample import observe
 from galzoo.viz.colour import to_rgb
 from galzoo.viz.page import page

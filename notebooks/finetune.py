@@ -34,8 +34,8 @@ import numpy as np
 import skimage
 
 import galzoo
-from galzoo.data.cutouts import cutouts_from_files
 from galzoo.evaluate.held_out import held_out
+from galzoo.field.cutouts import cutouts_from_files
 from galzoo.recipe import load_recipe
 from galzoo.tasks.reconstruct import reconstruct
 from galzoo.train import train

@@ -15,9 +15,7 @@ import numpy as np
 from keras import ops
 
 from galzoo.layers.augment import Rotate90Flip
-from galzoo.layers.noise import AddNoise
 from galzoo.layers.psf import convolve, gaussian_psf
-from galzoo.layers.shift import shift_image
 
 MODEL_SIGMA = 0.7
 SHAPES = ((32, 84, 84, 1), (32, 64, 64, 6))
@@ -65,7 +63,7 @@ def time_layers(repeats):
         kernel = random.normal(size=(3, 3, shape[-1], 64)).astype("float32")
         trunk = random.normal(size=(3, 3, 64, 64)).astype("float32")
         features = random.normal(size=(*shape[:3], 64)).astype("float32")
-        turn, noise = Rotate90Flip(), AddNoise()
+        turn = Rotate90Flip()
         cases = [
             (f"conv 3x3, {shape[-1]} to 64", lambda x, k: ops.conv(x, k, padding="same"), (image, kernel)),
             ("conv 3x3, 64 to 64", lambda x, k: ops.conv(x, k, padding="same"), (features, trunk)),
@@ -76,15 +74,10 @@ def time_layers(repeats):
             for label, psf in (("one PSF", one), ("a PSF each", each)):
                 name = f"ConvolvePSF, {size} px, {label}"
                 cases.append((name, lambda x, k: convolve(x, k, MODEL_SIGMA), (image, psf)))
-        shifts = random.normal(size=(shape[0], 2)).astype("float32")
-        cases += [
-            ("Shift", shift_image, (image, shifts)),
-            ("Rotate90Flip", lambda x, turn=turn: turn({"image": x}, training=True)["image"], (image,)),
-            ("AddNoise", lambda x, noise=noise: noise(x, ops.ones_like(x)), (image,)),
-        ]
+        cases.append(("Rotate90Flip", lambda x, turn=turn: turn({"image": x}, training=True)["image"], (image,)))
         if keras.backend.backend() == "jax":
             # A random layer changes its state, which JAX lets only a stateless call do.
-            cases = [case for case in cases if case[0] not in ("Rotate90Flip", "AddNoise")]
+            cases = [case for case in cases if case[0] != "Rotate90Flip"]
         for name, function, arrays in cases:
             rows.append({"shape": list(shape), "layer": name, "ms": milliseconds(function, arrays, repeats)})
     return rows

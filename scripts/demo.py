@@ -17,12 +17,12 @@ from rich.console import Console
 from scipy.spatial import cKDTree
 
 import galzoo
-from galzoo.data.cutouts import cutouts_from_files
 from galzoo.data.scenes_fits import write_fits
 from galzoo.data.splits import split_names
 from galzoo.data.stamps import Stamps
 from galzoo.errors import GalzooError, InputError
 from galzoo.evaluate.report import Report, rich_table
+from galzoo.field.cutouts import cutouts_from_files
 from galzoo.metrics.codebook import codebook_usage
 from galzoo.recipe import load_recipe
 from galzoo.simulate.scenes import SceneSpec, simulate_scenes

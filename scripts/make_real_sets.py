@@ -12,7 +12,6 @@ import numpy as np
 from galzoo.data.candels import read_candels_stamps
 from galzoo.data.cosmos import make_cosmos
 from galzoo.data.cutouts import cut
-from galzoo.data.detect import detect
 from galzoo.data.fits import open_mosaic
 from galzoo.data.linear import LSST_BANDS, conform, read_survey
 from galzoo.data.planes import Plane
@@ -20,6 +19,7 @@ from galzoo.data.psf import psf_from_stars, read_psf, stack_psf
 from galzoo.data.sdss_frames import make_sdss_frames
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
+from galzoo.field.catalogue import detect
 
 # What a model for LSST expects, and which band of another survey stands for each of its.
 PIXEL_SCALE, SIZE = 0.2, 64

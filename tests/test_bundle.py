@@ -36,7 +36,7 @@ def test_an_unpacked_bundle_trains(stamp_file, codec, tmp_path):
     pytest.importorskip("jax")
     import galzoo
 
-    changes = (f"model.codec={codec}", "data.condition=[]", "model.columns=[]", "model.classes={}")
+    changes = (f"parts.codec={codec}", "data.condition=[]", "model.columns=[]", "model.classes={}")
     bundle.write_bundle(recipe(stamp_file, *changes), stamp_file, tmp_path / "out.tar")
     away = tmp_path / "away"
     with tarfile.open(tmp_path / "out.tar") as archive:
@@ -76,7 +76,7 @@ def test_wheels_go_along(stamp_file, tmp_path):
 
 def test_what_is_too_large_or_not_trained_is_refused(stamp_file, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="train it first"):
-        bundle.write_bundle(recipe(stamp_file, "model.codec=recipe:vqvae/smoke"), stamp_file, tmp_path / "a")
+        bundle.write_bundle(recipe(stamp_file, "parts.codec=recipe:vqvae/smoke"), stamp_file, tmp_path / "a")
     rest = bundle.write_bundle(vqvae(stamp_file), stamp_file, tmp_path / "b") - stamp_file.stat().st_size
     monkeypatch.setattr(bundle, "LARGEST", rest + stamp_file.stat().st_size // 2)
     with pytest.raises(InputError, match="fewer objects, about 50 %"):

@@ -129,20 +129,3 @@ def test_data_example_runs(tmp_path):
     for code in blocks(ROOT / "docs" / "data.md", "python"):
         run(code, tmp_path)
     assert (tmp_path / "mine.h5").is_file()
-
-
-@pytest.mark.slow
-def test_the_family_of_contributing_passes_the_conformance_suite(tmp_path):
-    for name in ("galzoo", "zoo_configs", "tests"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "pretrained/__init__.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copyfile(ROOT / name, tmp_path / name)
-    for body in blocks(ROOT / "CONTRIBUTING.md", "python", "yaml", "markdown"):
-        first = FILE.match(body)
-        path = tmp_path / first[1]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(body[first.end() :])
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_families.py", "-k", "cellpca"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout[-3000:]

@@ -3,15 +3,18 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from galzoo.data.keys import KEYS
+from galzoo.data.open_source import open_source, read_header
 from galzoo.recipe import check_model_arguments, list_recipes, load_recipe
-from galzoo.registry import families, get_family, get_task
+from galzoo.registry import families, get_family, get_task, suites_of
 from tests.conftest import make_stamps
+from tests.scenes import make_scenes
 
 FAMILIES = sorted(families())
 RECIPES = [(family, recipe) for family in FAMILIES for recipe in list_recipes(family)]
@@ -29,12 +32,28 @@ def tiny(name, bands=("r",), seed=0):
     return model
 
 
-def batch_of(name, n=16, size=24, bands=("r",), seed=0):
-    from galzoo.data.batches import stamps_batch
+def example_file(name, path, n=16, size=24, bands=("r",), seed=0):
+    """Write a small file of a kind that the family trains on, with the columns ``class`` and ``width``."""
+    if "stamps" in get_family(name).inputs:
+        data = make_stamps(n=n, size=size, bands=bands, seed=seed)
+    else:
+        data = make_scenes(n=n, size=size, bands=bands, seed=seed)
+    classes = get_family(name).model_class().tiny(bands=bands).get_config().get("classes") or 2
+    data.catalogue["class"] = np.arange(n) % (classes if isinstance(classes, int) else 2)
+    data.save(path)
+    return path
 
-    stamps = make_stamps(n=n, size=size, bands=bands, seed=seed)
-    batch = stamps_batch(stamps, slice(None)) | {"truth": stamps.truth}
-    return {key: value for key, value in batch.items() if key in get_family(name).keys}
+
+def batch_of(name, n=16, size=24, bands=("r",), seed=0):
+    """Return a batch with all keys that the family may read and such a file can serve."""
+    family = get_family(name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = example_file(name, Path(folder) / "data.h5", n, size, bands, seed)
+        optional = [key for key in family.keys if key not in (*family.required, *family.adds, "condition", "label")]
+        label = "class" if "label" in family.keys else None
+        source = open_source(path, family.required, "all", optional=optional, label=label)
+        batch = source.batch(np.arange(n))
+    return {key: value for key, value in batch.items() if key in family.keys}
 
 
 def outputs_of(model, batch):
@@ -176,18 +195,31 @@ class TestModel:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_smoke_recipe_trains(name, tmp_path):
-    """The smoke recipe on a small file of our own: through data, fit, pictures, export and loading."""
-    import galzoo
-    from galzoo.tasks.reconstruct.run import reconstruct
+def test_smoke_recipe_becomes_a_preset(name, tmp_path):
+    """The smoke recipe on a small file of our own: through data, fit, pictures, evaluation, export and loading."""
+    from galzoo.cards import write_readme
+    from galzoo.evaluate.run import evaluate
+    from galzoo.presets import load_for, write_preset
     from galzoo.train import train
 
-    make_stamps(n=60, size=32).save(tmp_path / "stamps.h5")
-    recipe = load_recipe(name, "smoke", [f"data.path={tmp_path / 'stamps.h5'}", "stages.0.steps_per_epoch=3"])
-    train(recipe.resolved(), tmp_path / "stamps.h5", tmp_path / "run", verbose=0)
-    assert list((tmp_path / "run" / "pictures").glob("*.png"))
-    model = galzoo.load(tmp_path / "run")
-    if "reconstruct" in get_family(name).tasks:
-        result = reconstruct(model, make_stamps(n=3, size=32))
-        assert result.image.shape == (3, 32, 32, 1)
-        assert np.all(result.deconvolved >= 0)
+    family = get_family(name)
+    path = example_file(name, tmp_path / "data.h5", n=60, size=32)
+    label = "class" if "label" in family.keys else "null"
+    changes = [f"data.path={path}", "stages.0.steps_per_epoch=3", f"data.label={label}"]
+    recipe = load_recipe(name, "smoke", changes)
+    train(recipe.resolved(), path, tmp_path / "run", verbose=0)
+    if family.picture:
+        assert list((tmp_path / "run" / "pictures").glob("*.png"))
+    for task, role in family.roles():
+        assert load_for(task, tmp_path / "run", role).bands == ("r",)
+    suite = suites_of(family)[0]
+    judged = path
+    if suite.data not in family.inputs:
+        judged = tmp_path / "judged.h5"
+        make_scenes(n=3, size=32, bands=("r",)).save(judged)
+    evaluate(tmp_path / "run", judged, output=tmp_path / "scores", suite=suite.name, limit=8)
+    metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text(encoding="utf-8"))
+    card = write_preset(tmp_path / "run", tmp_path / "preset", metrics, read_header(path), "2026-01-01")
+    write_readme(tmp_path / "preset", card)
+    assert suite.name == card["metrics"]["suite"]
+    assert "## Scores" in (tmp_path / "preset" / "README.md").read_text(encoding="utf-8")

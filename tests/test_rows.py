@@ -8,9 +8,9 @@ from unittest.mock import MagicMock
 import keras
 import numpy as np
 import pytest
-from galzoo.inference.deblended import Deblended
 from scipy.stats import norm
 
+from galzoo.contracts.deblended import Deblended
 from galzoo.data.splits import split_names
 from galzoo.evaluate import run as evaluate_run
 from galzoo.evaluate.run import evaluate
@@ -24,7 +24,7 @@ from galzoo.tasks.reconstruct import scores as reconstruct_scores
 from galzoo.tasks.sample import realism
 from galzoo.train import train
 from tests.conftest import make_stamps
-from tests.evaluate.scenes import BANDS, make_scenes
+from tests.scenes import BANDS, make_scenes
 
 # Galaxies are in the file several times; a third of them is held out, in no order.
 COPIES, GALAXIES = 3, 30

@@ -22,11 +22,12 @@ def info(
     picture: Annotated[Path | None, typer.Option(help="Where to draw a panel; beside the file by default.")] = None,
 ):
     """Say what a stamp file holds and draw a panel of it."""
-    from galzoo.data.info import describe, draw
+    from galzoo.data.info import describe
+    from galzoo.viz.panels import draw_file
 
     picture = picture or path.with_suffix(".png")
     lines = describe(path)
-    draw(path, picture)
+    draw_file(path, picture)
     sys.stdout.write("\n".join([*lines, f"picture: {picture}"]) + "\n")
 
 
@@ -50,7 +51,7 @@ def cutouts(
     where: Annotated[str | None, typer.Option(help="Rows to keep, e.g. 'mag<24'.")] = None,
 ):
     """Cut stamps of catalogued or detected sources out of mosaics."""
-    from galzoo.data.cutouts import cutouts_from_files
+    from galzoo.field.cutouts import cutouts_from_files
 
     if (catalog is None) == (not detect):
         raise InputError("give either --catalog FILE or --detect")
@@ -76,14 +77,15 @@ def cutouts(
 
 
 def make(
-    name: Annotated[str, typer.Argument(help="candels, cosmos, sdss or simulated.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Stamp file to write (HDF5).")],
+    name: Annotated[str, typer.Argument(help="A named data set; see galzoo list.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write (HDF5).")],
     options: Annotated[
         list[str] | None, typer.Option("--set", help="Option of the data set: key=value, repeatable; value in YAML.")
     ] = None,
 ):
     """Make a named data set."""
     from galzoo.data.named import make_named, parse_options
+    from galzoo.registry import get_dataset
 
     count = make_named(name, output, parse_options(options or ()))
-    sys.stdout.write(f"{count} stamps in {output}\n")
+    sys.stdout.write(f"{count} {get_dataset(name).kind} in {output}\n")

@@ -18,24 +18,28 @@ def register(app):
 
 
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
-    """List families, their recipes, tasks and the presets."""
+    """List families, their recipes, tasks, data sets and the presets."""
     from galzoo.presets import list_presets, load_card
     from galzoo.recipe import list_recipes
-    from galzoo.registry import families, tasks
+    from galzoo.registry import datasets, families, tasks
 
     rows = {
         name: {"title": family.title, "tasks": list(family.tasks), "recipes": list_recipes(name)}
         for name, family in families().items()
     }
     uses = {name: task.title for name, task in tasks().items()}
+    sets = {name: dataset.title for name, dataset in datasets().items()}
     presets = {name: load_card(name).get("title", "") for name in list_presets()}
     if as_json:
-        sys.stdout.write(json.dumps({"families": rows, "tasks": uses, "presets": presets}, indent=2) + "\n")
+        sys.stdout.write(
+            json.dumps({"families": rows, "tasks": uses, "datasets": sets, "presets": presets}, indent=2) + "\n"
+        )
         return
     lines = ["Families"]
     for name, row in rows.items():
         lines += [f"  {name:<16} {row['title']}", f"  {'':<16} recipes: {', '.join(row['recipes'])}"]
     lines += ["", "Tasks", *(f"  {name:<16} {title}" for name, title in uses.items())]
+    lines += ["", "Data sets", *(f"  {name:<16} {title}" for name, title in sets.items())]
     lines += ["", "Presets", *(f"  {name:<24} {title}" for name, title in presets.items())]
     sys.stdout.write("\n".join(lines) + "\n")
 

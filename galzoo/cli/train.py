@@ -60,11 +60,11 @@ def train(
     if dry_run:
         from galzoo.parts import PREFIX
 
-        parts = [name for name, value in chosen.model.items() if str(value).startswith(PREFIX)]
+        parts = [name for name, value in chosen.parts.items() if value.startswith(PREFIX)]
         if parts:
-            _say(f"model.{parts[0]} is trained first; there is no summary of the whole before that")
+            _say(f"parts.{parts[0]} is trained first; there is no summary of the whole before that")
         else:
-            make_model(descriptor, chosen.model).summary()
+            make_model(chosen.resolved()).summary()
         return
     from galzoo.data.named import prepare
     from galzoo.parts import train_parts

@@ -1,17 +1,15 @@
-"""Cut stamps of catalogued or detected sources out of mosaics, straight to a stamp file."""
+"""Cut stamps of catalogued sources out of mosaics, straight to a stamp file."""
 
 import logging
 
 import numpy as np
 from astropy import units as u
 
-from galzoo.data.columns import find_columns, pixel_position, plain, read_table, select, sky_position, to_quantities
-from galzoo.data.fits import open_mosaic
+from galzoo.data.columns import find_columns, pixel_position, plain, sky_position, to_quantities
 from galzoo.data.hdf5 import StampsWriter
-from galzoo.data.planes import Plane
-from galzoo.data.psf import read_psf
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
+from galzoo.progress import track
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +86,7 @@ def make_cutouts(
     mosaic.expect(len(rows))
     empty = 0
     with StampsWriter(output) as writer:
-        for start in _bar(range(0, len(rows), step), progress):
+        for start in track(range(0, len(rows), step), "cutting", progress):
             part = slice(start, start + step)
             planes = cut(mosaic, x[part], y[part], size, None if segments is None else segments[part])
             bad = planes["mask"].mean(axis=(1, 2, 3), dtype=np.float32)
@@ -192,54 +190,3 @@ def _psf_of(psf, n, size, bands):
     if len(psf) != n:
         raise InputError(f"{len(psf)} PSFs for {n} rows of the catalogue; give one, or one each")
     return lambda rows, x, y: psf[rows]
-
-
-def _bar(items, show):
-    if not show:
-        return items
-    from rich.progress import track
-
-    return track(items, description="cutting", transient=True)
-
-
-def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, weight=None, rms=None, segmentation=None,
-                       flags=None, psf=None, zero_point=None, pixel_scale=None, columns=None, where=None, unit=None,
-                       survey="", progress=False):  # fmt: skip
-    """Cut stamps of a catalogue, or of detected sources where there is none, from files to a file.
-
-    Parameters
-    ----------
-    mosaics : path or sequence of paths
-        See `open_mosaic`, so for `bands`, `weight`, `rms`, `segmentation`, `flags`, `zero_point`, `pixel_scale` and
-        `unit`.
-    output : str or Path
-    size : int
-    catalogue : path, optional
-        Sources are detected where absent (see `galzoo.data.detect`).
-    psf : path or sequence of paths, optional
-        PSF image a band; resampled where its header has PIXSCALE, else in the pixels of the mosaic.
-    columns : dict, optional
-        See `find_columns`.
-    where : str, optional
-        Rows to keep, e.g. ``"mag<24"``.
-
-    Returns
-    -------
-    int
-        Number of stamps.
-    """
-    options = {"weight": weight or None, "rms": rms or None, "segmentation": segmentation, "flags": flags}
-    with open_mosaic(mosaics, bands, zero_point=zero_point, pixel_scale=pixel_scale, unit=unit, **options) as mosaic:
-        psf = read_psf(psf, mosaic.bands, size, mosaic.pixel_scale) if psf is not None and len(psf) else None
-        if catalogue is not None:
-            table, name = read_table(catalogue), str(catalogue)
-        else:
-            from galzoo.data.detect import detect
-
-            table, labels = detect(mosaic)
-            name = f"sources detected in {mosaic.planes[0].name}"
-            if mosaic.segmentation is None:
-                mosaic.segmentation = Plane(name, labels, {})
-        if where:
-            table = select(table, where, name)
-        return make_cutouts(mosaic, table, output, size, psf, columns, survey, name, progress)["n"]

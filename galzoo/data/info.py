@@ -1,13 +1,10 @@
-"""What a stamp file holds, in words and as a picture."""
+"""What a stamp file holds, in words."""
 
 import numpy as np
 
 from galzoo.data import hdf5
-from galzoo.data.stamps import Stamps
-from galzoo.errors import InputError
 
 _MOST_COLUMNS = 24
-_PANEL = 40
 
 
 def describe(path):
@@ -38,14 +35,3 @@ def _range(values):
     if not finite.size:
         return "no finite value"
     return f"{finite.min():.5g} to {finite.max():.5g}, median {np.median(finite):.5g}"
-
-
-def draw(path, picture):
-    """Draw a panel of stamps, evenly spaced through the file, to a PNG."""
-    from galzoo.viz.panels import panel, save
-
-    n = hdf5.read_header(path)["n"]
-    if not n:
-        raise InputError(f"{path}: holds no stamps, there is nothing to draw")
-    rows = np.unique(np.linspace(0, n - 1, min(n, _PANEL)).astype(int))
-    save(panel(Stamps.load(path, rows)), picture)

@@ -11,10 +11,11 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
+from galzoo.data.extraction import extract
 from galzoo.data.psf import prepare_psf, psf_from_stars, stack_psf
 from galzoo.data.resample import resample, resample_mask, resample_variance
 from galzoo.data.stamps import Stamps
-from galzoo.data.zeropoint import njy_per_count
+from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
 
 LSST_BANDS = ("u", "g", "r", "i", "z", "y")
@@ -130,7 +131,7 @@ def read_survey(path, group, psf=None, isolated=True):
         data = file[group]
         table = {name: values[...] for name, values in data["cat"].items()}
         bands = tuple(str(data.attrs["bands"]).split(","))
-        scale = njy_per_count(_numbers(data.attrs["zeropoint"], len(bands)))
+        scale = magnitude_to_njy(_numbers(data.attrs["zeropoint"], len(bands)))
         rms = _numbers(data.attrs["rms"], len(bands))
         image = (data["images"][...] * scale).astype(np.float32)
         pixel_scale, telescope = float(data.attrs["pixel_scale"]), str(data.attrs["telescope"])
@@ -191,10 +192,6 @@ def moffat(r50, beta=3.0, size=33):
 
 def neighbours(image, rms, threshold=2.0):
     """Return the mask of everything but the object in the middle, from SEP's segmentation, (y, x)."""
-    import sep
-
-    _, labels = sep.extract(
-        np.ascontiguousarray(image, dtype=np.float32), threshold, err=float(rms), minarea=5, segmentation_map=True
-    )
+    _, labels = extract(np.asarray(image, np.float32), threshold, float(rms))
     own = labels[image.shape[0] // 2, image.shape[1] // 2]
     return (labels != 0) & (labels != own)

@@ -1,32 +1,14 @@
-"""Data sets by name: each is one function, imported when asked for.
-
-A builder takes its options as keyword arguments and an ``output`` path, and writes a stamp file.
-"""
+"""Making data sets by name; `galzoo.registry.datasets` finds them."""
 
 import hashlib
-import importlib
 import inspect
 import json
 import os
 from pathlib import Path
 
-from galzoo.data.hdf5 import read_header
-from galzoo.errors import InputError, UnknownNameError
-
-DATASETS = {
-    "candels": ("galzoo.data.candels:make_candels", "CANDELS mosaics with catalogue and PSF, from local files"),
-    "cosmos": ("galzoo.data.cosmos:make_cosmos", "HST COSMOS galaxies of GalSim, redrawn at any pixel scale"),
-    "sdss": ("galzoo.data.sdss:make_sdss", "SDSS colour pictures (EFIGI, Galaxy Zoo 1 or a folder), 8-bit"),
-    "simulated": ("galzoo.simulate.stamps:make_simulated", "galaxies drawn by GalSim in the bands of a survey"),
-}
-
-
-def builder(name):
-    """Return the function that makes a named data set."""
-    if name not in DATASETS:
-        raise UnknownNameError.of("data set", name, DATASETS)
-    module, function = DATASETS[name][0].split(":")
-    return getattr(importlib.import_module(module), function)
+from galzoo.data.open_source import read_header
+from galzoo.errors import InputError
+from galzoo.registry import get_dataset
 
 
 def make_named(name, output, options=None):
@@ -35,16 +17,16 @@ def make_named(name, output, options=None):
     Parameters
     ----------
     name : str
-        One of `DATASETS`.
+        One of `galzoo.registry.datasets`.
     output : str or Path
-        The stamp file to make.
+        The file to make.
     options : dict, optional
         Arguments of the builder.
 
     Returns
     -------
     int
-        Number of stamps.
+        Number of stamps or scenes.
 
     Raises
     ------
@@ -53,7 +35,7 @@ def make_named(name, output, options=None):
     InputError
         If an option is unknown or one is missing.
     """
-    function = builder(name)
+    function = get_dataset(name).builder()
     options = dict(options or {})
     known = {key: value for key, value in inspect.signature(function).parameters.items() if key != "output"}
     # A builder with free keywords (the simulator's specification) checks them itself.
@@ -87,7 +69,7 @@ def parse_options(pairs):
 
 
 def prepare(data):
-    """Return the stamp file of a recipe's data section, made first where it is a named data set.
+    """Return the file of a recipe's data section, made first where it is a named data set.
 
     Parameters
     ----------

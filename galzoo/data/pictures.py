@@ -7,6 +7,7 @@ nominal variance, one number per stamp and band.
 import io
 
 import numpy as np
+from scipy import ndimage
 
 from galzoo.errors import InputError
 
@@ -15,6 +16,10 @@ from galzoo.errors import InputError
 # since colour is subsampled).
 NOISE_FLOOR = 1.5
 _CORNER = 8
+# Sigma of the sum of bands down to which the galaxy is followed, and above which a neighbour is taken for real: the
+# noise of pictures is correlated. What is closer than so many pixels to the galaxy is taken as its own; the wings of a
+# neighbour reach so many pixels beyond what is found.
+_GALAXY_LEVEL, _NEIGHBOUR_LEVEL, _APART, _RIM = 2.0, 4.0, 2, 2
 
 
 def decode_picture(data, crop=None, size=64, name="picture"):
@@ -97,6 +102,49 @@ def picture_variance(images, floor=NOISE_FLOOR):
     """
     variance = picture_noise(images, floor) ** 2
     return np.broadcast_to(variance[:, None, None, :], images.shape)
+
+
+def picture_neighbours(images, noise):
+    """Find what lies beside the central galaxy of each picture.
+
+    Sources are sought in the sum of the bands, each over its noise, without splitting what hangs together: a spiral arm
+    is no neighbour. What touches the central galaxy, as far out as that can be seen, is left alone.
+
+    Parameters
+    ----------
+    images : uint8 array, (n, y, x, band)
+    noise : array, (n, band)
+        Standard deviation in counts.
+
+    Returns
+    -------
+    bool array, (n, y, x)
+        True where a neighbour is, with a rim around it.
+    """
+    import sep
+
+    inverse = 1 / noise[:, None, None, :]
+    light = np.sum(images * inverse, axis=-1, dtype=np.float32) / np.sqrt(np.float32(images.shape[-1]))
+    border = np.concatenate([light[:, 0], light[:, -1], light[:, :, 0], light[:, :, -1]], axis=1)
+    light -= np.median(border, axis=1)[:, None, None]
+    y, x = np.indices(images.shape[1:3])
+    radius = np.hypot(y - (images.shape[1] - 1) / 2, x - (images.shape[2] - 1) / 2)
+    masks = np.zeros(images.shape[:3], bool)
+    for image, mask in zip(light, masks, strict=True):
+        labels = [_labels(sep, image, level) for level in (_GALAXY_LEVEL, _NEIGHBOUR_LEVEL)]
+        if not labels[0].any():
+            continue
+        centre = np.unravel_index(np.argmin(np.where(labels[0] > 0, radius, np.inf)), radius.shape)
+        central = labels[0] == labels[0][centre]
+        own = labels[1][ndimage.binary_dilation(central, iterations=_APART)]
+        neighbours = (labels[1] > 0) & ~np.isin(labels[1], own[own > 0])
+        mask[:] = ndimage.binary_dilation(neighbours, iterations=_RIM) & ~central
+    return masks
+
+
+def _labels(sep, image, level):
+    """Return the number of the source that each pixel is of, 0 for none."""
+    return sep.extract(image, level, minarea=6, deblend_cont=1.0, segmentation_map=True)[1]
 
 
 def picture_r50(images):

@@ -3,8 +3,14 @@
 import keras
 import numpy as np
 
-from galzoo.data.hdf5 import PLANES
+from galzoo.data.crop import crop_batch
+from galzoo.data.making import FixedSource, MadeSource, state_of
 from galzoo.data.source import step_positions
+from galzoo.errors import RecipeError
+
+# What is made once for validation takes at most so much memory.
+_FIXED_BYTES = 1 << 30
+_FIXED_BATCH = 8
 
 
 def training_batches(source, batch_size, seed, start=0, crop=None):
@@ -12,8 +18,9 @@ def training_batches(source, batch_size, seed, start=0, crop=None):
 
     Parameters
     ----------
-    source : StampSource
-        The objects.
+    source : galzoo.contracts.source.Source
+        The objects. What a `galzoo.data.making.MadeSource` makes is made in the graph, from a seed that is a function
+        of (seed, step), so that a resumed training goes on with the same images.
     batch_size : int
         Objects a batch.
     seed : int
@@ -21,36 +28,90 @@ def training_batches(source, batch_size, seed, start=0, crop=None):
     start : int
         Step to begin at, when a run resumes.
     crop : int, optional
-        Serve only the central pixels, so many on a side; stamps that are no larger stay whole.
+        Serve only the central pixels, so many on a side (`galzoo.data.crop`); images that are no larger stay whole.
 
     Returns
     -------
     tf.data.Dataset or keras.utils.PyDataset
         Dicts of tensors with the keys of `source`.
+
+    Raises
+    ------
+    RecipeError
+        If what is made in the graph is to be cropped: the layer says how large it is.
     """
+    made = isinstance(source, MadeSource)
+    if made and crop is not None:
+        raise RecipeError("stages: crop is not for data.make; ask its layer for another size")
+    objects = source.layer.stamps(batch_size) if made else batch_size
+    base = source.base if made else source
 
     def make(step):
-        batch = source.batch(step_positions(len(source), int(step), batch_size, seed))
-        return batch if crop is None else crop_planes(batch, crop)
+        batch = base.batch(step_positions(len(base), int(step), objects, seed))
+        if made:
+            return batch | {_STATE: state_of(seed, int(step))}
+        return batch if crop is None else crop_batch(batch, crop)
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        signature = _signature(make(start), tf)
-        steps_ahead = tf.data.Dataset.range(start, np.iinfo(np.int64).max)
-        return _mapped(steps_ahead, make, signature, tf)
+        signature = _signature(make(start), tf, objects if made else None)
+        batches = _mapped(tf.data.Dataset.range(start, np.iinfo(np.int64).max), make, signature, tf)
+        if made:
+            batches = batches.map(lambda batch: _no_booleans(_unpack(source, batch), tf), num_parallel_calls=1)
+        return batches.prefetch(2)
+    if made:
+        function = _compiled(source)
+        return _Steps(lambda step: function(make(step)), start=start)
     return _Steps(make, start=start)
 
 
-def crop_planes(batch, size):
-    """Return a batch with its pixel planes, but not the PSF, cut to the central `size` pixels.
+# Key by which the state of the seed generator travels with a batch.
+_STATE = "seed_state"
 
-    Where an odd number of pixels goes, the one more is taken from the far side.
+
+def _unpack(source, batch):
+    batch = dict(batch)
+    return source.made(batch, batch.pop(_STATE))
+
+
+def _compiled(source):
+    """Return the function of a batch with its state that runs a `MadeSource` as a graph."""
+
+    def function(batch):
+        return _unpack(source, batch)
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function)
+    return function
+
+
+def _no_booleans(batch, tf):
+    # Keras adds batches up over replicas, which TensorFlow does not do for booleans.
+    return {key: tf.cast(value, tf.uint8) if value.dtype == tf.bool else value for key, value in batch.items()}
+
+
+def fixed_source(source, seed):
+    """Return a `FixedSource` of what a `MadeSource` makes of its objects, each used once: the same for every call.
+
+    At most 1 GiB is made.
     """
-    height, width = batch["image"].shape[1:3]
-    y, x = max(height - size, 0) // 2, max(width - size, 0) // 2
-    planes = [key for key in PLANES if key in batch]
-    return {**batch, **{key: batch[key][:, y : y + size, x : x + size] for key in planes}}
+    objects = source.layer.stamps(_FIXED_BATCH)
+    function = _compiled(source)
+    parts, most = [], max(1, len(source.base) // objects)
+    for step in range(most):
+        positions = step_positions(len(source.base), step, objects, seed, shuffle=False)
+        batch = source.base.batch(positions) | {_STATE: state_of(seed, step)}
+        parts.append({key: keras.ops.convert_to_numpy(value) for key, value in function(batch).items()})
+        if (step + 1) * sum(value.nbytes for value in parts[0].values()) > _FIXED_BYTES:
+            break
+    return FixedSource(source.header(), {key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
 
 
 def evaluation_batches(source, batch_size):
@@ -64,12 +125,16 @@ def evaluation_batches(source, batch_size):
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return _mapped(tf.data.Dataset.range(count), make, _signature(make(0), tf), tf)
+        return _mapped(tf.data.Dataset.range(count), make, _signature(make(0), tf), tf).prefetch(2)
     return _Steps(make, count)
 
 
-def _signature(batch, tf):
-    return {key: tf.TensorSpec((None, *value.shape[1:]), value.dtype) for key, value in batch.items()}
+def _signature(batch, tf, size=None):
+    """Return the types of a batch; `size` is that of the first axis where every batch has the same."""
+    specs = {key: tf.TensorSpec((size, *value.shape[1:]), value.dtype) for key, value in batch.items()}
+    if _STATE in batch:
+        specs[_STATE] = tf.TensorSpec(batch[_STATE].shape, batch[_STATE].dtype)
+    return specs
 
 
 def _mapped(steps, make, signature, tf):
@@ -88,7 +153,7 @@ def _mapped(steps, make, signature, tf):
             value.set_shape(signature[key].shape)
         return dict(zip(keys, values, strict=True))
 
-    return steps.map(load, num_parallel_calls=1).prefetch(2)
+    return steps.map(load, num_parallel_calls=1)
 
 
 class _Steps(keras.utils.PyDataset):

@@ -17,6 +17,51 @@ _OFF_CENTRE = 3.0
 _CORE_RADII = 3.0
 
 
+def psf_transfer(psf, grid):
+    """Return the half spectrum of PSFs as kernels about the origin of a grid, (..., ky, kx), complex64.
+
+    Parameters
+    ----------
+    psf : array, (..., y, x)
+        Centred on (size - 1) / 2, for odd and even sizes alike; no larger than the grid.
+    grid : (int, int)
+        Pixels (y, x) that images are padded to with zeros.
+    """
+    from scipy import fft
+
+    height, width = psf.shape[-2:]
+    rows = np.exp(1j * np.pi * (height - 1) * np.fft.fftfreq(grid[0]))
+    columns = np.exp(1j * np.pi * (width - 1) * np.fft.rfftfreq(grid[1]))
+    spectrum = fft.rfft2(np.asarray(psf, np.float32), s=grid)
+    return spectrum * (rows[:, None] * columns).astype(np.complex64)
+
+
+def fwhm_of(image):
+    """Return the full width at half maximum of a sampled PSF in pixels, from the area above half of its peak.
+
+    Parameters
+    ----------
+    image : array, (y, x)
+
+    Notes
+    -----
+    For odd sizes within 1 % of the profile's, from 2 pixels on; where the peak lies between pixels, up to 4 % wide at
+    2.5 pixels. GalSim's ``InterpolatedImage.calculateFWHM`` looks along one axis, and photutils fits a Gaussian, 8 %
+    off for a Moffat profile; both take longer.
+    """
+    from scipy import ndimage
+
+    zoom, n = 4, len(image)
+    width = np.sqrt((image > image.max() / 2).sum())
+    reach = min(n // 2, int(width) + 2)
+    core = image[n // 2 - reach : n // 2 + reach + 1, n // 2 - reach : n // 2 + reach + 1]
+    fine = ndimage.zoom(core.astype(float), (2 * reach * zoom + 1) / (2 * reach + 1), order=3)
+    # A pixel that the contour crosses counts by the part of it that lies inside.
+    slope = np.hypot(*np.gradient(fine)) + 1e-12
+    inside = np.clip(0.5 + (fine - fine.max() / 2) / slope, 0, 1)
+    return float(2 * np.sqrt(inside.sum() / np.pi) / zoom)
+
+
 def centroid(image, radius=4.0):
     """Return the centre of a PSF as x, y: Gaussian-weighted, iterated, so that wings and noise do not pull it.
 

@@ -22,7 +22,7 @@ class SceneSource(FileSource):
     """One split of a scene file, served in batches; see `galzoo.data.source.FileSource`.
 
     It can serve the planes of the file, ``psf``, ``label``, ``condition``, ``gain`` and ``sky`` as a `StampSource`;
-    ``n_sources``; and from the table of sources ``positions`` (x, y), ``flux``, ``ellipticity`` (e1, e2),
+    ``n_sources``, always; and from the table of sources ``positions`` (x, y), ``flux``, ``ellipticity`` (e1, e2),
     ``half_light_radius``, ``source_class`` (that column, else `STAR` where ``kind`` is star and 0 elsewhere), ``boxes``
     (from those columns, else from each source alone), and ``source_images`` with their ``corners``. All are padded to
     the most sources of a scene in the file: by 0, or -1 for classes.
@@ -31,6 +31,7 @@ class SceneSource(FileSource):
     kind = "scenes"
     form = scenes_hdf5.FORMAT
     planes = scenes_hdf5.PLANES
+    always = (*FileSource.always, "n_sources")
 
     def __init__(self, path, *arguments, **options):
         self._sources = scenes_hdf5.read_sources(path)
@@ -128,13 +129,14 @@ class SceneSource(FileSource):
 
     def _source_images(self, rows):
         bands = len(self._header["bands"])
-        height, width = (int(self._sources[f"cutout_{side}"].max(initial=1)) for side in ("height", "width"))
+        # Square, so that they can be turned.
+        side = max(int(self._sources[f"cutout_{name}"].max(initial=1)) for name in ("height", "width"))
         if self._pixels is not None:
             images = scenes_hdf5.split_cutouts(self._pixels, bands, self._sources, rows)
         else:
             with hdf5.open_file(self.path, self.form) as file:
                 images = scenes_hdf5.split_cutouts(file["cutouts"], bands, self._sources, rows)
-        result = np.zeros((len(rows), self._most, height, width, bands), np.float32)
+        result = np.zeros((len(rows), self._most, side, side, bands), np.float32)
         places = [(place, source) for place, row in enumerate(rows) for source in range(self._count[row])]
         for place, image in zip(places, images, strict=True):
             result[place][: image.shape[0], : image.shape[1]] = image

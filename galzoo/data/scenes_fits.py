@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galzoo.data.zeropoint import AB_NJY
 from galzoo.errors import InputError
 from galzoo.files import atomic_path
 
@@ -47,7 +48,7 @@ def write_fits(scenes, row, folder):
     sky.wcs.cdelt = np.array([-1, 1]) * scenes.pixel_scale / 3600
     header = sky.to_header()
     # AB zero point of nJy.
-    header["MAGZERO"], header["PIXSCALE"] = 31.4, scenes.pixel_scale
+    header["MAGZERO"], header["PIXSCALE"] = AB_NJY, scenes.pixel_scale
     written = {}
     for key in ("image", "variance"):
         plane = getattr(scenes, key)[row]

@@ -19,7 +19,7 @@ from astropy.table import QTable, Table
 
 from galzoo.data import duplicates
 from galzoo.data.hdf5 import StampsWriter
-from galzoo.data.pictures import decode_picture, picture_r50, picture_side, picture_variance
+from galzoo.data.pictures import decode_picture, picture_neighbours, picture_noise, picture_r50, picture_side
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
 
@@ -65,7 +65,7 @@ KNOWN = {
 
 
 def make_sdss(source, output, size=64, crop=None, deduplicate=True):
-    """Make one stamp file of SDSS colour pictures.
+    """Make one stamp file of SDSS colour pictures, neighbours of the galaxies masked.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def sdss_pictures(source, size=64, crop=None):
     Returns
     -------
     Stamps
-        ``uint8`` images with bands i, r, g and unit "".
+        ``uint8`` images with bands i, r, g and unit "", neighbours of the galaxies masked.
     """
     parts = [read_pictures(path, size, crop) for path in _expand(source)]
     table = _join([table for _, table in parts])
@@ -130,8 +130,10 @@ def sdss_pictures(source, size=64, crop=None):
 
 
 def _stamps(images, table, meta):
-    variance = picture_variance(images)
-    return Stamps(images, BANDS, PIXEL_SCALE, "", variance=variance, catalogue=table, survey="SDSS", meta=meta)
+    noise = picture_noise(images)
+    variance = np.broadcast_to(noise[:, None, None, :] ** 2, images.shape)
+    mask = np.repeat(picture_neighbours(images, noise)[..., None], images.shape[-1], axis=-1)
+    return Stamps(images, BANDS, PIXEL_SCALE, "", variance, mask, catalogue=table, survey="SDSS", meta=meta)
 
 
 def read_pictures(source, size=64, crop=None):

@@ -22,8 +22,8 @@ class FileSource:
     path : str or Path
         Stamp or scene file.
     keys : sequence of str
-        Keys that must be served; ``image``, ``mask`` and ``index`` always are. An absent ``variance`` is estimated from
-        the sky of each image.
+        Keys that must be served; those of `always` are anyway. An absent ``variance`` is estimated from the sky of
+        each image.
     split : {"train", "valid", "test", "all"}
         Which objects.
     split_options : dict, optional
@@ -46,6 +46,7 @@ class FileSource:
     kind = "stamps"
     form = hdf5.FORMAT
     planes = hdf5.PLANES
+    always = ("image", "mask", "index")
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class FileSource:
         planes = [key for key in (*self.planes, "psf") if key in self._header["keys"]]
         has = {*planes, *makers, *self._extra_keys(), "variance", "mask", "index"}
         self._refuse_absent(keys, has)
-        wanted = {*keys, *optional, "image", "mask", "index"}
+        wanted = {*keys, *optional, *self.always}
         wanted |= {name for name, given in (("label", label), ("condition", len(condition))) if given}
         self.absent = [key for key in optional if key not in has]
         self._keys = tuple(key for key in KEYS if key in wanted & has)

@@ -1,6 +1,8 @@
-"""What one count of an image is in nJy."""
+"""AB magnitudes, nJy, and what one count of an image is in nJy."""
 
 import math
+
+import numpy as np
 
 from galzoo.errors import InputError
 
@@ -13,9 +15,20 @@ _UNITS = {"njy": 1.0, "ujy": 1e3, "microjy": 1e3, "mjy": 1e6, "jy": 1e9}
 _NANOMAGGY = 22.5
 
 
+def magnitude_to_njy(magnitude):
+    """Return the flux in nJy of an AB magnitude."""
+    return 10 ** (0.4 * (AB_NJY - np.asarray(magnitude, dtype=float)))
+
+
+def njy_to_magnitude(flux):
+    """Return the AB magnitude of a flux in nJy; not a number where the flux is not positive."""
+    flux = np.asarray(flux, dtype=float)
+    return AB_NJY - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
+
+
 def njy_per_count(zero_point):
     """Return nJy per count for an AB zero point."""
-    return 10 ** (0.4 * (AB_NJY - zero_point))
+    return float(magnitude_to_njy(zero_point))
 
 
 def flux_scale(header, zero_point=None, pixel_area=None, name="image"):

@@ -4,19 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from galzoo.errors import InputError
+from galzoo.layers.geometry import turn_batch
 from galzoo.layers.psf import gaussian_psf
-
-# Planes that turn with the sky, and the axis of y; x follows it.
-PLANES = {
-    "image": 1,
-    "variance": 1,
-    "mask": 1,
-    "psf": 1,
-    "truth": 1,
-    "segmentation": 1,
-    "isolated": 2,
-}
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -27,87 +16,52 @@ class Rotate90Flip(keras.layers.Layer):
     ----------
     seed : int
         Of the random numbers. Their state is a variable of the layer, so a resumed training goes on where it stopped.
+    handed : dict of int to (float, float), optional
+        Columns of ``condition`` with two values that change places where a stamp is mirrored, such as clockwise and
+        anticlockwise.
 
     Notes
     -----
-    Called with a dict of tensors, it turns ``image``, ``variance``, ``mask``, ``psf``, ``truth``, ``isolated`` and
-    ``segmentation`` in the same way, moves ``positions`` along, and leaves other keys alone. A PSF shared by the batch,
-    (1, y, x, band), becomes one for each stamp. Active only with ``training=True``.
+    Called with a dict of tensors, it moves all that has a place or a direction (`galzoo.layers.geometry.turn_batch`)
+    and leaves other keys alone. A PSF shared by the batch, (1, y, x, band), becomes one for each stamp. Active only
+    with ``training=True``.
 
     Raises
     ------
     InputError
-        If a plane is not square, or the batch has ``boxes``: make those from the turned segmentation.
+        If a plane is not square.
     """
 
-    def __init__(self, seed=0, **kwargs):
+    def __init__(self, seed=0, handed=None, **kwargs):
         super().__init__(**{"autocast": False, **kwargs})
         self.seed = int(seed)
+        self.handed = {int(column): tuple(pair) for column, pair in (handed or {}).items()}
         self.seed_generator = keras.random.SeedGenerator(self.seed)
 
     def call(self, batch, training=False):
         if not training:
             return batch
-        if batch.get("boxes") is not None:
-            raise InputError("boxes cannot be turned; make them from the segmentation after this layer")
-        planes = {key: batch[key] for key in PLANES if batch.get(key) is not None}
-        for key, plane in planes.items():
-            y, x = plane.shape[PLANES[key] : PLANES[key] + 2]
-            if y != x:
-                raise InputError(f"{key} has stamps of {x} x {y} pixels; only square ones can be turned by 90 degrees")
-        number = ops.shape(batch["image"])[0]
-        choice = keras.random.randint((number,), 0, 8, seed=self.seed_generator)
-        turned = {key: turn(plane, choice, PLANES[key]) for key, plane in planes.items()}
-        if batch.get("positions") is not None:
-            turned["positions"] = turn_positions(batch["positions"], choice, batch["image"].shape[1])
-        return {**batch, **turned}
+        choice = keras.random.randint((ops.shape(batch["image"])[0],), 0, 8, seed=self.seed_generator)
+        turned = turn_batch(batch, choice)
+        if self.handed and batch.get("condition") is not None:
+            turned = {**turned, "condition": self._swap_hands(batch["condition"], choice)}
+        return turned
+
+    def _swap_hands(self, condition, choice):
+        # Each of the three moves that make up a symmetry mirrors; two of them are a rotation.
+        bits = sum(ops.cast(ops.bitwise_and(choice, bit) > 0, "int32") for bit in (1, 2, 4))
+        mirrored = (bits % 2 == 1)[:, None]
+        for column, (first, second) in self.handed.items():
+            own = np.arange(condition.shape[-1])[None] == column
+            other = ops.where(condition == first, second, ops.where(condition == second, first, condition))
+            condition = ops.where(ops.logical_and(mirrored, own), ops.cast(other, condition.dtype), condition)
+        return condition
 
     def compute_output_spec(self, batch, training=False):
         return batch
 
     def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
-
-
-def turn(plane, choice, axis=1):
-    """Apply one of the eight symmetries of the square to each plane.
-
-    Parameters
-    ----------
-    plane : tensor, (n, ..., y, x, ...)
-        Square planes; `axis` is that of y.
-    choice : int tensor, (n,)
-        0 to 7, by bits: 1 mirrors x, 2 mirrors y, 4 then swaps the axes.
-
-    Returns
-    -------
-    tensor, same shape
-    """
-    plane = ops.convert_to_tensor(plane)
-    order = list(range(len(plane.shape)))
-    order[axis], order[axis + 1] = order[axis + 1], order[axis]
-    bits = ops.reshape(choice, (-1, *[1] * (len(order) - 1)))
-    for bit, moved in ((1, lambda x: ops.flip(x, axis + 1)), (2, lambda x: ops.flip(x, axis))):
-        plane = ops.where(ops.bitwise_and(bits, bit) > 0, moved(plane), plane)
-    return ops.where(ops.bitwise_and(bits, 4) > 0, ops.transpose(plane, order), plane)
-
-
-def turn_positions(positions, choice, size):
-    """Move positions as `turn` moves their pixels.
-
-    Parameters
-    ----------
-    positions : tensor, (n, source, 2)
-        Pixel positions as (x, y).
-    choice : int tensor, (n,)
-        As in `turn`.
-    size : int
-        Pixels on a side of the plane.
-    """
-    bits = ops.reshape(choice, (-1, 1, 1))
-    mirrored = ops.bitwise_and(bits, np.array([1, 2], "int32")) > 0
-    moved = ops.where(mirrored, (size - 1) - positions, positions)
-    return ops.where(ops.bitwise_and(bits, 4) > 0, ops.flip(moved, -1), moved)
+        return {**super().get_config(), "seed": self.seed, "handed": self.handed or None}
 
 
 def random_masks(shape, chance, seed, n=None, discs=3):

@@ -6,10 +6,14 @@ from keras import ops
 
 from galzoo.errors import InputError
 from galzoo.layers import placement
-from galzoo.layers.augment import turn
+from galzoo.layers.geometry import footprints, turn
+from galzoo.layers.noise import normal
 
 # Positions tried for a source until one is far enough from those before it.
 TRIES = 16
+# What layers that make scenes serve, one and all.
+SERVED = ("image", "variance", "mask", "psf", "positions", "n_sources", "flux", "boxes", "segmentation", "source_class")
+SERVED += ("gain", "sky")
 
 
 def blend(batch, choice, size, model_sigma, gain=None, truth=False, cutoff=1.0, largest_stretch=1.0):
@@ -88,6 +92,11 @@ def blend(batch, choice, size, model_sigma, gain=None, truth=False, cutoff=1.0, 
     variance = variance + ops.where(present_band, 0.0, np.float32(np.inf))
     flux = ops.sum(stamps, axis=(1, 2))
     flux = factor[:, :, None] * ops.reshape(ops.take(flux, index, axis=0), (-1, sources, bands))
+    boxes, segmentation = footprints(isolated, sky, positions)
+    classes = ops.zeros_like(present, dtype="int32")
+    if batch.get("label") is not None:
+        classes = ops.reshape(ops.take(ops.cast(batch["label"], "int32"), index), (-1, sources))
+    gain, level = gain_and_sky(sky, variance_per_flux)
     result = {
         "image": image,
         "variance": variance,
@@ -97,6 +106,11 @@ def blend(batch, choice, size, model_sigma, gain=None, truth=False, cutoff=1.0, 
         "positions": positions,
         "n_sources": ops.cast(choice["n_sources"], "int32"),
         "flux": flux,
+        "boxes": ops.where(present[:, :, None], boxes, 0.0),
+        "segmentation": segmentation,
+        "source_class": ops.where(present, classes, -1),
+        "gain": gain,
+        "sky": level,
     }
     if truth:
         result["truth"] = ops.sum(scenes(placement.model_transfer(grid, number, model_sigma, bands)), axis=1)
@@ -137,6 +151,20 @@ def noise_of(batch, gain=None):
     excess = ops.sum(ops.where(counted > 0, variance, 0.0) - finite_sky * counted, axis=(0, 1, 2), keepdims=True)
     light = ops.sum(ops.cast(batch["truth"], "float32") * counted, axis=(0, 1, 2), keepdims=True)
     return sky, ops.where(light > 0, excess / ops.where(light > 0, light, 1.0), 0.0)
+
+
+def gain_and_sky(sky, variance_per_flux):
+    """Return gain and level of the sky, (n, band) each, of what `noise_of` returns.
+
+    The level is that whose electrons have the variance of the sky; 0 where a band is absent. Where sources add no
+    variance the gain is infinite and the level 0.
+    """
+    per_flux = ops.broadcast_to(variance_per_flux, ops.shape(sky))
+    counted = ops.logical_and(per_flux > 0, ops.isfinite(sky))
+    safe = ops.where(counted, per_flux, 1.0)
+    gain = ops.where(per_flux > 0, 1 / ops.where(per_flux > 0, per_flux, 1.0), np.float32(np.inf))
+    level = ops.where(counted, sky, 0.0) / safe
+    return gain[:, 0, 0], ops.where(counted, level, 0.0)[:, 0, 0]
 
 
 def centroid(image):
@@ -216,8 +244,10 @@ class BlendScenes(keras.layers.Layer):
     Called with a dict that has ``truth`` (noiseless, model frame), ``variance``, ``psf`` and maybe ``mask`` of n
     stamps, it returns a dict of n scenes: ``image``, ``variance``, ``mask`` (nothing), ``psf``, ``isolated`` (as
     observed, without noise), ``positions`` (of the centroids), ``n_sources`` and ``flux`` (sum of each source's
-    model-frame pixels, of which some may lie outside the scene), in the unit of the stamps. Entries beyond
-    ``n_sources`` are 0.
+    model-frame pixels, of which some may lie outside the scene), in the unit of the stamps; ``boxes`` and
+    ``segmentation`` (`galzoo.layers.geometry.footprints`), ``gain`` and ``sky`` (`gain_and_sky`), and ``source_class``,
+    the ``label`` of the stamps or 0. Entries beyond ``n_sources`` are 0, classes -1. It is a
+    `galzoo.contracts.source.DataLayer`.
 
     Scene i has the PSF and the sky of stamp i; the sky is the least variance of its good pixels, and the sources add
     photon noise to it. Its sources are different stamps of the batch, so n must be at least the most sources. Where a
@@ -254,12 +284,12 @@ class BlendScenes(keras.layers.Layer):
     ):
         super().__init__(**{"autocast": False, "dtype": "float32", **kwargs})
         self.size = None if size is None else int(size)
-        self.sources = _range("sources", sources, least=1, kind=int)
+        self.sources = positive_range("sources", sources, least=1, kind=int)
         self.radius = None if radius is None else float(radius)
         self.min_separation = float(min_separation)
         self.centred, self.rotate, self.truth = bool(centred), bool(rotate), bool(truth)
-        self.flux_range = _range("flux_range", flux_range)
-        self.rescale = None if rescale is None else _range("rescale", rescale)
+        self.flux_range = positive_range("flux_range", flux_range)
+        self.rescale = None if rescale is None else positive_range("rescale", rescale)
         self.gain = None if gain is None else np.asarray(gain, float).tolist()
         self.cutoff = float(cutoff)
         self.seed = int(seed)
@@ -283,6 +313,22 @@ class BlendScenes(keras.layers.Layer):
         largest = 1.0 if self.rescale is None else max(1.0, self.rescale[1])
         return blend(batch, choice, size, self.model_sigma, self.gain, self.truth, self.cutoff, largest)
 
+    def needs(self, keys):
+        """Return which of the `keys` of a source are read."""
+        return needed_stamps("BlendScenes", keys)
+
+    def serves(self, keys):
+        """Return the keys of the scenes."""
+        return SERVED + (("isolated", "truth") if self.truth else ("isolated",))
+
+    def stamps(self, batch_size):
+        """Return how many stamps a batch is made of."""
+        return batch_size
+
+    def shape(self, shape):
+        """Return the size (y, x) of the scenes."""
+        return (self.size or shape[0],) * 2
+
     def choose(self, batch):
         """Draw all that is random; return the ``choice`` of `blend` and the size of the scenes."""
         if batch.get("truth") is None:
@@ -304,7 +350,7 @@ class BlendScenes(keras.layers.Layer):
             "turn": keras.random.randint((n,), 0, 8, seed=self.seed_generator),
             "factor": self._log_uniform((n, most), self.flux_range),
             "positions": self._positions(n, size),
-            "noise": self._normal(n, (size, size, stamps.shape[-1])),
+            "noise": normal(n, (size, size, stamps.shape[-1]), self.seed_generator),
         }
         if self.rotate:
             choice["angle"] = np.pi / 2 * (self._uniform((n,)) - 0.5)
@@ -334,17 +380,6 @@ class BlendScenes(keras.layers.Layer):
             placed.append(offsets[:, 0])
         return middle + ops.stack(placed, axis=1)
 
-    def _normal(self, n, shape):
-        """Draw normal numbers (n, *shape); several times faster than ``keras.random.normal`` without a GPU."""
-        half = -(-int(np.prod(shape)) // 2)
-        bits = keras.random.randint((n, half), 0, 2**31 - 1, dtype="int32", seed=self.seed_generator)
-        # Box & Muller (1958), with 20 bits for the distance and 11 for the direction.
-        distance = ops.cast(ops.right_shift(bits, 11), "float32")
-        distance = ops.sqrt(-2 * ops.log((distance + 0.5) * 2.0**-20))
-        angle = ops.cast(ops.bitwise_and(bits, 2047), "float32") * np.float32(2 * np.pi / 2048)
-        pair = ops.concatenate([distance * ops.cos(angle), distance * ops.sin(angle)], axis=1)
-        return ops.reshape(pair[:, : int(np.prod(shape))], (n, *shape))
-
     def _uniform(self, shape):
         return keras.random.uniform(shape, seed=self.seed_generator)
 
@@ -358,7 +393,17 @@ class BlendScenes(keras.layers.Layer):
         return {**super().get_config(), **config}
 
 
-def _range(name, limits, least=None, kind=float):
+def needed_stamps(name, keys):
+    """Return the keys of a source that blends are made of; raise `InputError` if one is missing."""
+    missing = [key for key in ("truth", "variance", "psf") if key not in keys]
+    if missing:
+        raise InputError(
+            f"{name} makes scenes of truth, variance and psf of isolated stamps; there is no {missing[0]!r}"
+        )
+    return tuple(key for key in ("image", "truth", "variance", "psf", "mask", "label") if key in keys)
+
+
+def positive_range(name, limits, least=None, kind=float):
     """Return `limits` as two ordered numbers, positive or at least `least`."""
     limits = tuple(kind(value) for value in limits)
     low_enough = limits and (limits[0] > 0 if least is None else limits[0] >= least)

@@ -107,3 +107,141 @@ class Upsample(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "method": self.method}
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class NormalizedStack(keras.layers.Layer):
+    """Residual blocks of ConvNeXt (Liu et al. 2022): 5x5 a channel, norm, 1x1, SiLU, 1x1, added; norm and SiLU last.
+
+    Parameters
+    ----------
+    blocks : int
+        Number of residual blocks.
+    hidden : int
+        Channels between the two 1x1 convolutions of a block.
+
+    Notes
+    -----
+    The norm is over the channels of each position alone, so that nothing depends on the size of the stamp or on what
+    else is in it, and it costs a quarter of a group norm on a CPU.
+
+    References
+    ----------
+    Liu et al. 2022, arXiv:2201.03545; Ba, Kiros & Hinton 2016, arXiv:1607.06450.
+    """
+
+    def __init__(self, blocks=2, hidden=32, **kwargs):
+        super().__init__(**kwargs)
+        self.blocks = int(blocks)
+        self.hidden = int(hidden)
+
+    def build(self, input_shape):
+        channels = int(input_shape[-1])
+        self.spatial, self.norms, self.wides, self.narrows = [], [], [], []
+        for index in range(self.blocks):
+            self.spatial.append(layers.DepthwiseConv2D(5, padding="same", name=f"spatial_{index}"))
+            self.norms.append(layers.LayerNormalization(name=f"norm_{index}"))
+            self.wides.append(layers.Dense(self.hidden, name=f"wide_{index}"))
+            # Each block starts as nothing, so that a deep stack starts as a shallow one.
+            self.narrows.append(layers.Dense(channels, kernel_initializer="zeros", name=f"narrow_{index}"))
+            for layer in (self.spatial[-1], self.norms[-1], self.wides[-1]):
+                layer.build(input_shape)
+            self.narrows[-1].build((*input_shape[:-1], self.hidden))
+        self.last = layers.LayerNormalization(name="norm_last")
+        self.last.build(input_shape)
+
+    def call(self, inputs):
+        x = inputs
+        for spatial, norm, wide, narrow in zip(self.spatial, self.norms, self.wides, self.narrows, strict=True):
+            x = x + narrow(ops.silu(wide(norm(spatial(x)))))
+        return ops.silu(self.last(x))
+
+    def get_config(self):
+        return {**super().get_config(), "blocks": self.blocks, "hidden": self.hidden}
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class Patches(keras.layers.Layer):
+    """Turn squares of `size` pixels into the channels of one position each; what is missing at the far sides is 0.
+
+    Parameters
+    ----------
+    size : int
+        Pixels on a side of a square.
+    """
+
+    def __init__(self, size=4, **kwargs):
+        super().__init__(**kwargs)
+        self.size = int(size)
+
+    def call(self, inputs):
+        height, width, channels = inputs.shape[1:]
+        size = self.size
+        rows, columns = -(-height // size), -(-width // size)
+        padding = ((0, 0), (0, rows * size - height), (0, columns * size - width), (0, 0))
+        x = ops.pad(inputs, padding) if height % size or width % size else inputs
+        x = ops.reshape(x, (-1, rows, size, columns, size * channels))
+        return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4)), (-1, rows, columns, size * size * channels))
+
+    def compute_output_shape(self, input_shape):
+        rows, columns = (None if size is None else -(-size // self.size) for size in input_shape[1:3])
+        return (input_shape[0], rows, columns, self.size**2 * input_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class Overlap(keras.layers.Layer):
+    """Draw each position as a square of twice the spacing, the squares added where they overlap.
+
+    A transposed convolution of kernel ``2 * size`` and stride `size` as one matrix product. Every pixel is drawn by
+    four squares, so that no seam has to be where squares of `size` pixels meet; the map goes on beyond its rim.
+
+    Parameters
+    ----------
+    filters : int
+        Output channels.
+    size : int
+        Pixels between the squares.
+    bias_initializer : str or Initializer
+        Of the bias of the output channels.
+    """
+
+    def __init__(self, filters, size=4, bias_initializer="zeros", **kwargs):
+        super().__init__(**kwargs)
+        if size % 2:
+            raise ValueError(f"size is {size}; it must be even, so that half of it can be cut off on each side")
+        self.filters, self.size = int(filters), int(size)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+
+    def build(self, input_shape):
+        shape = (int(input_shape[-1]), 4 * self.size**2 * self.filters)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
+        self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer=self.bias_initializer)
+
+    def call(self, inputs):
+        size, filters = self.size, self.filters
+        inputs = ops.concatenate([inputs[:, :1], inputs, inputs[:, -1:]], axis=1)
+        inputs = ops.concatenate([inputs[:, :, :1], inputs, inputs[:, :, -1:]], axis=2)
+        rows, columns = inputs.shape[1:3]
+        squares = ops.matmul(inputs, self.kernel)
+        squares = ops.reshape(squares, (-1, rows, columns, 2, size, 2, size * filters))
+        # Quarter (i, j) of the square at a position belongs to the tile i rows down and j columns to the right of it.
+        tiles = 0.0
+        for i in (0, 1):
+            for j in (0, 1):
+                quarter = squares[:, :, :, i, :, j]
+                tiles = tiles + ops.pad(quarter, ((0, 0), (i, 1 - i), (j, 1 - j), (0, 0), (0, 0)))
+        image = ops.transpose(tiles, (0, 1, 3, 2, 4))
+        image = ops.reshape(image, (-1, (rows + 1) * size, (columns + 1) * size, filters))
+        rim = size + size // 2
+        return image[:, rim:-rim, rim:-rim] + self.bias
+
+    def compute_output_shape(self, input_shape):
+        rows, columns = (None if size is None else size * self.size for size in input_shape[1:3])
+        return (input_shape[0], rows, columns, self.filters)
+
+    def get_config(self):
+        initializer = keras.initializers.serialize(self.bias_initializer)
+        return {**super().get_config(), "filters": self.filters, "size": self.size, "bias_initializer": initializer}

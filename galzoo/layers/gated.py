@@ -5,8 +5,13 @@ leak through: rows above come through the vertical stack, the row itself through
 of the blind spot (van den Oord et al. 2016, arXiv:1606.05328).
 """
 
+import math
+
 import keras
+import numpy as np
 from keras import ops
+
+from galzoo.errors import RecipeError
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -133,3 +138,93 @@ def _gate(payload):
     """Return tanh of one half of the channels times the sigmoid of the other."""
     signal, gate = ops.split(payload, 2, axis=-1)
     return ops.tanh(signal) * ops.sigmoid(gate)
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class CausalAttention(keras.layers.Layer):
+    """Let each position look at itself and all before it in raster order, however far (PixelSNAIL).
+
+    Parameters
+    ----------
+    channels : int
+        Channels p of the features, which are of the horizontal stack: they have not seen their own position.
+    heads : int
+        Attention heads; p must be divisible by their number.
+
+    Notes
+    -----
+    Called with features (n, y, x, p) and gives what is added to them, of the same shape. For sampling, `step` gives the
+    same at one position from the keys and values of the positions before it.
+
+    Raises
+    ------
+    RecipeError
+        If the heads do not divide the channels.
+
+    References
+    ----------
+    Chen et al. 2018, arXiv:1712.09763.
+    """
+
+    def __init__(self, channels, heads=4, **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.heads = int(channels), int(heads)
+        if self.channels % self.heads:
+            raise RecipeError(f"{self.channels} channels cannot be shared by {self.heads} heads; give a multiple")
+        self.norm = keras.layers.LayerNormalization(name="norm")
+        self.inward = keras.layers.Dense(3 * self.channels, use_bias=False, name="inward")
+        # Attention starts as nothing: the gated layers learn first what is near.
+        self.outward = keras.layers.Dense(self.channels, kernel_initializer="zeros", name="outward")
+
+    def build(self, input_shape):
+        self.norm.build(input_shape)
+        self.inward.build(input_shape)
+        self.outward.build((*input_shape[:-1], self.channels))
+
+    def call(self, features):
+        rows, columns = features.shape[1:3]
+        query, key, value = self._project(ops.reshape(features, (-1, rows * columns, self.channels)))
+        mixed = self._attend(query, key, value, np.tri(rows * columns, dtype=bool))
+        return ops.reshape(mixed, (-1, rows, columns, self.channels))
+
+    def empty(self, n, positions):
+        """Return keys and values of no position yet, each (n, positions, heads, p / heads), for `step`."""
+        zeros = ops.zeros((n, positions, self.heads, self.channels // self.heads), self.compute_dtype)
+        return zeros, zeros
+
+    def step(self, feature, keys, values, position):
+        """Return what `call` adds at one position, (n, p), and the keys and values with those of this position.
+
+        Parameters
+        ----------
+        feature : tensor, (n, p)
+        keys, values : tensor, (n, positions, heads, p / heads)
+        position : int tensor, ()
+            In raster order.
+        """
+        query, key, value = self._project(feature[:, None])
+        places = ops.arange(keys.shape[1])
+        here = ops.reshape(places == position, (1, -1, 1, 1))
+        keys, values = ops.where(here, key, keys), ops.where(here, value, values)
+        mixed = self._attend(query, keys, values, (places <= position)[None])
+        return mixed[:, 0], keys, values
+
+    def _project(self, features):
+        """Return queries, keys and values, each (n, positions, heads, p / heads)."""
+        joint = self.inward(self.norm(features))
+        shape = (-1, features.shape[1], self.heads, self.channels // self.heads)
+        return [ops.reshape(part, shape) for part in ops.split(joint, 3, axis=-1)]
+
+    def _attend(self, query, key, value, seen):
+        scores = ops.einsum("nqhc,nkhc->nhqk", query, key) / math.sqrt(self.channels // self.heads)
+        # In single precision: a softmax over hundreds of places.
+        scores = ops.where(seen, ops.cast(scores, "float32"), np.float32(-1e9))
+        share = ops.cast(ops.softmax(scores, axis=-1), self.compute_dtype)
+        mixed = ops.einsum("nhqk,nkhc->nqhc", share, value)
+        return self.outward(ops.reshape(mixed, (-1, query.shape[1], self.channels)))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "heads": self.heads}

@@ -100,10 +100,17 @@ def codebook_usage(codes, size, bootstrap=100, seed=0):
     }
 
 
-class _CodeCounter(keras.metrics.Metric):
-    """Base of the training metrics: a histogram of codes since the last reset (Keras resets it every epoch)."""
+@keras.saving.register_keras_serializable(package="galzoo")
+class CodebookPerplexity(keras.metrics.Metric):
+    """Perplexity of all codes since the last reset, 1 to `size` (0 before the first batch); Keras resets every epoch.
 
-    def __init__(self, size, name=None, **kwargs):
+    Parameters
+    ----------
+    size : int
+        Number of codes in the codebook, K.
+    """
+
+    def __init__(self, size, name="perplexity", **kwargs):
         super().__init__(name=name, **kwargs)
         self.size = int(size)
         self.counts = self.add_variable((self.size,), initializer="zeros", dtype="float32", name="counts")
@@ -114,42 +121,11 @@ class _CodeCounter(keras.metrics.Metric):
         ones = ops.ones_like(flat, dtype="float32")
         self.counts.assign_add(ops.segment_sum(ones, flat, num_segments=self.size))
 
-    def get_config(self):
-        return {**super().get_config(), "size": self.size}
-
-
-@keras.saving.register_keras_serializable(package="galzoo")
-class CodebookPerplexity(_CodeCounter):
-    """Perplexity of all codes of an epoch, 1 to `size` (0 before the first batch).
-
-    Parameters
-    ----------
-    size : int
-        Number of codes in the codebook, K.
-    """
-
-    def __init__(self, size, name="perplexity", **kwargs):
-        super().__init__(size, name=name, **kwargs)
-
     def result(self):
         total = ops.sum(self.counts)
         share = self.counts / ops.maximum(total, 1.0)
         entropy = -ops.sum(share * ops.log(ops.where(share > 0, share, ops.ones_like(share))))
         return ops.where(total > 0, ops.exp(entropy), ops.zeros_like(entropy))
 
-
-@keras.saving.register_keras_serializable(package="galzoo")
-class CodebookUsage(_CodeCounter):
-    """Share of the codebook, 0 to 1, that was used at least once in an epoch.
-
-    Parameters
-    ----------
-    size : int
-        Number of codes in the codebook, K.
-    """
-
-    def __init__(self, size, name="codebook_usage", **kwargs):
-        super().__init__(size, name=name, **kwargs)
-
-    def result(self):
-        return ops.mean(ops.cast(self.counts > 0, "float32"))
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}

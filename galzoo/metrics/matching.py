@@ -102,27 +102,6 @@ def match(found, truth, max_distance):
     return Matches(rows[chosen], columns[chosen], distance[chosen], len(found), len(truth))
 
 
-def match_sky(found, truth, max_distance):
-    """Match positions on the sky one to one, as `match` does.
-
-    Parameters
-    ----------
-    found, truth : array, (n, 2) and (m, 2)
-        Right ascension and declination in degrees.
-    max_distance : float
-        In arcsec, along great circles.
-
-    Returns
-    -------
-    Matches
-        Distances in arcsec.
-    """
-    arcsec = np.deg2rad(1 / 3600)
-    result = match(_unit_vectors(found), _unit_vectors(truth), 2 * np.sin(max_distance * arcsec / 2))
-    result.distance = 2 * np.arcsin(result.distance / 2) / arcsec
-    return result
-
-
 def _unit_vectors(radec):
     radec = np.asarray(radec, dtype=np.float64)
     if radec.ndim != 2 or radec.shape[1] != 2:

@@ -65,65 +65,6 @@ def nearest_neighbour_ratio(samples, held_out, train, pairs=16, seed=0, n_boot=2
     }
 
 
-def two_model_distance(samples_a, samples_b, train_a, train_b, seed=0, n_boot=200):
-    """Compare two models trained on disjoint halves of the data with each other and with their training sets.
-
-    Models that have learnt the distribution draw from the same one although they share no galaxy; models that remember
-    draw from two different sets. Where the sampling noise can be shared, Kadkhodaie et al. compare sample by sample;
-    here nearest neighbours in sets of one size stand in, so that it holds for any model.
-
-    Parameters
-    ----------
-    samples_a, samples_b, train_a, train_b : array, (n, y, x), (n, y, x, band) or (n, feature)
-        As for `nearest_neighbour_ratio`. Reference sets are thinned to the size of the smallest, since distances shrink
-        with their number.
-    seed, n_boot : int
-        Of the thinning and the bootstrap.
-
-    Returns
-    -------
-    dict
-        Medians over the samples of both models of the distance to the nearest of: ``own``, the model's own training
-        set; ``other``, the training set of the other; ``between``, the other model's samples. ``ratio`` is between /
-        own: about 1 for two perfect models, well above 1 where models are nearer to what they have seen than to each
-        other. ``leak`` is own / other: 1 without memorisation, whatever the quality of the samples. Each with
-        ``<name>_error``; and ``n``, the size of the reference sets.
-
-    Raises
-    ------
-    InputError
-        If shapes do not match, a set is empty or values are not finite.
-
-    References
-    ----------
-    Kadkhodaie et al. 2024, ICLR (arXiv:2310.02557).
-    """
-    sets = {"samples_a": samples_a, "samples_b": samples_b, "train_a": train_a, "train_b": train_b}
-    _check(sets)
-    n = min(len(values) for values in sets.values())
-    random = np.random.default_rng(seed)
-    thin = {name: np.asarray(values)[np.sort(random.permutation(len(values))[:n])] for name, values in sets.items()}
-    # One scale for the features of all comparisons.
-    unit = np.concatenate([thin["train_a"], thin["train_b"]])
-
-    def median(*references):
-        both = zip((samples_a, samples_b), references, strict=True)
-        distances = [nearest_neighbours(values, thin[name], unit)[0] for values, name in both]
-        return _median(np.concatenate(distances), seed, n_boot)
-
-    medians = {
-        "own": median("train_a", "train_b"),
-        "other": median("train_b", "train_a"),
-        "between": median("samples_b", "samples_a"),
-    }
-    medians["ratio"] = _ratio(medians["between"], medians["own"])
-    medians["leak"] = _ratio(medians["own"], medians["other"])
-    result = {"n": n}
-    for name, (value, error) in medians.items():
-        result[name], result[f"{name}_error"] = value, error
-    return result
-
-
 def nearest_neighbours(values, reference, unit=None):
     """Find the nearest of a reference set for each image or feature vector.
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import gammainc
 
+from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
-from galzoo.simulate.surveys import magnitude_to_njy
 
 WAVELENGTHS = np.array([368.1, 486.4, 625.0, 756.5, 870.2, 972.2])
 """Effective wavelengths of LSST ugrizy, nm (surveycodex): where the population's magnitudes are."""

@@ -165,19 +165,6 @@ class Nominal:
         return high // 2
 
 
-def fwhm_of(image):
-    """Return the full width at half maximum of a sampled PSF, pixels, from the area above half of its peak."""
-    zoom, n = 4, len(image)
-    width = np.sqrt((image > image.max() / 2).sum())
-    reach = min(n // 2, int(width) + 2)
-    core = image[n // 2 - reach : n // 2 + reach + 1, n // 2 - reach : n // 2 + reach + 1]
-    fine = ndimage.zoom(core.astype(float), (2 * reach * zoom + 1) / (2 * reach + 1), order=3)
-    # A pixel that the contour crosses counts by the part of it that lies inside.
-    slope = np.hypot(*np.gradient(fine)) + 1e-12
-    inside = np.clip(0.5 + (fine - fine.max() / 2) / slope, 0, 1)
-    return float(2 * np.sqrt(inside.sum() / np.pi) / zoom)
-
-
 def _shear(values):
     """Return the area-preserving matrix of a reduced shear."""
     g1, g2 = np.clip(values, -0.5, 0.5)

@@ -11,10 +11,10 @@ import numpy as np
 from astropy.table import Table
 from scipy import ndimage
 
+from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
 from galzoo.simulate.galaxies import Component, Galaxy
 from galzoo.simulate.psf import GSPARAMS
-from galzoo.simulate.surveys import magnitude_to_njy
 
 _DAMPING = 0.1
 """The deconvolution is damped where the transform of the parent's PSF falls below this, or noise would be blown up."""

@@ -10,15 +10,17 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy.special import gamma
 
+from galzoo.data.psf import fwhm_of
 from galzoo.data.scenes import Scenes
 from galzoo.data.splits import split_names
+from galzoo.data.zeropoint import njy_to_magnitude
 from galzoo.errors import InputError
 from galzoo.simulate.galaxies import BULGE_B, DISC_B
-from galzoo.simulate.psf import Nominal, PSFModel, fwhm_of
+from galzoo.simulate.psf import Nominal, PSFModel
 from galzoo.simulate.render import TRUNCATION, StampGrid
 from galzoo.simulate.simulator import Simulator, unit_of
 from galzoo.simulate.stars import StarSampler
-from galzoo.simulate.surveys import get_survey, njy_to_magnitude
+from galzoo.simulate.surveys import get_survey
 
 _SIZES = 48, 96, 192, 384
 """Pixels on a side of the images that single sources are drawn on."""

@@ -17,10 +17,11 @@ from galzoo.data.scenes import Scenes
 from galzoo.data.scenes_hdf5 import ScenesWriter, read_header
 from galzoo.errors import InputError
 from galzoo.files import write_json
+from galzoo.progress import counter
 from galzoo.simulate.scene_simulator import SceneSimulator
 from galzoo.simulate.scene_spec import SceneSpec
 from galzoo.simulate.simulator import make_spec
-from galzoo.simulate.workers import progress_bar, run_parts
+from galzoo.simulate.workers import run_parts
 
 _PART_VALUES = 1 << 22
 """A part of a file has about so many values, 16 MiB: what an interruption can cost, and what memory holds."""
@@ -89,7 +90,7 @@ def make_scenes(output, n=1000, spec=None, processes=None, progress=True, **chan
     size = spec.stamp_size**2 * len(spec.bands) * (3 + spec.isolated * spec.mean_number)
     step = int(np.clip(_PART_VALUES // size, 1, 32))
     parts = [(range(start, min(start + step, n)), folder / f"{start:08d}.h5") for start in range(0, n, step)]
-    with _kept(folder, spec), progress_bar(n, spec, progress) as advance:
+    with _kept(folder, spec), counter(n, f"{spec.survey} {spec.stamp_size} px", progress) as advance:
         todo = [part for part in parts if not _complete(*part)]
         advance(n - sum(len(rows) for rows, _ in todo))
         for count in run_parts(_simulating, (spec,), todo, processes):

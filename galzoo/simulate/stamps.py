@@ -14,13 +14,15 @@ from astropy import units as u
 from astropy.table import QTable
 
 from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.psf import fwhm_of
 from galzoo.data.stamps import Stamps
+from galzoo.data.zeropoint import njy_to_magnitude
 from galzoo.errors import InputError
-from galzoo.simulate.psf import fwhm_of
+from galzoo.progress import counter
 from galzoo.simulate.render import StampGrid
 from galzoo.simulate.simulator import ImageSpec, Simulator, make_spec, unit_of
-from galzoo.simulate.surveys import get_survey, njy_to_magnitude
-from galzoo.simulate.workers import progress_bar, run_parts
+from galzoo.simulate.surveys import get_survey
+from galzoo.simulate.workers import run_parts
 
 _PART = 32
 
@@ -178,7 +180,7 @@ def make_simulated(output, n=4000, spec=None, processes=None, progress=True, **c
         raise InputError(f"n is {n}; give at least one stamp")
     spec = make_spec(StampSpec, spec, changes)
     parts = [range(start, min(start + _PART, n)) for start in range(0, n, _PART)]
-    with StampsWriter(output) as writer, progress_bar(n, spec, progress) as advance:
+    with StampsWriter(output) as writer, counter(n, f"{spec.survey} {spec.stamp_size} px", progress) as advance:
         for stamps in run_parts(_simulating, (spec,), parts, processes):
             writer.write(stamps)
             advance(len(stamps))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.simulate.galaxies import Component, Galaxy
-from galzoo.simulate.surveys import magnitude_to_njy
 
 _TEMPERATURES = 3000.0, 8000.0
 """K. Black bodies between these have g - r from 1.6 to 0.1, about the range of the stellar locus. A choice of ours."""

@@ -14,11 +14,9 @@ import numpy as np
 import yaml
 from astropy import units as u
 
+from galzoo.data.zeropoint import magnitude_to_njy, njy_per_count, njy_to_magnitude
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.resources import configs_dir
-
-AB_ZERO_POINT = 31.4
-"""AB magnitude of a source of 1 nJy (Oke & Gunn 1983; the LSST convention)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +135,7 @@ def get_survey(name):
 def electrons_per_njy(survey, band, depth=1.0):
     """Return the electrons that a source of 1 nJy gives in the full exposure times `depth`."""
     numbers = _survey(survey).band(band)
-    rate = 10 ** (0.4 * (numbers.zero_point - AB_ZERO_POINT))
+    rate = 1 / njy_per_count(numbers.zero_point)
     return rate * numbers.exposure_time.to_value(u.s) * depth
 
 
@@ -163,7 +161,7 @@ def noise_sigma(survey, band, depth=1.0):
         raise InputError(f"depth is {depth}; give the exposure in units of the full survey's, above 0")
     numbers = survey.band(band)
     area = survey.pixel_scale.to_value(u.arcsec) ** 2
-    sky_njy = 10 ** (0.4 * (AB_ZERO_POINT - numbers.sky_brightness)) * area
+    sky_njy = magnitude_to_njy(numbers.sky_brightness) * area
     gain = electrons_per_njy(survey, band, depth)
     return float(np.sqrt(sky_njy * gain + numbers.extra_noise * depth) / gain)
 
@@ -174,18 +172,7 @@ def limiting_magnitude(survey, band, depth=1.0):
     fwhm = (survey.band(band).psf_fwhm / survey.pixel_scale).to_value(u.one)
     # A Gaussian's matched filter sees an effective area of 4 pi sigma^2.
     area = 4 * np.pi * (fwhm / np.sqrt(8 * np.log(2))) ** 2
-    return AB_ZERO_POINT - 2.5 * np.log10(5 * noise_sigma(survey, band, depth) * np.sqrt(area))
-
-
-def magnitude_to_njy(magnitude):
-    """Return the flux in nJy of an AB magnitude."""
-    return 10 ** (0.4 * (AB_ZERO_POINT - np.asarray(magnitude, dtype=float)))
-
-
-def njy_to_magnitude(flux):
-    """Return the AB magnitude of a flux in nJy; not a number where the flux is not positive."""
-    flux = np.asarray(flux, dtype=float)
-    return AB_ZERO_POINT - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
+    return njy_to_magnitude(5 * noise_sigma(survey, band, depth) * np.sqrt(area))
 
 
 def _survey(survey):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import signal
 
@@ -46,14 +45,3 @@ def _start_worker(make, arguments):
 
 def _work(part):
     return _function(part)
-
-
-@contextlib.contextmanager
-def progress_bar(n, spec, show):
-    """Show a progress bar; yield the function that advances it."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not show) as progress:
-        task = progress.add_task(f"{spec.survey} {spec.stamp_size} px", total=n)
-        yield lambda count: progress.advance(task, count)

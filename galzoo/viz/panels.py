@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from galzoo.data import hdf5
+from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
 from galzoo.files import atomic_path
 from galzoo.viz.colour import to_rgb
@@ -11,6 +13,8 @@ CELL = 1.35
 INK, FAINT = "#222222", "#777777"
 # Residuals saturate at this many sigma.
 RESIDUAL_SIGMA = 5.0
+# Stamps of a file that are drawn.
+_FILE_PANEL = 40
 
 
 def panel(stamps, rows=None, labels=None, columns=None, title=None):
@@ -235,3 +239,12 @@ def _colour_bar(figure, axis, image):
     bar = figure.colorbar(image, cax=slot, orientation="horizontal", ticks=[-RESIDUAL_SIGMA, 0, RESIDUAL_SIGMA])
     bar.outline.set_visible(False)
     slot.tick_params(length=0, pad=1, labelsize=6, colors=FAINT)
+
+
+def draw_file(path, picture):
+    """Draw a panel of stamps, evenly spaced through the file, to a PNG."""
+    n = hdf5.read_header(path)["n"]
+    if not n:
+        raise InputError(f"{path}: holds no stamps, there is nothing to draw")
+    rows = np.unique(np.linspace(0, n - 1, min(n, _FILE_PANEL)).astype(int))
+    save(panel(Stamps.load(path, rows)), picture)

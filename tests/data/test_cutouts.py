@@ -10,11 +10,12 @@ from astropy.table import Table
 
 from galzoo.data import hdf5
 from galzoo.data.columns import find_columns, read_table, select
-from galzoo.data.cutouts import cutouts_from_files, make_cutouts
-from galzoo.data.detect import detect
+from galzoo.data.cutouts import make_cutouts
 from galzoo.data.fits import open_mosaic
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
+from galzoo.field.catalogue import detect
+from galzoo.field.cutouts import cutouts_from_files
 
 SIZE = 16
 PLACES = np.array([[30.3, 40.6], [61.0, 22.0], [3.0, 50.0], [95.0, 70.0]])

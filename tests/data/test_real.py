@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from galzoo.data import duplicates
-from galzoo.data.cutouts import cutouts_from_files
 from galzoo.data.linear import LSST_BANDS, conform, read_survey
 from galzoo.data.psf import read_psf
 from galzoo.data.sdss import read_pictures
 from galzoo.data.sdss_frames import make_sdss_frames
 from galzoo.data.stamps import Stamps
+from galzoo.field.cutouts import cutouts_from_files
 
 pytestmark = pytest.mark.real
 

@@ -5,7 +5,7 @@ from astropy.io import fits
 from galzoo.data.scenes import Scenes
 from galzoo.data.scenes_fits import write_fits
 from galzoo.errors import InputError
-from galzoo.field.field import open_field
+from galzoo.field.open_field import open_field
 
 
 def scenes(**changes):

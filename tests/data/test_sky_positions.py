@@ -8,10 +8,10 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
-from galzoo.data.cutouts import cutouts_from_files
 from galzoo.data.stamps import Stamps
+from galzoo.field.cutouts import cutouts_from_files
 from galzoo.tasks.deblend.run import Settings, deblend_field
-from tests.tasks import fields
+from tests.field import fields
 
 SHAPE = (96, 150)
 # x, y, flux, size: no two alike, none near the middle of the field or on its diagonal.

@@ -11,11 +11,13 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from galzoo.data import named
-from galzoo.data.candels import make_candels, read_candels_stamps
+from galzoo.data.candels import read_candels_stamps
 from galzoo.data.cosmos import make_cosmos
 from galzoo.data.linear import conform, moffat, neighbours, read_survey
 from galzoo.data.stamps import Stamps
+from galzoo.datasets.candels import make_candels
 from galzoo.errors import InputError, UnknownNameError
+from galzoo.registry import datasets
 
 RNG = np.random.default_rng(5)
 
@@ -186,7 +188,7 @@ def test_cosmos_that_is_absent_tells_how_to_get_it(tmp_path):
 
 
 def test_names_options_and_cache(tmp_path, monkeypatch):
-    assert set(named.DATASETS) == {"candels", "cosmos", "sdss", "simulated"}
+    assert {"candels", "cosmos", "sdss", "simulated", "scenes"} <= set(datasets())
     assert named.parse_options(["size=32", "bands=[F160W]"]) == {"size": 32, "bands": ["F160W"]}
     with pytest.raises(InputError, match="key=value"):
         named.parse_options(["size"])
@@ -203,7 +205,7 @@ def test_names_options_and_cache(tmp_path, monkeypatch):
         made.append(size)
         stamps_of().save(output)
 
-    monkeypatch.setattr(named, "builder", lambda name: build)
+    monkeypatch.setattr(named, "get_dataset", lambda name: types.SimpleNamespace(builder=lambda: build))
     data = types.SimpleNamespace(path=None, name="cosmos", options={"size": 9})
     assert named.prepare(data) == named.prepare(data)
     assert made == [9]

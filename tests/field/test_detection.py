@@ -5,20 +5,22 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from galzoo.errors import InputError
-from galzoo.field import detection as groups
+from galzoo.field import tiles
 from galzoo.field.background import measure_sky
-from galzoo.field.field import open_field
+from galzoo.field.coadd import coadd
+from galzoo.field.detection import Detection, noise_correlation, significance
+from galzoo.field.open_field import open_field
 from galzoo.field.windows import MOST_SOURCES, SIDES, cut, make_units
 from tests.field.fields import BANDS, FWHM, NOISE, blends, draw, write
 
 
 def find(field, tile, catalogue=None, **changes):
     weights = tuple(1 / field.noise_levels())
-    detection = groups.Detection(FWHM, weights, **changes)
-    parts = [groups.detect_tile(field, core, detection, catalogue) for core in groups.tiles(field.shape, tile)]
-    sources, numbers = groups.collect(parts)
+    detection = Detection(FWHM, weights, **changes)
+    parts = [tiles.detect_tile(field, core, detection, catalogue) for core in tiles.tiles(field.shape, tile)]
+    sources, numbers = tiles.collect(parts)
     segmentation = np.zeros(field.shape, np.int32)
-    groups.paint(segmentation, parts, numbers)
+    tiles.paint(segmentation, parts, numbers)
     return sources, segmentation
 
 
@@ -32,7 +34,7 @@ def crowded(tmp_path_factory):
 
 
 def test_any_size_of_tile_finds_the_same(crowded, monkeypatch):
-    monkeypatch.setattr(groups, "_MARGIN", 24)
+    monkeypatch.setattr(tiles, "_MARGIN", 24)
     field, _ = crowded
     one, labels = find(field, 512)
     for tile in (64, 100):
@@ -80,7 +82,7 @@ def test_correlated_noise_is_noticed(tmp_path):
     image = np.array([gaussian_filter(plane, 1.0) for plane in image])
     with open_field(write(tmp_path / "f.fits", image), BANDS) as field:
         weights = tuple(1 / field.noise_levels())
-        factor = groups.noise_correlation(field, groups.Detection(FWHM, weights))
+        factor = noise_correlation(field, Detection(FWHM, weights))
         blind, _ = find(field, 512)
         found, _ = find(field, 512, correlation=factor)
     # The variance of a sum over the filter of sigma s grows by 1 + s_noise^2 / s^2 less what smoothing took off.
@@ -93,7 +95,7 @@ def test_signal_to_noise_is_that_of_the_matched_filter():
     y, x = np.mgrid[:41, :41] - 20.0
     blob = np.exp(-0.5 * (x**2 + y**2) / size**2) / (2 * np.pi * size**2)
     expected = flux * np.sqrt((blob**2).sum()) / noise
-    found = groups.significance(flux * blob, np.full((41, 41), noise), np.zeros((41, 41), bool), FWHM)
+    found = significance(flux * blob, np.full((41, 41), noise), np.zeros((41, 41), bool), FWHM)
     assert found.max() == pytest.approx(expected, rel=0.01)
     assert np.unravel_index(found.argmax(), found.shape) == (20, 20)
 
@@ -151,7 +153,7 @@ def test_coincident_sources_are_split_too():
 
 def test_too_small_tiles_are_refused():
     with pytest.raises(InputError, match="--tile is 10"):
-        groups.tiles((100, 100), 10)
+        tiles.tiles((100, 100), 10)
 
 
 def sky_of(image, cell=32, need_noise=True):
@@ -208,7 +210,7 @@ def test_weights_of_the_bands():
     planes = {"image": np.ones((2, 2, 3)) * [1, 2, 3], "variance": np.ones((2, 2, 3)) * NOISE**2}
     planes["mask"] = np.zeros((2, 2, 3), bool)
     planes["mask"][0, 0], planes["mask"][0, 1, 2] = True, True
-    image, error, mask = groups.coadd(planes, (1, 1, 2))
+    image, error, mask = coadd(planes, (1, 1, 2))
     np.testing.assert_array_equal(mask, [[True, False], [False, False]])
     assert image[0, 1] == pytest.approx(1.5)
     assert image[1, 1] == pytest.approx(9 / 4)

@@ -7,7 +7,7 @@ import pytest
 from galzoo.contracts.prior import Samples
 from galzoo.errors import InputError, MissingDependencyError
 from galzoo.interop.galsim import to_interpolated_images
-from galzoo.tasks.sample.run import observe
+from galzoo.simulate.observe import observe
 
 SCALE = 0.2
 

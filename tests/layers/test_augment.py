@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
-from galzoo.layers.augment import Rotate90Flip, turn
+from galzoo.layers.augment import Rotate90Flip
+from galzoo.layers.geometry import turn
 
 
 def make_batch(n=32, size=6):
@@ -120,5 +121,28 @@ def test_errors():
         Rotate90Flip()({"image": np.zeros((2, 4, 5, 1))}, training=True)
     with pytest.raises(InputError, match="psf"):
         Rotate90Flip()({"image": np.zeros((2, 4, 4, 1)), "psf": np.zeros((2, 3, 4, 1))}, training=True)
-    with pytest.raises(InputError, match="boxes"):
-        Rotate90Flip()({"image": np.zeros((2, 4, 4, 1)), "boxes": np.zeros((2, 1, 4))}, training=True)
+
+
+def test_boxes_stay_around_their_pixels():
+    """A box per image around 3 x 2 pixels of an odd place, counted again on the turned pixels."""
+    image = np.zeros((32, 9, 9, 1), "float32")
+    image[:, 1:3, 4:7] = 1
+    boxes = np.tile(np.array([3.5, 0.5, 6.5, 2.5], "float32"), (32, 1, 1))
+    turned = numpy(Rotate90Flip(seed=2)({"image": image, "boxes": boxes}, training=True))
+    for plane, box in zip(turned["image"][..., 0], turned["boxes"][:, 0], strict=True):
+        y, x = np.nonzero(plane)
+        np.testing.assert_array_equal(box, [x.min() - 0.5, y.min() - 0.5, x.max() + 0.5, y.max() + 0.5])
+    assert len(np.unique(turned["boxes"], axis=0)) == 8
+
+
+def test_hands_change_places_where_a_stamp_is_mirrored():
+    n = 64
+    batch = make_batch(n)
+    label = np.resize([1, 2, 3, np.nan], n).astype("float32")
+    batch["condition"] = np.stack([np.full(n, 1.0, "float32"), label], axis=-1)
+    turned = numpy(Rotate90Flip(seed=3, handed={1: [1, 2]})(batch, training=True))
+    for i in range(n):
+        match = [np.array_equal(turned["image"][i], p) for p in elements(batch["image"][i])]
+        mirrored = match.index(True) >= 4
+        expected = {1: 2, 2: 1}.get(label[i], label[i]) if mirrored else label[i]
+        np.testing.assert_array_equal(turned["condition"][i], [1.0, expected])

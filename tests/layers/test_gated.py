@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from galzoo.layers.gated import GatedBlock
+from galzoo.errors import RecipeError
+from galzoo.layers.gated import CausalAttention, GatedBlock
 
 CHANNELS = 6
 
@@ -99,3 +100,31 @@ def test_the_row_and_the_step_are_the_layer():
 def test_config_round_trip():
     block = GatedBlock(8, first=True, rows=3, columns=2)
     assert GatedBlock.from_config(block.get_config()).get_config() == block.get_config()
+
+
+def attention(seed=0):
+    """Return attention whose output is not nothing, as it is at the start."""
+    keras.utils.set_random_seed(seed)
+    layer = CausalAttention(CHANNELS, heads=2)
+    layer.build((None, None, None, CHANNELS))
+    layer.outward.kernel.assign(np.random.default_rng(seed).normal(size=(CHANNELS, CHANNELS)))
+    return layer
+
+
+@pytest.mark.parametrize("place", [(0, 0), (2, 3), (4, 4)])
+def test_attention_sees_all_before_and_nothing_after(place):
+    layer = attention()
+    seen = seen_by(lambda values: ops.convert_to_numpy(layer(values)), 5, *place)
+    np.testing.assert_array_equal(seen.ravel(), np.arange(25) <= 5 * place[0] + place[1])
+
+
+def test_attention_step_by_step():
+    layer = attention()
+    features = np.random.default_rng(2).normal(size=(3, 4, 5, CHANNELS)).astype("float32")
+    expected = ops.convert_to_numpy(layer(features)).reshape(3, 20, CHANNELS)
+    past = layer.empty(3, 20)
+    for position in range(20):
+        added, *past = layer.step(features.reshape(3, 20, CHANNELS)[:, position], *past, position)
+        np.testing.assert_allclose(ops.convert_to_numpy(added), expected[:, position], rtol=1e-4, atol=1e-5)
+    with pytest.raises(RecipeError, match="cannot be shared"):
+        CausalAttention(6, heads=4)

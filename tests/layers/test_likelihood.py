@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from galzoo.errors import InputError
-from galzoo.layers.likelihood import chi2_per_pixel, clean, fourier_nll, gaussian_nll, weights
+from galzoo.layers.likelihood import clean, gaussian_nll, weights
 
 
 def numpy(tensor):
@@ -24,8 +24,6 @@ def test_agrees_with_scipy():
     image, model, variance = make()
     expected = -stats.norm.logpdf(image, model, np.sqrt(variance)).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(numpy(gaussian_nll(image, model, variance)), expected, rtol=1e-5)
-    chi2 = np.mean((image - model) ** 2 / variance, axis=(1, 2, 3))
-    np.testing.assert_allclose(numpy(chi2_per_pixel(image, model, variance)), chi2, rtol=1e-5)
 
 
 def spoil(image, variance):
@@ -75,34 +73,9 @@ def test_a_stamp_without_good_pixels():
     image = np.full((1, 4, 4, 1), np.nan, "float32")
     variance = np.full_like(image, np.inf)
     assert numpy(gaussian_nll(image, np.zeros_like(image), variance)) == 0
-    assert numpy(chi2_per_pixel(image, np.zeros_like(image), variance)) == 0
-
-
-def test_white_noise_in_fourier_space_is_the_plain_likelihood():
-    image, model, _ = make()
-    variance = np.full(image.shape, 1.7, "float32")
-    expected = numpy(gaussian_nll(image, model, variance))
-    np.testing.assert_allclose(numpy(fourier_nll(image, model, variance[0])), expected, rtol=1e-5)
-
-
-def test_correlated_noise_agrees_with_the_dense_covariance():
-    size = 6
-    k = 2 * np.pi * np.fft.fftfreq(size)
-    power = (1.2 + np.cos(k)[:, None] * np.cos(k) * 0.8).astype("float32")
-    correlation = np.fft.ifft2(power).real
-    index = np.arange(size)
-    dy = (index[:, None, None, None] - index[:, None]) % size
-    dx = (index[:, None, None] - index) % size
-    covariance = correlation[np.broadcast_arrays(dy, dx)[0], np.broadcast_arrays(dy, dx)[1]].reshape(size**2, size**2)
-    image = np.random.default_rng(0).normal(size=(2, size, size, 1)).astype("float32")
-    expected = -stats.multivariate_normal(np.zeros(size**2), covariance).logpdf(image.reshape(2, -1))
-    result = numpy(fourier_nll(image, np.zeros_like(image), power[..., None]))
-    np.testing.assert_allclose(result, expected, rtol=1e-4)
 
 
 def test_shapes_that_do_not_fit():
     image = np.zeros((1, 4, 4, 1), "float32")
     with pytest.raises(InputError, match="shapes"):
         gaussian_nll(image, image[0], image)
-    with pytest.raises(InputError, match="power"):
-        fourier_nll(image, image, np.ones((3, 4, 1), "float32"))

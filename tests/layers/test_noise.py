@@ -3,30 +3,49 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galzoo.errors import InputError
-from galzoo.layers.noise import AddNoise, poisson
+from galzoo.layers.noise import normal, observe, poisson
 
 
 def numpy(tensor):
     return keras.ops.convert_to_numpy(tensor)
 
 
-def test_gaussian_noise_has_the_variance_asked_for():
-    variance = np.ones((4, 64, 64, 2), "float32") * np.array([1.0, 9.0], "float32")
-    noise = numpy(AddNoise(seed=1)(np.full_like(variance, 5.0), variance)) - 5.0
-    pixels = noise[..., 0].size
-    for band, sigma in enumerate((1.0, 3.0)):
-        assert abs(noise[..., band].mean()) < 5 * sigma / np.sqrt(pixels)
-        assert noise[..., band].std() == pytest.approx(sigma, rel=5 / np.sqrt(2 * pixels))
-        assert stats.kstest(noise[..., band].ravel() / sigma, "norm").pvalue > 1e-3
+def seed(number=1):
+    return keras.random.SeedGenerator(number)
 
 
-def test_no_noise_where_the_variance_is_not_finite():
-    variance = np.array([np.inf, np.nan, 0.0, 1.0], "float32").reshape(1, 1, 1, 4)
-    image = np.full((2, 8, 8, 4), 3.0, "float32")
-    noisy = numpy(AddNoise(seed=1)(image, variance))
-    assert (noisy[..., :3] == 3).all()
-    assert (noisy[..., 3] != 3).any()
+def observed(image, variance, gain=np.inf, photons=False, number=1):
+    variance = np.broadcast_to(np.asarray(variance, "float32"), (len(image), 1, 1, image.shape[-1]))
+    gain = np.full((1, 1, 1, image.shape[-1]), gain, "float32")
+    return [numpy(plane) for plane in observe(image.astype("float32"), variance, gain, seed(number), photons)]
+
+
+def test_normal_numbers_are_normal_and_independent():
+    drawn = numpy(normal(3, (101, 7), seed()))
+    assert drawn.shape == (3, 101, 7)
+    many = numpy(normal(4, (20001,), seed()))
+    assert stats.kstest(many.ravel(), "norm").pvalue > 1e-3
+    # Pairs of one radius lie half an array apart.
+    pairs = many[0, :10000], many[0, 10001:20001]
+    assert abs(np.corrcoef(*pairs)[0, 1]) < 5 / np.sqrt(10000)
+
+
+def test_noise_has_the_variance_of_sky_and_sources():
+    noiseless = np.full((4, 64, 64, 2), 5.0)
+    image, variance = observed(noiseless, [1.0, 9.0], gain=2.0)
+    pixels = image[..., 0].size
+    np.testing.assert_allclose(variance[0, 0, 0], [3.5, 11.5])
+    for band, expected in enumerate((3.5, 11.5)):
+        noise = image[..., band] - 5
+        assert abs(noise.mean()) < 5 * np.sqrt(expected / pixels)
+        assert noise.var() == pytest.approx(expected, rel=5 * np.sqrt(2 / pixels))
+
+
+def test_a_band_that_is_absent_is_empty():
+    image, variance = observed(np.full((2, 8, 8, 2), 10.0), [np.inf, 1.0], gain=1.0, photons=True)
+    assert (image[..., 0] == 0).all()
+    assert np.isinf(variance[..., 0]).all()
+    assert (image[..., 1] != 10).any()
 
 
 @pytest.mark.parametrize("mean", [0.1, 3.0, 15.0, 17.0, 200.0])
@@ -43,36 +62,8 @@ def test_poisson_numbers_follow_their_distribution(mean):
 
 def test_photon_noise_in_the_unit_of_the_image():
     gain = 4.0
-    image = np.broadcast_to(np.array([-1.0, 2.0, 100.0], "float32"), (2, 100, 100, 3))
-    noisy = numpy(AddNoise(seed=2, poisson=True)(image, np.full((1, 1, 1, 3), 0.25, "float32"), gain=gain))
-    np.testing.assert_allclose(noisy.mean(axis=(0, 1, 2)), [-1.0, 2.0, 100.0], atol=0.2)
+    noiseless = np.broadcast_to(np.array([-1.0, 2.0, 100.0]), (2, 100, 100, 3))
+    image, _ = observed(noiseless, 0.25, gain, photons=True, number=2)
+    np.testing.assert_allclose(image.mean(axis=(0, 1, 2)), [-1.0, 2.0, 100.0], atol=0.2)
     expected = 0.25 + np.array([0.0, 2.0, 100.0]) / gain
-    np.testing.assert_allclose(noisy.var(axis=(0, 1, 2)), expected, rtol=0.06)
-
-
-def test_absent_band_has_no_photon_noise():
-    image = np.full((1, 8, 8, 1), 10.0, "float32")
-    noisy = numpy(AddNoise(seed=2, poisson=True)(image, np.full((1, 1, 1, 1), np.inf, "float32"), gain=1.0))
-    np.testing.assert_array_equal(noisy, image)
-
-
-def test_seed_repeats_and_state_advances():
-    image = np.zeros((1, 8, 8, 1), "float32")
-    first, second = AddNoise(seed=7), AddNoise(seed=7)
-    one = numpy(first(image, np.ones_like(image)))
-    np.testing.assert_array_equal(one, numpy(second(image, np.ones_like(image))))
-    assert not np.array_equal(one, numpy(first(image, np.ones_like(image))))
-    assert len(first.variables) == 1
-
-
-def test_config_round_trip():
-    layer = AddNoise(seed=3, poisson=True)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
-    assert (again.seed, again.poisson) == (3, True)
-
-
-@pytest.mark.parametrize(("mode", "gain"), [(True, None), (False, 2.0)])
-def test_gain_belongs_to_poisson(mode, gain):
-    image = np.zeros((1, 4, 4, 1), "float32")
-    with pytest.raises(InputError, match="gain"):
-        AddNoise(poisson=mode)(image, image, gain=gain)
+    np.testing.assert_allclose(image.var(axis=(0, 1, 2)), expected, rtol=0.06)

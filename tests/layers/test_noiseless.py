@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from galzoo.data.batches import stamps_batch
-from galzoo.data.pipeline import crop_planes
+from galzoo.data.crop import crop_batch
 from galzoo.layers.augment import noiseless_batch, show_noiseless
 from galzoo.layers.flux import noise_level
 from tests.conftest import make_stamps
@@ -47,7 +47,7 @@ def test_a_share_of_the_stamps_is_replaced_and_absent_bands_stay_absent():
 
 def test_a_crop_is_the_centre_and_leaves_the_psf():
     batch = batch_of(2)
-    cut = crop_planes(batch, 10)
+    cut = crop_batch(batch, 10)
     np.testing.assert_array_equal(cut["image"], batch["image"][:, 3:13, 3:13])
     np.testing.assert_array_equal(cut["psf"], batch["psf"])
-    assert crop_planes(batch, 40)["image"].shape == batch["image"].shape
+    assert crop_batch(batch, 40)["image"].shape == batch["image"].shape

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
-from galzoo.metrics.matching import match, match_sky
+from galzoo.metrics.matching import match
 
 
 def test_one_to_one_where_the_nearest_pair_would_leave_two_alone():
@@ -64,15 +64,6 @@ def test_ten_thousand_sources_are_matched():
     matches = match(truth[order] + random.normal(0, 0.1, truth.shape), truth, 3.0)
     assert len(matches.truth) == len(truth)
     assert np.mean(order[matches.found] == matches.truth) > 0.999
-
-
-def test_sky_distances_are_great_circles():
-    # Across 0 h, and near the pole, where a difference in right ascension means little.
-    truth = np.array([[0.0, 0.0], [120.0, 89.9]])
-    found = np.array([[359.9999, 0.0], [120.05, 89.9]])
-    matches = match_sky(found, truth, 1.0)
-    assert matches.found.tolist() == [0, 1]
-    np.testing.assert_allclose(matches.distance, [0.36, 0.05 * 3600 * np.cos(np.deg2rad(89.9))], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from galzoo.errors import InputError
-from galzoo.metrics.memorisation import nearest_neighbour_ratio, nearest_neighbours, two_model_distance
+from galzoo.metrics.memorisation import nearest_neighbour_ratio, nearest_neighbours
 from galzoo.metrics.realism import (
     frechet_distance,
     half_against_half,
@@ -237,27 +237,12 @@ def test_memorisation_on_features_and_rectangles():
     assert nearest_neighbours(turned, images)[0].max() < 2e-3
 
 
-def test_two_models():
-    train_a, train_b, fresh_a, fresh_b = (blobs(80, seed) for seed in range(4))
-    good = two_model_distance(fresh_a, fresh_b, train_a, train_b)
-    assert good["n"] == 80
-    assert good["ratio"] == pytest.approx(1, abs=4 * good["ratio_error"])
-    assert good["leak"] == pytest.approx(1, abs=4 * good["leak_error"])
-    rng = np.random.default_rng(8)
-    copies = [train[:60] + 0.1 * rng.normal(size=(60, 20, 20)) for train in (train_a, train_b)]
-    bad = two_model_distance(*copies, train_a, train_b)
-    assert bad["n"] == 60
-    assert bad["ratio"] > 1.5
-    assert bad["leak"] < 0.7
-
-
 def test_sets_that_do_not_match_are_refused():
     images = blobs(5, 0)
     for call in (
         lambda: nearest_neighbour_ratio(images, images[:, :10], images),
         lambda: nearest_neighbour_ratio(images[:0], images, images),
         lambda: nearest_neighbour_ratio(images, images, np.full_like(images, np.nan)),
-        lambda: two_model_distance(images, images, images, images[0]),
         lambda: statistics_distance({"a": [1.0]}, {"b": [1.0]}),
         lambda: statistics_distance({"a": [1.0], "b": [1.0, 2.0]}, {"a": [1.0], "b": [1.0]}),
         lambda: statistics_distance({}, {}),

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from astropy import units as u
 
+from galzoo.data.psf import fwhm_of
 from galzoo.data.scenes import Scenes
 from galzoo.data.splits import split_names
+from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
 from galzoo.simulate.galaxies import Component, Galaxy
-from galzoo.simulate.psf import Nominal, fwhm_of
+from galzoo.simulate.psf import Nominal
 from galzoo.simulate.scene_simulator import SceneSimulator, blendedness, separations
 from galzoo.simulate.scenes import SceneSpec, make_scenes, simulate_scenes
 from galzoo.simulate.stars import planck
-from galzoo.simulate.surveys import electrons_per_njy, magnitude_to_njy, noise_sigma
+from galzoo.simulate.surveys import electrons_per_njy, noise_sigma
 
 BLENDS = SceneSpec(
     survey="LSST", bands=("r", "i"), reference="i", stamp_size=64, psf_size=31, n_sources=(1, 3), seed=3, max_radius=1.5

@@ -7,13 +7,15 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
+from galzoo.data.psf import fwhm_of
 from galzoo.data.stamps import Stamps
+from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.simulate.galaxies import Component
-from galzoo.simulate.psf import PSFModel, fwhm_of
+from galzoo.simulate.psf import PSFModel
 from galzoo.simulate.render import StampGrid, component_transform
 from galzoo.simulate.stamps import StampSpec, make_simulated, simulate_stamps
-from galzoo.simulate.surveys import get_survey, magnitude_to_njy, noise_sigma
+from galzoo.simulate.surveys import get_survey, noise_sigma
 
 LSST = StampSpec(survey="LSST", bands=("r", "i"), stamp_size=48, psf_size=25, seed=3)
 CANDELS = StampSpec(survey="CANDELS", bands=("F160W",), stamp_size=60, psf_size=31, seed=3)

@@ -6,17 +6,10 @@ import surveycodex
 from astropy import units as u
 from surveycodex.utilities import mean_sky_level
 
+from galzoo.data.zeropoint import magnitude_to_njy, njy_to_magnitude
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.simulate import surveys
-from galzoo.simulate.surveys import (
-    electrons_per_njy,
-    get_survey,
-    limiting_magnitude,
-    list_surveys,
-    magnitude_to_njy,
-    njy_to_magnitude,
-    noise_sigma,
-)
+from galzoo.simulate.surveys import electrons_per_njy, get_survey, limiting_magnitude, list_surveys, noise_sigma
 
 
 def test_lsst_agrees_with_surveycodex():

@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 
 from galzoo import cli
 from galzoo.tasks.deblend.run import Settings, deblend_field
-from tests.tasks import fields
+from tests.field import fields
 
 SCALE, BANDS = 0.2, ("u", "g", "r", "i", "z", "y")
 SHAPE = (120, 180)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from astropy.table import QTable
 
-from galzoo.data.detect import detect
 from galzoo.data.fits import open_mosaic
+from galzoo.field.catalogue import detect
 from galzoo.tasks.deblend.run import Settings, deblend_field
-from tests.tasks import fields
+from tests.field import fields
 
 SHAPE = (150, 200)
 # Signal-to-noise behind the matched filter of sources on a grid, the bands together.

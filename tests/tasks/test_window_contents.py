@@ -7,7 +7,7 @@ from astropy.table import Table
 
 from galzoo.data.stamps import Stamps
 from galzoo.tasks.deblend.run import Settings, deblend_field
-from tests.tasks import fields
+from tests.field import fields
 
 SHAPE = (90, 140)
 # x, y, flux, size; no two have the same fraction of a pixel. The last two are one group.

@@ -13,6 +13,7 @@ import itertools
 import numpy as np
 import scipy.fft
 
+from galzoo.data.psf import psf_transfer
 from galzoo.layers.psf import model_gain
 
 # Odd numbers of pixels that are quick to transform: on an odd grid no frequency is its own mirror image.
@@ -118,9 +119,7 @@ class Canvas:
             # What reaches further than once around the grid is cut off.
             extra = max(psf.shape[axis] - self.grid[axis - 1] + 1, 0) // 2
             psf = np.take(psf, range(extra, psf.shape[axis] - extra), axis=axis)
-        middle = [(size - 1) / 2 for size in psf.shape[1:]]
-        spectrum = scipy.fft.rfft2(psf, s=self.grid)
-        return spectrum * np.exp(1j * (self.ky * middle[0] + self.kx * middle[1])).astype("complex64")
+        return psf_transfer(psf, self.grid)
 
     def draw(self, profiles, positions):
         """Return sources of unit flux as observed, (source, band, y, x), at positions (source, 2), (x, y) in pixels."""

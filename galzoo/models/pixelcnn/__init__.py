@@ -14,5 +14,5 @@ FAMILY = Family(
         "van den Oord et al. 2016 (arXiv:1601.06759, arXiv:1606.05328); as a galaxy prior: Lanusse et al. 2019 "
         "(arXiv:1912.03980); cached sampling: Ramachandran et al. 2017 (arXiv:1704.06001)"
     ),
-    picture="galzoo.viz.page:draw_samples",
+    picture="galzoo.models.pixelcnn.picture:draw_samples",
 )

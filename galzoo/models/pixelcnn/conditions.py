@@ -11,6 +11,27 @@ _CENTRES = np.linspace(-2.5, 2.5, 11, dtype="float32")
 _WIDTH = 0.5
 # Training galaxies that the open columns of a request are taken from: those nearest in the columns that are given.
 _NEAREST = 32
+# Widths, in cells, of the bumps about the centre that tell a cell how far out it is.
+_PLACE_WIDTHS = 1.0, 2.5, 6.0
+PLACE_FEATURES = 4 + len(_PLACE_WIDTHS)
+
+
+def place_features(height, width):
+    """Return what tells a cell where on the map it is, float32 (1, y, x, PLACE_FEATURES)."""
+    y, x = (np.arange(size, dtype="float32") - (size - 1) / 2 for size in (height, width))
+    y, x = np.meshgrid(y, x, indexing="ij")
+    radius2 = x**2 + y**2
+    bumps = [np.exp(-0.5 * radius2 / width**2) for width in _PLACE_WIDTHS]
+    features = np.stack([x / 8, y / 8, np.sqrt(radius2) / 8, radius2 / 64, *bumps], axis=-1)
+    return features[None].astype("float32")
+
+
+def by_column(pairs, columns):
+    """Return a dict of column names to two values by the number of the column. Raise `RecipeError` for other names."""
+    odd = [name for name in pairs or {} if name not in columns]
+    if odd:
+        raise RecipeError(f"handed names {odd[0]!r}, which is not among the conditions: {', '.join(columns)}")
+    return {columns.index(name): [float(value) for value in values] for name, values in (pairs or {}).items()}
 
 
 @keras.saving.register_keras_serializable(package="galzoo")

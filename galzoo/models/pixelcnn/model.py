@@ -7,17 +7,15 @@ from keras import layers, ops
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers.augment import Rotate90Flip, noiseless_batch
 from galzoo.layers.flux import FluxScaling, noise_level
-from galzoo.layers.gated import GatedBlock
+from galzoo.layers.gated import CausalAttention, GatedBlock
 from galzoo.layers.likelihood import weights
 from galzoo.models.pixelcnn import sample as sampling
-from galzoo.models.pixelcnn.codec import load_codec
-from galzoo.models.pixelcnn.conditions import Conditions
+from galzoo.models.pixelcnn.codec import checked_codec
+from galzoo.models.pixelcnn.conditions import PLACE_FEATURES, Conditions, by_column, place_features
 from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
 from galzoo.models.vqvae.model import VQVAE
 
 HEADS = ("codes", "gaussian", "logistic")
-# Widths, in cells, of the bumps about the centre that tell a cell how far out it is.
-_PLACE_WIDTHS = 1.0, 2.5, 6.0
 # 8-bit pictures from 0 to 255 lie on the scale of -1 to 1.
 _PICTURE_HALF = 127.5
 
@@ -33,13 +31,15 @@ class PixelCNN(keras.Model):
     head : {"codes", "gaussian", "logistic"}
         What a position holds: a code of `codec`, a pixel under a mixture of Gaussians (a density, differentiable), or a
         pixel of an 8-bit picture under a discretised mixture of logistic distributions.
-    codec : str or dict, optional
-        The VQ-VAE of the codes: name of a preset or folder of a run. It becomes a part of this model. In a saved model
-        its configuration.
+    codec : VQVAE or dict, optional
+        The VQ-VAE of the codes; it becomes a part of this model, and recipes name it in their section ``parts``. In a
+        saved model its configuration.
     channels, depth : int
         Channels of each stack, and number of gated layers.
     kernel : int
         Columns that the first layer sees to each side, and rows above.
+    attention : int
+        Causal attention after every so many gated layers, so that what is far apart fits together; 0 for none.
     mixtures : int
         Components of the mixture of a pixel.
     columns : sequence of str
@@ -62,6 +62,8 @@ class PixelCNN(keras.Model):
         Sigma in pixels of the Gaussian PSF of noiseless pixels; a codec brings its own.
     augment : bool
         Rotate and flip in training; not for conditions that turn with the galaxy.
+    handed : dict of str to [float, float], optional
+        Columns with two values that change places where a galaxy is mirrored, such as clockwise and anticlockwise.
     references : int
         As in `Conditions`.
     seed : int
@@ -92,6 +94,7 @@ class PixelCNN(keras.Model):
         channels=64,
         depth=12,
         kernel=3,
+        attention=0,
         mixtures=5,
         columns=(),
         classes=None,
@@ -106,6 +109,7 @@ class PixelCNN(keras.Model):
         stamp_size=None,
         model_sigma=0.7,
         augment=True,
+        handed=None,
         references=1024,
         seed=0,
         **kwargs,
@@ -116,14 +120,18 @@ class PixelCNN(keras.Model):
         if head not in HEADS:
             raise RecipeError(f"head {head!r} is unknown; use {', '.join(HEADS)}")
         if (head == "codes") != (codec is not None):
-            needs = "needs a codec: the name of a vqvae preset" if head == "codes" else "is over pixels; drop the codec"
+            needs = (
+                "needs a codec: name a vqvae preset with parts.codec"
+                if head == "codes"
+                else "is over pixels; drop the codec"
+            )
             raise RecipeError(f"head {head!r} {needs}")
         if flux_column is not None and (flux_column not in self.columns or flux_band not in self.bands):
             raise RecipeError(
                 f"flux_column {flux_column!r} must be a condition ({', '.join(self.columns) or 'there is none'}) and "
                 f"flux_band {flux_band!r} a band ({', '.join(self.bands)})"
             )
-        self.codec = None if codec is None else load_codec(codec, self.bands)
+        self.codec = None if codec is None else checked_codec(codec, self.bands)
         self._arguments = {
             "bands": list(self.bands),
             "head": head,
@@ -131,6 +139,7 @@ class PixelCNN(keras.Model):
             "channels": channels,
             "depth": depth,
             "kernel": kernel,
+            "attention": attention,
             "mixtures": mixtures,
             "columns": list(self.columns),
             "classes": classes,
@@ -145,6 +154,7 @@ class PixelCNN(keras.Model):
             "stamp_size": None if stamp_size is None else list(stamp_size),
             "model_sigma": model_sigma,
             "augment": augment,
+            "handed": handed,
             "references": references,
             "seed": seed,
         }
@@ -159,7 +169,7 @@ class PixelCNN(keras.Model):
         self.model_sigma = self.codec.model_sigma if self.codec else float(model_sigma) if noiseless_snr else 0.0
         self.stamp_size = None if stamp_size is None else tuple(int(size) for size in stamp_size)
 
-        self.augment = Rotate90Flip(seed=seed) if augment else None
+        self.augment = Rotate90Flip(seed, by_column(handed, self.columns)) if augment else None
         self.random = keras.random.SeedGenerator(seed + 1)
         self.scaling = FluxScaling()
         # Where the flux is set, or the values are levels, samples need no noise level of their own.
@@ -170,6 +180,9 @@ class PixelCNN(keras.Model):
             GatedBlock(channels, index == 0, index == depth - 1, *((kernel, kernel) if index == 0 else (1, 1)))
             for index in range(depth)
         ]
+        # Gated layers that attention follows.
+        self.attended = [index for index in range(depth) if attention and (index + 1) % attention == 0]
+        self.attention = [CausalAttention(channels) for _ in self.attended]
         self.entry = layers.Dense(channels)
         self.table = layers.Embedding(self.head.parameters, channels) if head == "codes" else None
         self.merge = layers.Dense(channels, activation="silu") if self.columns else None
@@ -192,10 +205,12 @@ class PixelCNN(keras.Model):
             self.merge.build((None, self.conditions.features))
         for layer in self.blocks:
             layer.build((None, None, None, width))
+        for layer in self.attention:
+            layer.build((None, None, None, width))
         for layer in self.condition_maps:
             layer.build((None, width))
         for layer in self.place_maps:
-            layer.build((None, 4 + len(_PLACE_WIDTHS)))
+            layer.build((None, PLACE_FEATURES))
         self.reader[0].build((None, width))
         self.reader[1].build((None, 2 * width))
         if self.codec is not None:
@@ -238,12 +253,8 @@ class PixelCNN(keras.Model):
 
     def place_contexts(self, height, width):
         """Return what each layer adds for the place on the map, a list of (1, y, x, 2p): galaxies are centred."""
-        y, x = (np.arange(size, dtype="float32") - (size - 1) / 2 for size in (height, width))
-        y, x = np.meshgrid(y, x, indexing="ij")
-        radius2 = x**2 + y**2
-        bumps = [np.exp(-0.5 * radius2 / width**2) for width in _PLACE_WIDTHS]
-        features = np.stack([x / 8, y / 8, np.sqrt(radius2) / 8, radius2 / 64, *bumps], axis=-1)[None]
-        return [layer(ops.convert_to_tensor(features.astype("float32"))) for layer in self.place_maps]
+        features = ops.convert_to_tensor(place_features(height, width))
+        return [layer(features) for layer in self.place_maps]
 
     def embed(self, values):
         """Turn values (..., v) into features (..., p)."""
@@ -269,8 +280,11 @@ class PixelCNN(keras.Model):
         """
         vertical = horizontal = self.embed(values)
         places = self.place_contexts(*values.shape[1:3])
-        for block, given, place in zip(self.blocks, self.condition_contexts(condition), places, strict=True):
+        contexts = zip(self.condition_contexts(condition), places, strict=True)
+        for index, (block, (given, place)) in enumerate(zip(self.blocks, contexts, strict=True)):
             vertical, horizontal = block(vertical, horizontal, given[:, None, None] + place)
+            if index in self.attended:
+                horizontal = horizontal + self.attention[self.attended.index(index)](horizontal)
         return self.read(horizontal)
 
     def call(self, batch, training=False):

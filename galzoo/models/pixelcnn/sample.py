@@ -5,13 +5,12 @@ import numpy as np
 from keras import ops
 
 from galzoo.contracts.prior import Samples
+from galzoo.data.zeropoint import AB_NJY
 from galzoo.derivatives import gradient
 from galzoo.errors import InputError
 from galzoo.models.pixelcnn.sampler import CachedSampler, sample_naively
 from galzoo.progress import track
 
-# AB magnitude of 1 nJy.
-_ZERO_POINT = 31.4
 # Rings about the centre, from 0 to 1 at the middle of the sides, whose means say what a galaxy looks like.
 _RINGS = 0.0, 0.25, 0.5, 2.0
 ZONES = len(_RINGS) - 1
@@ -322,5 +321,5 @@ def _image(model, values, condition, noise, size):
     if model.flux_column is None:
         return image
     flux = image[..., model.bands.index(model.flux_band)].sum(axis=(1, 2))
-    wanted = 10 ** (-0.4 * (condition[:, model.columns.index(model.flux_column)] - _ZERO_POINT))
+    wanted = 10 ** (-0.4 * (condition[:, model.columns.index(model.flux_column)] - AB_NJY))
     return image * (wanted / np.maximum(flux, 1e-12))[:, None, None, None]

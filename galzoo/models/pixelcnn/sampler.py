@@ -45,7 +45,7 @@ class CachedSampler(keras.Model):
         along_x, along_y = ops.reshape(ops.arange(width), (1, -1, 1)), ops.reshape(ops.arange(height), (1, -1, 1, 1))
 
         def draw_row(y, state):
-            field, above, values, log_prob = state
+            field, above, attended, values, log_prob = state
             crossed, kept, here = [], [], None
             for index, block in enumerate(prior.blocks):
                 if index:
@@ -59,13 +59,18 @@ class CachedSampler(keras.Model):
             uniform, known, given = (ops.take(inputs[key], y, axis=1) for key in ("uniform", "known", "values"))
 
             def draw_position(x, state):
-                left, line, drawn, log_prob = state
-                feature, moved = None, []
+                left, attended, line, drawn, log_prob = state
+                feature, moved, remembered = None, [], []
                 for index, block in enumerate(prior.blocks):
                     seen = left[index] if feature is None else ops.concatenate([left[index], feature[:, None]], axis=1)
                     if index:
                         moved.append(seen[:, 1:])
                     feature = block.step(seen, ops.take(crossed[index], x, axis=1), 0.0)
+                    if index in prior.attended:
+                        which = len(remembered)
+                        added, *past = prior.attention[which].step(feature, *attended[which], y * width + x)
+                        feature = feature + ops.cast(added, "float32")
+                        remembered.append(tuple(past))
                 parameters = prior.read(feature)
                 value = self._draw(parameters, ops.take(uniform, x, axis=1), inputs)
                 value = ops.where(ops.take(known, x, axis=1) > 0, ops.take(given, x, axis=1), value)
@@ -73,20 +78,21 @@ class CachedSampler(keras.Model):
                 embedded = ops.cast(prior.embed(value)[:, None], "float32")
                 left = (ops.concatenate([left[0], embedded], axis=1)[:, 1:], *moved)
                 line = ops.where(along_x == x, embedded, line)
-                return left, line, ops.where(along_x == x, value[:, None], drawn), log_prob
+                return left, tuple(remembered), line, ops.where(along_x == x, value[:, None], drawn), log_prob
 
             left = [ops.zeros((number, block.columns, prior.channels)) for block in later]
             left = (ops.zeros((number, first.columns, prior.channels)), *left)
-            state = left, ops.zeros((number, width, prior.channels)), given, log_prob
-            _, line, drawn, log_prob = ops.fori_loop(0, width, draw_position, state)
+            state = left, attended, ops.zeros((number, width, prior.channels)), given, log_prob
+            _, attended, line, drawn, log_prob = ops.fori_loop(0, width, draw_position, state)
             shifted = ops.concatenate([-ops.ones((1, first.rows, 1, 1), "int32"), along_y], axis=1)
             field = ops.where(shifted == y, line[:, None], field)
-            return field, tuple(kept), ops.where(along_y == y, drawn[:, None], values), log_prob
+            return field, tuple(kept), attended, ops.where(along_y == y, drawn[:, None], values), log_prob
 
         above = tuple(ops.zeros((number, block.rows, width, prior.channels)) for block in later)
         field = ops.zeros((number, first.rows + height, width, prior.channels))
-        state = field, above, inputs["values"], ops.zeros((number,))
-        _, _, values, log_prob = ops.fori_loop(0, height, draw_row, state)
+        attended = tuple(layer.empty(number, height * width) for layer in prior.attention)
+        state = field, above, attended, inputs["values"], ops.zeros((number,))
+        *_, values, log_prob = ops.fori_loop(0, height, draw_row, state)
         return {"values": values, "log_prob": log_prob}
 
     def _draw(self, parameters, uniform, inputs):

@@ -2,19 +2,17 @@
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers.augment import Rotate90Flip, random_masks, show_noiseless
-from galzoo.layers.blocks import ResidualStack, Upsample
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import weights
 from galzoo.layers.psf import ConvolvePSF
 from galzoo.layers.quantizer import FiniteScalarQuantizer, VectorQuantizer
 from galzoo.metrics.codebook import CodebookPerplexity
+from galzoo.models.vqvae.networks import KINDS, make_decoder, make_encoder
 
-# A decoder output below this is blank sky from the first step on: softplus(-4) = 0.018 of the noise.
-_SKY_BIAS = -4.0
 # Signal-to-noise ratios at which noiseless images are shown in training: those at which codes can tell shapes.
 _NOISELESS_SNR = 50.0, 300.0
 
@@ -49,7 +47,13 @@ class VQVAE(keras.Model):
     commitment, decay, cosine, restart_below, diversity
         As in `VectorQuantizer`.
     upsampling : {"resize", "transposed"}
-        As in `Upsample`.
+        As in `Upsample`; for the strided network.
+    network : {"strided", "patch"}
+        As in `galzoo.models.vqvae.networks`.
+    likelihood : {"gaussian", "student"}
+        What is minimised: half of chi2 a pixel, or half of log(1 + chi2 a pixel) of each stamp, as under a Student t of
+        one degree of freedom, where a stamp of chi2 60 has no more say than one of chi2 2. Where codes, not the noise,
+        limit the fit, a few bright stamps rule the first.
     model_sigma : float
         Sigma of the model-frame PSF in pixels.
     softening : float
@@ -103,6 +107,8 @@ class VQVAE(keras.Model):
         restart_below=0.15,
         diversity=0.1,
         upsampling="resize",
+        network="strided",
+        likelihood="gaussian",
         model_sigma=0.7,
         softening=1.0,
         error_floor=0.02,
@@ -120,6 +126,10 @@ class VQVAE(keras.Model):
             raise RecipeError(f"quantizer {quantizer!r} is unknown; use 'ema', 'gradient' or 'fsq'")
         if upsampling not in ("resize", "transposed"):
             raise RecipeError(f"upsampling {upsampling!r} is unknown; use 'resize' or 'transposed'")
+        if network not in KINDS:
+            raise RecipeError(f"network {network!r} is unknown; use {' or '.join(map(repr, KINDS))}")
+        if likelihood not in ("gaussian", "student"):
+            raise RecipeError(f"likelihood {likelihood!r} is unknown; use 'gaussian' or 'student'")
         self._arguments = {
             "bands": [str(band) for band in bands],
             "hidden": hidden,
@@ -137,6 +147,8 @@ class VQVAE(keras.Model):
             "restart_below": restart_below,
             "diversity": diversity,
             "upsampling": upsampling,
+            "network": network,
+            "likelihood": likelihood,
             "model_sigma": model_sigma,
             "softening": softening,
             "error_floor": error_floor,
@@ -150,6 +162,7 @@ class VQVAE(keras.Model):
         }
         self.bands = tuple(str(band) for band in bands)
         self.model_sigma = float(model_sigma)
+        self.likelihood = likelihood
         self.error_floor = float(error_floor)
         self.truth_weight = float(truth_weight)
         self.psf_channels = bool(psf_channels)
@@ -177,32 +190,9 @@ class VQVAE(keras.Model):
             )
         self.codebook_size = self.quantizer.codebook_size
 
-        self.encoder = keras.Sequential(name="encoder")
-        for step in reversed(range(downsample)):
-            self.encoder.add(layers.Conv2D(hidden // 2**step, 4, strides=2, padding="same", activation="relu"))
-        self.encoder.add(layers.Conv2D(hidden, 3, padding="same"))
-        self.encoder.add(ResidualStack(blocks, block_hidden))
-        self.encoder.add(layers.Conv2D(code_dim, 1, dtype="float32"))
-        if normalize:
-            self.encoder.add(layers.BatchNormalization(momentum=0.9, center=False, scale=False, dtype="float32"))
-
-        self.decoder = keras.Sequential(name="decoder")
-        self.decoder.add(layers.Conv2D(hidden, 3, padding="same"))
-        self.decoder.add(ResidualStack(blocks, block_hidden))
-        # The original ends in its last transposed convolution; interpolation needs one more layer to sharpen.
-        steps = downsample if upsampling == "resize" else downsample - 1
-        for step in range(steps):
-            self.decoder.add(Upsample(hidden // 2 ** (step + 1), upsampling))
-            self.decoder.add(layers.ReLU())
-        start = keras.initializers.Constant(_SKY_BIAS)
-        if upsampling == "resize":
-            self.decoder.add(layers.Conv2D(len(self.bands), 3, padding="same", bias_initializer=start, dtype="float32"))
-        else:
-            self.decoder.add(
-                layers.Conv2DTranspose(
-                    len(self.bands), 4, strides=2, padding="same", bias_initializer=start, dtype="float32"
-                )
-            )
+        sizes = hidden, blocks, block_hidden, downsample
+        self.encoder = make_encoder(network, *sizes, code_dim, normalize)
+        self.decoder = make_decoder(network, len(self.bands), *sizes, upsampling)
 
         self.chi2_tracker = keras.metrics.Mean(name="chi2")
         self.quantizer_tracker = keras.metrics.Mean(name="quantizer_loss")
@@ -316,7 +306,8 @@ class VQVAE(keras.Model):
         # weight / (1 + weight (f m)^2) is the inverse of variance + (f m)^2, and stays 0 where the weight is.
         floor = ops.square(self.error_floor * ops.stop_gradient(y_pred["image"]))
         softened = weight / (1.0 + weight * floor)
-        reconstruction = 0.5 * ops.sum(softened * ops.square(residual), axis=(1, 2, 3)) / pixels
+        reconstruction = ops.sum(softened * ops.square(residual), axis=(1, 2, 3)) / pixels
+        reconstruction = 0.5 * (ops.log1p(reconstruction) if self.likelihood == "student" else reconstruction)
         quantizer_loss = ops.sum(ops.stack(self.losses))
         loss = ops.mean(reconstruction) + quantizer_loss
         if self.truth_weight and target.get("truth") is not None:

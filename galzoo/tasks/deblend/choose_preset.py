@@ -6,7 +6,7 @@ import logging
 import numpy as np
 
 from galzoo.errors import GalzooError, InputError
-from galzoo.field.windows import with_bands, with_pixels
+from galzoo.tasks.deblend.adapt_deblender import with_bands, with_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _SMOOTH_STEPS = 30
 
 
 def choose_deblender(preset, deblender, method, field):
-    """Return a deblender in bands and pixels of a field, and what is said of it in the report.
+    """Return a deblender in bands and pixels of a field, the field as that names its bands, and what the report says.
 
     Parameters
     ----------
@@ -37,13 +37,13 @@ def choose_deblender(preset, deblender, method, field):
         If no preset has the bands, or the pixel scales differ by more than a factor of two.
     """
     if deblender is not None:
-        return deblender, {"preset": getattr(deblender, "__name__", type(deblender).__name__)}
+        return deblender, field, {"preset": getattr(deblender, "__name__", type(deblender).__name__)}
     from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_for
 
     preset = _choose(field) if preset is None else preset
     card = card_for("deblend", preset)
     model = load_for("deblend", preset)
-    field.bands = _spelt(field.bands, model.bands)
+    field = field.renamed(_spelt(field.bands, model.bands))
     deblend = with_bands(functools.partial(deblend_batch, model, method), field.bands, model.bands)
     scale = _scale_of(card)
     ratio = 1.0 if scale is None else scale / field.pixel_scale
@@ -57,7 +57,11 @@ def choose_deblender(preset, deblender, method, field):
     if abs(ratio - 1) > _SAME_SCALE:
         logger.warning("%s: windows are resampled from %.4g to %.4g arcsec", field.name, field.pixel_scale, scale)
         deblend = with_pixels(deblend, ratio)
-    return deblend, {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE), "method": method}
+    return (
+        deblend,
+        field,
+        {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE), "method": method},
+    )
 
 
 def deblend_batch(model, method, batch):

@@ -10,7 +10,9 @@ import dataclasses
 import numpy as np
 
 from galzoo.contracts.deblended import FLAGS, Deblended
+from galzoo.data.extraction import extract
 from galzoo.errors import InputError
+from galzoo.field.photometry import KRON_FACTOR, LEAST_RADIUS, automatic_radius, ellipse_fluxes, ellipses, kron_radius
 from galzoo.metrics.deblending import present_sources
 from galzoo.metrics.reconstruction import inverse_variance
 from galzoo.tasks.deblend.alignment import aligned
@@ -19,8 +21,6 @@ from galzoo.tasks.deblend.alignment import aligned
 THRESHOLD, LEAST_AREA, LEVELS = 1.5, 5, 32
 # Below its default of 0.005, as blends of a few galaxies want it: a smaller one finds no more of them.
 CONTRAST = 1e-4
-# Its automatic aperture: 2.5 Kron radii, and not below 3.5 pixels across.
-KRON_FACTOR, LEAST_RADIUS = 2.5, 1.75
 # Around a given position the Kron radius is measured within so many FWHM of the PSF.
 KRON_REACH = 4.0
 # Photutils' own default.
@@ -72,17 +72,15 @@ class Aperture:
 
     def __call__(self, batch):
         """Measure the sources of a batch; see `galzoo.tasks.deblend.deblenders`."""
-        import sep
-
         scenes = []
         for scene in scenes_of(batch):
             data, _, bad = detection_image(scene["image"], scene["variance"], scene["mask"])
-            x, y = np.ascontiguousarray(scene["positions"].T, dtype=np.float64)
-            reach = KRON_REACH * _fwhm(scene.get("psf"))
-            kron, _ = sep.kron_radius(data, x, y, 1.0, 1.0, 0.0, reach, mask=bad)
+            x, y = scene["positions"].T
+            circles = ellipses(x, y, np.ones(len(x)), np.ones(len(x)), np.zeros(len(x)))
+            reach = KRON_REACH * _gaussian_fwhm(scene.get("psf"))
             # A circle about noise can have any Kron radius; light beyond the reach was not looked at.
-            radius = np.clip(KRON_FACTOR * np.nan_to_num(kron), LEAST_RADIUS, reach)
-            flux, error = _aperture_flux(scene, lambda *a, r=radius, x=x, y=y, **k: sep.sum_circle(*a, x, y, r, **k))
+            radius = np.clip(KRON_FACTOR * np.nan_to_num(kron_radius(data, bad, circles, reach)), LEAST_RADIUS, reach)
+            flux, error, _ = ellipse_fluxes(scene["image"], scene["variance"], scene["mask"], circles, radius)
             rows, columns = np.indices(data.shape)
             inside = np.hypot(columns - x[:, None, None], rows - y[:, None, None]) <= radius[:, None, None]
             scenes.append((scene["positions"], flux, error, inside[..., None] * scene["image"]))
@@ -127,21 +125,16 @@ class SEP:
         return deblended_scenes([self._measure(scene) for scene in scenes_of(batch)], batch)
 
     def _measure(self, scene):
-        import sep
-
         data, noise, bad = detection_image(scene["image"], scene["variance"], scene["mask"])
-        try:
-            objects, labels = sep.extract(
-                data, self.threshold, err=noise, mask=bad, minarea=self.min_area, deblend_nthresh=self.levels,
-                deblend_cont=self.contrast, segmentation_map=True,
-            )  # fmt: skip
-        except Exception as error:  # sep raises plain Exception, e.g. when its pixel buffer is full
-            raise InputError(f"SEP could not extract sources ({error}); raise the threshold") from None
+        objects, labels = extract(data, self.threshold, noise, bad, self.min_area, self.levels, self.contrast)
         number = np.arange(1, len(objects) + 1)
         positions = np.stack([objects["x"], objects["y"]], axis=-1)
         images = _on_segments(scene["image"], labels, number)
         if self.kron:
-            flux, error = _kron_flux(scene, data, bad, objects, labels)
+            ellipse = ellipses(*(objects[key] for key in ("x", "y", "a", "b", "theta")))
+            radius = automatic_radius(data, bad, ellipse, labels)
+            planes = scene["image"], scene["variance"], scene["mask"]
+            flux, error, _ = ellipse_fluxes(*planes, ellipse, radius, labels)
         else:
             flux, error = _segment_flux(scene, images, labels, number)
         return positions, flux, error, images
@@ -181,7 +174,7 @@ class Photutils:
         from photutils.segmentation import SourceCatalog, deblend_sources, detect_sources, make_2dgaussian_kernel
 
         data, noise, bad = detection_image(scene["image"], scene["variance"], scene["mask"])
-        kernel = make_2dgaussian_kernel(_fwhm(scene.get("psf")), size=5)
+        kernel = make_2dgaussian_kernel(_gaussian_fwhm(scene.get("psf")), size=5)
         smooth = convolve(data, kernel, boundary="fill", fill_value=0.0)
         with warnings.catch_warnings():
             # Photutils warns where there is nothing, and where an ellipse has no area.
@@ -262,39 +255,9 @@ def scenes_of(batch):
         yield scene | {"positions": np.asarray(batch["positions"][row, :count], dtype=np.float64)}
 
 
-def _fwhm(psf):
+def _gaussian_fwhm(psf):
     """Return the FWHM in pixels of the Gaussian whose peak is that of the sharpest band's PSF; 3 without a PSF."""
     return 3.0 if psf is None else float(np.sqrt(4 * np.log(2) / np.pi / np.max(psf)))
-
-
-def _aperture_flux(scene, add, **options):
-    """Return fluxes and errors (source, band) by a function of SEP that adds within apertures."""
-    parts = []
-    for image, variance, mask in zip(
-        *(np.moveaxis(scene[key], -1, 0) for key in ("image", "variance", "mask")), strict=True
-    ):
-        good = np.isfinite(variance) & ~mask
-        data = np.ascontiguousarray(image, dtype=np.float64)
-        flux, error, _ = add(
-            data, var=np.where(good, variance, 0.0).astype(np.float64), mask=~good, subpix=5, **options
-        )
-        parts.append((flux, error) if good.any() else (np.full(np.shape(flux), np.nan),) * 2)
-    return tuple(np.stack(part, axis=-1) for part in zip(*parts, strict=True))
-
-
-def _kron_flux(scene, data, bad, objects, labels):
-    """Return fluxes and errors (source, band) of SEP's objects within their Kron ellipses."""
-    import sep
-
-    # Very small sources come without a shape.
-    a, b = (np.maximum(np.nan_to_num(objects[key]), 0.3) for key in ("a", "b"))
-    theta = np.clip(np.nan_to_num(objects["theta"]), -np.pi / 2, np.pi / 2)
-    ellipse = objects["x"], objects["y"], a, b, theta
-    shared = {"seg_id": np.arange(1, len(objects) + 1), "segmap": labels}
-    kron, _ = sep.kron_radius(data, *ellipse, 6.0, mask=bad, **shared)
-    radius = KRON_FACTOR * np.where(np.isfinite(kron) & (kron > 0), kron, 1.0)
-    radius = np.maximum(radius, LEAST_RADIUS / np.sqrt(a * b))
-    return _aperture_flux(scene, lambda *a, **k: sep.sum_ellipse(*a, *ellipse, radius, **k), **shared)
 
 
 def _segment_flux(scene, images, labels, numbers):

@@ -1,13 +1,14 @@
-"""A chunk of groups: cut, fitted, mended where the residual asks for it, judged and measured."""
+"""A chunk of groups: cut, fitted, fitted again where the residual asks for it, flagged and measured."""
 
 import dataclasses
 
 import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
-from galzoo.field.windows import MOST_SOURCES, Fit, batch_size, cut, fit, make_units
-from galzoo.tasks.deblend import flags as judging
-from galzoo.tasks.deblend import residual_sources as second_look
+from galzoo.field.windows import MOST_SOURCES, batch_size, cut, make_units
+from galzoo.tasks.deblend import residual_sources
+from galzoo.tasks.deblend.fit_windows import Fit, fit
+from galzoo.tasks.deblend.flags import judge, measure, rough
 
 # Numbers in the source images of a chunk, which are all in memory.
 _CHUNK_NUMBERS = 1 << 22
@@ -21,7 +22,7 @@ def plan(sources, bands, fwhm):
     Parameters
     ----------
     sources : dict of arrays
-        As of `galzoo.field.detection.collect`.
+        As of `galzoo.field.tiles.collect`.
     bands : int
     fwhm : float
         Pixels.
@@ -84,46 +85,137 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
         side).
     """
     planes = [cut(field, segmentation, unit) for unit in units]
-    split = _split(units)
-    hidden = [np.zeros(one["own"].shape, bool) for one in planes]
-    for i in split:
-        hidden[i] = planes[i]["own"] & ~_nearest(units[i], sources)
-
-    def fitted(units, planes, sources, **options):
-        return fit(deblend, units, planes, sources, psf, sizes, **options)
-
-    # Smooth galaxies first: whatever else is let into the model would hide the sources that are missing.
-    fits = fitted(units, planes, sources, hidden=hidden, smooth=True)
-    others = _others(units, fits, split)
-    # Once more: every window now without what the others were found to be.
-    fits = _again(fitted, units, planes, fits, others, sources, split, smooth=True)
-    others = _others(units, fits, split)
+    chunk = Chunk(WindowFitter(deblend, psf, sizes), sources, units, planes, detection)
     if settings.add_sources:
-        sources, units, fits = _add(fitted, units, planes, fits, others, sources, detection)
-        others = _others(units, fits, split)
-    rough = [i for i in range(len(units)) if judging.rough(planes[i], fits[i], detection.correlation, others[i])]
-    fits = _again(fitted, units, planes, fits, others, sources, rough)
-    others = _others(units, fits, split)
+        chunk.add_sources()
+    chunk.refine()
     rows = [
-        _rows(unit, one, result, other, sources, detection, settings)
-        for unit, one, result, other in zip(units, planes, fits, others, strict=True)
+        _rows(unit, one, result, other, chunk.sources, detection, settings)
+        for unit, one, result, other in zip(chunk.units, planes, chunk.fits, chunk.others, strict=True)
     ]
     found = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
     groups, inverse, count = np.unique(found["group"], return_inverse=True, return_counts=True)
     found["n_in_group"] = count[inverse]
     found["box"] = np.array([(unit.x0, unit.y0, unit.side) for unit in units])
-    found["model"] = np.concatenate([one.image.sum(axis=0).ravel() for one in fits])
+    found["model"] = np.concatenate([one.image.sum(axis=0).ravel() for one in chunk.fits])
     return found
 
 
-def _again(fitted, units, planes, fits, others, sources, places, smooth=False):
-    """Return the fits with the windows `places` fitted again, less the other windows' models; "added" flags stay."""
-    less = [_less(planes[i], others[i]) for i in places]
-    fits = list(fits)
-    for i, new in zip(places, fitted([units[i] for i in places], less, sources, smooth=smooth), strict=True):
-        new.flags |= fits[i].flags & FLAGS["added"]
-        fits[i] = new
-    return fits
+@dataclasses.dataclass(frozen=True)
+class WindowFitter:
+    """Fits windows in batches; see `galzoo.tasks.deblend.fit_windows.fit`.
+
+    Parameters
+    ----------
+    deblend, psf : callable
+    sizes : dict
+        (side, count) to windows a batch.
+    """
+
+    deblend: object
+    psf: object
+    sizes: dict
+
+    def __call__(self, units, planes, sources, **options):
+        """Return the `Fit` of each unit."""
+        return fit(self.deblend, units, planes, sources, self.psf, self.sizes, **options)
+
+
+class Chunk:
+    """Windows of some groups with all their pixels, and what was fitted to them last.
+
+    Parameters
+    ----------
+    fitter : WindowFitter
+    sources : dict of arrays
+        Grows by those that are added.
+    units : list of Unit
+    planes : list of dict
+        Of `galzoo.field.windows.cut`, one a unit.
+    detection : galzoo.field.detection.Detection
+
+    Attributes
+    ----------
+    fits : list of Fit
+    others : list of array (y, x, band) or None
+        Models of other windows of the same group in each window.
+    """
+
+    def __init__(self, fitter, sources, units, planes, detection):
+        self.fitter, self.detection, self.planes = fitter, detection, planes
+        self.sources, self.units = sources, list(units)
+        self.split = _split(units)
+        hidden = [np.zeros(one["own"].shape, bool) for one in planes]
+        for i in self.split:
+            hidden[i] = planes[i]["own"] & ~_nearest(units[i], sources)
+        # Smooth galaxies first: whatever else is let into the model would hide the sources that are missing.
+        self.fits = fitter(units, planes, sources, hidden=hidden, smooth=True)
+        self.others = _others(self.units, self.fits, self.split)
+        # Once more: every window now without what the others were found to be.
+        self._again(self.split, smooth=True)
+
+    def _again(self, places, smooth=False):
+        """Fit the windows `places` again, less the other windows' models; flags "added" stay."""
+        less = [_less(self.planes[i], self.others[i]) for i in places]
+        fits = self.fitter([self.units[i] for i in places], less, self.sources, smooth=smooth)
+        for i, new in zip(places, fits, strict=True):
+            new.flags |= self.fits[i].flags & FLAGS["added"]
+            self.fits[i] = new
+        self.others = _others(self.units, self.fits, self.split)
+
+    def refine(self):
+        """Fit again, with all that a model can show, the windows in which smooth galaxies leave more than noise."""
+        correlation = self.detection.correlation
+        found = zip(self.planes, self.fits, self.others, strict=True)
+        self._again([i for i, (one, result, other) in enumerate(found) if rough(one, result, correlation, other)])
+
+    def add_sources(self):
+        """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""
+        active, parts = range(len(self.units)), set()
+        for _ in range(residual_sources.ROUNDS):
+            trials = [
+                (i, trial)
+                for i in active
+                for trial in residual_sources.trials(
+                    self.units[i], self.planes[i], self.fits[i], self.detection, self.others[i]
+                )
+            ]
+            proven = self._proven(trials)
+            for i, found in proven.items():
+                if any(len(rows) < len(self.units[i].sources) for (rows, _), _ in found):
+                    parts.add(i)
+                for (rows, _), new in found:
+                    self.fits[i] = _joined(self.fits[i], rows, new)
+                self.sources, self.units[i] = _moved(self.sources, self.units[i], self.fits[i], self.detection.fwhm)
+            active = list(proven)
+        # Errors know of all neighbours only where all are fitted together.
+        self._again(sorted(parts), smooth=True)
+
+    def _proven(self, trials):
+        """Return the trials that the data want, with their fits, of each window: number -> list of both, best first."""
+        if not trials:
+            return {}
+        units, planes, fits, others = self.units, self.planes, self.fits, self.others
+        tried, less, ends = [], [], np.cumsum([len(places) for _, (_, places) in trials])
+        for (i, (rows, places)), end in zip(trials, ends, strict=True):
+            far = np.delete(fits[i].image, rows, axis=0).sum(axis=0)
+            less.append(_less(planes[i], far if others[i] is None else others[i] + far))
+            tried.append(dataclasses.replace(units[i], sources=np.arange(end - len(places), end)))
+        x, y = np.concatenate([places for _, (_, places) in trials]).T
+        new = self.fitter(tried, less, {"x": x, "y": y, "row": self.sources["row"]}, smooth=True)
+        gains = [
+            residual_sources.gain(one, fits[i].image[rows].sum(axis=0), result, self.detection.correlation)
+            for (i, (rows, _)), one, result in zip(trials, less, new, strict=True)
+        ]
+        found = {}
+        for place in np.argsort(-np.array(gains), kind="stable"):
+            i, trial = trials[place]
+            kept = found.get(i, [])
+            room = len(units[i].sources) + len(kept) < MOST_SOURCES
+            apart = all(residual_sources.apart(trial, other, self.detection.fwhm) for other, _ in kept)
+            if gains[place] > 0 and room and apart:
+                found[i] = [*kept, (trial, new[place])]
+        return found
 
 
 def _split(units):
@@ -170,54 +262,6 @@ def _less(planes, model):
     return {**planes, "image": np.where(planes["mask"], np.float32(0), planes["image"] - model)}
 
 
-def _add(fitted, units, planes, fits, others, sources, detection):
-    """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""
-    units, fits = list(units), list(fits)
-    active, parts = range(len(units)), set()
-    for _ in range(second_look.ROUNDS):
-        trials = [
-            (i, trial)
-            for i in active
-            for trial in second_look.trials(units[i], planes[i], fits[i], detection, others[i])
-        ]
-        proven = _proven(fitted, units, planes, fits, others, sources, detection, trials)
-        for i, found in proven.items():
-            if any(len(rows) < len(units[i].sources) for (rows, _), _ in found):
-                parts.add(i)
-            for (rows, _), new in found:
-                fits[i] = _joined(fits[i], rows, new)
-            sources, units[i] = _moved(sources, units[i], fits[i], detection.fwhm)
-        active = list(proven)
-    # Errors know of all neighbours only where all are fitted together.
-    fits = _again(fitted, units, planes, fits, others, sources, sorted(parts), smooth=True)
-    return sources, units, fits
-
-
-def _proven(fitted, units, planes, fits, others, sources, detection, trials):
-    """Return the trials that the data want, with their fits, of each window: number -> list of both, the best first."""
-    if not trials:
-        return {}
-    tried, less, ends = [], [], np.cumsum([len(places) for _, (_, places) in trials])
-    for (i, (rows, places)), end in zip(trials, ends, strict=True):
-        far = np.delete(fits[i].image, rows, axis=0).sum(axis=0)
-        less.append(_less(planes[i], far if others[i] is None else others[i] + far))
-        tried.append(dataclasses.replace(units[i], sources=np.arange(end - len(places), end)))
-    x, y = np.concatenate([places for _, (_, places) in trials]).T
-    new = fitted(tried, less, {"x": x, "y": y, "row": sources["row"]}, smooth=True)
-    gains = [
-        second_look.gain(one, fits[i].image[rows].sum(axis=0), result, detection.correlation)
-        for (i, (rows, _)), one, result in zip(trials, less, new, strict=True)
-    ]
-    found = {}
-    for place in np.argsort(-np.array(gains), kind="stable"):
-        i, trial = trials[place]
-        kept = found.get(i, [])
-        room = len(units[i].sources) + len(kept) < MOST_SOURCES
-        if gains[place] > 0 and room and all(second_look.apart(trial, other, detection.fwhm) for other, _ in kept):
-            found[i] = [*kept, (trial, new[place])]
-    return found
-
-
 def _joined(old, rows, new):
     """Return a fit with the sources `rows` as in a new one, whose last source is put at the end."""
 
@@ -248,8 +292,8 @@ def _moved(sources, unit, result, fwhm):
 
 def _rows(unit, planes, result, others, sources, detection, settings):
     """Return what is known of the sources of a window."""
-    flags = judging.judge(unit, planes, result, detection.fwhm, others)
-    found = judging.measure(unit, planes, result, sources, detection, others)
+    flags = judge(unit, planes, result, detection.fwhm, others)
+    found = measure(unit, planes, result, sources, detection, others)
     start = np.stack([sources["x"][unit.sources], sources["y"][unit.sources]], axis=-1)
     lost = (flags & FLAGS["fallback"]) > 0
     places = np.where(lost[:, None] | ~np.isfinite(result.positions), start, result.positions)

@@ -3,11 +3,10 @@
 import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
-from galzoo.field.detection import coadd
+from galzoo.field.coadd import coadd
+from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses
 from galzoo.metrics.reconstruction import inverse_variance
 
-# SExtractor's automatic aperture: 2.5 Kron radii, and not below 3.5 pixels across (Bertin & Arnouts 1996).
-_KRON_FACTOR, _LEAST_RADIUS = 2.5, 1.75
 POOR_CHI2 = 2.0
 """Mean chi squared on the footprint above which a fit is flagged as poor."""
 # Standard deviations by which chi squared is above what noise gives, from which a fit is called rough.
@@ -154,29 +153,12 @@ def _likelihood_width(planes, fit):
 
 def _aperture(unit, planes, sources, weights):
     """Return Kron fluxes of the undeblended window and their errors, (n, band)."""
-    import sep
-
     rows = unit.sources
     x, y = sources["x"][rows] - unit.x0, sources["y"][rows] - unit.y0
-    a, b = np.maximum(sources["a"][rows], 0.3), np.maximum(sources["b"][rows], 0.3)
-    theta = sources["theta"][rows]
+    ellipse = ellipses(x, y, sources["a"][rows], sources["b"][rows], sources["theta"][rows])
     image, _, empty = coadd(planes, weights)
     yy, xx = np.mgrid[: image.shape[0], : image.shape[1]]
     nearest = np.argmin([(xx - one) ** 2 + (yy - other) ** 2 for one, other in zip(x, y, strict=True)], axis=0)
     # How large an aperture is follows from the source's own side of the window; a bright neighbour would open it wide.
-    segments = {"segmap": (nearest + 1).astype(np.int32), "seg_id": np.arange(1, len(rows) + 1)}
-    pixels = np.ascontiguousarray(image, np.float32)
-    kron, _ = sep.kron_radius(pixels, x, y, a, b, theta, 6.0, mask=empty, **segments)
-    radius = _KRON_FACTOR * np.where(np.isfinite(kron) & (kron > 0), np.minimum(kron, 6.0), 1)
-    radius = np.maximum(radius, _LEAST_RADIUS / np.sqrt(a * b))
-    flux, error = np.full((2, len(rows), planes["image"].shape[-1]), np.nan)
-    for band in range(flux.shape[1]):
-        mask = planes["mask"][..., band]
-        if mask.all():
-            continue
-        pixels = np.ascontiguousarray(planes["image"][..., band])
-        noise = np.ascontiguousarray(np.sqrt(np.where(mask, 0, planes["variance"][..., band])), np.float32)
-        flux[:, band], error[:, band], _ = sep.sum_ellipse(
-            pixels, x, y, a, b, theta, radius, err=noise, mask=np.ascontiguousarray(mask), subpix=5
-        )
-    return flux, error
+    radius = automatic_radius(image.astype(np.float32), empty, ellipse, (nearest + 1).astype(np.int32))
+    return ellipse_fluxes(planes["image"], planes["variance"], planes["mask"], ellipse, radius)[:2]

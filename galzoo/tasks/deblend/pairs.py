@@ -7,8 +7,10 @@ import itertools
 
 import numpy as np
 
+from galzoo.data.extraction import extract
 from galzoo.data.source import clean_planes
 from galzoo.errors import InputError
+from galzoo.files import plain
 from galzoo.metrics.binned import bootstrap, in_bins
 from galzoo.metrics.diversity import draw_diversity
 
@@ -80,7 +82,7 @@ def evaluate_pairs(model, held_out, batch_size=64, seed=0, report=None, title="P
     }
     if not picture:
         results["flux"] = {name: _flux_error(made, blends, seed) for name, made in methods.items()}
-    results = _plain(results)
+    results = plain(results)
     if report is not None:
         from galzoo.tasks.deblend.pairs_figures import pairs_report
 
@@ -176,16 +178,13 @@ def sep_split(image, variance, positions, n_sources):
 
 def _segments(image, variance):
     """Return SEP's deblended segmentation of the mean of the bands, each in units of its noise."""
-    import sep
-
     good = np.isfinite(variance)
     noise = np.sqrt(np.where(good, variance, 1.0))
     stack = np.ascontiguousarray(np.where(good, image / noise, 0.0).mean(axis=-1), dtype=np.float32)
     middle = np.median(stack)
     scatter = max(1.4826 * np.median(np.abs(stack - middle)), 1e-6)
     stack -= middle
-    _, labels = sep.extract(stack, 1.5, err=scatter, minarea=5, segmentation_map=True)
-    return labels
+    return extract(stack, 1.5, scatter)[1]
 
 
 def _nearest_labels(labels, positions):
@@ -283,14 +282,3 @@ def _row_means(values):
 def _value(values, seed):
     value, error = bootstrap(np.asarray(values, dtype=np.float64), np.mean, seed=seed)
     return {"value": value, "value_error": error}
-
-
-def _plain(value):
-    """Turn NumPy numbers into Python's, and NaN and infinity, which JSON lacks, into None."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

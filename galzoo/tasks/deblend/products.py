@@ -8,7 +8,7 @@ from astropy.table import QTable
 from galzoo.contracts.deblended import FLAGS
 from galzoo.data.hdf5 import StampsWriter
 from galzoo.data.stamps import Stamps
-from galzoo.data.zeropoint import AB_NJY
+from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
 from galzoo.files import atomic_path
 from galzoo.resources import release
 
@@ -129,7 +129,7 @@ def make_catalogue(field, rows, ids=None, about=None):
     flux = np.where(lost[:, None], rows["aperture_flux"], rows["flux"])
     error = np.where(lost[:, None], rows["aperture_flux_err"], error)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mag = np.where(flux > 0, AB_NJY - 2.5 * np.log10(np.where(flux > 0, flux, 1)), np.nan)
+        mag = njy_to_magnitude(flux)
         mag_error = np.where(flux > 0, 2.5 / np.log(10) * error / np.where(flux > 0, flux, 1), np.nan)
     for index, band in enumerate(field.bands):
         table[f"flux_{band}"], table[f"flux_err_{band}"] = flux[:, index] * u.nJy, error[:, index] * u.nJy

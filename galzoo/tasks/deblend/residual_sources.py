@@ -9,7 +9,8 @@ to have colours of its own, or to stand well out of all other light.
 import numpy as np
 from scipy import ndimage, stats
 
-from galzoo.field.detection import coadd, significance
+from galzoo.field.coadd import coadd
+from galzoo.field.detection import significance
 from galzoo.field.windows import MOST_SOURCES
 from galzoo.tasks.deblend.flags import chi2_of, normal_equations
 

@@ -17,9 +17,10 @@ import numpy as np
 from galzoo.data.columns import find_columns, plain, read_table
 from galzoo.data.cutouts import positions as catalogue_positions
 from galzoo.errors import InputError
-from galzoo.field import detection as finding
-from galzoo.field.field import field_psf, fwhm_of, open_field
-from galzoo.field.psf import measured_psf
+from galzoo.field import tiles as tiling
+from galzoo.field.detection import Detection, noise_correlation
+from galzoo.field.open_field import open_field
+from galzoo.field.psf import constant_psf, field_psf, mean_fwhm, measured_psf
 from galzoo.files import atomic_path, write_json
 from galzoo.presets import card_for
 from galzoo.progress import track
@@ -79,7 +80,7 @@ def deblend_field(
     Parameters
     ----------
     paths : path or sequence of paths
-        See `galzoo.field.field.open_field`, which takes `options`.
+        See `galzoo.field.open_field.open_field`, which takes `options`.
     output : str or Path
         Folder to write; made if absent.
     preset : str or Path, optional
@@ -125,7 +126,7 @@ def deblend_field(
     with open_field(paths, **options) as field:
         known = psf if callable(psf) or isinstance(psf, np.ndarray) else field_psf(field, psf, seeing)
         ids, listed = _listed(catalogue, columns, field)
-        deblend, about = choose_deblender(preset, deblender, method, field)
+        deblend, field, about = choose_deblender(preset, deblender, method, field)
         key = {
             "field": _stamp(paths, options, psf, catalogue),
             "about": about,
@@ -133,12 +134,12 @@ def deblend_field(
         }
         key |= {"seeing": seeing, "columns": columns}
         work = _work(output, key, restart)
-        psf_of = None if known is None else _constant(known, field)
+        psf_of = None if known is None else constant_psf(known, field)
         detection = _detection(field, psf_of, settings)
         sources, segmentation = _find(field, work, detection, listed, settings.tile, progress)
         if psf_of is None and len(sources["x"]):
-            psf_of = _constant(measured_psf(field, sources), field)
-            detection = dataclasses.replace(detection, fwhm=_fwhm(psf_of, field))
+            psf_of = constant_psf(measured_psf(field, sources), field)
+            detection = dataclasses.replace(detection, fwhm=mean_fwhm(psf_of, field))
         chunks, sizes = plan(sources, len(field.bands), detection.fwhm) if len(sources["x"]) else ([], {})
         done = []
         for number, rows in enumerate(track(chunks, "deblending", progress)):
@@ -236,48 +237,29 @@ def _save(path, arrays):
         np.savez(temporary, **arrays)
 
 
-def _constant(psf, field):
-    """Return a function of (x, y) that gives the PSFs at n positions."""
-    if callable(psf):
-        return psf
-    psf = np.asarray(psf, np.float32)
-    if psf.ndim != 4 or psf.shape[-1] != len(field.bands):
-        raise InputError(f"psf has shape {psf.shape}; it must be (1, y, x, band) with {len(field.bands)} bands")
-    if not np.isfinite(psf).all() or not (psf.sum(axis=(1, 2)) > 0).all():
-        raise InputError("psf is not finite, or its sum is not positive; give a clean PSF")
-    psf = psf[:1] / psf[:1].sum(axis=(1, 2), keepdims=True)
-    return lambda x, y: np.broadcast_to(psf, (len(x), *psf.shape[1:]))
-
-
-def _fwhm(psf_of, field):
-    """Return the FWHM of the filter in pixels: the mean over bands, weighted as the bands are in the sum."""
-    middle = psf_of(np.array([field.shape[1] / 2]), np.array([field.shape[0] / 2]))
-    return float(np.average(fwhm_of(middle)[0], weights=1 / field.noise_levels()))
-
-
 def _detection(field, psf_of, settings):
     weights = tuple((1 / field.noise_levels()).tolist())
-    fwhm = _GUESSED_FWHM if psf_of is None else _fwhm(psf_of, field)
-    detection = finding.Detection(fwhm, weights, settings.threshold)
-    return dataclasses.replace(detection, correlation=finding.noise_correlation(field, detection))
+    fwhm = _GUESSED_FWHM if psf_of is None else mean_fwhm(psf_of, field)
+    detection = Detection(fwhm, weights, settings.threshold)
+    return dataclasses.replace(detection, correlation=noise_correlation(field, detection))
 
 
 def _find(field, work, detection, listed, tile, progress):
     """Return the sources of a field and the label image of their groups, on disk."""
     paths = []
-    for number, core in enumerate(track(finding.tiles(field.shape, tile), "finding sources", progress)):
+    for number, core in enumerate(track(tiling.tiles(field.shape, tile), "finding sources", progress)):
         path = work / f"tile_{number:05d}.npz"
         if not path.is_file():
-            _save(path, finding.detect_tile(field, core, detection, listed))
+            _save(path, tiling.detect_tile(field, core, detection, listed))
         paths.append(path)
-    small = (*finding.SOURCE_KEYS, "x0", "x1", "y0", "y1", "group", "peak_y", "peak_x")
+    small = (*tiling.SOURCE_KEYS, "x0", "x1", "y0", "y1", "group", "peak_y", "peak_x")
     parts = []
     for path in paths:
         with np.load(path) as file:
             parts.append({key: file[key] for key in small})
-    sources, numbers = finding.collect(parts)
+    sources, numbers = tiling.collect(parts)
     segmentation = np.memmap(work / "segmentation.dat", np.int32, "w+", shape=field.shape)
     for path, own in zip(paths, numbers, strict=True):
         with np.load(path) as file:
-            finding.paint(segmentation, [file], [own])
+            tiling.paint(segmentation, [file], [own])
     return sources, segmentation

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from galzoo.files import plain
 from galzoo.metrics.binned import bootstrap, in_bins, scatter68
 from galzoo.metrics.deblending import colour_error, magnitude_error, relative_error
 
@@ -162,4 +163,4 @@ def _plain(row):
 
 def _number(value):
     """Return a float that JSON can hold, or None."""
-    return float(value) if value is not None and np.isfinite(value) else None
+    return plain(None if value is None else float(value))

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from galzoo.data.zeropoint import njy_to_magnitude
 from galzoo.errors import InputError
 from galzoo.metrics.deblending import (
     blendedness,
@@ -24,8 +25,6 @@ from galzoo.tasks.deblend.score_summary import summarise
 
 # Scenes of each set that the report shows.
 EXAMPLES = 4
-# AB magnitude of 1 nJy.
-ZERO_POINT = 31.4
 
 
 @dataclasses.dataclass
@@ -222,7 +221,7 @@ def _truth(batch, scenes, band):
     separation = nearest_separation(batch["positions"], batch["n_sources"]) * scenes.pixel_scale
     magnitude = np.full(present.shape, np.nan)
     if scenes.unit == "nJy":
-        magnitude[present] = ZERO_POINT - 2.5 * np.log10(flux[present][:, band])
+        magnitude[present] = njy_to_magnitude(flux[present][:, band])
     column = f"psf_fwhm_{scenes.bands[band]}"
     fwhm = np.full(len(present), np.nan)
     if column in scenes.catalogue.colnames:

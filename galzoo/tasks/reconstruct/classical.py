@@ -6,6 +6,7 @@ that all can be compared with one truth. Stamps are padded, so that nothing wrap
 
 import numpy as np
 
+from galzoo.data.psf import psf_transfer
 from galzoo.errors import InputError
 from galzoo.metrics.reconstruction import inverse_variance
 
@@ -149,7 +150,7 @@ def _deconvolve(solve, image, psf, variance, mask, settings):
             kernels = psf[..., band] if len(psf) == 1 else psf[rows, ..., band]
             chunk = weight[rows, ..., band]
             sigma = np.zeros(len(chunk), np.float32) if variance is None else _noise(chunk)
-            solved = solve(pixels[rows, ..., band], chunk, lambda shape, k=kernels: _transfer(k, shape), sigma, pad)
+            solved = solve(pixels[rows, ..., band], chunk, lambda shape, k=kernels: psf_transfer(k, shape), sigma, pad)
             result[:, rows, :, :, band] = solved[:, :, reach : reach + height, reach : reach + width]
     return result
 
@@ -180,16 +181,6 @@ def _frequencies(shape):
 def _gaussian(shape, sigma):
     v, u = _frequencies(shape)
     return np.exp(-2 * np.pi**2 * sigma**2 * (v**2 + u**2)).astype(np.float32)
-
-
-def _transfer(psf, shape):
-    """Return the transform of PSFs whose centre is (size - 1) / 2, even or odd, as kernels about the origin."""
-    height, width = psf.shape[1:]
-    v, u = _frequencies(shape)
-    phase = np.exp(2j * np.pi * (v * (height - 1) / 2 + u * (width - 1) / 2))
-    padded = np.zeros((len(psf), *shape), np.float32)
-    padded[:, :height, :width] = psf
-    return (_rfft(padded) * phase).astype(np.complex64)
 
 
 def _difference_kernel(transfer, shape, model_sigma):

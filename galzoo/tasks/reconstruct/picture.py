@@ -74,7 +74,7 @@ def deep_field(size):
     """Return stamps of large, isolated galaxies of the Hubble Deep Field picture, which scikit-image carries."""
     import skimage
 
-    from galzoo.data.cutouts import cutouts_from_files
+    from galzoo.field.cutouts import cutouts_from_files
 
     picture = Path(skimage.__file__).parent / "data" / "hubble_deep_field.jpg"
     with tempfile.TemporaryDirectory() as folder:

@@ -3,12 +3,11 @@
 All methods see the same held-out stamps. Classical ones are tuned on other stamps, in each bin of signal-to-noise.
 """
 
-import math
-
 import numpy as np
 
 from galzoo.data.source import clean_planes
 from galzoo.errors import InputError
+from galzoo.files import plain
 from galzoo.metrics.binned import bootstrap, in_bins, scatter68
 from galzoo.metrics.checkerboard import checkerboard_power
 from galzoo.metrics.codebook import codebook_usage
@@ -111,7 +110,7 @@ def evaluate_reconstruction(
         snr = planes[NAME]["snr"]
         results["deconvolution"] = _deconvolution(images, settings, held_out.truth, snr, seed)
         results["bias"] = _biases(images, held_out.truth, held_out.bands, snr, seed)
-    results = _plain(results)
+    results = plain(results)
     if report is not None:
         from galzoo.tasks.reconstruct.report import reconstruction_report
 
@@ -232,16 +231,3 @@ def _summary_rows(values, snr, seed, statistics=None):
 def _value(values, statistic, seed):
     value, error = bootstrap(values, statistic, seed=seed)
     return {"value": value, "value_error": error}
-
-
-def _plain(value):
-    """Turn NumPy numbers into Python's, and NaN and infinity, which JSON lacks, into None."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -7,7 +7,7 @@ TASK = Task(
     name="sample",
     title="Draw new galaxies from a prior, as any survey would see them",
     roles={"model": "galzoo.contracts.prior:Prior"},
-    run="galzoo.tasks.sample.run:observe",
+    run="galzoo.simulate.observe:observe",
     command="galzoo.tasks.sample.command:sample",
     help="Draw galaxies from a trained prior: stamps, FITS and a picture.",
     next="galzoo sample {preset}",
@@ -26,8 +26,8 @@ TASK = Task(
 __getattr__, __dir__ = publish(
     __name__,
     {
-        "observe": "galzoo.tasks.sample.run",
-        "plan": "galzoo.tasks.sample.run",
+        "observe": "galzoo.simulate.observe",
+        "plan": "galzoo.simulate.observe",
         "write_samples": "galzoo.tasks.sample.run",
         "parse_conditions": "galzoo.tasks.sample.run",
         "evaluate_realism": "galzoo.tasks.sample.realism",

@@ -37,7 +37,8 @@ def sample(
 ):
     """Draw galaxies from a trained prior: stamps, FITS and a picture."""
     from galzoo.presets import load_for
-    from galzoo.tasks.sample.run import observe, parse_conditions, plan, write_samples
+    from galzoo.simulate.observe import observe, plan
+    from galzoo.tasks.sample.run import parse_conditions, write_samples
 
     if survey is not None:
         from galzoo.simulate.surveys import get_survey

@@ -2,13 +2,12 @@
 
 import numpy as np
 
+from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.metrics.binned import bootstrap, in_bins
 from galzoo.metrics.scattering import scattering_features
 from galzoo.metrics.shape import adaptive_moments, half_light_radius
 from galzoo.tasks.sample.likelihood import known_conditions
 
-# AB magnitude of 1 nJy.
-ZERO_POINT = 31.4
 BINS = 5
 # Half-light radii are measured on so many galaxies, for time.
 SIZES = 300
@@ -55,7 +54,7 @@ def numeric_conditions(model, test, real, samples, band, seed=0):
         if name == getattr(model, "flux_column", None):
             quantity = f"flux in {model.flux_band}, which is set to it"
             index = list(model.bands).index(model.flux_band)
-            wanted = 10 ** (-0.4 * (asked[rows] - ZERO_POINT))
+            wanted = magnitude_to_njy(asked[rows])
             got = {key: images[rows, ..., index].sum(axis=(1, 2)) for key, images in _sets(real, samples)}
         elif name == "half_light_radius":
             # The column is that of the profile before the blur of the model frame, so the truth is measured too.

@@ -24,7 +24,7 @@ def preset_figure(model, card):
         Markdown.
     """
     from galzoo.data.stamps import Stamps
-    from galzoo.tasks.sample.run import observe
+    from galzoo.simulate.observe import observe
     from galzoo.viz.page import page
 
     name, title = card["name"], card["title"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.errors import InputError
+from galzoo.files import plain
 from galzoo.metrics.memorisation import nearest_neighbour_ratio, nearest_neighbours
 from galzoo.metrics.morphology import morphology
 from galzoo.metrics.realism import (
@@ -134,7 +135,7 @@ def evaluate_realism(model, test, train, valid, n=1000, seed=0, batch_size=64, r
     )
     results["speed"] = _speed(model, seed)
     results["skipped"] = skipped | open_
-    results = jsonable(results)
+    results = plain(results, digits=6)
     if report is not None:
         from galzoo.tasks.sample.realism_figures import realism_report
 
@@ -345,16 +346,3 @@ def _speed(model, seed):
         "hardware": hardware + (f", {gpus} GPU" if gpus else ""),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
-
-
-def jsonable(value):
-    """Turn NumPy's numbers into Python's with 6 digits, and NaN and infinity, which JSON lacks, into None."""
-    if isinstance(value, dict):
-        return {key: jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from galzoo.data.stamps import Stamps
+from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.layers.psf import convolve
 from galzoo.tasks.reconstruct.scores import seen_planes
-from galzoo.tasks.sample.conditions import ZERO_POINT
 from galzoo.tasks.sample.likelihood import known_conditions
 
 # Galaxies are compared from this signal-to-noise in the band that is measured, and at most so many, for time.
@@ -63,7 +63,7 @@ def decoded(model, stamps, parts, crop=slice(None), bands=slice(None), batch_siz
     values, _, noise = parts
     flux_column = getattr(model, "flux_column", None)
     if flux_column is not None:
-        asked = 10 ** (-0.4 * (known_conditions(model, stamps)[flux_column] - ZERO_POINT))
+        asked = magnitude_to_njy(known_conditions(model, stamps)[flux_column])
         index = list(model.bands).index(model.flux_band)
     images = []
     for start in range(0, len(values), batch_size):

@@ -15,7 +15,7 @@ from galzoo.tasks.deblend.deblenders import (
     baselines,
     detection_image,
 )
-from tests.tasks.deblend.scenes import biased, make_scenes
+from tests.scenes import biased, make_scenes
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from galzoo.field.detection import Detection
-from galzoo.field.windows import MOST_SOURCES, Fit, Unit
+from galzoo.field.windows import MOST_SOURCES, Unit
 from galzoo.tasks.deblend import residual_sources as second_look
+from galzoo.tasks.deblend.fit_windows import Fit
 from tests.field.fields import FWHM, SIGMA, gaussian
 
 SIDE = 48

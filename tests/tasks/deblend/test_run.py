@@ -10,8 +10,8 @@ from astropy.wcs import WCS
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.data.stamps import Stamps
-from galzoo.field.field import open_field
-from galzoo.tasks import windows
+from galzoo.field import windows
+from galzoo.field.open_field import open_field
 from galzoo.tasks.deblend.run import WORK, Settings, deblend_field
 from tests.field.fields import BANDS, FWHM, NOISE, SCALE, blends, draw, least_squares, wcs, write, write_psf
 

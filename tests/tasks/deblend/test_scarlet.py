@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from galzoo.tasks.deblend import scarlet
-from tests.tasks.deblend.scenes import make_scenes
+from tests.scenes import make_scenes
 
 
 def test_it_is_left_out_where_it_is_not_installed(monkeypatch):

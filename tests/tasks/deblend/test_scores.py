@@ -11,7 +11,7 @@ from galzoo.tasks.deblend.deblenders import SEP, Aperture, Oracle
 from galzoo.tasks.deblend.score_summary import psf_edges
 from galzoo.tasks.deblend.score_tables import result_tables
 from galzoo.tasks.deblend.scores import evaluate_deblending, example_rows
-from tests.tasks.deblend.scenes import biased, make_scenes
+from tests.scenes import biased, make_scenes
 
 
 @pytest.fixture(scope="module")

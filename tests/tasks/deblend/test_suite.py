@@ -11,7 +11,7 @@ from galzoo.simulate.surveys import get_survey
 from galzoo.tasks.deblend import suite
 from galzoo.tasks.deblend.suite import DeblendResult, held_out_scenes, model_deblenders, new_scenes
 from tests.conftest import make_stamps
-from tests.tasks.deblend.scenes import BANDS, biased, make_scenes
+from tests.scenes import BANDS, biased, make_scenes
 
 SPLITS = {"valid": 0.1, "test": 0.1, "seed": 0}
 

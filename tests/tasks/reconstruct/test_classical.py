@@ -2,9 +2,10 @@ import galsim
 import numpy as np
 import pytest
 
+from galzoo.data.psf import psf_transfer
 from galzoo.errors import InputError
 from galzoo.metrics.reconstruction import nmse
-from galzoo.tasks.reconstruct.classical import _difference_kernel, _irfft, _transfer, richardson_lucy, wiener
+from galzoo.tasks.reconstruct.classical import _difference_kernel, _irfft, richardson_lucy, wiener
 from galzoo.tasks.reconstruct.deconvolution import tuned_baseline
 
 SIGMA = 0.7
@@ -117,7 +118,7 @@ def test_sequences_give_every_setting():
 
 def test_kernel_times_gaussian_is_the_psf():
     psf = draw(PSF, 25)[..., 0][None]
-    transfer = lambda shape: _transfer(psf / psf.sum(), shape)  # noqa: E731
+    transfer = lambda shape: psf_transfer(psf / psf.sum(), shape)  # noqa: E731
     kernel, error = _difference_kernel(transfer, (64, 64), SIGMA)
     assert error.max() < 0.02
     assert _irfft(kernel, (64, 64)).min() > -1e-6

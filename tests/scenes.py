@@ -1,4 +1,4 @@
-"""Small scenes with known truth, and deblenders with known faults, for the tests of the suite "deblend"."""
+"""Small scenes with known truth, and deblenders with known faults."""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ BANDS = ("g", "i")
 NOISE = 1.0
 
 
-def make_scenes(n=12, seed=0, size=48, most=3, apart=None, flux=(300.0, 3000.0)):
+def make_scenes(n=12, seed=0, size=48, most=3, apart=None, flux=(300.0, 3000.0), bands=BANDS):
     """Return scenes of round and flattened Gaussians; `apart` puts two sources so many pixels apart."""
     random = np.random.default_rng(seed)
     rows, columns = np.indices((size, size))
-    isolated = np.zeros((n, most if apart is None else 2, size, size, len(BANDS)), np.float32)
+    isolated = np.zeros((n, most if apart is None else 2, size, size, len(bands)), np.float32)
     table = {name: [] for name in ("scene", "source", "x", "y")}
     for scene in range(n):
         count = 2 if apart is not None else 1 + scene % most
@@ -25,21 +25,21 @@ def make_scenes(n=12, seed=0, size=48, most=3, apart=None, flux=(300.0, 3000.0))
             e1 = random.uniform(-0.4, 0.4)
             a2, b2 = 2.0**2 * (1 + e1), 2.0**2 * (1 - e1)
             blob = np.exp(-0.5 * ((columns - x) ** 2 / a2 + (rows - y) ** 2 / b2))
-            colour = np.array([random.uniform(0.3, 1.0), 1.0])
+            colour = np.linspace(random.uniform(0.3, 1.0), 1.0, len(bands))
             isolated[scene, source] = (blob / blob.sum())[..., None] * random.uniform(*flux) * colour
             for name, value in zip(table, (scene, source, x, y), strict=True):
                 table[name].append(value)
-    variance = np.full((n, size, size, len(BANDS)), NOISE**2, np.float32)
+    variance = np.full((n, size, size, len(bands)), NOISE**2, np.float32)
     image = isolated.sum(axis=1) + NOISE * random.standard_normal(variance.shape)
     grid = np.arange(-7, 8)
     psf = np.exp(-0.5 * (grid[:, None] ** 2 + grid**2) / 1.5**2)
-    psf = np.repeat((psf / psf.sum())[None, ..., None], len(BANDS), axis=-1)
+    psf = np.repeat((psf / psf.sum())[None, ..., None], len(bands), axis=-1)
     scene, source = np.array(table["scene"]), np.array(table["source"])
-    for index, band in enumerate(BANDS):
+    for index, band in enumerate(bands):
         table[f"flux_{band}"] = isolated.sum(axis=(2, 3))[scene, source, index]
         table[f"blendedness_{band}"] = blendedness(isolated)[scene, source, index]
     return Scenes(
-        image, BANDS, 0.2, variance=variance, mask=np.zeros(variance.shape, bool), psf=psf, isolated=isolated,
+        image, bands, 0.2, variance=variance, mask=np.zeros(variance.shape, bool), psf=psf, isolated=isolated,
         sources=table, survey="test",
     )  # fmt: skip
 

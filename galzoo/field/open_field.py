@@ -1,0 +1,134 @@
+"""Opening a field from FITS in all its forms: a cube, extensions, a file a band, or a pattern of names."""
+
+import os
+import re
+import warnings
+from pathlib import Path
+
+from galzoo.data.fits import open_mosaic
+from galzoo.errors import InputError
+from galzoo.field.field import Field
+
+# Extensions that hold something else than pixels of a band.
+_NOT_A_BAND = re.compile(r"(?i)^(var|weight|wht|ivar|rms|sigma|err|mask|flag|dq|seg|psf)")
+
+
+def open_field(
+    paths, bands=None, names=None, weight=None, rms=None, variance=None, flags=None, zero_point=None, pixel_scale=None,
+    subtract_sky=True, saturation=None,
+):  # fmt: skip
+    """Open a field: a cube, a file with an extension a band, one file a band, or a pattern with ``{band}``.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        ``field_{band}.fits`` stands for a file of each of `bands`.
+    bands : sequence of str, optional
+        Names in the files, in their order; extension names, or FILTER in the headers, by default.
+    names : sequence of str, optional
+        What the model calls each of them; "-" leaves a band out.
+    weight, rms, variance : path or sequence of paths, optional
+        Inverse variance, standard deviation or variance in the unit of the image. At most one kind.
+    flags : path or sequence of paths, optional
+        Not 0 = bad; one for all bands, or one a band.
+    zero_point, pixel_scale
+        As in `galzoo.data.fits.open_mosaic`.
+    subtract_sky, saturation
+        As in `Field`.
+
+    Returns
+    -------
+    Field
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged, or does not fit the others.
+    """
+    kinds = {"weight": weight or None, "rms": rms or None, "variance": variance or None}
+    given = [kind for kind, value in kinds.items() if value is not None]
+    if len(given) > 1:
+        raise InputError(f"both {given[0]} and {given[1]} maps given; give one kind")
+    paths = as_list(paths)
+    if bands is None and any("{band}" in path for path in paths):
+        raise InputError(f"{paths[0]}: which bands? name them with --bands, e.g. --bands g,r,i")
+    if bands is None and len(paths) == 1:
+        bands = _extension_names(paths[0])
+    paths = expand(paths, bands)
+    if names is not None:
+        if bands is None or len(names) != len(bands):
+            raise InputError(f"--as has {len(names)} names for {len(bands or ())} bands; give one a name in --bands")
+        if len(paths) == len(bands):
+            keep = [index for index, name in enumerate(names) if name != "-"]
+        elif "-" in names:
+            raise InputError(f"{paths[0]}: a layer of a cube cannot be left out; give one file or extension a band")
+        else:
+            keep = list(range(len(names)))
+        paths = [paths[index] for index in keep] if len(paths) == len(bands) else paths
+        kinds = {kind: _pick(expand(as_list(value), bands), keep, len(bands)) for kind, value in kinds.items()}
+        flags = _pick(expand(as_list(flags), bands), keep, len(bands))
+        zero_point = _pick(zero_point, keep, len(bands)) if isinstance(zero_point, list | tuple) else zero_point
+        bands, names = [bands[index] for index in keep], [names[index] for index in keep]
+    else:
+        kinds = {kind: expand(as_list(value), bands) for kind, value in kinds.items()}
+        flags = expand(as_list(flags), bands)
+    doubled = [name for name in (names or bands or ()) if (names or bands).count(name) > 1]
+    if doubled:
+        raise InputError(f"band {doubled[0]!r} is named twice; give every band its own name")
+    mosaic = open_mosaic(
+        paths,
+        bands,
+        weight=kinds["weight"] or None,
+        rms=kinds["rms"] or kinds["variance"] or None,
+        flags=flags or None,
+        zero_point=zero_point,
+        pixel_scale=pixel_scale,
+        unit="nJy",
+    )
+    mosaic.noise_kind = given[0] if given else mosaic.noise_kind
+    try:
+        return Field(mosaic, names, subtract_sky, saturation)
+    except BaseException:
+        mosaic.close()
+        raise
+
+
+def as_list(paths):
+    """Return paths as a list of strings; empty for None."""
+    if paths is None:
+        return []
+    return [str(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+
+
+def expand(paths, bands):
+    """Write out ``{band}``, and one file with an extension a band."""
+    if bands and any("{band}" in path for path in paths):
+        return [path.replace("{band}", band) for path in paths for band in (bands if "{band}" in path else [""])]
+    if bands and len(paths) == 1 and len(bands) > 1:
+        found = {name.upper(): name for name in _extension_names(paths[0]) or ()}
+        if all(band.upper() in found for band in bands):
+            return [f"{paths[0]}[{found[band.upper()]}]" for band in bands]
+    return paths
+
+
+def _extension_names(path):
+    """Return the names of image extensions of one size in a FITS file, None where there are fewer than two."""
+    from astropy.io import fits
+
+    if not Path(path).is_file() or Path(path).suffix.lower() in (".jpg", ".jpeg", ".png"):
+        return None
+    try:
+        with warnings.catch_warnings(), fits.open(path) as hdus:
+            warnings.simplefilter("ignore")
+            images = [
+                hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS") == 2 and hdu.name not in ("", "PRIMARY")
+            ]
+            images = [hdu for hdu in images if not _NOT_A_BAND.match(hdu.name) and hdu.shape == images[0].shape]
+            names = [hdu.header["EXTNAME"] for hdu in images]
+    except Exception:  # a damaged file is described by the reader that opens it
+        return None
+    return names if len(names) > 1 else None
+
+
+def _pick(values, keep, n):
+    return [values[index] for index in keep] if values is not None and len(values) == n else values

@@ -1,0 +1,62 @@
+"""Apertures against galaxies whose light is known."""
+
+import numpy as np
+import pytest
+
+from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses, half_light_radius
+
+SIDE, PLACES, FLUX, NOISE = 101, np.array([[30.0, 40.0], [75.3, 60.6]]), np.array([5000.0, 3000.0]), 0.5
+
+
+def scene(a=3.0, b=2.0, theta=0.5):
+    """Return two elliptical Gaussians without noise, and the ellipses they are, of one sigma."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    image = np.zeros((SIDE, SIDE))
+    for (x0, y0), flux in zip(PLACES, FLUX, strict=True):
+        along = (x - x0) * np.cos(theta) + (y - y0) * np.sin(theta)
+        across = (y - y0) * np.cos(theta) - (x - x0) * np.sin(theta)
+        image += flux * np.exp(-0.5 * ((along / a) ** 2 + (across / b) ** 2)) / (2 * np.pi * a * b)
+    return image.astype(np.float32), ellipses(*PLACES.T, *np.tile([[a], [b], [theta]], 2))
+
+
+def test_kron_ellipses_hold_the_light_and_the_noise_of_their_area():
+    image, ellipse = scene()
+    bad = np.zeros(image.shape, bool)
+    radius = automatic_radius(image, bad, ellipse)
+    # The first moment of a Gaussian is sqrt(pi / 2) sigma; within 2.5 of these lies 1 - exp(-(2.5^2 pi / 4)) of it.
+    np.testing.assert_allclose(radius, 2.5 * np.sqrt(np.pi / 2), rtol=0.02)
+    planes = image[..., None], np.full((*image.shape, 1), NOISE**2, np.float32), bad[..., None]
+    flux, error, flags = ellipse_fluxes(*planes, ellipse, radius)
+    np.testing.assert_allclose(flux[:, 0], FLUX * (1 - np.exp(-(radius**2) / 2)), rtol=0.005)
+    np.testing.assert_allclose(error[:, 0], NOISE * np.sqrt(np.pi * 6.0) * radius, rtol=0.01)
+    assert not flags.any()
+
+
+def test_a_small_source_has_the_least_aperture():
+    image, _ = scene(0.4, 0.4, 0.0)
+    ellipse = ellipses(*PLACES.T, *np.tile([[0.1], [0.4], [0.0]], 2))
+    radius = automatic_radius(image, np.zeros(image.shape, bool), ellipse)
+    assert ellipse[2].tolist() == [0.3, 0.3]
+    assert (radius * np.sqrt(0.3 * 0.4) >= 1.75).all()
+
+
+def test_a_band_without_pixels_has_no_flux():
+    image, ellipse = scene()
+    planes = np.stack([image, image], axis=-1)
+    bad = np.zeros(planes.shape, bool)
+    bad[..., 1] = True
+    flux, error, _ = ellipse_fluxes(planes, 1.0, bad, ellipse, np.full(2, 3.0))
+    assert np.isfinite(flux[:, 0]).all()
+    assert np.isnan(flux[:, 1]).all()
+    assert np.isnan(error[:, 1]).all()
+
+
+@pytest.mark.parametrize("total", [None, 2 * FLUX])
+def test_half_of_the_light(total):
+    image, _ = scene(2.0, 2.0, 0.0)
+    x, y = PLACES.T
+    if total is not None:
+        # Half of twice the light is all of it: nothing within reach holds that.
+        assert (half_light_radius(image, None, x, y, 8.0, total) > 6).all()
+    else:
+        np.testing.assert_allclose(half_light_radius(image, None, x, y, 12.0), 2.0 * np.sqrt(2 * np.log(2)), rtol=0.02)
