@@ -23,11 +23,13 @@ from rich.table import Table
 from galzoo.data.pipeline import training_batches
 from galzoo.data.source import StampSource
 from galzoo.data.stamps import Stamps
+from galzoo.data.training_sources import training_sources
 from galzoo.files import write_json
 from galzoo.models.vqvae.model import VQVAE
 from galzoo.recipe import load_recipe
 from galzoo.registry import families, get_family
-from galzoo.train import compile_stage, complete, make_model, prepare_runtime, sources_of, start_weights
+from galzoo.runtime import prepare_runtime
+from galzoo.train import compile_stage, complete, make_model, start_weights
 
 CASES = {"HST, 84 px, 1 band": (84, ["h"]), "LSST, 64 px, 6 bands": (64, list("ugrizy"))}
 BATCH = 32
@@ -83,13 +85,13 @@ def by_precision(name, folder, repeats):
     make_file(path, recipe["data"]["options"]["stamp_size"], recipe["data"]["options"]["bands"])
     recipe = complete(recipe, path)
     stage = recipe["stages"][0]
-    source = sources_of(recipe, path)["train"]
+    source = training_sources(path, recipe["data"], get_family(name))["train"]
     batch = source.batch(range(stage["batch_size"]))
     models = {}
     for precision in PRECISIONS:
         runtime = {**recipe["runtime"], "precision": precision}
         prepare_runtime(runtime)
-        models[precision] = make_model(get_family(name), recipe["model"])
+        models[precision] = make_model(recipe)
         compile_stage(models[precision], stage, runtime)
         start_weights(models[precision], None, source, stage, 0)
         models[precision].train_on_batch(batch)

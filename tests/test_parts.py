@@ -49,3 +49,28 @@ def test_a_codec_of_other_bands(tmp_path):
     make_stamps(n=40, size=16, bands=("g", "r")).save(tmp_path / "stamps.h5")
     with pytest.raises(RecipeError, match="use a codec of the same bands"):
         train(recipe_of(tmp_path / "stamps.h5", "vqvae_lsst").resolved(), tmp_path / "stamps.h5", tmp_path / "run")
+
+
+def test_a_part_computes_as_it_does_elsewhere_whatever_the_precision_of_training(tmp_path):
+    """In half precision about a tenth of the codes would be others."""
+    import keras
+    import numpy as np
+
+    from galzoo.data.batches import stamps_batch
+    from galzoo.models.vqvae.model import VQVAE
+    from galzoo.train import make_model
+
+    (tmp_path / "codec").mkdir()
+    codec = VQVAE.tiny()
+    codec.save(tmp_path / "codec" / "model.keras")
+    small = {"bands": ["r"], "channels": 16, "depth": 3, "references": 16}
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        prior = make_model({"family": "pixelcnn", "model": small, "parts": {"codec": str(tmp_path / "codec")}})
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert {layer.compute_dtype for layer in prior.blocks} == {"bfloat16"}
+    batch = stamps_batch(make_stamps(n=8, size=16), slice(None))
+    np.testing.assert_array_equal(np.asarray(prior(batch)["codes"]), np.asarray(codec(batch)["codes"]))
