@@ -1,6 +1,6 @@
 """Write docs/benchmarks.md from the JSON files that the bench_*.py scripts left in docs/benchmarks/.
 
-for name in layers train cutouts simulate sample blend deblend; do
+for name in layers train pipeline cutouts simulate sample blend deblend; do
     python scripts/bench_$name.py --output docs/benchmarks/bench_$name.json
 done
 python scripts/bench_detection.py SCENES.h5 --output docs/benchmarks/bench_detection.json
