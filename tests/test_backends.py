@@ -24,7 +24,7 @@ import keras
 import numpy as np
 from keras import ops
 from galzoo.layers import flux, likelihood, psf
-from galzoo.layers.augment import turn
+from galzoo.layers.geometry import turn
 
 data = dict(np.load(sys.argv[1]))
 image, variance, mask = data["image"], data["variance"], data["mask"]
