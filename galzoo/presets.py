@@ -1,5 +1,7 @@
 """Presets: trained models that load by name, each with a card that says what it is worth."""
 
+import copy
+import functools
 import hashlib
 import json
 import shutil
@@ -64,6 +66,12 @@ def load_card(name):
         except json.JSONDecodeError as error:
             raise PresetError(f"{path}: not valid JSON: {error}; train again") from None
         return {"name": folder.name, "family": recipe["family"], "recipe": recipe}
+    return copy.deepcopy(_read_card(path, path.stat().st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=32)
+def _read_card(path, changed):
+    """Read a card; a large one takes a third of a second, and it is asked for several times a command."""
     # Training finds its start model here too, on machines without YAML.
     import yaml
 

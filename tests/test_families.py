@@ -99,6 +99,7 @@ def test_recipe_is_valid(family, recipe):
 class TestModel:
     def test_is_small_and_keeps_its_config(self, name):
         model = tiny(name)
+        assert {key: getattr(model, key) for key in get_family(name).capabilities} == get_family(name).capabilities
         assert model.count_params() < 200_000
         again = type(model).from_config(model.get_config())
         assert again.get_config() == model.get_config()

@@ -7,7 +7,7 @@ from keras import ops
 from galzoo.errors import InputError
 from galzoo.layers import placement
 from galzoo.layers.geometry import footprints, turn
-from galzoo.layers.noise import normal
+from galzoo.layers.noise import gain_and_sky, noise_of, normal
 
 # Positions tried for a source until one is far enough from those before it.
 TRIES = 16
@@ -26,9 +26,9 @@ def blend(batch, choice, size, model_sigma, gain=None, truth=False, cutoff=1.0, 
     choice : dict of tensors
         ``stamp`` (n, source) int, the stamp of each source; ``n_sources`` (n,) int; ``positions`` (n, source, 2), the
         pixel (x, y) of the scene for the centroid of each source; ``factor`` (n, source), of its flux; ``turn`` (n,)
-        int, a symmetry of the square for each stamp (`galzoo.layers.augment.turn`). May have, for each stamp, ``angle``
-        (n,) in radians within a quarter of pi of 0, to turn it further from +x towards +y, and ``stretch`` (n,), by
-        which its size grows; and ``noise`` (n, size, size, band), normal numbers, without which none is added.
+        int, a symmetry of the square for each stamp (`galzoo.layers.geometry.turn`). May have, for each stamp,
+        ``angle`` (n,) in radians within a quarter of pi of 0, to turn it further from +x towards +y, and ``stretch``
+        (n,), by which its size grows; and ``noise`` (n, size, size, band), normal numbers, without which none is added.
     size : int
         Pixels on a side of the scenes.
     model_sigma : float
@@ -115,56 +115,6 @@ def blend(batch, choice, size, model_sigma, gain=None, truth=False, cutoff=1.0, 
     if truth:
         result["truth"] = ops.sum(scenes(placement.model_transfer(grid, number, model_sigma, bands)), axis=1)
     return result
-
-
-def noise_of(batch, gain=None):
-    """Return what the noise of a blend is made of.
-
-    Parameters
-    ----------
-    batch : dict
-        ``variance``, ``truth`` and, where there is one, ``mask``.
-    gain : number or sequence of one number a band, optional
-        Electrons per unit of flux, where it is known.
-
-    Returns
-    -------
-    sky : tensor, (n, 1, 1, band)
-        Least variance of each stamp; infinite where a band is absent.
-    variance_per_flux : tensor or array, (1, 1, 1, band)
-        Variance that a source adds, per unit of its flux: the inverse of the gain.
-
-    Notes
-    -----
-    PSFs keep the flux, so the sum of what variances have above the sky is the sum of the fluxes over the gain. Both
-    sums run over the whole batch: a gain belongs to a survey, and a faint stamp alone tells next to nothing of it.
-    """
-    variance = ops.cast(batch["variance"], "float32")
-    good = variance > 0
-    if batch.get("mask") is not None:
-        good = ops.logical_and(good, ops.logical_not(ops.cast(batch["mask"], "bool")))
-    sky = ops.min(ops.where(good, variance, np.float32(np.inf)), axis=(1, 2), keepdims=True)
-    if gain is not None:
-        return sky, (1 / np.reshape(np.asarray(gain, "float32"), (1, 1, 1, -1))).astype("float32")
-    counted = ops.cast(ops.logical_and(good, variance < np.inf), "float32")
-    finite_sky = ops.where(ops.isfinite(sky), sky, 0.0)
-    excess = ops.sum(ops.where(counted > 0, variance, 0.0) - finite_sky * counted, axis=(0, 1, 2), keepdims=True)
-    light = ops.sum(ops.cast(batch["truth"], "float32") * counted, axis=(0, 1, 2), keepdims=True)
-    return sky, ops.where(light > 0, excess / ops.where(light > 0, light, 1.0), 0.0)
-
-
-def gain_and_sky(sky, variance_per_flux):
-    """Return gain and level of the sky, (n, band) each, of what `noise_of` returns.
-
-    The level is that whose electrons have the variance of the sky; 0 where a band is absent. Where sources add no
-    variance the gain is infinite and the level 0.
-    """
-    per_flux = ops.broadcast_to(variance_per_flux, ops.shape(sky))
-    counted = ops.logical_and(per_flux > 0, ops.isfinite(sky))
-    safe = ops.where(counted, per_flux, 1.0)
-    gain = ops.where(per_flux > 0, 1 / ops.where(per_flux > 0, per_flux, 1.0), np.float32(np.inf))
-    level = ops.where(counted, sky, 0.0) / safe
-    return gain[:, 0, 0], ops.where(counted, level, 0.0)[:, 0, 0]
 
 
 def centroid(image):

@@ -7,9 +7,9 @@ from keras import ops
 from galzoo.data.footprints import THRESHOLD
 from galzoo.errors import InputError
 from galzoo.layers import placement
-from galzoo.layers.blend import SERVED, centroid, gain_and_sky, needed_stamps, noise_of, positive_range
+from galzoo.layers.blend import SERVED, centroid, needed_stamps, positive_range
 from galzoo.layers.geometry import boxes_of, significance, turn
-from galzoo.layers.noise import observe
+from galzoo.layers.noise import gain_and_sky, noise_of, observe
 
 STAR = 1
 
@@ -41,7 +41,7 @@ class PasteScenes(keras.layers.Layer):
     photons : bool
         Draw Poisson numbers of the sources' electrons; else their noise is Gaussian with the same variance.
     gain : number or sequence of one number a band, optional
-        Electrons per unit of flux; by default what the variances of the batch say (`galzoo.layers.blend.noise_of`).
+        Electrons per unit of flux; by default what the variances of the batch say (`galzoo.layers.noise.noise_of`).
     cutoff : float
         Highest frequency used, in units of the Nyquist frequency.
     seed : int

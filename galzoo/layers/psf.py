@@ -59,6 +59,24 @@ def _crop(psf, shape):
     return psf
 
 
+def sharpness(psf, bands):
+    """Return log(sum of squares of a PSF) a band, about 0 for a PSF of 3 px FWHM: what an encoder is told of it.
+
+    Parameters
+    ----------
+    psf : tensor, (n, y, x, band), optional
+        Unit sum; 0 is returned without one.
+    bands : int
+
+    Returns
+    -------
+    tensor, (n or 1, band)
+    """
+    if psf is None:
+        return ops.zeros((1, bands))
+    return ops.log(ops.maximum(ops.sum(ops.square(psf), axis=(1, 2)), 1e-6)) + 3.0
+
+
 def convolve(image, psf, model_sigma=None):
     """Convolve images with PSFs; pixels outside the image count as 0.
 

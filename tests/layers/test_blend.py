@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
-from galzoo.layers.blend import BlendScenes, blend, centroid, noise_of
+from galzoo.layers.blend import BlendScenes, blend, centroid
+from galzoo.layers.noise import noise_of
 from galzoo.layers.placement import place
 
 MODEL_SIGMA = 0.7

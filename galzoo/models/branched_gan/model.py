@@ -7,6 +7,7 @@ from keras import ops
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers.augment import Rotate90Flip
 from galzoo.layers.blend import BlendScenes
+from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import clean
 from galzoo.models.branched_gan.answer import LEAST_SNR, deblended
@@ -199,20 +200,12 @@ class BranchedGAN(keras.Model):
         return {**super().get_config(), **self._arguments}
 
     def call(self, batch, training=False):
-        self._check(batch)
+        check_batch(batch, self.bands, "branched_gan")
         if not training:
             return self._separate(batch)
         blends = self.blends(batch, training=True)
         # The loss must compare with the galaxies that were blended.
         return {**self._separate(blends, training=True), "target": blends}
-
-    def _check(self, batch):
-        missing = [key for key in ("image", "variance") if key not in batch]
-        if missing:
-            raise InputError(f"the batch has no {missing[0]!r}; branched_gan needs image and variance")
-        found = batch["image"].shape[-1]
-        if found != len(self.bands):
-            raise InputError(f"image has {found} bands, this model has {len(self.bands)}: {', '.join(self.bands)}")
 
     def blends(self, batch, seed=0, training=False):
         """Blend the single galaxies of a batch as training does.
@@ -344,7 +337,7 @@ class BranchedGAN(keras.Model):
             raise InputError(
                 "the model has noise_channels 0 and gives one answer; train one with noise_channels above 0"
             )
-        self._check(batch)
+        check_batch(batch, self.bands, "branched_gan")
         shape = (number, len(batch["image"]), self.noise_channels)
         vectors = np.random.default_rng(seed).standard_normal(shape).astype("float32")
         made = [self._separate(batch, noise_vector=ops.convert_to_tensor(vector))["isolated"] for vector in vectors]

@@ -26,6 +26,15 @@ def place_features(height, width):
     return features[None].astype("float32")
 
 
+def check_flux(column, band, columns, bands):
+    """Raise `RecipeError` if the flux of samples is set by what is no condition, or in what is no band."""
+    if column is not None and (column not in columns or band not in bands):
+        raise RecipeError(
+            f"flux_column {column!r} must be a condition ({', '.join(columns) or 'there is none'}) and "
+            f"flux_band {band!r} a band ({', '.join(bands)})"
+        )
+
+
 def by_column(pairs, columns):
     """Return a dict of column names to two values by the number of the column. Raise `RecipeError` for other names."""
     odd = [name for name in pairs or {} if name not in columns]

@@ -4,11 +4,26 @@ import keras
 import numpy as np
 from keras import ops
 
+from galzoo.errors import RecipeError
+
+HEADS = ("codes", "gaussian", "logistic")
+"""What a position of a map may hold."""
 # Scales of a mixture below exp of this would let the density of a constant pixel grow without bound.
 _LEAST_LOG_SCALE = -5.0
 _LOG_2PI = float(np.log(2 * np.pi))
 # Levels of an 8-bit picture, and half of the distance between two on the scale of -1 to 1.
 _LEVELS, _HALF = 255, 1.0 / 255
+
+
+def check_head(head, codec):
+    """Raise `RecipeError` if a prior has no such head, or the head and the codec do not go together."""
+    if head not in HEADS:
+        raise RecipeError(f"head {head!r} is unknown; use {', '.join(HEADS)}")
+    if (head == "codes") != (codec is not None):
+        needs = "is over pixels; drop the codec"
+        if codec is None:
+            needs = "needs a codec: name a vqvae preset with parts.codec"
+        raise RecipeError(f"head {head!r} {needs}")
 
 
 class CodeHead(keras.layers.Layer):

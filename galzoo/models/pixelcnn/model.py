@@ -4,18 +4,18 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from galzoo.errors import InputError, RecipeError
+from galzoo.errors import InputError
 from galzoo.layers.augment import Rotate90Flip, noiseless_batch
+from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.gated import CausalAttention, GatedBlock
 from galzoo.layers.likelihood import weights
 from galzoo.models.pixelcnn import sample as sampling
 from galzoo.models.pixelcnn.codec import checked_codec
-from galzoo.models.pixelcnn.conditions import PLACE_FEATURES, Conditions, by_column, place_features
-from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
+from galzoo.models.pixelcnn.conditions import PLACE_FEATURES, Conditions, by_column, check_flux, place_features
+from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead, check_head
 from galzoo.models.vqvae.model import VQVAE
 
-HEADS = ("codes", "gaussian", "logistic")
 # 8-bit pictures from 0 to 255 lie on the scale of -1 to 1.
 _PICTURE_HALF = 127.5
 
@@ -117,20 +117,8 @@ class PixelCNN(keras.Model):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.bands = tuple(str(band) for band in bands)
         self.columns = tuple(columns)
-        if head not in HEADS:
-            raise RecipeError(f"head {head!r} is unknown; use {', '.join(HEADS)}")
-        if (head == "codes") != (codec is not None):
-            needs = (
-                "needs a codec: name a vqvae preset with parts.codec"
-                if head == "codes"
-                else "is over pixels; drop the codec"
-            )
-            raise RecipeError(f"head {head!r} {needs}")
-        if flux_column is not None and (flux_column not in self.columns or flux_band not in self.bands):
-            raise RecipeError(
-                f"flux_column {flux_column!r} must be a condition ({', '.join(self.columns) or 'there is none'}) and "
-                f"flux_band {flux_band!r} a band ({', '.join(self.bands)})"
-            )
+        check_head(head, codec)
+        check_flux(flux_column, flux_band, self.columns, self.bands)
         self.codec = None if codec is None else checked_codec(codec, self.bands)
         self._arguments = {
             "bands": list(self.bands),
@@ -337,12 +325,7 @@ class PixelCNN(keras.Model):
         return (values + 1.0) * _PICTURE_HALF if self.kind == "logistic" else self.scaling.invert(values, noise)
 
     def _checked(self, batch):
-        missing = [key for key in ("image", "variance") if key not in batch]
-        if missing:
-            raise InputError(f"the batch has no {missing[0]!r}; pixelcnn needs image and variance")
-        found = batch["image"].shape[-1]
-        if found != len(self.bands):
-            raise InputError(f"image has {found} bands, this model has {len(self.bands)}: {', '.join(self.bands)}")
+        check_batch(batch, self.bands, "pixelcnn")
         if self.noiseless_snr is not None and batch.get("truth") is None:
             raise InputError(
                 "the stamps have no noiseless truth, which model.noiseless_snr asks for; set it to null to learn from "

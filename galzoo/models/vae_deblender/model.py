@@ -4,22 +4,22 @@ import keras
 import numpy as np
 from keras import ops
 
-from galzoo.errors import InputError, RecipeError
+from galzoo.errors import RecipeError
 from galzoo.layers.blend import BlendScenes
+from galzoo.layers.checks import check_batch
 from galzoo.layers.colours import ColourPrior
 from galzoo.layers.flow import CouplingFlow
 from galzoo.layers.flux import FluxScaling, noise_level, solve_fluxes
 from galzoo.layers.likelihood import weights
-from galzoo.layers.psf import convolve
+from galzoo.layers.psf import convolve, sharpness
 from galzoo.models.vae_deblender.decoder import ProfileDecoder
 from galzoo.models.vae_deblender.encoder import WindowEncoder, marks, scene_windows, windows
+from galzoo.models.vae_deblender.losses import flux_miss
 
 # Error of the positions that the encoder is told in training, pixels.
 _POSITION_JITTER = 0.3
 # Scatter, pixels, to which the encoder's offsets are trained.
 _OFFSET_SCALE = 0.1
-# Relative error of fluxes that training minds.
-_FLUX_SCALE = 0.01
 # Galaxies that each component of the prior over colours wants.
 _GALAXIES_A_COLOUR = 20
 # Signal-to-noise ratio of the noiseless stamps whose latent vectors the prior is of.
@@ -220,7 +220,7 @@ class VAEDeblender(keras.Model):
             flat(cut[..., :number]),
             flat(cut[..., number:]),
             for_each(noise_level(variance, batch.get("mask"))),
-            for_each(ops.broadcast_to(self.sharpness(batch.get("psf")), (ops.shape(valid)[0], number))),
+            for_each(ops.broadcast_to(sharpness(batch.get("psf"), len(self.bands)), (ops.shape(valid)[0], number))),
             flat(marks(corners, positions, batch["present"], self.window)),
             flat(positions - ops.floor(positions + 0.5)),
         )
@@ -234,7 +234,7 @@ class VAEDeblender(keras.Model):
         image, valid : tensor, (m, window, window, band)
             Data, 0 where they do not count, and whether they do.
         noise, sharpness : tensor, (m, 1, 1, band)
-            See `galzoo.layers.flux.noise_level` and `sharpness`.
+            See `galzoo.layers.flux.noise_level` and `galzoo.layers.psf.sharpness`.
         marked : tensor, (m, window, window, 1)
             Where the other sources are.
         fraction : tensor, (m, 2)
@@ -245,9 +245,9 @@ class VAEDeblender(keras.Model):
 
     def windows(self, batch, present):
         """Return the noise of scenes and the arguments of `look` for their sources, in NumPy; see `GalaxyModel`."""
-        sharpness = ops.convert_to_numpy(self.sharpness(batch.get("psf")))
-        sharpness = np.broadcast_to(sharpness, (len(batch["image"]), len(self.bands)))
-        return scene_windows(batch, sharpness, present, self.window)
+        told = ops.convert_to_numpy(sharpness(batch.get("psf"), len(self.bands)))
+        told = np.broadcast_to(told, (len(batch["image"]), len(self.bands)))
+        return scene_windows(batch, told, present, self.window)
 
     def profiles(self, latent):
         """Return weights (m, gaussian, band), covariances (m, gaussian, 3) and sizes (m,) of galaxies."""
@@ -266,12 +266,6 @@ class VAEDeblender(keras.Model):
     def base_of(self, latent, condition):
         """Return the base vectors of latent vectors; see `CouplingFlow.inverse`."""
         return self.prior.inverse(latent, condition)[0]
-
-    def sharpness(self, psf):
-        """Return log(sum of squares of the PSF) a band, (n or 1, band), about 0 for a PSF of 3 px FWHM."""
-        if psf is None:
-            return ops.zeros((1, len(self.bands)))
-        return ops.log(ops.maximum(ops.sum(ops.square(psf), axis=(1, 2)), 1e-6)) + 3.0
 
     def render(self, latent, positions, psf, shape):
         """Return galaxies of unit flux as observed.
@@ -313,12 +307,7 @@ class VAEDeblender(keras.Model):
 
     def check(self, batch):
         """Raise `InputError` if a batch does not fit the model."""
-        missing = [key for key in ("image", "variance") if batch.get(key) is None]
-        if missing:
-            raise InputError(f"the batch has no {missing[0]!r}; vae_deblender needs image and variance")
-        found = batch["image"].shape[-1]
-        if found != len(self.bands):
-            raise InputError(f"image has {found} bands, this model has {len(self.bands)}: {', '.join(self.bands)}")
+        check_batch(batch, self.bands, "vae_deblender")
 
     def _complete(self, batch):
         """Return the batch with positions and ``present``; one source at the centre where it has none."""
@@ -354,7 +343,7 @@ class VAEDeblender(keras.Model):
         weight = weight / (1.0 + weight * ops.square(self.error_floor * target))
         product = ops.sum(weight * unit * target, axis=(2, 3))
         flux = product / ops.maximum(ops.sum(weight * ops.square(unit), axis=(2, 3)), 1e-30)
-        miss = self._flux_miss(flux, batch["flux"], ops.sum(weight * ops.square(unit), axis=(2, 3)))
+        miss = flux_miss(flux, batch["flux"], ops.sum(weight * ops.square(unit), axis=(2, 3)))
         error = target - unit * ops.stop_gradient(flux)[:, :, None, None, :]
         likelihood = 0.5 * ops.sum(weight * ops.square(error), axis=(2, 3, 4))
         noise = noise_level(batch["variance"], batch.get("mask"))
@@ -367,16 +356,6 @@ class VAEDeblender(keras.Model):
         if self.prior.trainable:
             terms["prior_nats"] = -ops.mean(self.prior.log_prob(ops.stop_gradient(sample), condition))
         return terms
-
-    @staticmethod
-    def _flux_miss(flux, true, weight):
-        """Return how far total fluxes are off, in units of 1 % and of their noise, summed over bands.
-
-        The faint wings decide total fluxes; pixel by pixel the likelihood hardly sees them.
-        """
-        seen = weight > 0
-        scale = ops.square(_FLUX_SCALE * true) + 1.0 / ops.where(seen, weight, 1.0)
-        return 0.5 * ops.sum(ops.where(seen, ops.square(flux - true) / scale, 0.0), axis=-1)
 
     def _divergence(self, mean, deviation, sample, condition):
         """Return KL(q || p) of each source: in closed form for a normal p, by one sample for the flow."""

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from galzoo.errors import InputError, RecipeError
+from galzoo.errors import RecipeError
 from galzoo.layers.augment import Rotate90Flip, random_masks, show_noiseless
+from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import weights
-from galzoo.layers.psf import ConvolvePSF
+from galzoo.layers.psf import ConvolvePSF, sharpness
 from galzoo.layers.quantizer import FiniteScalarQuantizer, VectorQuantizer
 from galzoo.metrics.codebook import CodebookPerplexity
 from galzoo.models.vqvae.networks import KINDS, make_decoder, make_encoder
@@ -226,15 +227,9 @@ class VQVAE(keras.Model):
         scaled = self.scaling(ops.where(valid > 0, image, 0.0), noise)
         channels = [scaled, valid]
         if self.psf_channels:
-            channels.append(ops.broadcast_to(self._sharpness(batch), ops.shape(image)))
+            told = sharpness(batch.get("psf"), len(self.bands))[:, None, None]
+            channels.append(ops.broadcast_to(told, ops.shape(image)))
         return self.encoder(ops.concatenate(channels, axis=-1), training=training)
-
-    def _sharpness(self, batch):
-        """Return log(sum of squares of the PSF) a band, about 0 for a PSF of 3 px FWHM; 0 without a PSF."""
-        if batch.get("psf") is None:
-            return ops.zeros((1, 1, 1, len(self.bands)))
-        concentration = ops.sum(ops.square(batch["psf"]), axis=(1, 2), keepdims=True)
-        return ops.log(ops.maximum(concentration, 1e-6)) + 3.0
 
     def decode(self, codes, noise, size=None):
         """Turn codes into model-frame images.
@@ -262,7 +257,7 @@ class VQVAE(keras.Model):
         return self.scaling.invert(scaled, noise)
 
     def call(self, batch, training=False):
-        self._check(batch)
+        check_batch(batch, self.bands, "vqvae")
         batch = {**batch, "image": ops.cast(batch["image"], "float32")}
         if training and self.augment is not None:
             batch = self.augment(batch, training=True)
@@ -286,14 +281,6 @@ class VQVAE(keras.Model):
     def reconstruct(self, batch):
         """Return what `call` does for a batch, as `galzoo.contracts.codec.Reconstructor` has it."""
         return self(batch)
-
-    def _check(self, batch):
-        missing = [key for key in ("image", "variance") if key not in batch]
-        if missing:
-            raise InputError(f"the batch has no {missing[0]!r}; vqvae needs image and variance")
-        found = batch["image"].shape[-1]
-        if found != len(self.bands):
-            raise InputError(f"image has {found} bands, this model has {len(self.bands)}: {', '.join(self.bands)}")
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         target = y_pred.get("target", x)

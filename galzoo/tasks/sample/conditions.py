@@ -3,6 +3,7 @@
 import numpy as np
 
 from galzoo.data.zeropoint import magnitude_to_njy
+from galzoo.evaluate.held_out import evenly
 from galzoo.metrics.binned import bootstrap, in_bins
 from galzoo.metrics.scattering import scattering_features
 from galzoo.metrics.shape import adaptive_moments, half_light_radius
@@ -59,7 +60,7 @@ def numeric_conditions(model, test, real, samples, band, seed=0):
         elif name == "half_light_radius":
             # The column is that of the profile before the blur of the model frame, so the truth is measured too.
             quantity = f"half-light radius in {test.bands[band]}, arcsec"
-            rows = rows[np.linspace(0, len(rows) - 1, min(SIZES, len(rows))).astype(int)] if len(rows) else rows
+            rows = evenly(rows, SIZES)
             wanted = asked[rows]
             got = {key: _size(images[rows, ..., band : band + 1], test) for key, images in _sets(real, samples)}
         else:

@@ -4,6 +4,7 @@ import numpy as np
 
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError
+from galzoo.evaluate.held_out import evenly
 from galzoo.metrics.binned import bootstrap
 
 # Additive smoothings of the code frequencies, of which the best on validation galaxies is taken; 1 is Laplace's.
@@ -186,7 +187,7 @@ def _shuffled(model, test, conditions, values, own, batch_size, seed):
         rows = np.flatnonzero(np.isfinite(column))
         if len(rows) < 2:
             continue
-        rows = rows[np.linspace(0, len(rows) - 1, min(SHUFFLED, len(rows))).astype(int)]
+        rows = evenly(rows, SHUFFLED)
         given = {key: part[rows] for key, part in conditions.items()}
         # Passed on round a ring in random order, so that no galaxy keeps its own value but by chance of equal ones.
         order = random.permutation(len(rows))

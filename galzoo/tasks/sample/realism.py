@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.errors import InputError
+from galzoo.evaluate.held_out import evenly
 from galzoo.files import plain
 from galzoo.metrics.memorisation import nearest_neighbour_ratio, nearest_neighbours
 from galzoo.metrics.morphology import morphology
@@ -102,7 +103,7 @@ def evaluate_realism(model, test, train, valid, n=1000, seed=0, batch_size=64, r
             f"{len(test)} test, {len(train)} training and {len(valid)} validation stamps; give some of each"
         )
     if len(test) > n:
-        test = test[np.linspace(0, len(test) - 1, n).astype(int)]
+        test = test[evenly(np.arange(len(test)), n)]
     samples = draw(model, test, seed)
     parts = {name: prepared(model, stamps, batch_size) for name, stamps in _sets(test, train, valid)}
     has_codec = getattr(model, "codec", None) is not None
@@ -259,7 +260,7 @@ def _memorisation(model, samples, test, train, bands, batch_size, seed):
     """Compare distances to the training set; images are noiseless in all sets, or noisy in all."""
     (stamps, codec), (seen, parts) = test, train
     crop = _centre(stamps.shape)
-    rows = np.linspace(0, len(stamps) - 1, min(SOUGHT, len(stamps))).astype(int)
+    rows = evenly(np.arange(len(stamps)), SOUGHT)
     if codec is not None:
         # Samples are as smooth as the codec, so all sets go through it.
         what = "images after a pass through the codec"

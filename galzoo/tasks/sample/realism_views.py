@@ -6,6 +6,7 @@ import numpy as np
 
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import magnitude_to_njy
+from galzoo.evaluate.held_out import evenly
 from galzoo.layers.psf import convolve
 from galzoo.tasks.reconstruct.scores import seen_planes
 from galzoo.tasks.sample.likelihood import known_conditions
@@ -158,13 +159,13 @@ def make_views(model, test, samples, codec, others, bands, seed=0):
     rows : int array
         Which test galaxies.
     """
-    rows = _spread(_bright(test, bands[0]), MOST)
+    rows = evenly(_bright(test, bands[0]), MOST)
     real = test[rows]
     rest, wanted = [], len(rows)
     for stamps in others:
         bright = _bright(stamps, bands[0])
         chosen = bright[np.sort(np.unique(stamps.catalogue["id"][bright], return_index=True)[1])]
-        chosen = _spread(chosen, wanted)
+        chosen = evenly(chosen, wanted)
         wanted -= len(chosen)
         if len(chosen):
             rest.append(stamps[chosen])
@@ -183,11 +184,6 @@ def make_views(model, test, samples, codec, others, bands, seed=0):
         truth = {key: stamps.truth for key, stamps in sets.items()} | made
         frame = View(truth, {key: np.zeros((len(image), image.shape[-1])) for key, image in truth.items()})
     return {"observed": View(images, sigma), **({} if frame is None else {"frame": frame})}, rows
-
-
-def _spread(rows, most):
-    """Return at most so many rows, evenly spread."""
-    return rows[np.linspace(0, len(rows) - 1, most).astype(int)] if len(rows) > most else rows
 
 
 def _bright(stamps, band):
