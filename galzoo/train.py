@@ -19,7 +19,7 @@ import keras
 
 from galzoo import callbacks as run_callbacks
 from galzoo.contracts.training import Adapts
-from galzoo.data.making import make_layer
+from galzoo.data.in_graph import make_layer
 from galzoo.data.open_source import read_header
 from galzoo.data.pipeline import evaluation_batches, training_batches
 from galzoo.data.training_sources import training_sources

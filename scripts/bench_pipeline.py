@@ -19,7 +19,7 @@ from bench_train import make_file
 from rich.console import Console
 from rich.table import Table
 
-from galzoo.data.making import MadeSource, make_layer
+from galzoo.data.in_graph import MadeSource, make_layer
 from galzoo.data.open_source import open_source
 from galzoo.data.pipeline import training_batches
 from galzoo.files import write_json

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from galzoo import resources
 from galzoo.cards import write_readme
+from galzoo.data.build_dataset import make_named
 from galzoo.data.hdf5 import read_header
-from galzoo.data.named import make_named
 from galzoo.errors import GalzooError, InputError, PresetError, RecipeError
 from galzoo.evaluate.run import evaluate
 from galzoo.files import write_json

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.data.candels import read_candels_stamps
+from galzoo.data.conform import LSST_BANDS, conform, read_survey
 from galzoo.data.cosmos import make_cosmos
 from galzoo.data.cutouts import cut
 from galzoo.data.fits import open_mosaic
-from galzoo.data.linear import LSST_BANDS, conform, read_survey
 from galzoo.data.planes import Plane
 from galzoo.data.psf import psf_from_stars, read_psf, stack_psf
 from galzoo.data.sdss_frames import make_sdss_frames

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from galzoo import callbacks, registry
-from galzoo.data.making import make_layer
+from galzoo.data.in_graph import make_layer
 from galzoo.data.scenes import Scenes
 from galzoo.data.training_sources import training_sources
 from galzoo.errors import InputError, RecipeError, UnknownNameError

@@ -84,7 +84,7 @@ def make(
     ] = None,
 ):
     """Make a named data set."""
-    from galzoo.data.named import make_named, parse_options
+    from galzoo.data.build_dataset import make_named, parse_options
     from galzoo.registry import get_dataset
 
     count = make_named(name, output, parse_options(options or ()))

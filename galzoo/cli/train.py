@@ -66,7 +66,7 @@ def train(
         else:
             make_model(chosen.resolved()).summary()
         return
-    from galzoo.data.named import prepare
+    from galzoo.data.build_dataset import prepare
     from galzoo.parts import train_parts
     from galzoo.presets import load
     from galzoo.train import train as run

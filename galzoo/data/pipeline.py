@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from galzoo.data.crop import crop_batch
-from galzoo.data.making import FixedSource, MadeSource, state_of
+from galzoo.data.in_graph import FixedSource, MadeSource, state_of
 from galzoo.data.source import step_positions
 from galzoo.errors import RecipeError
 
@@ -19,7 +19,7 @@ def training_batches(source, batch_size, seed, start=0, crop=None):
     Parameters
     ----------
     source : galzoo.contracts.source.Source
-        The objects. What a `galzoo.data.making.MadeSource` makes is made in the graph, from a seed that is a function
+        The objects. What a `galzoo.data.in_graph.MadeSource` makes is made in the graph, from a seed that is a function
         of (seed, step), so that a resumed training goes on with the same images.
     batch_size : int
         Objects a batch.

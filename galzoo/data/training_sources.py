@@ -3,8 +3,8 @@
 import logging
 from pathlib import Path
 
+from galzoo.data.in_graph import MadeSource, kind_of_keys, make_layer
 from galzoo.data.keys import KEYS
-from galzoo.data.making import MadeSource, kind_of_keys, make_layer
 from galzoo.data.open_source import open_source, read_header
 from galzoo.data.pipeline import fixed_source
 from galzoo.errors import InputError

@@ -32,7 +32,7 @@ def refuse_real(request, why):
 
 def new_stamps(data, name):
     """Return a file of stamps simulated for evaluation, by a recipe's data section but with another seed."""
-    from galzoo.data.named import prepare
+    from galzoo.data.build_dataset import prepare
     from galzoo.recipe import Data
 
     if data["name"] != "simulated":

@@ -75,7 +75,7 @@ def observe(
     ``meta["kept_resolution"]`` and in a warning of the log. ``meta["bands_from"]`` says which band of the model each
     is made of.
     """
-    from galzoo.simulate.view import Optics, View
+    from galzoo.simulate.other_telescope import Optics, View
 
     survey, picked = plan(samples, survey, bands, noise, psf)
     if size is not None and size < 1:
@@ -136,8 +136,8 @@ def plan(source, survey=None, bands=None, noise=False, psf=None, say=True):
     InputError, UnknownNameError
         As `observe` does.
     """
+    from galzoo.simulate.other_telescope import match_bands
     from galzoo.simulate.surveys import get_survey
-    from galzoo.simulate.view import match_bands
 
     if noise and survey is None:
         raise InputError("noise is that of a survey; name it (--survey HSC) or leave out --noise")
@@ -183,7 +183,7 @@ def _warn(samples, survey, optics, kept):
 
 def _look(view, light, seed):
     """Return the noiseless planes of images (n, band, y, x)."""
-    from galzoo.simulate.view import sampled_gaussian
+    from galzoo.simulate.other_telescope import sampled_gaussian
 
     if view.optics is None:
         planes = {"image": [view.frame(image) for image in light]}

@@ -144,7 +144,7 @@ def _pasted(paste, source, columns, header, rng, name, split, row):
     """Return one scene as `Scenes`."""
     import keras
 
-    from galzoo.data.making import state_of
+    from galzoo.data.in_graph import state_of
 
     places = rng.choice(len(source), paste.bank, replace=len(source) < paste.bank)
     batch = source.batch(places)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from galzoo.data.linear import moffat
+from galzoo.data.conform import moffat
 from galzoo.data.psf import centroid, prepare_psf, psf_from_stars, read_psf
 from galzoo.data.resample import resample, resample_mask, resample_variance
 from galzoo.errors import InputError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from galzoo.data import duplicates
-from galzoo.data.linear import LSST_BANDS, conform, read_survey
+from galzoo.data.conform import LSST_BANDS, conform, read_survey
 from galzoo.data.psf import read_psf
 from galzoo.data.sdss import read_pictures
 from galzoo.data.sdss_frames import make_sdss_frames

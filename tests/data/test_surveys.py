@@ -10,10 +10,10 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
-from galzoo.data import named
+from galzoo.data import build_dataset
 from galzoo.data.candels import read_candels_stamps
+from galzoo.data.conform import conform, moffat, neighbours, read_survey
 from galzoo.data.cosmos import make_cosmos
-from galzoo.data.linear import conform, moffat, neighbours, read_survey
 from galzoo.data.stamps import Stamps
 from galzoo.datasets.candels import make_candels
 from galzoo.errors import InputError, UnknownNameError
@@ -189,15 +189,15 @@ def test_cosmos_that_is_absent_tells_how_to_get_it(tmp_path):
 
 def test_names_options_and_cache(tmp_path, monkeypatch):
     assert {"candels", "cosmos", "sdss", "simulated", "scenes"} <= set(datasets())
-    assert named.parse_options(["size=32", "bands=[F160W]"]) == {"size": 32, "bands": ["F160W"]}
+    assert build_dataset.parse_options(["size=32", "bands=[F160W]"]) == {"size": 32, "bands": ["F160W"]}
     with pytest.raises(InputError, match="key=value"):
-        named.parse_options(["size"])
+        build_dataset.parse_options(["size"])
     with pytest.raises(UnknownNameError, match="did you mean 'sdss'"):
-        named.make_named("sdsss", tmp_path / "out.h5")
+        build_dataset.make_named("sdsss", tmp_path / "out.h5")
     with pytest.raises(InputError, match="no option 'sise'"):
-        named.make_named("cosmos", tmp_path / "out.h5", {"sise": 3})
+        build_dataset.make_named("cosmos", tmp_path / "out.h5", {"sise": 3})
     with pytest.raises(InputError, match="option 'source' is needed"):
-        named.make_named("sdss", tmp_path / "out.h5")
+        build_dataset.make_named("sdss", tmp_path / "out.h5")
     monkeypatch.setenv("GALZOO_CACHE", str(tmp_path / "cache"))
     made = []
 
@@ -205,8 +205,8 @@ def test_names_options_and_cache(tmp_path, monkeypatch):
         made.append(size)
         stamps_of().save(output)
 
-    monkeypatch.setattr(named, "get_dataset", lambda name: types.SimpleNamespace(builder=lambda: build))
+    monkeypatch.setattr(build_dataset, "get_dataset", lambda name: types.SimpleNamespace(builder=lambda: build))
     data = types.SimpleNamespace(path=None, name="cosmos", options={"size": 9})
-    assert named.prepare(data) == named.prepare(data)
+    assert build_dataset.prepare(data) == build_dataset.prepare(data)
     assert made == [9]
-    assert named.prepare(types.SimpleNamespace(path="a.h5", name=None, options={})).name == "a.h5"
+    assert build_dataset.prepare(types.SimpleNamespace(path="a.h5", name=None, options={})).name == "a.h5"

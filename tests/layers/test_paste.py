@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from galzoo.data.making import MadeSource, state_of
+from galzoo.data.in_graph import MadeSource, state_of
 from galzoo.data.pipeline import training_batches
 from galzoo.data.source import StampSource
 from galzoo.errors import InputError

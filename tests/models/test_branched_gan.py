@@ -13,7 +13,7 @@ from keras import ops
 from galzoo.contracts.deblended import FLAGS
 from galzoo.data.keys import KEYS
 from galzoo.errors import InputError, RecipeError
-from galzoo.models.branched_gan.answer import centroids, deblended, nearest_branches
+from galzoo.models.branched_gan.deblended import centroids, deblended, nearest_branches
 from galzoo.models.branched_gan.losses import adversarial_losses, content_loss
 from galzoo.models.branched_gan.mix import MixGalaxies, recompose, repeatably
 from galzoo.models.branched_gan.model import BranchedGAN

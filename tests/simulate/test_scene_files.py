@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from galzoo.data.named import make_named
+from galzoo.data.build_dataset import make_named
 from galzoo.data.scenes import Scenes
 from galzoo.data.splits import split_names
 from galzoo.data.stamps import Stamps

@@ -10,7 +10,7 @@ from galzoo.layers.blend import BlendScenes
 from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import clean
-from galzoo.models.branched_gan.answer import LEAST_SNR, deblended
+from galzoo.models.branched_gan.deblended import LEAST_SNR, deblended
 from galzoo.models.branched_gan.losses import adversarial_losses, content_loss
 from galzoo.models.branched_gan.mix import MixGalaxies, recompose, repeatably
 from galzoo.models.branched_gan.networks import Discriminator, Generator

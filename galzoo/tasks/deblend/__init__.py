@@ -42,6 +42,6 @@ __getattr__, __dir__ = publish(
         "Settings": "galzoo.tasks.deblend.run",
         "baselines": "galzoo.tasks.deblend.deblenders",
         "evaluate_deblending": "galzoo.tasks.deblend.scores",
-        "evaluate_pairs": "galzoo.tasks.deblend.pairs",
+        "evaluate_pairs": "galzoo.tasks.deblend.pairs_scores",
     },
 )

@@ -16,7 +16,7 @@ def run(request):
     -------
     PairsResult
     """
-    from galzoo.tasks.deblend.pairs import evaluate_pairs
+    from galzoo.tasks.deblend.pairs_scores import evaluate_pairs
 
     refuse_real(request, "pairs are made of single galaxies whose truth is known")
     test = held_out(stamp_file(request), "test", request.recipe["data"]["split"], request.limit, once=True)

@@ -168,7 +168,7 @@ def new_scenes(data, name, model):
     InputError
         If the recipe's data are not simulated.
     """
-    from galzoo.data.named import cache_file
+    from galzoo.data.build_dataset import cache_file
     from galzoo.simulate.scene_spec import SceneSpec
     from galzoo.simulate.scenes import make_scenes
     from galzoo.simulate.simulator import ImageSpec

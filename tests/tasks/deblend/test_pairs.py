@@ -7,8 +7,8 @@ from galzoo.contracts.deblended import Deblended
 from galzoo.errors import InputError
 from galzoo.metrics.diversity import draw_diversity
 from galzoo.models.branched_gan.mix import MixGalaxies, repeatably
-from galzoo.tasks.deblend.pairs import evaluate_pairs, sep_split, separations
 from galzoo.tasks.deblend.pairs_figures import draw_batch, result_tables
+from galzoo.tasks.deblend.pairs_scores import evaluate_pairs, sep_split, separations
 from tests.conftest import make_stamps
 
 

@@ -14,8 +14,8 @@ from galzoo import Stamps
 from galzoo.contracts.prior import Samples
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.simulate.observe import observe
+from galzoo.simulate.other_telescope import Optics
 from galzoo.simulate.surveys import get_survey, noise_sigma
-from galzoo.simulate.view import Optics
 from galzoo.tasks.sample import command
 from galzoo.tasks.sample.run import parse_conditions, write_samples
 from galzoo.viz.page import page
