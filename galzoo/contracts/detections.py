@@ -66,7 +66,7 @@ class Detector(Protocol):
     """
 
     def detect(self, batch, threshold=0.0):
-        """Return the `Detections` of a batch (see `galzoo.data.keys`); those less probable than `threshold` are left out.
+        """Return the `Detections` of a batch (see `galzoo.data.keys`), without those less probable than `threshold`.
 
         A detector of the role "residual" also reads ``model``, the image that a first pass has fitted, and ``image`` is
         then still the observed image.
