@@ -102,7 +102,7 @@ class Mosaic:
             flagged or off the image; ``variance`` where there is a noise map, infinite where that is bad;
             ``segmentation`` (n, y, x).
         """
-        n, many, scales = len(x0), len(self.bands), self.scales.astype(np.float32)
+        n, many, scales = len(x0), len(self.bands), self.scales
         image = np.zeros((n, size, size, many), self.dtype)
         mask = np.zeros((n, size, size, many), bool)
         variance = None if self.noise is None else np.full((n, size, size, many), np.inf, np.float32)
@@ -121,16 +121,16 @@ class Mosaic:
                     continue
                 mask[(row, *inside)] = False
             if labels is not None:
-                labels[(row, *inside)] = self.segmentation.read(*window)
+                labels[(row, *inside)] = self._labels(window)
             for band in range(many):
-                piece, place = self.planes[band].read(*window), image[(row, *inside, band)]
-                place[...] = piece
-                if self.unit:
-                    place *= scales[band]
+                piece = self.planes[band].read(*window)
+                # In double precision until the flux is in nJy: other units may be beyond a float32.
+                image[(row, *inside, band)] = np.asarray(piece, np.float64) * scales[band] if self.unit else piece
                 if self.flags is not None:
                     mask[(row, *inside, band)] = self.flags[band].read(*window) != 0
                 if variance is not None:
-                    variance[(row, *inside, band)] = self.noise[band].read(*window)
+                    noise = np.asarray(self.noise[band].read(*window), np.float64)
+                    variance[(row, *inside, band)] = variance_of(noise, self.noise_kind) * scales[band] ** 2
         if image.dtype != np.uint8:
             # A sum is finite where every term is: one fast pass finds the few stamps to look at.
             with np.errstate(invalid="ignore", over="ignore"):
@@ -139,14 +139,23 @@ class Mosaic:
             mask[rows] |= bad
             image[rows] = np.where(bad, 0, image[rows])
         if variance is not None:
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                variance = 1 / variance if self.noise_kind == "weight" else variance**2
             bad = ~(np.isfinite(variance) & (variance > 0))
-            variance *= scales**2
             mask |= bad
             variance[bad] = np.inf
         found = {"image": image, "mask": mask, "variance": variance, "segmentation": labels}
         return {key: value for key, value in found.items() if value is not None}
+
+    def _labels(self, window):
+        labels = np.asarray(self.segmentation.read(*window))
+        if labels.dtype.kind == "f":
+            labels = np.nan_to_num(labels)
+            # Whole numbers beyond this are no longer told apart.
+            if labels.dtype.itemsize == 4 and np.abs(labels).max(initial=0) >= 1 << 24:
+                raise InputError(
+                    f"{self.segmentation.name}: labels of {np.abs(labels).max():.0f} as 32-bit floats have run into each "
+                    "other; write the map with whole numbers"
+                )
+        return labels
 
     def _window(self, x, y, size):
         """Return the part of a square that is on the image, in pixels of the image and of the stamp."""
@@ -155,6 +164,20 @@ class Mosaic:
         if left >= right or low >= high:
             return None, None
         return (low, high, left, right), (slice(low - y, high - y), slice(left - x, right - x))
+
+
+def variance_of(noise, kind):
+    """Return the variance that a noise map of a kind stands for, in its own unit; infinite where it is no number above 0.
+
+    Parameters
+    ----------
+    noise : float64 array
+    kind : {"weight", "rms", "variance"}
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        variance = {"weight": np.reciprocal, "rms": np.square, "variance": np.array}[kind](noise)
+        # A negative rms has a positive square.
+        return np.where(np.isfinite(variance) & (variance > 0) & (noise > 0), variance, np.inf)
 
 
 def open_mosaic(

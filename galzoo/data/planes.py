@@ -1,8 +1,14 @@
 """One image of a FITS file (plain, multi-extension, Rice, gzip, bzip2) or picture, read by pieces."""
 
+import functools
+import importlib
+import lzma
 import re
+import shutil
 import tempfile
 import warnings
+import weakref
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +53,11 @@ class Plane:
         self._taken = 0
         self.shape = tuple(int(size) for size in source.shape[-2:])
 
-    @property
+    @functools.cached_property
     def dtype(self):
         """The type of the pixels as read."""
-        return np.dtype(getattr(self._source, "dtype", np.float32))
+        # A section of astropy states the type in the file; scaled pixels become floats, unsigned ones keep their kind.
+        return np.asarray(self._cut(0, 1, 0, 1)).dtype
 
     def read(self, y0, y1, x0, x1):
         """Return the pixels [y0, y1) x [x0, x1), which must lie inside."""
@@ -58,6 +65,9 @@ class Plane:
         if self._taken > _MOST_BYTES:
             release(self._source)
             self._taken = 0
+        return self._cut(y0, y1, x0, x1)
+
+    def _cut(self, y0, y1, x0, x1):
         index = (slice(y0, y1), slice(x0, x1))
         return self._source[index if self._layer is None else (self._layer, *index)]
 
@@ -69,7 +79,7 @@ class Plane:
         if not self._packed or pieces <= _UNPACK_ABOVE:
             return
         self._file = tempfile.TemporaryFile(prefix="galzoo-")  # noqa: SIM115 (closed by `close`)
-        unpacked = np.memmap(self._file, dtype=np.float32, mode="w+", shape=self.shape)
+        unpacked = np.memmap(self._file, dtype=self.dtype.newbyteorder("="), mode="w+", shape=self.shape)
         rows = max(1, _STRIP_PIXELS // self.shape[1])
         for y in range(0, self.shape[0], rows):
             top = min(y + rows, self.shape[0])
@@ -164,13 +174,40 @@ def _first_line(error):
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def _unpack(file):
+    """Return the path of a compressed file's content, unpacked to a temporary file; None where it is not compressed.
+
+    Sections of a stream would unpack it from its beginning for every row that is read.
+    """
+    with open(file, "rb") as stream:
+        start = stream.read(6)
+    kinds = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "lzma"}
+    kind = next((kind for magic, kind in kinds.items() if start.startswith(magic)), None)
+    if kind is None:
+        return None
+    with tempfile.NamedTemporaryFile(prefix="galzoo-", suffix=".fits", delete=False) as unpacked:
+        try:
+            with importlib.import_module(kind).open(file) as stream:
+                shutil.copyfileobj(stream, unpacked, _PIECE_BYTES)
+        except BaseException as error:
+            unpacked.close()
+            Path(unpacked.name).unlink()
+            if not isinstance(error, OSError | EOFError | ValueError | zlib.error | lzma.LZMAError):
+                raise
+            raise InputError(f"{file}: truncated or damaged ({_first_line(error)}); fetch it again") from None
+    return unpacked.name
+
+
 def _open_fits(file):
     from astropy.io import fits
 
+    unpacked = _unpack(file)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            hdus = fits.open(file)
+            hdus = fits.open(unpacked or file)
+            if unpacked:
+                weakref.finalize(hdus, Path(unpacked).unlink, missing_ok=True)
             len(hdus)
         except (OSError, EOFError, ValueError, TypeError) as error:
             raise InputError(f"{file}: not a readable FITS file ({_first_line(error)}); fetch it again") from None
@@ -185,7 +222,11 @@ def _open_picture(file):
 
     try:
         with Image.open(file) as opened:
-            pixels = np.asarray(opened.convert("RGB"))
+            if opened.mode.startswith(("I", "F")):
+                # 16 bits a pixel: conversion to RGB would clip them at 255.
+                pixels = np.asarray(opened, np.float32)[..., None] * np.float32(255 / 65535) * np.ones(3, np.float32)
+            else:
+                pixels = np.asarray(opened.convert("RGB"))
     except OSError as error:
         raise InputError(f"{file}: not a readable picture ({error}); give JPEG or PNG") from None
     from astropy.io.fits import Header

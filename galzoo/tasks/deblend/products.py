@@ -125,7 +125,7 @@ def make_catalogue(field, rows, ids=None, about=None):
     for key in ("group", "n_in_group", "snr", "flags", "chi2"):
         table[key] = rows[key]
     lost = (rows["flags"] & FLAGS["fallback"]) > 0
-    error = np.where(np.isfinite(rows["flux_error"]), rows["flux_error"], rows["flux_like_err"])
+    error = np.where(np.isnan(rows["flux_error"]), rows["flux_like_err"], rows["flux_error"])
     flux = np.where(lost[:, None], rows["aperture_flux"], rows["flux"])
     error = np.where(lost[:, None], rows["aperture_flux_err"], error)
     with np.errstate(divide="ignore", invalid="ignore"):
