@@ -54,7 +54,7 @@ def make_named(name, output, options=None):
 
 def parse_options(pairs):
     """Turn ``key=value`` texts into a dict, the values read as YAML."""
-    import yaml
+    from galzoo.values import parse_value
 
     options = {}
     for pair in pairs:
@@ -62,9 +62,9 @@ def parse_options(pairs):
         if not equals or not key:
             raise InputError(f"option {pair!r} is not key=value; write e.g. --set size=64")
         try:
-            options[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"option {pair!r}: {text!r} cannot be read as YAML; quote it") from None
+            options[key.strip()] = parse_value(text)
+        except ValueError as error:
+            raise InputError(f"option {pair!r}: {text!r} cannot be read as YAML ({error}); quote it") from None
     return options
 
 

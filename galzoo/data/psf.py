@@ -150,7 +150,7 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     with contextlib.ExitStack() as opened:
-        planes = [plane for path in paths for plane in open_planes(path)]
+        planes = [plane for path in paths for plane in open_planes(path, kind="psf")]
         for plane in planes:
             opened.callback(plane.close)
         images = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]

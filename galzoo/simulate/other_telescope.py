@@ -202,7 +202,7 @@ class Optics:
 def _header_scale(paths):
     from galzoo.data.planes import open_planes
 
-    planes = open_planes(paths[0] if isinstance(paths, list | tuple) else paths)
+    planes = open_planes(paths[0] if isinstance(paths, list | tuple) else paths, kind="psf")
     scale = planes[0].header.get("PIXSCALE")
     for plane in planes:
         plane.close()
