@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from galzoo.contents import digests
 from galzoo.data.open_source import read_header
 from galzoo.errors import InputError
 from galzoo.registry import get_dataset
@@ -90,7 +91,11 @@ def prepare(data):
 
 
 def cache_file(name, options):
-    """Return where data of a name and some options lie in the cache, whether they are there or not."""
-    text = json.dumps([name, options], sort_keys=True, default=str)
+    """Return where data of a name and some options lie in the cache, whether they are there or not.
+
+    Other contents of the files that the options name are other data.
+    """
+    files = list(digests(options).values())
+    text = json.dumps([name, options, files] if files else [name, options], sort_keys=True, default=str)
     root = Path(os.environ.get("GALZOO_CACHE") or Path.home() / ".cache" / "galzoo")
     return root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.h5"

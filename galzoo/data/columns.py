@@ -60,11 +60,15 @@ def find_columns(table, mapping=None, name="catalogue"):
         if role not in found and match is not None:
             found[role] = lower[match][0]
     for roles, pairs in ((("ra", "dec"), SKY_NAMES), (("x", "y"), PIXEL_NAMES)):
-        pair = next((pair for pair in pairs if all(r in mapping or n in lower for r, n in zip(roles, pair, strict=True))), ())
+        pair = next(
+            (pair for pair in pairs if all(r in mapping or n in lower for r, n in zip(roles, pair, strict=True))), ()
+        )
         for role, known in zip(roles, pair, strict=False):
             if role not in mapping:
                 if len(lower[known]) > 1:
-                    raise InputError(f"{name}: {' and '.join(lower[known])} may both be {role}; map {role} to one of them")
+                    raise InputError(
+                        f"{name}: {' and '.join(lower[known])} may both be {role}; map {role} to one of them"
+                    )
                 found[role] = lower[known][0]
     if not ({"ra", "dec"} <= set(found) or {"x", "y"} <= set(found)):
         raise InputError(f"{name}: no positions; map ra and dec, or x and y, to its columns: {columns}")

@@ -300,4 +300,3 @@ def _common_wcs(planes):
             far = f"{moved:.2f} px off" if np.isfinite(moved) else "nowhere near"
             raise InputError(f"{plane.name}: its WCS is {far} {planes[0].name}; resample them to one grid")
     return first
-

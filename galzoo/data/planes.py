@@ -222,4 +222,3 @@ def _open_picture(file):
     from astropy.io.fits import Header
 
     return [Plane(file, np.ascontiguousarray(pixels[..., band]), Header()) for band in range(3)]
-

@@ -192,7 +192,9 @@ def sky_to_pixel(wcs, ra, dec, frame="icrs"):
 def to_icrs(lon, lat, frame, name="catalogue"):
     """Return right ascension and declination of positions in a named frame, where there is no image."""
     if frame == "image":
-        raise InputError(f"{name}: its coordinates are in the frame of an image without a WCS; map ra and dec to others")
+        raise InputError(
+            f"{name}: its coordinates are in the frame of an image without a WCS; map ra and dec to others"
+        )
     ra, dec = _turned(*_places(lon, lat), _named(frame, None), None)
     return ra % 360.0, dec
 

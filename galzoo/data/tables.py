@@ -102,7 +102,9 @@ def _read_fits(file, extension):
             raise InputError(f"{file}: no table in it; it has {contents(hdus)}")
         if len(tables) > 1:
             # SExtractor's own comes first, then whatever is the only one with positions.
-            placed = [hdu for hdu in tables if hdu.name == "LDAC_OBJECTS"] or [hdu for hdu in tables if _has_places(hdu)]
+            placed = [hdu for hdu in tables if hdu.name == "LDAC_OBJECTS"] or [
+                hdu for hdu in tables if _has_places(hdu)
+            ]
             if len(placed) != 1:
                 raise InputError(f"{file}: several tables; name one as {file}[EXT] of {contents(hdus)}")
             logger.warning("%s: the table %s was taken, the only one with sources", file, placed[0].name or "unnamed")
