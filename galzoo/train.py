@@ -45,8 +45,8 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     data_path : str or Path
         Stamp file.
     output : str or Path
-        Folder of the run: ``recipe.json``, ``inputs.json``, ``history.csv``, ``state.h5``, ``pictures/``, ``logs/``, ``model.keras`` and
-        ``training.json``.
+        Folder of the run: ``recipe.json``, ``inputs.json``, ``history.csv``, ``state.h5``, ``pictures/``,
+        ``logs/``, ``model.keras`` and ``training.json``.
     resume : bool
         Go on where the run in `output` stopped; it ends at the weights that an uninterrupted run gives.
     init : keras.Model, optional

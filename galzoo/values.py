@@ -10,7 +10,7 @@ class _Ambiguous(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which only true and false are truth, 1e-3 is a number, 12:30 and 2020-01-01 are text, and keys are once."""
+    """YAML in which only true and false are truth, 1e-3 is a number, 12:30 is text, and a key is there once."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 (as in its parent)
 

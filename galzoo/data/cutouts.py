@@ -73,7 +73,7 @@ def make_cutouts(
     outside = int(np.sum(~inside))
     if not inside.any():
         raise InputError(
-            f"{name}: none of {len(x)} positions is on the mosaic ({width}x{height}); check WCS, columns and their units"
+            f"{name}: none of {len(x)} positions is on the mosaic ({width}x{height}); check WCS and columns"
         )
     if outside:
         logger.warning("%s: %d of %d positions are off the mosaic and were dropped", name, outside, len(x))

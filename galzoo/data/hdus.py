@@ -10,8 +10,9 @@ _OWN = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|NEXTEND|EXT(NAME|VER|LEVEL)|BSCALE|BZERO|BLANK|BUNIT|"
     r"CHECKSUM|DATASUM|INHERIT|COMMENT|HISTORY|END|Z\w*|"
 )
-_WCS = re.compile(r"(CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA|CD|PC|PV|PS|LTV|LTM|[AB]P?_)\d*(_\d+)?[A-Z]?|[AB]P?_ORDER|WCSAXES|"
-                  r"LONPOLE|LATPOLE")  # fmt: skip
+_WCS = re.compile(
+    r"(CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA|CD|PC|PV|PS|LTV|LTM|[AB]P?_)\d*(_\d+)?[A-Z]?|[AB]P?_ORDER|WCSAXES|LONPOLE|LATPOLE"
+)
 
 
 def split_extension(path):
@@ -45,13 +46,15 @@ def split_extension(path):
 
 def get_hdu(hdus, extension, file):
     """Return the unit of an open file that `split_extension` names; raise `InputError` where there is none."""
-    if isinstance(extension, str):
-        same = [hdu for hdu in hdus if hdu.name.upper() == extension.upper()]
-        if len(same) > 1:
-            raise InputError(
-                f"{file}: {len(same)} extensions are named {extension}; name one as [{extension},1], or by its number: "
-                f"{contents(hdus)}"
-            )
+    name, version = extension if isinstance(extension, tuple) else (extension, None)
+    same = [hdu for hdu in hdus if hdu.name.upper() == str(name).upper()]
+    if len(same) > 1 and version is None:
+        raise InputError(
+            f"{file}: {len(same)} extensions are named {name}; name one as [{name},1], or by its number: {contents(hdus)}"
+        )
+    if len(same) > 1 and len({hdu.ver for hdu in same}) == 1 and 1 <= version <= len(same):
+        # Several of one name and no EXTVER to tell them apart: they are counted.
+        return same[version - 1]
     try:
         return hdus[extension]
     except (KeyError, IndexError):

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 from astropy.table import QTable
 
-from galzoo.data.columns import plain
 from galzoo.data.hdf5 import HEADER_KEYS, PLANES
+from galzoo.data.plain import plain
 from galzoo.errors import InputError
 
 
@@ -210,7 +210,7 @@ def check_psf(psf, index, n, bands, of="stamps"):
 
 
 def table_columns(table):
-    """Return a table as a dict of (values, unit string), as a file holds it: see `plain` for values that are missing."""
+    """Return a table as a dict of (values, unit string), as a file holds it: what is missing as in `plain`."""
     result = {}
     for name in table.colnames:
         column = table[name]

@@ -267,7 +267,7 @@ def _inverse(wcs, lon, lat):
 
 
 def _near(wcs, lon, lat):
-    """Return the rows that are not far outside the image: there distortions have no solution, or take long to find it."""
+    """Return the rows not far outside the image: there a distortion has no solution, or takes long to find it."""
     shape = wcs.pixel_shape
     if shape is None or not all(shape):
         return np.arange(len(lon))

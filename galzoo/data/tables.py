@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from galzoo.data.coordinates import PIXEL_NAMES, SKY_NAMES
 from galzoo.data.hdus import contents, get_hdu, split_extension
 from galzoo.errors import InputError
 
@@ -119,13 +120,8 @@ def _is_table(hdu):
 
 
 def _has_places(hdu):
-    from galzoo.data.columns import find_columns
-
-    try:
-        find_columns(Table(names=hdu.columns.names), name="table")
-    except InputError:
-        return False
-    return True
+    names = {name.lower() for name in hdu.columns.names}
+    return any(names >= set(pair) for pair in (*SKY_NAMES, *PIXEL_NAMES))
 
 
 def _decoded(data):

@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 
 import numpy as np
 
+from galzoo.data.plain import missing, plain
 from galzoo.errors import InputError
 
 _TESTS = {
@@ -26,7 +27,7 @@ def select(table, where, name="catalogue"):
     table : Table
     where : str
         ``COLUMN OP VALUE`` joined by commas, ``&`` or ``and``, e.g. ``"mag<24, star=0"``; names and text may be quoted.
-        Integers are compared exactly, however large. A missing value (masked, NaN, empty) passes no test.
+        Integers are compared exactly, however large. A missing value (masked or NaN) passes no test.
     name : str
         What to call the catalogue in errors.
 
@@ -35,8 +36,6 @@ def select(table, where, name="catalogue"):
     InputError
         If a test cannot be read, names no column, cannot be decided by what the column holds, or no row passes.
     """
-    from galzoo.data.columns import missing, plain
-
     keep = np.ones(len(table), bool)
     for clause in _clauses(where):
         match = _CLAUSE.fullmatch(clause)
