@@ -34,7 +34,9 @@ def test_numbers_truths_lists_and_quotes(text, value):
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("text", ["no", "Yes", "off", "[no, se]", "[a #b]", "{path: /data/run #2}", "{a: 1, a: 2}", "[a, {]"])
+@pytest.mark.parametrize(
+    "text", ["no", "Yes", "off", "[no, se]", "[a #b]", "{path: /data/run #2}", "{a: 1, a: 2}", "[a, {]"]
+)
 def test_what_may_be_meant_in_two_ways_is_refused(text):
     with pytest.raises(ValueError, match=r"^[^\n]+$"):
         parse_value(text)

@@ -50,7 +50,7 @@ def get_hdu(hdus, extension, file):
     same = [hdu for hdu in hdus if hdu.name.upper() == str(name).upper()]
     if len(same) > 1 and version is None:
         raise InputError(
-            f"{file}: {len(same)} extensions are named {name}; name one as [{name},1], or by its number: {contents(hdus)}"
+            f"{file}: {len(same)} extensions are named {name}; name one as [{name},1], or by number: {contents(hdus)}"
         )
     if len(same) > 1 and len({hdu.ver for hdu in same}) == 1 and 1 <= version <= len(same):
         # Several of one name and no EXTVER to tell them apart: they are counted.

@@ -17,7 +17,9 @@ SHAPE = (20, 30)
 
 def write(path, *extensions, primary=None):
     """Write extensions (name, level, cards), all pixels at the level."""
-    hdus = [fits.ImageHDU(np.full(SHAPE, level, np.float32), fits.Header(cards), name) for name, level, cards in extensions]
+    hdus = [
+        fits.ImageHDU(np.full(SHAPE, level, np.float32), fits.Header(cards), name) for name, level, cards in extensions
+    ]
     fits.HDUList([fits.PrimaryHDU(header=fits.Header(primary or {})), *hdus]).writeto(path, overwrite=True)
     return path
 
@@ -33,7 +35,7 @@ def test_names_of_extensions(tmp_path):
     assert split_extension("a/b.fits") == ("a/b.fits", None)
     assert split_extension("a/b.fits[SCI]") == ("a/b.fits", "SCI")
     assert split_extension("b.fits[2]") == ("b.fits", 2)
-    assert split_extension("b.fits['SCI', 1]") == ("b.fits", ("SCI", 1)) or split_extension("b.fits[SCI, 1]")[1] == ("SCI", 1)
+    assert split_extension("b.fits[SCI, 1]") == ("b.fits", ("SCI", 1))
     (tmp_path / "odd[1].fits").touch()
     assert split_extension(tmp_path / "odd[1].fits") == (str(tmp_path / "odd[1].fits"), None)
 
@@ -41,7 +43,9 @@ def test_names_of_extensions(tmp_path):
 @pytest.mark.parametrize("versions", [True, False])
 def test_an_extension_is_named_by_name_number_or_version(versions, tmp_path):
     vers = [{"EXTVER": one} if versions else {} for one in (1, 2)]
-    path = write(tmp_path / "flc.fits", ("SCI", 1, vers[0]), ("ERR", 2, vers[0]), ("SCI", 3, vers[1]), ("ERR", 4, vers[1]))
+    path = write(
+        tmp_path / "flc.fits", ("SCI", 1, vers[0]), ("ERR", 2, vers[0]), ("SCI", 3, vers[1]), ("ERR", 4, vers[1])
+    )
     for ext, there in (("SCI,1", 1), ("sci,2", 3), ("ERR,2", 4), ("1", 1), ("4", 4)):
         assert level(f"{path}[{ext}]") == [there]
     with pytest.raises(InputError, match="2 extensions are named SCI"):
@@ -61,12 +65,14 @@ def test_what_is_wanted_is_taken_by_its_name_and_never_the_first_in_silence(tmp_
     for kind in ("weight", "rms", "psf"):
         with pytest.raises(InputError, match="name one"):
             level(calexp, kind)
-    jwst = write(tmp_path / "i2d.fits", *((name, n, {}) for n, name in enumerate(("CON", "ERR", "SCI", "WHT", "VAR_FLAT"))))
+    jwst = write(
+        tmp_path / "i2d.fits", *((name, n, {}) for n, name in enumerate(("CON", "ERR", "SCI", "WHT", "VAR_FLAT")))
+    )
     assert (level(jwst), level(jwst, "weight"), level(jwst, "rms")) == ([2], [3], [1])
     two = write(tmp_path / "two.fits", ("", 1, {}), ("", 2, {}))
     with pytest.raises(InputError, match="2 images in it"):
         level(two)
-    assert level(two, "psf") == [1] if False else level(f"{two}[2]") == [2]
+    assert level(f"{two}[2]") == [2]
     bands = write(tmp_path / "bands.fits", ("G", 1, {}), ("R", 2, {}))
     assert level(bands, names=["r"]) == [2]
     assert level(bands, names=["r", "g"]) == [2, 1]
@@ -78,7 +84,7 @@ def test_noise_flags_and_labels_come_from_the_one_file(tmp_path):
         path, ["r"], variance=path, flags=path, segmentation=path, zero_point=31.4, pixel_scale=0.2
     ) as mosaic:
         planes = mosaic.gather([5], [5], 8)
-    assert (planes["image"] == 3).all() and (planes["variance"] == 4).all() and not planes["mask"].any()
+    assert [np.unique(planes[key]).tolist() for key in ("image", "variance", "mask")] == [[3], [4], [False]]
     assert (planes["segmentation"] == 1).all()
     with pytest.raises(InputError, match="both weight and variance"):
         open_mosaic(path, ["r"], variance=path, weight=path)
@@ -108,7 +114,8 @@ def test_a_primary_image_keeps_its_wcs_to_itself():
     primary = fits.PrimaryHDU(np.zeros(SHAPE), fits.Header({"CTYPE1": "RA---TAN", "EXPTIME": 30.0}))
     hdus = fits.HDUList([primary, fits.ImageHDU(np.zeros(SHAPE), name="SCI")])
     header = full_header(hdus, hdus[1])
-    assert "CTYPE1" not in header and header["EXPTIME"] == 30.0 and header["NAXIS1"] == SHAPE[1]
+    assert "CTYPE1" not in header
+    assert (header["EXPTIME"], header["NAXIS1"]) == (30.0, SHAPE[1])
 
 
 def test_psfs_and_catalogues_by_extension(tmp_path):

@@ -1,4 +1,4 @@
-"""Sky positions in any frame and under any distortion, against astropy's coordinates; what cannot be used is refused."""
+"""Sky positions in any frame and under any distortion, against astropy's coordinates."""
 
 import logging
 
@@ -28,8 +28,7 @@ TPV = {"CTYPE1": "RA---TPV", "CTYPE2": "DEC--TPV", "PV1_0": 0.0, "PV1_1": 1.0, "
 def make_header(side=SIDE, **cards):
     plain = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 214.3, "CRVAL2": -12.7, "CRPIX1": side / 2 + 0.5,
              "CRPIX2": side / 2 + 0.5, "CDELT1": -SCALE / 3600, "CDELT2": SCALE / 3600}  # fmt: skip
-    header = fits.Header({"NAXIS": 2, "NAXIS1": side, "NAXIS2": side, **plain, **cards, "MAGZERO": 31.4})
-    return header
+    return fits.Header({"NAXIS": 2, "NAXIS1": side, "NAXIS2": side, **plain, **cards, "MAGZERO": 31.4})
 
 
 def write(path, header):
@@ -160,7 +159,9 @@ def test_no_sky_in_the_header_is_no_wcs():
 def test_scale_and_shift():
     wcs = read_wcs(make_header())
     assert scale_of(wcs) == pytest.approx(SCALE)
-    assert largest_shift(wcs, read_wcs(make_header(CRPIX1=SIDE / 2 + 1.0)), (SIDE, SIDE)) == pytest.approx(0.5, rel=1e-3)
+    assert largest_shift(wcs, read_wcs(make_header(CRPIX1=SIDE / 2 + 1.0)), (SIDE, SIDE)) == pytest.approx(
+        0.5, rel=1e-3
+    )
     assert largest_shift(wcs, read_wcs(make_header(CRVAL1=30.0)), (SIDE, SIDE)) == np.inf
     # The same grid, written in another frame.
     centre = SkyCoord(214.3, -12.7, unit="deg").galactic
@@ -169,7 +170,9 @@ def test_scale_and_shift():
 
 
 def test_bands_far_apart_are_refused(tmp_path):
-    paths = [write(tmp_path / f"{name}.fits", make_header(**SIP, CRVAL1=ra)) for name, ra in (("g", 214.3), ("r", 20.0))]
+    paths = [
+        write(tmp_path / f"{name}.fits", make_header(**SIP, CRVAL1=ra)) for name, ra in (("g", 214.3), ("r", 20.0))
+    ]
     Table({"x": [60.0], "y": [120.0]}).write(tmp_path / "xy.csv")
     with pytest.raises(InputError, match=r"r\.fits: its WCS is nowhere near"):
         cutouts_from_files(paths, tmp_path / "a.h5", 16, tmp_path / "xy.csv")

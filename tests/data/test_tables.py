@@ -36,7 +36,9 @@ def write_fits(path, *tables):
     return path
 
 
-@pytest.mark.parametrize("unit", ["deg", "degree", "Degrees", "DEG", "[deg]", "deg (J2000)", "'deg'", "d", "degree, ICRS"])
+@pytest.mark.parametrize(
+    "unit", ["deg", "degree", "Degrees", "DEG", "[deg]", "deg (J2000)", "'deg'", "d", "degree, ICRS"]
+)
 def test_spellings_of_degrees(unit, tmp_path):
     table = read_table(write_fits(tmp_path / "c.fits", ("A", [("RA", "D", unit, RA), ("DEC", "D", unit, DEC)])))
     np.testing.assert_allclose(degrees_of(table), [RA, DEC])
@@ -96,7 +98,8 @@ def test_names_and_frames_of_columns():
     place = SkyCoord(RA * u.deg, DEC * u.deg)
     for names, frame in (
         (("ALPHA_J2000", "DELTA_J2000"), "icrs"), (("_RAJ2000", "_DEJ2000"), "icrs"), (("GLON", "GLAT"), "galactic"),
-        (("l", "b"), "galactic"), (("ELON", "ELAT"), "barycentricmeanecliptic"), (("ALPHA_B1950", "DELTA_B1950"), "fk4"),
+        (("l", "b"), "galactic"), (("ELON", "ELAT"), "barycentricmeanecliptic"),
+        (("ALPHA_B1950", "DELTA_B1950"), "fk4"),
     ):  # fmt: skip
         there = place.transform_to(frame).spherical
         table = Table({names[0]: there.lon.deg, names[1]: there.lat.deg, "a": [1.0, 2.0]})
@@ -152,7 +155,8 @@ def test_the_table_with_the_sources_is_found(tables, ext, x, suffix, tmp_path):
 @pytest.mark.parametrize(
     ("tables", "ext", "words"),
     [([OTHER, ("MORE", OTHER[1])], "", "several tables"), ([HEADS, OBJECTS] * 2, "", "several tables"),
-     ([NOTES, ("N2", NOTES[1])], "", "several tables"), ([OTHER], "[9]", "no extension"), ([OTHER], "[0]", "not a table"),
+     ([NOTES, ("N2", NOTES[1])], "", "several tables"), ([OTHER], "[9]", "no extension"),
+     ([OTHER], "[0]", "not a table"),
      ([OTHER, OTHER], "[OTHER]", "2 extensions")],
 )  # fmt: skip
 def test_which_table_is_never_guessed(tables, ext, words, tmp_path):
