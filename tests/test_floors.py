@@ -17,7 +17,7 @@ FLOORS = (
     ("data", "layers", "metrics"),
     ("registry", "recipe"),
     ("contracts",),
-    ("files", "errors", "resources", "progress", "lazy", "derivatives", "precision"),
+    ("files", "values", "contents", "errors", "resources", "progress", "lazy", "derivatives", "precision"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Arrows that still go up, "importer -> imported": no new ones, and this set only shrinks.

@@ -132,7 +132,7 @@ def pixel_scale(header, name="image"):
 
         wcs = read_wcs(header, name)
         if wcs is not None:
-            found["WCS"] = scale_of(wcs)
+            found["WCS"] = scale_of(wcs, name)
     if not found:
         return None
     key, value = next(iter(found.items()))

@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import QTable
 
 from galzoo.data.hdf5 import HEADER_KEYS, PLANES
+from galzoo.data.plain import plain
 from galzoo.errors import InputError
 
 
@@ -209,13 +210,12 @@ def check_psf(psf, index, n, bands, of="stamps"):
 
 
 def table_columns(table):
-    """Return a table as a dict of (values, unit string), as a file holds it."""
+    """Return a table as a dict of (values, unit string), as a file holds it: what is missing as in `plain`."""
     result = {}
     for name in table.colnames:
         column = table[name]
         unit = getattr(column, "unit", None)
-        values = np.ma.filled(np.ma.asarray(column.value if hasattr(column, "value") else column))
-        result[name] = values, "" if unit is None else unit.to_string()
+        result[name] = plain(column), "" if unit is None else unit.to_string()
     return result
 
 

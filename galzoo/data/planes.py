@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import logging
 import lzma
 import re
 import shutil
@@ -13,10 +14,23 @@ from pathlib import Path
 
 import numpy as np
 
+from galzoo.data.hdus import contents, full_header, get_hdu, split_extension
 from galzoo.errors import InputError
 from galzoo.resources import release
 
+logger = logging.getLogger(__name__)
+
 PICTURES = (".jpg", ".jpeg", ".png")
+# Extensions by the names that surveys give them.
+_KINDS = {
+    "weight": re.compile(r"(?i)weight|wht|wgt|iv(ar|m)|invvar"),
+    "rms": re.compile(r"(?i)rms|sigma|err|unc|noise"),
+    "variance": re.compile(r"(?i)var|stat$"),
+    "flags": re.compile(r"(?i)mask|msk|flag|flg|dq|bpm"),
+    "segmentation": re.compile(r"(?i)seg"),
+    "psf": re.compile(r"(?i)psf"),
+}
+_OTHERS = re.compile(r"(?i)con$|ctx|context|nimage|exp(osure)?(map|time)?$|coverage|area$|wcsdvarr|d2imarr|hdrlet")
 # Measured on a 6000 x 6000 Rice file in row tiles: `.section` takes 11 ms a stamp, unpacking it all takes a second.
 _UNPACK_ABOVE = 100
 _STRIP_PIXELS = 1 << 24
@@ -34,8 +48,8 @@ class Plane:
     source : array or astropy section
         Anything two-dimensional (or a cube, with `layer`) that slices.
     header : astropy Header
-    layer : int, optional
-        Which layer of a cube.
+    layer : tuple of int, optional
+        Which layer of a cube, an index for each axis above the two.
     packed : bool
         True where a slice costs much more than its pixels (tile compression).
     owner : object, optional
@@ -53,6 +67,11 @@ class Plane:
         self._taken = 0
         self.shape = tuple(int(size) for size in source.shape[-2:])
 
+    @property
+    def hdus(self):
+        """The open file, None for what is none."""
+        return self._owner
+
     @functools.cached_property
     def dtype(self):
         """The type of the pixels as read."""
@@ -69,7 +88,7 @@ class Plane:
 
     def _cut(self, y0, y1, x0, x1):
         index = (slice(y0, y1), slice(x0, x1))
-        return self._source[index if self._layer is None else (self._layer, *index)]
+        return self._source[index if self._layer is None else (*self._layer, *index)]
 
     def expect(self, pieces):
         """Say how many pieces will be read, so that a packed image is unpacked once where that is quicker.
@@ -96,15 +115,17 @@ class Plane:
         self._owner = self._file = None
 
 
-def open_planes(path, names=None):
+def open_planes(path, names=None, kind="image"):
     """Open every band that a file holds.
 
     Parameters
     ----------
     path : str or Path
-        A FITS file, ``file.fits[EXT]`` (name or number of an extension), or a JPEG or PNG picture.
+        A FITS file, ``file.fits[EXT]`` (name, number, or name and version of an extension), or a JPEG or PNG picture.
     names : sequence of str, optional
-        Bands wanted. Where several are, and the file has an image extension of each name, those are taken.
+        Bands wanted. Where the file has an image extension of each name, those are taken.
+    kind : {"image", "weight", "rms", "variance", "flags", "segmentation", "psf"}
+        What is wanted of a file with several images: the one whose name says that it is of this kind.
 
     Returns
     -------
@@ -114,10 +135,9 @@ def open_planes(path, names=None):
     Raises
     ------
     InputError
-        If the file is missing, truncated, no image, or lacks the extension.
+        If the file is missing, truncated, no image, lacks the extension, or has several images that may be meant.
     """
-    match = re.fullmatch(r"(.+?)\[([^\]]+)\]", str(path))
-    file, extension = (match.group(1), match.group(2)) if match else (str(path), None)
+    file, extension = split_extension(path)
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file; check the path")
     if Path(file).suffix.lower() in PICTURES:
@@ -125,49 +145,60 @@ def open_planes(path, names=None):
     hdus = _open_fits(file)
     try:
         return [
-            Plane(str(path), source, header, layer, packed, hdus)
-            for source, header, packed in _images(hdus, file, extension, names or ())
-            for layer in ([None] if len(source.shape) == 2 else range(source.shape[0]))
+            Plane(str(path), source, header, layer or None, packed, hdus)
+            for source, header, packed in _images(hdus, file, extension, names or (), kind)
+            for layer in np.ndindex(*source.shape[:-2])
         ]
     except BaseException:
         hdus.close()
         raise
 
 
-def _images(hdus, file, extension, names):
+def _images(hdus, file, extension, names, kind):
     """Return (pixels, header, is packed) of the image extensions that were asked for."""
     from astropy.io import fits
 
     images = [hdu for hdu in hdus if _is_image(hdu)]
     if extension is not None:
-        key = int(extension) if extension.isdigit() else extension
-        try:
-            images = [hdus[key]]
-        except (KeyError, IndexError):
-            raise InputError(f"{file}: no extension [{extension}]; it has {_contents(hdus)}") from None
+        images = [get_hdu(hdus, extension, file)]
         if not _is_image(images[0]):
-            raise InputError(f"{file}[{extension}]: not an image of 2 or 3 dimensions; the file has {_contents(hdus)}")
+            raise InputError(f"{file}[{extension}]: not an image of 2 or 3 dimensions; the file has {contents(hdus)}")
     if not images:
-        raise InputError(f"{file}: no image of 2 or 3 dimensions in it; it has {_contents(hdus)}")
+        raise InputError(f"{file}: no image of 2 or 3 dimensions in it; it has {contents(hdus)}")
     by_name = {hdu.name.upper(): hdu for hdu in images}
-    if extension is None and len(names) > 1 and all(str(name).upper() in by_name for name in names):
+    if extension is None and names and all(str(name).upper() in by_name for name in names):
         images = [by_name[str(name).upper()] for name in names]
-    else:
-        images = images[:1]
+    elif len(images) > 1:
+        images = [_of_kind(images, kind, file, hdus)]
     found = []
     for hdu in images:
         packed = isinstance(hdu, fits.CompImageHDU)
         # Scaled integers and blanks are converted by `.section` piece by piece; a memory map of floats needs nothing.
         plain = not packed and hdu.header["BITPIX"] < 0 and "BSCALE" not in hdu.header and "BZERO" not in hdu.header
         try:
-            found.append((hdu.data if plain else hdu.section, hdu.header, packed))
+            found.append((hdu.data if plain else hdu.section, full_header(hdus, hdu), packed))
         except (OSError, EOFError, ValueError, TypeError) as error:
             raise InputError(f"{file}: truncated or damaged ({_first_line(error)}); fetch it again") from None
     return found
 
 
 def _is_image(hdu):
-    return hdu.is_image and hdu.header.get("NAXIS", 0) in (2, 3)
+    # Axes of length one beyond the third, as radio images have them, hold nothing.
+    return hdu.is_image and len(hdu.shape) >= 2 and (len(hdu.shape) <= 3 or np.prod(hdu.shape[:-2]) == 1)
+
+
+def is_band(name):
+    """Return whether an extension of this name may hold pixels of a band, and not noise, flags or the like."""
+    return not (_OTHERS.match(name) or any(pattern.match(name) for pattern in _KINDS.values()))
+
+
+def _of_kind(images, kind, file, hdus):
+    """Return the one image whose name says that it is of a kind."""
+    fit = [hdu for hdu in images if (is_band(hdu.name) if kind == "image" else _KINDS[kind].match(hdu.name))]
+    if len(fit) != 1:
+        raise InputError(f"{file}: {len(images)} images in it; name one, {file}[EXT], of {contents(hdus)}")
+    logger.info("%s: %s is read as %s", file, fit[0].name or "the unnamed image", kind)
+    return fit[0]
 
 
 def _first_line(error):
@@ -232,7 +263,3 @@ def _open_picture(file):
     from astropy.io.fits import Header
 
     return [Plane(file, np.ascontiguousarray(pixels[..., band]), Header()) for band in range(3)]
-
-
-def _contents(hdus):
-    return ", ".join(f"[{number}] {hdu.name or 'unnamed'} {type(hdu).__name__}" for number, hdu in enumerate(hdus))

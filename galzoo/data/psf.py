@@ -144,7 +144,8 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
     pixel_scale : float, optional
         Arcsec per pixel of the stamps.
     psf_scale : float, optional
-        Arcsec per pixel of the PSFs; from their header by default (`galzoo.data.fits_keywords.pixel_scale`), else as the stamps.
+        Arcsec per pixel of the PSFs; by default as their headers state it by any of
+        `galzoo.data.fits_keywords.PIXEL_SCALES` or a WCS, else as the stamps.
 
     Returns
     -------
@@ -152,7 +153,7 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     with contextlib.ExitStack() as opened:
-        planes = [plane for path in paths for plane in open_planes(path)]
+        planes = [plane for path in paths for plane in open_planes(path, kind="psf")]
         for plane in planes:
             opened.callback(plane.close)
         images = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]

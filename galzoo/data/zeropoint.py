@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 AB_NJY = 31.4
 # By so much may PIXAR_A2 and the pixels of the WCS differ: distortion changes pixels over a detector.
 _SAME_AREA = 0.05
-# Spellings that astropy's units do not know, in lower case: a unit, or the zero point of maggies (SDSS, Legacy Surveys).
+# Spellings that astropy's units do not know, in lower case: a unit, or the zero point of maggies.
 _UNITS = {
     "njy": "nJy", "ujy": "uJy", "microjy": "uJy", "microjansky": "uJy", "jy": "Jy", "jansky": "Jy", "mjy/sr": "MJy/sr",
     "mjysr-1": "MJy/sr", "mjy/steradian": "MJy/sr", "nanomaggy": 22.5, "nanomaggies": 22.5, "nmgy": 22.5,
@@ -116,7 +116,7 @@ def _of_unit(text, header, pixel_area, name):
 
 
 def _area(header, pixel_area, text, name):
-    """Return arcsec squared per pixel, of the pixels that there are: PIXAR_A2 of a resampled image may be its detector's."""
+    """Return arcsec squared per pixel: PIXAR_A2 of a resampled image may be that of the detector."""
     stated = fits_keywords.number(header, "PIXAR_A2")
     if pixel_area and stated and abs(stated / pixel_area - 1) > _SAME_AREA:
         logger.warning("%s: PIXAR_A2 is %.4g arcsec^2, a pixel has %.4g; the latter is taken", name, stated, pixel_area)

@@ -7,6 +7,7 @@ from astropy.table import QTable
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.sky import pixel_to_sky
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
 from galzoo.files import atomic_path
@@ -120,7 +121,7 @@ def make_catalogue(field, rows, ids=None, about=None):
         table["id"] = np.where(rows["row"] < 0, np.char.add("added-", added), np.asarray(ids)[rows["row"]])
     table["x"], table["y"] = rows["x"] * u.pix, rows["y"] * u.pix
     if field.wcs is not None:
-        ra, dec = field.wcs.all_pix2world(rows["x"], rows["y"], 0) if n else (np.zeros(0), np.zeros(0))
+        ra, dec = pixel_to_sky(field.wcs, rows["x"], rows["y"])
         table["ra"], table["dec"] = ra * u.deg, dec * u.deg
     for key in ("group", "n_in_group", "snr", "flags", "chi2"):
         table[key] = rows[key]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galzoo.contents import digests
 from galzoo.data.columns import find_columns, plain, read_table
 from galzoo.data.cutouts import positions as catalogue_positions
 from galzoo.errors import InputError
@@ -132,7 +133,7 @@ def deblend_field(
             "about": about,
             "settings": dataclasses.asdict(settings),
         }
-        key |= {"seeing": seeing, "columns": columns}
+        key |= {"seeing": seeing, "columns": columns, "method": method}
         work = _work(output, key, restart)
         psf_of = None if known is None else constant_psf(known, field)
         detection = _detection(field, psf_of, settings)
@@ -198,14 +199,24 @@ def _listed(catalogue, columns, field):
 
 
 def _stamp(paths, options, psf, catalogue):
-    """Return what tells one request from another: names, sizes and times of the files, and the options."""
+    """Return what tells one request from another: the options, and the contents of the files and arrays they name."""
     names = [str(path) for value in (paths, psf, catalogue, *options.values()) for path in _strings(value)]
-    files = [name.partition("[")[0] for name in names]
-    times = [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in files if os.path.isfile(name)]
-    plain_options = {key: str(value) for key, value in options.items()}
-    others = [hashlib.sha256(value.tobytes()).hexdigest() for value in (psf,) if isinstance(value, np.ndarray)]
-    others += [hashlib.sha256(repr(list(catalogue)).encode()).hexdigest()] if hasattr(catalogue, "colnames") else []
-    return {"names": names, "files": times, "options": plain_options, "others": others}
+    files = digests(paths, psf, catalogue, list(options.values()), bands=options.get("bands") or ())
+    others = []
+    if isinstance(psf, np.ndarray):
+        others.append(hashlib.sha256(f"{psf.shape}{psf.dtype}".encode() + psf.tobytes()).hexdigest())
+    if hasattr(catalogue, "colnames"):
+        total = hashlib.sha256()
+        for name in catalogue.colnames:
+            values = plain(catalogue[name])
+            total.update(f"{name}{getattr(catalogue[name], 'unit', None)}{values.dtype}".encode() + values.tobytes())
+        others.append(total.hexdigest())
+    return {
+        "names": names,
+        "files": files,
+        "options": {key: str(value) for key, value in options.items()},
+        "others": others,
+    }
 
 
 def _strings(value):

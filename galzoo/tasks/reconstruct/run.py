@@ -46,8 +46,8 @@ def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
     ----------
     model : galzoo.contracts.codec.Reconstructor
     stamps : Stamps
-        Any number and size; bands in any order, by name those of the model. An absent variance is estimated from the sky of each stamp; an
-        absent PSF means that the model shows the image as seen.
+        Any number and size; bands in any order, by name those of the model. An absent variance is estimated from the
+        sky of each stamp; an absent PSF means that the model shows the image as seen.
     batch_size : int
         Stamps at a time; bounds the memory.
     progress : bool

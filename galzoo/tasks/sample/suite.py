@@ -32,9 +32,9 @@ def run(request):
     train = int(min(_TRAIN, max(4 * limit, 100), _TRAIN_BYTES // bytes_each))
     metrics = evaluate_realism(
         request.model,
-        in_order(held_out(path, "test", splits, limit, once=True), model.bands),
-        in_order(held_out(path, "train", splits, train), model.bands),
-        in_order(held_out(path, "valid", splits, limit, once=True), model.bands),
+        in_order(held_out(path, "test", splits, limit, once=True), request.model.bands),
+        in_order(held_out(path, "train", splits, train), request.model.bands),
+        in_order(held_out(path, "valid", splits, limit, once=True), request.model.bands),
         n=limit,
         batch_size=request.recipe["evaluate"]["batch_size"],
         report=request.report,

@@ -196,6 +196,38 @@ def test_another_request_does_not_take_over_old_pieces(tmp_path):
     assert len(table) == 1
 
 
+@pytest.mark.parametrize("changed", ["image", "catalogue", "nothing"])
+def test_pieces_of_a_pattern_of_files_are_those_of_their_contents(changed, tmp_path):
+    """The images, or the catalogue, are made anew under their names while a run lies unfinished."""
+    shape, catalogue = (80, 80), tmp_path / "c.csv"
+
+    def make(sources, places):
+        for number, band in enumerate("gr"):
+            write(tmp_path / f"f_{band}.fits", draw(shape, sources)[number : number + 1], [band])
+        catalogue.write_text("x,y\n" + "".join(f"{x},{y}\n" for x, y in places))
+
+    def deblender(batch):
+        if dead:
+            raise KeyboardInterrupt
+        return least_squares(batch)
+
+    options = {"deblender": deblender, "bands": ["g", "r"], "seeing": 0.7, "settings": QUICK, "catalogue": catalogue}
+    first, second = [(30, 30, 5000, 0.0)], [(52, 44, 5000, 0.0)]
+    make(first, [(30, 30)])
+    dead = [1]
+    with pytest.raises(KeyboardInterrupt):
+        deblend_field(tmp_path / "f_{band}.fits", tmp_path / "out", **options)
+    (tmp_path / "out" / WORK / "mark").touch()
+    make(second if changed == "image" else first, [(52, 44)] if changed != "nothing" else [(30, 30)])
+    with pytest.raises(KeyboardInterrupt):
+        deblend_field(tmp_path / "f_{band}.fits", tmp_path / "out", **options)
+    assert (tmp_path / "out" / WORK / "mark").exists() == (changed == "nothing")
+    dead.clear()
+    deblend_field(tmp_path / "f_{band}.fits", tmp_path / "out", **options)
+    table = QTable.read(tmp_path / "out" / "catalogue.ecsv")
+    assert abs(table["x"][0].value - (30 if changed == "nothing" else 52)) < 1.5
+
+
 def broken(how):
     def deblend(batch):
         answer = least_squares(batch)
