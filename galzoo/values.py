@@ -67,6 +67,9 @@ def parse_value(text):
         if re.search(r"\s#", re.sub(r"\"[^\"]*\"|'[^']*'", "", text)):
             raise ValueError("a blank and # begin a comment; put the text that has them in quotes")
         return load_yaml(text)
+    closes = {"[": "]", "{": "}"}.get(text[:1])
+    if closes and text.count(text[0]) != text.count(closes):
+        raise ValueError(f"{text[0]} is not closed; close it, or put text in quotes")
     # A plain scalar has no structure, whatever signs are in it.
     node = yaml.ScalarNode(_Loader("").resolve(yaml.ScalarNode, text, (True, False)), text)
     loader = _Loader("")

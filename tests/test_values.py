@@ -35,7 +35,8 @@ def test_numbers_truths_lists_and_quotes(text, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["no", "Yes", "off", "[no, se]", "[a #b]", "{path: /data/run #2}", "{a: 1, a: 2}", "[a, {]"]
+    "text",
+    ["no", "Yes", "off", "[no, se]", "[a #b]", "{path: /data/run #2}", "{a: 1, a: 2}", "[a, {]", "[1, 2", "{a: 1"],
 )
 def test_what_may_be_meant_in_two_ways_is_refused(text):
     with pytest.raises(ValueError, match=r"^[^\n]+$"):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from galzoo.errors import InputError
 
+# So many extensions are listed in an error.
+_LISTED = 12
 # Cards that describe the pixels of a header's own unit, and no other.
 _OWN = re.compile(
     r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|NEXTEND|EXT(NAME|VER|LEVEL)|BSCALE|BZERO|BLANK|BUNIT|"
@@ -83,4 +85,5 @@ def full_header(hdus, hdu):
 
 def contents(hdus):
     """Return what a file holds, for errors."""
-    return ", ".join(f"[{number}] {hdu.name or 'unnamed'} {type(hdu).__name__}" for number, hdu in enumerate(hdus))
+    named = [f"[{number}] {hdu.name or 'unnamed'} {type(hdu).__name__}" for number, hdu in enumerate(hdus)]
+    return ", ".join(named if len(named) <= _LISTED else [*named[:_LISTED], f"and {len(named) - _LISTED} more"])

@@ -196,7 +196,7 @@ def _of_kind(images, kind, file, hdus):
     """Return the one image whose name says that it is of a kind."""
     fit = [hdu for hdu in images if (is_band(hdu.name) if kind == "image" else _KINDS[kind].match(hdu.name))]
     if len(fit) != 1:
-        raise InputError(f"{file}: {len(images)} images in it; name one, {file}[EXT], of {contents(hdus)}")
+        raise InputError(f"{file}: {len(images)} images in it, name one as {file}[EXT]: {contents(hdus)}")
     logger.info("%s: %s is read as %s", file, fit[0].name or "the unnamed image", kind)
     return fit[0]
 
