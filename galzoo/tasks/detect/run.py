@@ -196,12 +196,16 @@ class Search:
         else:
             finder = DetectorFinder(field, self.detect, self.psf_of, threshold)
         rows, instances = find(field, finder, self.psf_of, tile, pieces, progress)
-        unknown = ~np.isfinite(rows["class_probability"]).all(axis=1)
-        if rows["class_probability"].shape[1] == 2 and unknown.any():
-            # By how much the half-light radius is that of the PSF.
-            starlike = rows["starlike"][unknown]
-            rows["class_probability"][unknown] = np.stack([1 - starlike, starlike], axis=-1)
-        return rows, instances
+        return self.with_classes(rows), instances
+
+    def with_classes(self, rows):
+        """Return rows whose sources have class probabilities: by how much the half-light radius is that of the PSF."""
+        known = rows["class_probability"]
+        unknown = ~np.isfinite(known).all(axis=1)
+        if known.shape[1] != 2 or not unknown.any():
+            return rows
+        starlike = np.stack([1 - rows["starlike"], rows["starlike"]], axis=-1)
+        return rows | {"class_probability": np.where(unknown[:, None], starlike, known)}
 
 
 def _measured(field, weights):
