@@ -23,6 +23,7 @@ from galzoo.presets import card_for
 from galzoo.progress import track
 from galzoo.resources import release
 from galzoo.tasks.deblend.choose_preset import choose_deblender
+from galzoo.tasks.deblend.detector_positions import detected_positions, detector_of
 from galzoo.tasks.deblend.fit_groups import fit_chunk, plan
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Settings:
 
 def deblend_field(
     paths, output, preset=None, deblender=None, method="map", catalogue=None, columns=None, psf=None, seeing=None,
-    settings=None, progress=False, restart=False, **options,
+    settings=None, progress=False, restart=False, detector=None, **options,
 ):  # fmt: skip
     """Deblend a field and write catalogue, images, stamps, pictures and a report.
 
@@ -100,6 +101,9 @@ def deblend_field(
         Show bars.
     restart : bool
         Begin anew although there is an unfinished run in `output`.
+    detector : str, Path or galzoo.contracts.detections.Detector, optional
+        Preset of a family that detects: positions are its own where it is sure, see
+        `galzoo.tasks.deblend.detector_positions`.
 
     Returns
     -------
@@ -115,6 +119,10 @@ def deblend_field(
 
     settings = settings or Settings()
     output = output_folder(output)
+    if detector is not None and catalogue is not None:
+        raise InputError("both --detector and --catalog given; positions come from one of them")
+    if detector is not None and not hasattr(detector, "detect"):
+        card_for("detect", detector)
     if preset is not None and deblender is None:
         # What is wrong with it is said before a large field is read.
         card_for("deblend", preset)
@@ -127,7 +135,8 @@ def deblend_field(
             "about": about,
             "settings": dataclasses.asdict(settings),
         }
-        key |= {"seeing": seeing, "columns": columns}
+        key |= {"seeing": seeing, "columns": columns, "detector": detector}
+        detect = None if detector is None else detector_of(detector, field)
         work = work_folder(output, key, restart)
         psf_of = None if known is None else constant_psf(known, field)
         detection = _detection(field, psf_of, settings)
@@ -135,6 +144,11 @@ def deblend_field(
         if psf_of is None and len(sources["x"]):
             psf_of = constant_psf(measured_psf(field, sources), field)
             detection = dataclasses.replace(detection, fwhm=mean_fwhm(psf_of, field))
+        if detect is not None and psf_of is not None:
+            places = detected_positions(field, detect, psf_of, sources, segmentation, settings.tile, work / "detected")
+            sources, segmentation = _find(field, work / "detected", detection, places, settings.tile, progress, "at")
+            # These are rows of no catalogue of the user's.
+            sources["row"][:] = -1
         chunks, sizes = plan(sources, len(field.bands), detection.fwhm) if len(sources["x"]) else ([], {})
         done = []
         for number, rows in enumerate(track(chunks, "deblending", progress)):
@@ -186,11 +200,11 @@ def _detection(field, psf_of, settings):
     return dataclasses.replace(detection, correlation=noise_correlation(field, detection))
 
 
-def _find(field, work, detection, listed, tile, progress):
+def _find(field, work, detection, listed, tile, progress, name="tile"):
     """Return the sources of a field and the label image of their groups, on disk."""
     paths = []
     for number, core in enumerate(track(tiling.tiles(field.shape, tile), "finding sources", progress)):
-        path = work / f"tile_{number:05d}.npz"
+        path = work / f"{name}_{number:05d}.npz"
         if not path.is_file():
             save_piece(path, tiling.detect_tile(field, core, detection, listed))
         paths.append(path)

@@ -215,7 +215,7 @@ def by_injection(search, rows, settings, pieces=None, progress=False):
     flux = flux_in(found, field.bands.index(_middle(field)))
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = np.where(of >= 0, njy_to_magnitude(flux)[of] - magnitude, np.nan)
-    edges = np.arange(limits[0], limits[1] + 0.25, 0.5)
+    edges = limits[0] + 0.5 * np.arange(int(np.ceil(np.ptp(limits) / 0.5)) + 1)
     table = _by_magnitude(edges, magnitude, of >= 0)
     for name, function, said in (
         ("bias", np.median, "median of the measured magnitude less the true one"),

@@ -99,8 +99,8 @@ class DetectorFinder:
         ``psf_of(x, y)`` returns PSFs (n, p, p, band).
     threshold : float
         Least probability.
-    model : array, (band, y, x), optional
-        What a first pass has fitted, for detectors of the role "residual".
+    model : sequence of arrays (y, x), optional
+        What a first pass has fitted, one a band, for detectors of the role "residual".
     block, margin : int
         Pixels of the core of a block, and about it.
     """
@@ -173,11 +173,11 @@ class DetectorFinder:
 
 
 def _window(model, window):
-    """Return a window of (band, y, x) as (y, x, band), 0 off the field."""
-    y0, y1, x0, x1 = window
+    """Return a window of planes (y, x), one a band, as (y, x, band), 0 off the field."""
+    (y0, y1, x0, x1), (height, width) = window, model[0].shape
     found = np.zeros((y1 - y0, x1 - x0, len(model)), np.float32)
-    top, bottom, left, right = max(y0, 0), min(y1, model.shape[1]), max(x0, 0), min(x1, model.shape[2])
+    top, bottom, left, right = max(y0, 0), min(y1, height), max(x0, 0), min(x1, width)
     if top < bottom and left < right:
-        part = np.moveaxis(np.asarray(model[:, top:bottom, left:right], np.float32), 0, -1)
-        found[top - y0 : bottom - y0, left - x0 : right - x0] = part
+        for band, plane in enumerate(model):
+            found[top - y0 : bottom - y0, left - x0 : right - x0, band] = plane[top:bottom, left:right]
     return found

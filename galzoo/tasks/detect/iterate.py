@@ -138,8 +138,7 @@ def _second_look(rows, folder, search, settings):
     height, width = search.field.shape
     inside = (places > -0.5).all(axis=1) & (places < [width - 0.5, height - 0.5]).all(axis=1)
     flux, error = (
-        np.stack([new[f"{name}_{band}"].value for band in search.field.bands], axis=-1)
-        for name in ("flux", "flux_err")
+        np.stack([new[f"{name}_{band}"].value for band in search.field.bands], axis=-1) for name in ("flux", "flux_err")
     )
     snr = np.sqrt(np.nansum(np.maximum(flux, 0) ** 2 / np.where(error > 0, error, np.inf) ** 2, axis=1))
     # The fit has proven them, so that none is below the threshold.
