@@ -1,7 +1,7 @@
 """Detect: the sources of a field, each with its probability."""
 
 from galzoo.lazy import publish
-from galzoo.registry import Task
+from galzoo.registry import Suite, Task
 
 TASK = Task(
     name="detect",
@@ -14,6 +14,16 @@ TASK = Task(
     command="galzoo.tasks.detect.command:detect",
     help="Find the sources of a field: catalogue, masks, picture and a report.",
     next="galzoo detect FIELD.fits --preset {preset}",
+    suites=(
+        Suite(
+            name="detect",
+            title="Average precision, completeness and outcomes on scenes, beside the classical detection",
+            run="galzoo.tasks.detect.suite:run",
+            result="galzoo.tasks.detect.suite:DetectResult",
+            tasks=("detect",),
+            data="scenes",
+        ),
+    ),
 )
 
 __getattr__, __dir__ = publish(
@@ -21,6 +31,8 @@ __getattr__, __dir__ = publish(
     {
         "detect_field": "galzoo.tasks.detect.run",
         "detect_iterated": "galzoo.tasks.detect.iterate",
+        "evaluate_detection": "galzoo.tasks.detect.scores",
+        "ClassicalDetector": "galzoo.tasks.detect.classical",
         "Settings": "galzoo.tasks.detect.run",
         "segmentation_image": "galzoo.tasks.detect.products",
     },

@@ -56,21 +56,27 @@ class ClassicalFinder:
 
     def tile(self, core, number):
         """Find the sources of tile `number`, whose core is (y0, y1, x0, x1)."""
-        found = detect_tile(self.field, core, self.detection)
-        n, bands = len(found["x"]), len(self.field.bands)
-        owner, kept = _nearest(found)
-        return {
-            "x": found["x"], "y": found["y"],
-            # A group is found by one tile, so all of it stays.
-            "depth": np.zeros(n), "piece": np.full(n, number),
-            "probability": rank(found["snr"] / self.detection.correlation),
-            "class_probability": np.full((n, 2), np.nan), "flux": np.full((n, bands), np.nan),
-            "flux_error": np.full((n, bands), np.nan), "position_error": np.full((n, 2), np.nan),
-            "shape": np.full((n, 3), np.nan),
-            "box": np.stack([found[key] - 0.5 for key in ("x0", "y0", "x1", "y1")], axis=-1).reshape(n, 4),
-            "pixel_y": found["pixel_y"][kept], "pixel_x": found["pixel_x"][kept],
-            "pixel_source": owner, "pixel_share": np.ones(len(owner), np.float32),
-        }  # fmt: skip
+        found = classical_rows(self.field, core, self.detection)
+        del found["row"]
+        return found | {"piece": np.full(len(found["x"]), number)}
+
+
+def classical_rows(field, core, detection, places=None):
+    """Return the sources of a tile as all finders do, and ``row``, the number of each in `places`, (n, 2)."""
+    found = detect_tile(field, core, detection, places)
+    n, bands = len(found["x"]), len(field.bands)
+    owner, kept = _nearest(found)
+    return {
+        "x": found["x"], "y": found["y"], "row": found["row"].astype(int),
+        # A group is found by one tile, so all of it stays.
+        "depth": np.zeros(n), "piece": np.zeros(n, int), "probability": rank(found["snr"] / detection.correlation),
+        "class_probability": np.full((n, 2), np.nan), "flux": np.full((n, bands), np.nan),
+        "flux_error": np.full((n, bands), np.nan), "position_error": np.full((n, 2), np.nan),
+        "shape": np.full((n, 3), np.nan),
+        "box": np.stack([found[key] - 0.5 for key in ("x0", "y0", "x1", "y1")], axis=-1).reshape(n, 4),
+        "pixel_y": found["pixel_y"][kept], "pixel_x": found["pixel_x"][kept],
+        "pixel_source": owner, "pixel_share": np.ones(len(owner), np.float32),
+    }  # fmt: skip
 
 
 def _nearest(found):
