@@ -1,6 +1,5 @@
 """How well methods find the sources of scenes, all on the same scenes and at the same rate of false detections."""
 
-import importlib.util
 import time
 
 import numpy as np
@@ -14,6 +13,7 @@ from galzoo.metrics.average_precision import (
     mask_overlaps,
     precision_at_recall,
 )
+from galzoo.metrics.calibration import expected_calibration_error, reliability, resample
 from galzoo.metrics.detection import outcome_shares, outcomes, share, share_in_bins, threshold_at_false_rate
 from galzoo.metrics.matching import match
 from galzoo.progress import track
@@ -184,9 +184,7 @@ def _outcomes(one, truth, threshold):
 
 def _calibration(probability, true, scene):
     """Return how far the probabilities of detections are from how often they are true, where that can be measured."""
-    if importlib.util.find_spec("galzoo.metrics.calibration") is None or not len(probability):
+    if not len(probability):
         return None
-    from galzoo.metrics.calibration import expected_calibration_error, reliability, resample
-
     value, error = resample(expected_calibration_error, np.clip(probability, 0, 1), true, groups=scene)
     return {"ece": value, "ece_error": error, "reliability": reliability(np.clip(probability, 0, 1), true)}
