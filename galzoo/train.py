@@ -7,6 +7,7 @@ This module and what it imports need only keras, numpy and h5py, so a recipe res
 """
 
 import argparse
+import functools
 import importlib.util
 import inspect
 import json
@@ -65,14 +66,10 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         If the runtime asks for what this back end cannot do.
     """
     output = Path(output)
-    progress = run_callbacks.read_progress(output)
-    if progress and not resume:
-        raise InputError(f"{output}: holds a run; add --resume to go on with it, or give another --output")
-    if resume and not progress:
-        raise InputError(f"{output}: no run to resume; drop --resume")
+    progress = check_output(output, resume)
     recipe = complete(recipe, data_path)
     if resume:
-        _check_same_recipe(output, recipe)
+        check_same_recipe(output, recipe)
     runtime = recipe["runtime"]
     scope = prepare_runtime(runtime)
     output.mkdir(parents=True, exist_ok=True)
@@ -118,6 +115,19 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         model.save(path)
     write_json(output / "training.json", account(recipe, source, history))
     return model
+
+
+def check_output(output, resume):
+    """Return how far the run in a folder came (`galzoo.callbacks.read_progress`).
+
+    Raise `InputError` if there is one that is not to be resumed, or none that is.
+    """
+    progress = run_callbacks.read_progress(output)
+    if progress and not resume:
+        raise InputError(f"{output}: holds a run; add --resume to go on with it, or give another --output")
+    if resume and not progress:
+        raise InputError(f"{output}: no run to resume; drop --resume")
+    return progress
 
 
 def complete(recipe, data_path):
@@ -232,7 +242,8 @@ def start_weights(model, init, source, stage, seed):
         model.adapt([batch for _, batch in zip(steps, iterator, strict=False)])
 
 
-def _check_same_recipe(output, recipe):
+def check_same_recipe(output, recipe):
+    """Raise `InputError` if the run in a folder was started with another recipe."""
     before = json.loads((output / "recipe.json").read_text(encoding="utf-8"))
     for section in ("family", "model", "parts", "data", "stages"):
         if _given(before.get(section, {})) != _given(json.loads(json.dumps(recipe.get(section, {})))):
@@ -261,7 +272,10 @@ def _callbacks(output, number, stage, history, valid, recipe, plain):
     if picture and all(importlib.util.find_spec(package) for package in ("matplotlib", "astropy")):
         every = max(1, stage["epochs"] // _PICTURES)
         batch = valid.batch(range(min(8, len(valid))))
-        chosen.append(run_callbacks.Pictures(output, number, batch, import_object(picture), every))
+        draw = import_object(picture)
+        if "pixel_scale" in inspect.signature(draw).parameters:
+            draw = functools.partial(draw, pixel_scale=valid.header()["pixel_scale"])
+        chosen.append(run_callbacks.Pictures(output, number, batch, draw, every))
     return chosen
 
 

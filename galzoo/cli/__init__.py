@@ -108,9 +108,9 @@ def _root(
 
 
 def _register():
-    from galzoo.cli import data, evaluate, lists, simulate, train
+    from galzoo.cli import data, evaluate, lists, simulate, train, verify
 
-    for module in (lists, train, evaluate, data, simulate):
+    for module in (lists, verify, train, evaluate, data, simulate):
         module.register(app)
 
 
