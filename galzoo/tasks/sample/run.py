@@ -1,6 +1,7 @@
 """Sampled galaxies as another telescope would see them, and the files that hold them."""
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +146,9 @@ def _number(text, column, value, known, n, generator):
             *(column, value, *known),
         )
     return ends[0] if len(ends) == 1 else generator.uniform(*ends, size=n)
+
+
+def warnings_of(card):
+    """Return the sentences of a card's limits that call its samples a toy."""
+    sentences = re.split(r"(?<=[.!?])\s+", " ".join(card.get("limits", "").split()))
+    return [sentence for sentence in sentences if re.search(r"\btoy\b", sentence, re.IGNORECASE)]
