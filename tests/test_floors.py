@@ -30,7 +30,7 @@ FLOORS = (
     ("data", "layers", "metrics"),
     ("registry", "recipe"),
     ("contracts",),
-    ("files", "errors", "resources", "progress", "lazy", "derivatives", "precision"),
+    ("files", "brief", "errors", "resources", "progress", "lazy", "derivatives", "precision"),
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Arrows that still go up, "importer -> imported": no new ones, and this set only shrinks.
