@@ -23,6 +23,7 @@ FLOORS = (
         "selftest",
         "probes",
         "cite",
+        "domain",
     ),
     ("inference", "field", "datasets"),
     ("models",),

@@ -128,9 +128,13 @@ def parse_conditions(texts, model, n=1, seed=0):
 
 def _class(column, value, classes):
     for name in classes:
-        if value == str(name) or (isinstance(name, int | float) and value == f"{name:g}"):
+        if value in (str(name), _plain(name)):
             return name
-    raise InputError(f"{column}={value}: no such class; known are {', '.join(map(str, classes))}")
+    raise InputError(f"{column}={value}: no such class; known are {', '.join(map(_plain, classes))}")
+
+
+def _plain(value):
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _number(text, column, value, known, n, generator):
