@@ -159,7 +159,8 @@ def _undamaged(folder):
     check_file(folder, card)
     path = folder / FILE
     try:
-        with np.load(path) as file:
+        # NumPy leaves a file open that it cannot read.
+        with path.open("rb") as opened, np.load(opened) as file:
             kept = {key: file[key] for key in file.files}
     except FileNotFoundError:
         raise
@@ -189,7 +190,7 @@ def _compare(folder, card, kept, keep):
 def _worst(name, kept, answers):
     worst, most = Verdict(name, PASSED), -1.0
     for key, expected in _part(kept, "output").items():
-        found, shape = answers.get(key), tuple(kept[f"shape.{key}"])
+        found, shape = answers.get(key), tuple(int(side) for side in kept[f"shape.{key}"])
         if found is None or found.shape != shape:
             size = "absent" if found is None else f"of shape {found.shape}"
             return Verdict(name, DIFFERS, f"{key} is {size}, was {shape}")
