@@ -165,7 +165,7 @@ def load_recipe(family, name="default", overrides=()):
     family : str
         Name of a family.
     name : str or Path
-        Name of one of its recipes, or the path of a YAML file.
+        Name of one of its recipes, or the path of a YAML file or of the ``recipe.json`` of a run.
     overrides : sequence of str
         Changes as ``section.key=value``, the value in YAML, e.g. ``stages.0.epochs=2``.
 
@@ -181,7 +181,7 @@ def load_recipe(family, name="default", overrides=()):
         If the family or the recipe does not exist.
     """
     folder = get_family(family).recipes_dir()
-    path = Path(name) if str(name).endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    path = Path(name) if str(name).endswith((".yaml", ".yml", ".json")) else folder / f"{name}.yaml"
     if not path.is_file():
         if path.parent == folder:
             raise UnknownNameError.of(f"recipe of {family}", name, list_recipes(family))

@@ -7,6 +7,7 @@ This module and what it imports need only keras, numpy and h5py, so a recipe res
 """
 
 import argparse
+import functools
 import importlib.util
 import inspect
 import json
@@ -68,11 +69,7 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         If the runtime asks for what this back end cannot do.
     """
     output = Path(output)
-    progress = run_callbacks.read_progress(output)
-    if progress and not resume:
-        raise InputError(f"{output}: holds a run; add --resume to go on with it, or give another --output")
-    if resume and not progress:
-        raise InputError(f"{output}: no run to resume; drop --resume")
+    progress = check_output(output, resume)
     recipe = complete(recipe, data_path)
     if resume:
         check_same_recipe(output, recipe)
@@ -125,6 +122,19 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         model.save(path)
     write_json(output / "training.json", account(recipe, source, history))
     return model
+
+
+def check_output(output, resume):
+    """Return how far the run in a folder came (`galzoo.callbacks.read_progress`).
+
+    Raise `InputError` if there is one that is not to be resumed, or none that is.
+    """
+    progress = run_callbacks.read_progress(output)
+    if progress and not resume:
+        raise InputError(f"{output}: holds a run; add --resume to go on with it, or give another --output")
+    if resume and not progress:
+        raise InputError(f"{output}: no run to resume; drop --resume")
+    return progress
 
 
 def complete(recipe, data_path):
@@ -261,7 +271,7 @@ def check_same_inputs(output, inputs):
 
 
 def check_same_recipe(output, recipe):
-    """Raise `InputError` if a run was started with another recipe."""
+    """Raise `InputError` if the run in a folder was started with another recipe."""
     before = json.loads((output / "recipe.json").read_text(encoding="utf-8"))
     for section in ("family", "model", "parts", "data", "stages"):
         if _given(before.get(section, {})) != _given(json.loads(json.dumps(recipe.get(section, {})))):
@@ -290,7 +300,10 @@ def _callbacks(output, number, stage, history, valid, recipe, plain):
     if picture and all(importlib.util.find_spec(package) for package in ("matplotlib", "astropy")):
         every = max(1, stage["epochs"] // _PICTURES)
         batch = valid.batch(range(min(8, len(valid))))
-        chosen.append(run_callbacks.Pictures(output, number, batch, import_object(picture), every))
+        draw = import_object(picture)
+        if "pixel_scale" in inspect.signature(draw).parameters:
+            draw = functools.partial(draw, pixel_scale=valid.header()["pixel_scale"])
+        chosen.append(run_callbacks.Pictures(output, number, batch, draw, every))
     return chosen
 
 

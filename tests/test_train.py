@@ -136,6 +136,15 @@ def test_the_average_is_validated_drawn_and_saved_and_the_raw_weights_train_on(s
     np.testing.assert_array_equal(kernel(model), np.asarray(galzoo.load(tmp_path / "run").encoder.weights[0]))
 
 
+def test_pictures_of_a_training_have_the_scale_of_its_data(stamp_file, tmp_path, monkeypatch, eager):
+    scales = []
+    draw = "galzoo.tasks.reconstruct.picture.draw_batch"
+    monkeypatch.setattr(draw, lambda model, batch, path, pixel_scale: scales.append(pixel_scale))
+    train(recipe(stamp_file), stamp_file, tmp_path / "run", verbose=0)
+    assert scales
+    assert set(scales) == {0.2}
+
+
 def test_stops_early_with_the_best_weights_also_when_resumed(stamp_file, tmp_path, monkeypatch, eager):
     """The losses are set by hand, the weights of each epoch noted: the second of the first three is the best."""
     from galzoo import callbacks

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from galzoo.brief import Brief
 from galzoo.data.bands import in_order
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError
@@ -14,8 +15,8 @@ from galzoo.metrics.reconstruction import chi2_per_pixel
 from galzoo.progress import track
 
 
-@dataclasses.dataclass
-class Reconstruction:
+@dataclasses.dataclass(repr=False)
+class Reconstruction(Brief):
     """What a model makes of some stamps; all arrays have a first axis of n stamps.
 
     Parameters

@@ -50,7 +50,15 @@ def rows_of(table, sources):
 
 def test_everything_is_written_and_nothing_is_left(done):
     folder, _, _, written = done
-    names = ["catalogue.ecsv", "catalogue.fits", "model.fits", "residual.fits", "segmentation.fits", "stamps.h5"]
+    names = [
+        "catalogue.ecsv",
+        "catalogue.fits",
+        "sources.reg",
+        "model.fits",
+        "residual.fits",
+        "segmentation.fits",
+        "stamps.h5",
+    ]
     names += ["field.png", "report.html"]
     assert sorted(path.name for path in written) == sorted(names)
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
@@ -136,6 +144,38 @@ def test_fits_catalogue_is_the_same(done):
     other = QTable.read(folder / "catalogue.fits")
     assert other["flux_r"].unit == table["flux_r"].unit
     np.testing.assert_allclose(other["flux_r"].value, table["flux_r"].value)
+
+
+def test_every_column_is_described_and_the_header_says_where_it_is_from(done):
+    from astropy.io import fits
+
+    from galzoo import __version__
+
+    folder, table, _, _ = done
+    header = fits.getheader(folder / "catalogue.fits", 1)
+    for number, name in enumerate(table.colnames, 1):
+        assert header[f"TTYPE{number}"] == name
+        assert header[f"TCOMM{number}"], name
+        assert table[name].info.description == header[f"TCOMM{number}"]
+    assert header["TCOMM1"] == "name of the source"
+    assert "standard deviation of the flux, band r" in [table[name].info.description for name in ("flux_err_r",)]
+    units = {header[f"TTYPE{k}"]: header.get(f"TUNIT{k}") for k in range(1, len(table.colnames) + 1)}
+    assert (units["flux_r"], units["mag_err_r"], units["x"]) == ("nJy", "mag", "pix")
+    assert header["CREATOR"] == f"galzoo {__version__}"
+    assert header["MAGZERO"] == 31.4
+    assert header["PSFFWHM"] == pytest.approx(FWHM * SCALE, rel=0.05)
+    assert header["BANDS"] == ",".join(BANDS)
+    assert "command:" in str(header["HISTORY"])
+
+
+def test_regions_are_where_the_sources_are(done):
+    folder, table, _, _ = done
+    lines = (folder / "sources.reg").read_text().splitlines()[3:]
+    assert len(lines) == len(table)
+    for line, row in zip(lines, table, strict=True):
+        x, y = (float(value) for value in line.partition("(")[2].split(",")[:2])
+        assert (x, y) == pytest.approx((row["x"].value + 1, row["y"].value + 1), abs=1e-3)
+        assert f"text={{{row['id']}}}" in line
 
 
 def test_report_stands_alone(done):
