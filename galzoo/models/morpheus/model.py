@@ -1,9 +1,11 @@
 """The Morpheus model."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from galzoo.contracts.segmentation import CLASSES
+from galzoo.data.zeropoint import njy_per_count
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers.augment import Rotate90Flip
 from galzoo.layers.likelihood import clean
@@ -21,6 +23,9 @@ class Morpheus(keras.Model):
         Names of the bands, in order.
     classes : sequence of str
         Names of the classes, in order; the last is the background.
+    zero_points : sequence of float, optional
+        AB zero points of the counts in which the network sees each band. Images are then in nJy; without, they are seen
+        in whatever unit they have.
     window : int
         Pixels on a side of what the network sees of the sky at a time, in training and in `galzoo segment`; 40 as
         published.
@@ -59,6 +64,7 @@ class Morpheus(keras.Model):
         self,
         bands=("band",),
         classes=CLASSES,
+        zero_points=None,
         window=40,
         margin=5,
         down=(8, 16, 32),
@@ -78,6 +84,7 @@ class Morpheus(keras.Model):
         self._arguments = {
             "bands": list(self.bands),
             "classes": list(self.classes),
+            "zero_points": None if zero_points is None else [float(value) for value in zero_points],
             "window": self.window,
             "margin": self.margin,
             "down": list(down),
@@ -90,6 +97,8 @@ class Morpheus(keras.Model):
             "seed": seed,
         }
         _check_arguments(self._arguments)
+        points = [None] * len(self.bands) if zero_points is None else zero_points
+        self._counts = np.array([1.0 if point is None else 1 / njy_per_count(point) for point in points], "float32")
         self.network = UNet(len(self.classes), down, up, down_blocks, up_blocks, middle, name="network")
         self.network.build((None, None, None, len(self.bands)))
         self.turn = Rotate90Flip(seed=seed) if augment else None
@@ -122,7 +131,7 @@ class Morpheus(keras.Model):
 
     def _logits(self, batch, training=False):
         image = clean(ops.cast(batch["image"], "float32"), mask=batch.get("mask"))
-        return ops.cast(self.network(standardise(image), training=training), "float32")
+        return ops.cast(self.network(standardise(image * self._counts), training=training), "float32")
 
     def _window(self, batch, training=False):
         """Return ``image, mask, pixel_class`` of a window of each image: at a random place in training, else central.
@@ -186,6 +195,9 @@ def _check_arguments(arguments):
     classes, window, margin = arguments["classes"], arguments["window"], arguments["margin"]
     if len(classes) < 2 or len(set(classes)) != len(classes):
         raise RecipeError(f"classes are {classes}; give two or more different names, the background last")
+    points = arguments["zero_points"]
+    if points is not None and len(points) != len(arguments["bands"]):
+        raise RecipeError(f"zero_points has {len(points)} numbers for {len(arguments['bands'])} bands; give one a band")
     if len(arguments["up"]) != len(arguments["down"]):
         raise RecipeError(
             f"down has {len(arguments['down'])} levels and up {len(arguments['up'])}; give as many filters to both"
