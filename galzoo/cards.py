@@ -25,8 +25,9 @@ def write_readme(folder, card):
         f"Bands {', '.join(data['bands'])}; {data['pixel_scale_arcsec']:g} arcsec per pixel; trained on stamps of "
         f"{data['stamp_size'][0]} pixels; unit {data['unit'] or 'none (8-bit pictures)'}.",
         "## Training",
-        f"{training['n_train']} images, {training['steps']} steps, {training['hours']:g} hours on "
+        f"{training['n_train']} images, {training['steps']} steps, {_hours(training)}"
         f"{training['hardware']} ({training['backend']} back end). Recipe: `{card['family']}`, in full in the card.",
+        *([f"Weights are converted: {training['converted']}."] if "converted" in training else []),
         "## Limits",
         card["limits"].strip(),
         "## Scores",
@@ -36,6 +37,15 @@ def write_readme(folder, card):
         parts += [f"### {title}", markdown_table(rows)]
     parts += ["## Licence", card["licence"]]
     write_text(Path(folder) / _README, "\n\n".join(parts) + "\n")
+
+
+def _hours(training):
+    """Return how long training took, which is not known of weights that others have trained."""
+    return f"{training['hours']:g} hours on " if "hours" in training else ""
+
+
+def _short_hours(training):
+    return f", {training['hours']:.2g} h" if "hours" in training else ", converted"
 
 
 def preset_table():
@@ -49,7 +59,7 @@ def preset_table():
             "preset": f"[`{name}`](pretrained/{name}/README.md)",
             "what": card["title"],
             "bands": ", ".join(card["data"]["bands"]),
-            "trained on": f"{card['training']['n_train']} images, {card['training']['hours']:.2g} h",
+            "trained on": f"{card['training']['n_train']} images{_short_hours(card['training'])}",
         }
         tables[card["metrics"]["suite"]].append(row | result_of(card["metrics"]).headline())
     return "\n".join(markdown_table(rows) for rows in tables.values() if rows)
