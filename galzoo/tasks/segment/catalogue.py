@@ -27,7 +27,8 @@ def make_catalogue(field, segmented, band):
     -------
     QTable
         ``id, x, y`` (centroid of the light, 0-based pixels), ``ra, dec`` where there is a WCS, ``x_peak, y_peak``,
-        ``npix``, ``class`` (the most probable), ``p_<class>`` of each class but the background (sum to 1),
+        ``npix``, ``snr`` (of the flux in `band`), ``class`` (the most probable), ``p_<class>`` of each class but the
+        background (sum to 1),
         ``flux_<band>, flux_err_<band>`` (sum over the segment), ``mag_<band>, mag_err_<band>`` (AB) and ``flags``.
     """
     names, labels = segmented.classes[:-1], segmented.segmentation
@@ -48,12 +49,14 @@ def make_catalogue(field, segmented, band):
     for key in ("x_peak", "y_peak"):
         table[key] = values.get(key, np.zeros(0, int)) * u.pix
     table["npix"] = values.get("npix", np.zeros(0, int))
+    flux = values.get("flux", np.zeros((0, len(field.bands))))
+    error = np.sqrt(values.get("variance", flux))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table["snr"] = flux[:, weighing] / error[:, weighing]
     classes = values.get("classes", np.zeros((0, len(names))))
     table["class"] = np.array(names)[classes.argmax(axis=1)] if rows else np.zeros(0, "U1")
     for index, name in enumerate(names):
         table[f"p_{name}"] = classes[:, index]
-    flux = values.get("flux", np.zeros((0, len(field.bands))))
-    error = np.sqrt(values.get("variance", flux))
     with np.errstate(divide="ignore", invalid="ignore"):
         mag = njy_to_magnitude(flux)
         mag_error = np.where(flux > 0, 2.5 / np.log(10) * error / np.where(flux > 0, flux, 1), np.nan)

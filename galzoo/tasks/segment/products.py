@@ -36,8 +36,7 @@ def write_products(field, segmented, band, output, settings, about):
     header = fits.Header() if field.wcs is None else field.wcs.to_header(relax=True)
     hdus = [fits.PrimaryHDU()]
     hdus += [
-        fits.ImageHDU(plane, header, name=name)
-        for name, plane in zip(segmented.classes, segmented.votes, strict=True)
+        fits.ImageHDU(plane, header, name=name) for name, plane in zip(segmented.classes, segmented.votes, strict=True)
     ]
     hdus.append(fits.ImageHDU(segmented.windows.astype("int32"), header, name="windows"))
     with atomic_path(output / "classes.fits") as path:

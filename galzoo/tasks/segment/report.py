@@ -55,7 +55,9 @@ def write_report(field, segmented, table, band, output, about):
     if len(table):
         report.section("Classes").table(_counts(segmented, table), "Sources by their most probable class, and pixels.")
         report.figure(_zooms(field, segmented, table, band), "The brightest sources: light, classes, segments.")
-        report.section("Sources").table(_brightest(table, band), f"The {min(_FIRST_ROWS, len(table))} brightest sources.")
+        report.section("Sources").table(
+            _brightest(table, band), f"The {min(_FIRST_ROWS, len(table))} brightest sources."
+        )
     else:
         report.text("No source was found, so the catalogue is empty.")
     return [output / "classes.png", output / "field.png", report.write(output / "report.html")]
@@ -99,7 +101,7 @@ def _brightest(table, band):
         {
             "id": int(row["id"]), "x": float(row["x"].value), "y": float(row["y"].value), "pixels": int(row["npix"]),
             f"mag {band}": (float(row[f"mag_{band}"].value), float(row[f"mag_err_{band}"].value)),
-            "class": str(row["class"]).replace("_", " "),
+            "S/N": float(row["snr"]), "class": str(row["class"]).replace("_", " "),
             **{name[2:].replace("_", " "): float(row[name]) for name in names}, "flags": int(row["flags"]),
         }
         for row in table[_order(table, band)[:_FIRST_ROWS]]
@@ -140,7 +142,9 @@ def _zooms(field, segmented, table, band):
             snr = planes["image"][..., index] / np.sqrt(planes["variance"][..., index])
         votes = np.asarray(segmented.votes[(slice(None), *window)])
         light = to_rgb(planes["image"], field.bands, np.where(planes["mask"], np.nan, planes["variance"]))
-        rows.append([light, class_picture(votes, segmented.classes, snr), segments_picture(segmented.segmentation[window])])
+        rows.append(
+            [light, class_picture(votes, segmented.classes, snr), segments_picture(segmented.segmentation[window])]
+        )
     return _draw(rows, segmented.classes, ("light", "classes", "segments"))
 
 

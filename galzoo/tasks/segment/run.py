@@ -191,7 +191,9 @@ def _choose(field):
         if set(bands) <= set(spelt(field.bands, bands)):
             fits[name] = len(bands)
     if not fits:
-        known = "; ".join(f"{name} needs {', '.join(load_card(name)['data']['bands'])}" for name in presets_for("segment"))
+        known = "; ".join(
+            f"{name} needs {', '.join(load_card(name)['data']['bands'])}" for name in presets_for("segment")
+        )
         raise InputError(
             f"{field.name}: no packaged preset segments bands {', '.join(field.bands)} ({known}); name the files' bands "
             "with --bands, and what the preset calls them with --as"

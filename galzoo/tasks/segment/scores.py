@@ -162,7 +162,8 @@ def source_scores(found, scenes, model):
         scores[method] = {"completeness": value, "completeness_error": error, "purity": right / max(all_, 1)}
     if fractions is not None:
         scores["classes"] = {
-            name: {"sources": int(line.sum())} | {other: int(number) for other, number in zip(model.classes, line, strict=False)}
+            name: {"sources": int(line.sum())}
+            | {other: int(number) for other, number in zip(model.classes, line, strict=False)}
             for name, line in zip(model.classes[:-1], classes, strict=True)
         }
     return scores

@@ -68,7 +68,9 @@ def _images(request):
         return held_out(path, "test", data["split"], request.limit)
     scenes = Scenes.load(path).split("test", **data["split"])
     if not len(scenes):
-        raise InputError(f"{path}: no scene in split 'test'; use the file that the model was trained on, or a larger one")
+        raise InputError(
+            f"{path}: no scene in split 'test'; use the file that the model was trained on, or a larger one"
+        )
     return scenes[evenly(np.arange(len(scenes)), request.limit)]
 
 
