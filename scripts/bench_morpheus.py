@@ -2,10 +2,10 @@
 
     python scripts/bench_morpheus.py morpheus_astro-0.5.1-py3-none-any.whl --data ROOT --output docs/benchmarks
 
-`ROOT` holds the public images (docs/data.md): the XDF cut-out and the CANDELS stamps. Times are CPU seconds a window's
-worth of sky, of the published loop (its own code out of the wheel, in a process of its own), of a window at every pixel in
-batches, and of every stride; rounds are interleaved and the median of their ratios is given. Writes
-``bench_morpheus.json`` and ``bench_morpheus.png``.
+`ROOT` holds the public images (docs/data.md): the XDF cut-out and the CANDELS stamps. Times are CPU seconds a window, of
+the published loop (its own code out of the wheel, in a process of its own), of a window at every pixel in batches, and
+of the default stride; rounds are interleaved and the median of their ratios is given. Writes ``bench_morpheus.json``
+and ``bench_morpheus.png``.
 """
 
 import argparse
@@ -48,8 +48,8 @@ def published_loop(wheel, path):
     import skimage.segmentation
     import tensorflow as tf
 
-    # Names that were taken away since 2020.
-    skimage.morphology.watershed, np.int = skimage.segmentation.watershed, int
+    # A name that has moved since 2020.
+    skimage.morphology.watershed = skimage.segmentation.watershed
     tf.compat.v1.disable_eager_execution()
     sys.path.insert(0, str(wheel))
     from morpheus.classifier import Classifier
@@ -100,7 +100,8 @@ def agreement(model, image, strides=STRIDES):
         same = counts.argmax(axis=-1) == best
         starts = [len(window_starts(size, model.window, stride)) for size in image.shape[:2]]
         rows.append({
-            "stride": stride, "windows": int(np.prod(starts)), "pixels": int(voted.sum()), "same": int(same[voted].sum()),
+            "stride": stride, "windows": int(np.prod(starts)),
+            "pixels": int(voted.sum()), "same": int(same[voted].sum()),
             "source_pixels": int(source.sum()), "source_same": int(same[source].sum()),
         })  # fmt: skip
     return rows

@@ -202,7 +202,7 @@ def _check_arguments(arguments):
         raise RecipeError(
             f"down has {len(arguments['down'])} levels and up {len(arguments['up'])}; give as many filters to both"
         )
-    if not 8 <= window:
+    if window < 8:
         raise RecipeError(f"window is {window}; give 8 pixels or more")
     if not 0 <= 2 * margin < window:
         raise RecipeError(f"margin is {margin}; give 0 to less than half the window of {window} pixels")

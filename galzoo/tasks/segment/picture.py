@@ -43,8 +43,9 @@ def preset_figure(model, card):
     true = np.moveaxis(scenes.pixel_class, -1, 1)
     figure = classes_figure(scenes.image, found, true, scenes.bands, model.classes, range(_ROWS), scenes.variance)
     caption = (
-        f"Simulated scenes seen by the preset `{card['name']}` ({card['title']}). *Classes*: hue is the class with most "
-        "votes, pale where the second is near, dark where the votes are for the background. *Truth*: what was drawn."
+        f"Simulated scenes seen by the preset `{card['name']}` ({card['title']}). *Classes*: hue is the class with "
+        "most votes, pale where the second is near, dark where the votes are for the background. *Truth*: what was "
+        "drawn."
     )
     return figure, caption
 

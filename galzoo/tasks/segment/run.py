@@ -191,9 +191,8 @@ def _choose(field):
         if set(bands) <= set(spelt(field.bands, bands)):
             fits[name] = len(bands)
     if not fits:
-        known = "; ".join(
-            f"{name} needs {', '.join(load_card(name)['data']['bands'])}" for name in presets_for("segment")
-        )
+        needs = {name: ", ".join(load_card(name)["data"]["bands"]) for name in presets_for("segment")}
+        known = "; ".join(f"{name} needs {bands}" for name, bands in needs.items())
         raise InputError(
             f"{field.name}: no packaged preset segments bands {', '.join(field.bands)} ({known}); name the files' bands "
             "with --bands, and what the preset calls them with --as"
