@@ -30,7 +30,7 @@ def segment(
     stride: Annotated[int, typer.Option(help="Pixels between windows; 1 is the published vote: exact, slow.")] = 7,
     threshold: Annotated[
         float, typer.Option(help="Most votes for the background of a pixel that is certainly a source's.")
-    ] = 0.0,
+    ] = 0.5,
     distance: Annotated[int, typer.Option(help="Peaks nearer than this many pixels are one source; 0: all.")] = 20,
     band: Annotated[str | None, typer.Option(help="Band that classes are weighted by; the preset's first.")] = None,
     weight: Annotated[list[str] | None, typer.Option(help="Weight map a band (inverse variance).")] = None,

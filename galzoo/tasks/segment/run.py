@@ -13,7 +13,7 @@ from galzoo.contracts.segmentation import Segmented
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.presets import card_for, load_card, load_for, presets_for
-from galzoo.tasks.segment.segments import find_segments, split_segments
+from galzoo.tasks.segment.segments import THRESHOLD, find_segments, split_segments
 from galzoo.tasks.segment.votes import STRIDE, check_windows, vote_field
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Settings:
     stride : int
         Pixels between the windows that vote; 1 is the published vote, exact and slow.
     threshold : float
-        Largest share of votes for the background of a pixel that is certainly a source's.
+        Largest share of votes for the background of a pixel that is certainly a source's; 0 as published.
     distance : int
         Peaks of light that are nearer, in pixels, are one source; 0 takes nothing apart.
     band : str, optional
@@ -45,7 +45,7 @@ class Settings:
     """
 
     stride: int = STRIDE
-    threshold: float = 0.0
+    threshold: float = THRESHOLD
     distance: int = 20
     band: str | None = None
     tile: int = 1024
@@ -194,8 +194,8 @@ def _choose(field):
         needs = {name: ", ".join(load_card(name)["data"]["bands"]) for name in presets_for("segment")}
         known = "; ".join(f"{name} needs {bands}" for name, bands in needs.items())
         raise InputError(
-            f"{field.name}: no packaged preset segments bands {', '.join(field.bands)} ({known}); name the files' bands "
-            "with --bands, and what the preset calls them with --as"
+            f"{field.name}: no packaged preset segments bands {', '.join(field.bands)} ({known}); name the files' "
+            "bands with --bands, and what the preset calls them with --as"
         )
     return max(fits, key=fits.get)
 
