@@ -4,8 +4,8 @@
 
 `ROOT` holds the public images (docs/data.md): the XDF cut-out and the CANDELS stamps. Times are CPU seconds a window,
 of the published loop (its own code out of the wheel, in a process of its own), of a window at every pixel in batches,
-and of the default stride; rounds are interleaved and the median of their ratios is given. Writes ``bench_morpheus.json``
-and ``bench_morpheus.png``.
+and of the default stride; rounds are interleaved and the median of their ratios is given. Writes
+``bench_morpheus.json`` and ``bench_morpheus.png``.
 """
 
 import argparse
