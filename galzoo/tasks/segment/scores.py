@@ -5,6 +5,7 @@ import numpy as np
 from galzoo.contracts.segmentation import Segmented
 from galzoo.data.extraction import extract
 from galzoo.errors import GalzooError, InputError
+from galzoo.metrics.calibration import expected_calibration_error
 from galzoo.metrics.matching import match
 from galzoo.metrics.segmentation import accuracy, confusion, intersection_over_union, mean_iou, recall
 from galzoo.progress import track
@@ -16,7 +17,7 @@ from galzoo.tasks.segment.votes import STRIDE, vote_image
 _MATCH = 4.0
 # SExtractor's usual threshold and area.
 _SEP_THRESHOLD, _SEP_AREA = 1.5, 5
-_BINS = np.linspace(0, 1, 11)
+_BINS = 10
 _DRAWS = 200
 _MAGNITUDES = np.arange(18.0, 29.0)
 
@@ -214,7 +215,7 @@ def _share(hits):
     return value, float(np.sqrt(value * (1 - value) / len(hits))) if len(hits) else float("nan")
 
 
-def calibration_scores(found, truth, classes):
+def calibration_scores(found, truth):
     """Compare shares of votes with what pixels are, over the pixels that are not surely background on either side.
 
     Returns
@@ -229,12 +230,11 @@ def calibration_scores(found, truth, classes):
         shares.append(one.votes[:, open_pixels].ravel())
         members.append(np.moveaxis(label, -1, 0)[:, open_pixels].ravel())
     shares, members = np.concatenate(shares), np.concatenate(members)
-    number = np.clip(np.digitize(shares, _BINS) - 1, 0, len(_BINS) - 2)
-    bins, total = [], 0.0
-    for index in range(len(_BINS) - 1):
+    number = np.minimum((shares * _BINS).astype(int), _BINS - 1)
+    bins = []
+    for index in range(_BINS):
         here = number == index
         if here.any():
             mean, true = float(shares[here].mean()), float(members[here].mean())
-            total += here.mean() * abs(mean - true)
             bins.append({"share": mean, "true": true, "part": float(here.mean())})
-    return {"bins": bins, "ece": float(total), "classes": len(classes)}
+    return {"bins": bins, "ece": expected_calibration_error(shares, members, _BINS, "width")}

@@ -40,7 +40,7 @@ def run(request):
     truth = images.pixel_class.astype(np.float32)
     metrics = {"suite": "segment", "images": len(images), "side": int(images.image.shape[1]), "stride": STRIDE}
     metrics |= {"pixels": pixel_scores(found, truth, model.classes)}
-    metrics |= {"calibration": calibration_scores(found, truth, model.classes)}
+    metrics |= {"calibration": calibration_scores(found, truth)}
     if isinstance(images, Scenes) and f"mag_{model.bands[0]}" in images.sources.colnames:
         metrics["sources"] = source_scores(found, images, model) | {"band": model.bands[0]}
     result = SegmentResult(metrics)
