@@ -22,6 +22,9 @@ def test_logits_are_those_of_the_original_graph():
     assert np.ptp(expected) > 30
     np.testing.assert_allclose(found, expected, atol=2e-4)
     assert model.count_params() == 76181
+    shares = np.exp(expected.astype(float)) / np.exp(expected.astype(float)).sum(axis=-1, keepdims=True)
+    classes = model.pixel_classes({"image": counts * np.array(scale, np.float32)})
+    np.testing.assert_allclose(classes, shares, atol=2e-4)
     bare = type(model).from_config(model.get_config() | {"zero_points": None})
     bare.set_weights(model.get_weights())
     np.testing.assert_allclose(np.asarray(bare({"image": counts})["logits"]), expected, atol=1e-4)
@@ -94,6 +97,8 @@ def test_what_does_not_fit_is_refused():
 
     with pytest.raises(InputError, match="needs it"):
         Morpheus.tiny()({})
+    with pytest.raises(InputError, match="image has 2 bands, this model has 1: r"):
+        Morpheus.tiny().pixel_classes({"image": np.zeros((1, 24, 24, 2), np.float32)})
     with pytest.raises(InputError, match="3 classes, this model has 5"):
         Morpheus.tiny()({"image": np.zeros((1, 24, 24, 1)), "pixel_class": np.zeros((1, 24, 24, 3))}, training=True)
     for arguments, word in (

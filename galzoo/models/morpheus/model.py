@@ -118,16 +118,19 @@ class Morpheus(keras.Model):
         return {**super().get_config(), **self._arguments}
 
     def call(self, batch, training=False):
-        if batch.get("image") is None:
-            raise InputError("the batch has no 'image'; morpheus needs it")
-        found = batch["image"].shape[-1]
-        if found != len(self.bands):
-            raise InputError(f"image has {found} bands, this model has {len(self.bands)}: {', '.join(self.bands)}")
+        self._check(batch)
         if training and batch.get("pixel_class") is not None:
             batch = self._window(batch, training)
             # The loss must compare with the pixels that were seen.
             return {"logits": self._logits(batch, training), "pixel_class": batch["pixel_class"]}
         return {"logits": self._logits(batch, training)}
+
+    def _check(self, batch):
+        if batch.get("image") is None:
+            raise InputError("the batch has no 'image'; morpheus needs it")
+        found = batch["image"].shape[-1]
+        if found != len(self.bands):
+            raise InputError(f"image has {found} bands, this model has {len(self.bands)}: {', '.join(self.bands)}")
 
     def _logits(self, batch, training=False):
         image = clean(ops.cast(batch["image"], "float32"), mask=batch.get("mask"))
@@ -176,7 +179,10 @@ class Morpheus(keras.Model):
 
     def pixel_classes(self, batch):
         """Return the probability of each class in each pixel, see `galzoo.contracts.segmentation.Segmenter`."""
-        return ops.convert_to_numpy(ops.softmax(self(batch)["logits"]))
+        self._check(batch)
+        batch = {key: batch[key] for key in ("image", "mask") if batch.get(key) is not None}
+        # Compiled, which is twice as quick as a plain call.
+        return ops.convert_to_numpy(ops.softmax(self.predict_on_batch(batch)["logits"]))
 
 
 def standardise(image):
