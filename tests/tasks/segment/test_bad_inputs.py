@@ -180,6 +180,17 @@ class TestBad:
             segment([str(field)], tmp_path / "out", zero_point="dim")
 
 
+def test_command_has_the_defaults_of_the_settings():
+    import dataclasses
+    import inspect
+
+    from galzoo.tasks.segment.command import segment
+
+    parameters = inspect.signature(segment).parameters
+    for name, value in dataclasses.asdict(Settings()).items():
+        assert parameters[name].default == value
+
+
 def test_slightly_other_pixels_are_warned_about(tmp_path, caplog):
     path = write(tmp_path / "field.fits", draw((60, 64), ((30, 30, 900, 1),)), scale=0.1)
     run(path, tmp_path)
