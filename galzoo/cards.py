@@ -29,8 +29,9 @@ def write_readme(folder, card):
         f"Bands {', '.join(data['bands'])}; {data['pixel_scale_arcsec']:g} arcsec per pixel; trained on stamps of "
         f"{data['stamp_size'][0]} pixels; unit {data['unit'] or 'none (8-bit pictures)'}.{_sizes(card)}",
         "## Training",
-        f"{training['n_train']} images, {training['steps']} steps, {training['hours']:g} hours on "
+        f"{training['n_train']} images, {training['steps']} steps, {_hours(training)}"
         f"{training['hardware']} ({training['backend']} back end). Recipe: `{card['family']}`, in full in the card.",
+        *([f"Weights are converted: {training['converted']}."] if "converted" in training else []),
         "## Limits",
         card["limits"].strip(),
         "## Scores",
@@ -62,7 +63,7 @@ def summary(card):
         rows["unit"] = data["unit"] or "none (8-bit pictures)"
     rows["sizes"] = _sizes(card).strip()
     if training:
-        rows["training"] = f"{training['n_train']} images, {training['steps']} steps, {training['hours']:g} h"
+        rows["training"] = f"{training['n_train']} images, {training['steps']} steps{_short_hours(training)}"
         rows["hardware"] = training["hardware"]
     rows["limits"] = " ".join(card.get("limits", "").split())
     rows |= {name: _number(value) for name, value in card.get("headline", {}).items()}
@@ -110,6 +111,15 @@ def _change(entry):
     return f"- {entry['date']}, galzoo {entry['galzoo']}: model `{entry['sha256'][:12]}`{figure}"
 
 
+def _hours(training):
+    """Return how long training took, which is not known of weights that others have trained."""
+    return f"{training['hours']:g} hours on " if "hours" in training else ""
+
+
+def _short_hours(training):
+    return f", {training['hours']:.2g} h" if "hours" in training else ", converted"
+
+
 def preset_table():
     """Return the tables of all presets for the project's README, one a suite, as Markdown."""
     from galzoo.evaluate.report import markdown_table
@@ -121,7 +131,7 @@ def preset_table():
             "preset": f"[`{name}`](pretrained/{name}/README.md)",
             "what": card["title"],
             "bands": ", ".join(card["data"]["bands"]),
-            "trained on": f"{card['training']['n_train']} images, {card['training']['hours']:.2g} h",
+            "trained on": f"{card['training']['n_train']} images{_short_hours(card['training'])}",
         }
         tables[card["metrics"]["suite"]].append(row | result_of(card["metrics"]).headline())
     return "\n".join(markdown_table(rows) for rows in tables.values() if rows)
