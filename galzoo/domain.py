@@ -38,7 +38,7 @@ def in_domain(stamps, card, conform=False):
     bands, scale = tuple(data["bands"]), data["pixel_scale_arcsec"]
     ratio = stamps.pixel_scale / scale
     found = []
-    if tuple(stamps.bands) != bands:
+    if sorted(stamps.bands) != sorted(bands):
         found.append(f"bands {', '.join(stamps.bands)} where {card['name']} has {', '.join(bands)}")
     if abs(ratio - 1) > _SAME_SCALE:
         found.append(f"pixels of {stamps.pixel_scale:.3g} arcsec where {card['name']} has {scale:.3g}")

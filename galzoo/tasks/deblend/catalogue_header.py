@@ -68,9 +68,10 @@ def provenance(field, about):
     header["CREATOR"] = f"galzoo {__version__}"
     header["PRESET"] = str(about.get("preset", "")), "model that the sources were fitted with"
     if "model" in about:
-        header["SHA256"] = about["model"], "of its model"
+        # With a comment these would not fit into a card.
+        header["SHA256"] = about["model"]
     header["METHOD"] = str(about.get("method", ""))
-    header["IMAGE"] = field.name.rpartition("/")[2], "file of the field"
+    header["IMAGE"] = field.name.rpartition("/")[2]
     header["BANDS"] = ",".join(field.bands)
     header["PIXSCALE"] = field.pixel_scale, "arcsec per pixel"
     if "fwhm" in about:
