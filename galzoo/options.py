@@ -40,4 +40,18 @@ Preset = Annotated[
     str,
     typer.Argument(help="Name of a preset, or the folder of a preset or run.", autocompletion=complete_preset),
 ]
+ZeroPoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="AB zero point, where the header has none: 27 for all bands, or one a band: g=27,r=27.1.",
+    ),
+]
+Saturation = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Pixels of this value and above, in the unit of the file, are saturated; for all bands or g=6e4,r=5e4.",
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder or file to write.")]

@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from galzoo.data.fits import variance_of
 from galzoo.data.fits_keywords import SATURATIONS, number
+from galzoo.data.per_band import one_a_band
 from galzoo.errors import InputError
 from galzoo.field.background import CELL, measure_sky
 from galzoo.field.coadd import coadd
@@ -32,9 +33,9 @@ class Field:
         What each band is called in the answers; as in the mosaic by default.
     subtract_sky : bool
         Subtract the level of a mesh of fixed cells.
-    saturation : float, optional
-        Pixels of this value and above, in the unit of the file, are saturated; from the header by default.
-
+    saturation : float, sequence of float or dict of band to float, optional
+        Pixels of this value and above, in the unit of the file, are saturated; from the header by default. A dict goes
+        by the bands of the mosaic.
     sky_passes : int
         How often the sky is measured again without the light that is seen above it.
 
@@ -66,7 +67,8 @@ class Field:
             raise InputError(
                 f"{self.name}: {self.shape[1]} x {self.shape[0]} pixels; a field has {LEAST_SIDE} or more a side"
             )
-        self._saturation = [_saturation(plane.header, saturation) for plane in mosaic.planes]
+        given = one_a_band(saturation, mosaic.bands, "saturation levels")
+        self._saturation = [_saturation(plane.header, one) for plane, one in zip(mosaic.planes, given, strict=True)]
         mosaic.expect(max(1, self.shape[0] // CELL))
         names = [f"{plane.name}, band {band}" for plane, band in zip(mosaic.planes, self.bands, strict=True)]
         self.sky = measure_sky(self._raw_nan, self.shape, names, need_noise=mosaic.noise is None)
