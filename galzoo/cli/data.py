@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
+from galzoo.options import ZeroPoint
 
 
 def register(app):
