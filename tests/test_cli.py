@@ -316,8 +316,8 @@ def test_exit_codes_of_the_program(tmp_path):
     [
         ("data.info.describe", ["data", "info", "x.h5"], "interrupted"),
         (
-            "train.train",
-            ["train", "vqvae", "smoke"],
+            "recipe.load_recipe",
+            ["train", "vqvae"],
             "interrupted; what was finished is kept, and `galzoo train ... --resume` goes on",
         ),
         (

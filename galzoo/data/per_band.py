@@ -47,7 +47,8 @@ def one_a_band(value, bands, what):
     Parameters
     ----------
     value : number, sequence, mapping of band to number, or None
-        One for all, one a band in their order, or by name, where bands that are not named have None.
+        One for all, one a band in their order, or by name, where bands that are not named have None. Names of extensions
+        are often in capitals, so another case does where only one band fits.
     bands : sequence of str
     what : str
         In errors, in the plural.
@@ -58,12 +59,17 @@ def one_a_band(value, bands, what):
         If there are more or fewer values than bands, or a name is none of them.
     """
     if isinstance(value, Mapping):
-        unknown = [name for name in value if name not in bands]
-        if unknown:
-            raise InputError(f"{what} name the band {unknown[0]}; the bands are {', '.join(bands)}")
-        return [value.get(band) for band in bands]
+        found = {_band(name, bands, what): one for name, one in value.items()}
+        return [found.get(band) for band in bands]
     values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
     values = values * len(bands) if len(values) == 1 else values
     if len(values) != len(bands):
         raise InputError(f"{len(values)} {what} for {len(bands)} bands; give one, one a band, or by name (g=27,r=27.1)")
     return values
+
+
+def _band(name, bands, what):
+    near = [name] if name in bands else [band for band in bands if band.lower() == name.lower()]
+    if len(near) != 1:
+        raise InputError(f"{what} name the band {name}; the bands are {', '.join(bands)}")
+    return near[0]

@@ -11,7 +11,7 @@ from galzoo.data.per_band import one_a_band
 from galzoo.errors import InputError
 from galzoo.field.background import CELL, measure_sky
 from galzoo.field.coadd import coadd
-from galzoo.field.detection import faint_scatter, significance
+from galzoo.field.detection import quiet_scatter, significance
 
 # The sky is measured again so often without the light that is seen: pixels of this signal-to-noise behind a filter of
 # this FWHM, grown by so many pixels; strips are read with a margin for that.
@@ -115,7 +115,7 @@ class Field:
         planes = self.read(y0 - _LIGHT_MARGIN, y1 + _LIGHT_MARGIN, x0, x1)
         image, error, mask = coadd(planes, 1 / self.noise_levels())
         snr = significance(image, error, mask, _LIGHT_FWHM)
-        light = ndimage.binary_dilation(snr > _LIGHT_SNR * faint_scatter(snr[~mask]), iterations=_LIGHT_GROWTH)
+        light = ndimage.binary_dilation(snr > _LIGHT_SNR * max(1.0, quiet_scatter(snr, mask)), iterations=_LIGHT_GROWTH)
         inside = slice(_LIGHT_MARGIN, _LIGHT_MARGIN + y1 - y0)
         return np.where(light[inside, :, None], np.nan, self._raw_nan(y0, y1, x0, x1))
 
