@@ -79,6 +79,8 @@ def _way_on():
     called = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     if called == "train":
         return "what was finished is kept, and `galzoo train ... --resume` goes on"
+    if called == "simulate":
+        return "what was finished is kept, and the same command goes on"
     return next((task.interrupted for task in _with_command() if task.name == called), "")
 
 

@@ -221,13 +221,28 @@ def find_sources(image, error, mask, snr, detection):
     except InputError:  # where a huge footprint has more peaks than SEP can hold
         objects, labels = extract(image, level, contrast=1.0, **settings)
     peak_x, peak_y = objects["xcpeak"].astype(int), objects["ycpeak"].astype(int)
-    bright = snr[peak_y, peak_x] >= detection.threshold * detection.correlation
-    parts, _ = ndimage.label(labels > 0, np.ones((3, 3)))
-    footprint = np.isin(parts, parts[peak_y[bright], peak_x[bright]]) & (parts > 0)
+    least = detection.threshold * detection.correlation
+    bright = snr[peak_y, peak_x] >= least
     peak_x, peak_y = peak_x[bright], peak_y[bright]
+    more_y, more_x = _lone_peaks(snr, mask, least, peak_y, peak_x)
+    peak_x, peak_y = np.append(peak_x, more_x), np.append(peak_y, more_y)
+    seen = (labels > 0) | (~mask & (snr >= least))
+    parts, _ = ndimage.label(seen, np.ones((3, 3)))
+    footprint = np.isin(parts, parts[peak_y, peak_x]) & (parts > 0)
     x, y = _centres(image, mask, peak_x, peak_y, detection.fwhm)
     sources = {"x": x, "y": y, "snr": snr[peak_y, peak_x], "row": np.full(len(x), -1), "line": peak_y, "column": peak_x}
     return sources, footprint
+
+
+def _lone_peaks(snr, mask, least, peak_y, peak_x):
+    """Return the brightest pixels, y and x, of what is above the threshold behind the matched filter without a peak yet.
+
+    Faint sources may have no footprint behind the small filter.
+    """
+    parts, count = ndimage.label(~mask & (snr >= least), np.ones((3, 3)))
+    lone = np.setdiff1d(np.arange(1, count + 1), parts[peak_y, peak_x])
+    found = np.array(ndimage.maximum_position(snr, parts, lone), int).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
 
 
 def _centres(image, mask, peak_x, peak_y, fwhm):

@@ -8,7 +8,7 @@ from galzoo.contracts.deblended import FLAGS
 from galzoo.field.windows import MOST_SOURCES, batch_size, cut, make_units
 from galzoo.tasks.deblend import residual_sources
 from galzoo.tasks.deblend.fit_windows import Fit, fit
-from galzoo.tasks.deblend.flags import at_edge, judge, measure, rough, unseen
+from galzoo.tasks.deblend.flags import at_edge, correlated_errors, judge, measure, rough, unseen
 
 # Numbers in the source images of a chunk, which are all in memory.
 _CHUNK_NUMBERS = 1 << 22
@@ -301,6 +301,7 @@ def _rows(unit, planes, result, others, sources, detection, settings):
     # Where a band saw nothing its flux is what other bands make of it, not a measurement.
     blind = unseen(unit, planes, places, detection.fwhm)
     found |= {"flux": result.flux, "flux_error": result.flux_error}
+    found |= correlated_errors(found, detection.correlation)
     for name in ("flux", "aperture_flux"):
         found[name] = np.where(blind, np.nan, found[name])
     for name in ("flux_error", "flux_like_err", "aperture_flux_err"):

@@ -174,6 +174,30 @@ def measure(unit, planes, fit, sources, detection, others=None):
     }  # fmt: skip
 
 
+def correlated_errors(errors, correlation):
+    """Return errors of fluxes as they are where the noise of near pixels is alike.
+
+    Parameters
+    ----------
+    errors : dict of arrays, (n, band)
+        ``flux_error, flux_like_err, aperture_flux_err``, made with independent pixels.
+    correlation : float
+        Of `galzoo.field.detection.noise_correlation`. It is measured over the area of the PSF, so errors of sources
+        that are much larger than the reach of the correlation grow by a few per cent more than this.
+
+    Returns
+    -------
+    dict of arrays
+        The same keys. Of ``flux_error`` only the part that noise makes grows.
+    """
+    more = errors["flux_like_err"] ** 2 * (correlation**2 - 1)
+    return {
+        "flux_error": np.sqrt(errors["flux_error"] ** 2 + np.nan_to_num(more, posinf=0.0)),
+        "flux_like_err": errors["flux_like_err"] * correlation,
+        "aperture_flux_err": errors["aperture_flux_err"] * correlation,
+    }
+
+
 def normal_equations(planes, fit):
     """Return the normal matrix (band, n, n) and right side (band, n) of the sources' images of unit flux."""
     weight = inverse_variance(planes["variance"], planes["mask"] | planes["other"][..., None])
