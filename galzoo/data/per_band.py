@@ -47,8 +47,8 @@ def one_a_band(value, bands, what):
     Parameters
     ----------
     value : number, sequence, mapping of band to number, or None
-        One for all, one a band in their order, or by name, where bands that are not named have None. Names of extensions
-        are often in capitals, so another case does where only one band fits.
+        One for all, one a band in their order, or by name, where bands that are not named have None. Names of
+        extensions are often in capitals, so another case does where only one band fits.
     bands : sequence of str
     what : str
         In errors, in the plural.

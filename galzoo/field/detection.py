@@ -18,9 +18,9 @@ _DEBLEND_LEVELS, _DEBLEND_CONTRAST, _LEAST_PIXELS = 32, 0.005, 3
 # SEP takes peaks apart behind a filter of this part of the FWHM, since the matched one would merge near pairs; centres
 # are measured in a window of the other part, where a neighbour pulls less.
 _SPLIT_FILTER, _CENTRE_WINDOW = 0.4, 0.7
-FOOTPRINT = 1.5
+FOOTPRINT = 2.0
 """Signal-to-noise down to which light is the source's."""
-_FOOTPRINT_PART = 0.3
+_FOOTPRINT_PART = 0.4
 # Places and side of the windows in which the correlation of the noise is measured.
 _PROBES, _PROBE_SIDE, _PROBE_LEAST = 3, 256, 200
 # Pixels above the first number of standard deviations, those about them above the second, and those within a FWHM of
@@ -44,7 +44,7 @@ class Detection:
     threshold : float
         Least signal-to-noise of a source's peak behind the matched filter.
     footprint : float, optional
-        Light counts as the source's down to this signal-to-noise behind a filter of 0.4 FWHM; by default 1.5, and 0.3
+        Light counts as the source's down to this signal-to-noise behind a filter of 0.4 FWHM; by default 2, and 0.4
         of `threshold` where that is less: a source at the threshold has then a footprint.
     correlation : float
         Standard deviation of the filtered sky in units of what independent pixels would have; at least 1.
@@ -146,9 +146,7 @@ def _sky_scatter(values, mask, fwhm):
     light = ndimage.binary_propagation(values > _BRIGHT * noise, mask=values > _FAINT * noise)
     sky = ~mask & ~ndimage.binary_dilation(light, disc(fwhm))
     return [
-        (sky[cell].mean(), _scatter(_level(values[cell], sky[cell])))
-        for cell in cells
-        if sky[cell].sum() > _LEAST_SKY
+        (sky[cell].mean(), _scatter(_level(values[cell], sky[cell]))) for cell in cells if sky[cell].sum() > _LEAST_SKY
     ]
 
 
@@ -160,9 +158,7 @@ def quiet_scatter(values, mask):
 
 def _cells(shape):
     """Return the cells of a window: of 64 to 127 pixels a side where it has so many."""
-    rows, columns = (
-        np.linspace(0, size, max(size // _CELL, 1) + 1).astype(int) for size in shape
-    )
+    rows, columns = (np.linspace(0, size, max(size // _CELL, 1) + 1).astype(int) for size in shape)
     return [
         (slice(y0, y1), slice(x0, x1))
         for y0, y1 in zip(rows[:-1], rows[1:], strict=True)
@@ -235,7 +231,7 @@ def find_sources(image, error, mask, snr, detection):
 
 
 def _lone_peaks(snr, mask, least, peak_y, peak_x):
-    """Return the brightest pixels, y and x, of what is above the threshold behind the matched filter without a peak yet.
+    """Return the brightest pixels, y and x, of parts above the threshold behind the matched filter without a peak yet.
 
     Faint sources may have no footprint behind the small filter.
     """

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from galzoo.data.fits import variance_of
-from galzoo.data.fits_keywords import SATURATIONS, number
+from galzoo.data.fits_keywords import saturation as header_saturation
 from galzoo.data.per_band import one_a_band
 from galzoo.errors import InputError
 from galzoo.field.background import CELL, measure_sky
@@ -68,7 +68,10 @@ class Field:
                 f"{self.name}: {self.shape[1]} x {self.shape[0]} pixels; a field has {LEAST_SIDE} or more a side"
             )
         given = one_a_band(saturation, mosaic.bands, "saturation levels")
-        self._saturation = [_saturation(plane.header, one) for plane, one in zip(mosaic.planes, given, strict=True)]
+        self._saturation = [
+            header_saturation(plane.header, plane.name) if one is None else float(one)
+            for plane, one in zip(mosaic.planes, given, strict=True)
+        ]
         mosaic.expect(max(1, self.shape[0] // CELL))
         names = [f"{plane.name}, band {band}" for plane, band in zip(mosaic.planes, self.bands, strict=True)]
         self.sky = measure_sky(self._raw_nan, self.shape, names, need_noise=mosaic.noise is None)
@@ -170,13 +173,3 @@ class Field:
         levels = np.median(self.sky.rms, axis=(0, 1))
         # A band without noise must not take all the weight.
         return np.where(levels > 0, levels, levels.max() or 1.0)
-
-
-def _saturation(header, given):
-    if given is not None:
-        return float(given)
-    for key in SATURATIONS:
-        value = number(header, key)
-        if value is not None and value > 0:
-            return value
-    return np.inf

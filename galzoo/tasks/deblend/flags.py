@@ -190,9 +190,9 @@ def correlated_errors(errors, correlation):
     dict of arrays
         The same keys. Of ``flux_error`` only the part that noise makes grows.
     """
-    more = errors["flux_like_err"] ** 2 * (correlation**2 - 1)
+    noise = np.where(np.isfinite(errors["flux_like_err"]), errors["flux_like_err"], 0)
     return {
-        "flux_error": np.sqrt(errors["flux_error"] ** 2 + np.nan_to_num(more, posinf=0.0)),
+        "flux_error": np.sqrt(errors["flux_error"] ** 2 + noise**2 * (correlation**2 - 1)),
         "flux_like_err": errors["flux_like_err"] * correlation,
         "aperture_flux_err": errors["aperture_flux_err"] * correlation,
     }
