@@ -43,4 +43,18 @@ Preset = Annotated[
 Conform = Annotated[
     bool, typer.Option("--conform", help="Bring the stamps to the preset's bands and pixels, where they have others.")
 ]
+ZeroPoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="AB zero point, where the header has none: 27 for all bands, or one a band: g=27,r=27.1.",
+    ),
+]
+Saturation = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Pixels of this value and above, in the unit of the file, are saturated; for all bands or g=6e4,r=5e4.",
+    ),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder or file to write.")]

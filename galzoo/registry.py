@@ -157,6 +157,8 @@ class Task:
         Suites that this task brings.
     picture : str
         Import path of ``figure(model, card)``, which shows on data of its own what a preset does; optional.
+    interrupted : str
+        What its command says after Ctrl-C about how to go on; optional.
     """
 
     name: str
@@ -168,6 +170,7 @@ class Task:
     next: str = ""
     suites: tuple[Suite, ...] = ()
     picture: str = ""
+    interrupted: str = ""
 
     def protocol(self, role=MODEL):
         """Import and return the protocol of a role.

@@ -357,14 +357,30 @@ def test_exit_codes_of_the_program(tmp_path):
     assert run("--version").returncode == 0
 
 
-def test_ctrl_c_is_130_and_says_how_to_go_on(galzoo, monkeypatch, stamp_file):
+@pytest.mark.parametrize(
+    ("function", "arguments", "words"),
+    [
+        ("data.info.describe", ["data", "info", "x.h5"], "interrupted"),
+        (
+            "recipe.load_recipe",
+            ["train", "vqvae"],
+            "interrupted; what was finished is kept, and `galzoo train ... --resume` goes on",
+        ),
+        (
+            "tasks.deblend.run.deblend_field",
+            ["deblend", "f.fits"],
+            "interrupted; what was finished is kept, and the same command goes on",
+        ),
+    ],
+)
+def test_ctrl_c_is_130_and_says_how_to_go_on(galzoo, monkeypatch, function, arguments, words):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("galzoo.data.info.describe", interrupted)
-    code, _, err = galzoo("data", "info", stamp_file)
+    monkeypatch.setattr(f"galzoo.{function}", interrupted)
+    code, _, err = galzoo(*arguments)
     assert code == 130
-    assert "--resume" in err
+    assert err.splitlines()[-1] == words
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch, stamp_file):

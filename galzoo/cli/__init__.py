@@ -72,8 +72,18 @@ def main():
     except Exception as error:
         _fail_usage(error)
     if code == _INTERRUPTED:
-        sys.stderr.write("\ninterrupted; what was finished is kept, and `galzoo train ... --resume` goes on\n")
+        sys.stderr.write(f"\n{'; '.join(['interrupted', *filter(None, [_way_on()])])}\n")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _way_on():
+    """Return how to go on with the command that was interrupted, "" where there is nothing to go on with."""
+    called = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    if called == "train":
+        return "what was finished is kept, and `galzoo train ... --resume` goes on"
+    if called == "simulate":
+        return "what was finished is kept, and the same command goes on"
+    return next((task.interrupted for task in _with_command() if task.name == called), "")
 
 
 def _fail(message):

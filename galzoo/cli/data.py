@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
+from galzoo.options import ZeroPoint
 
 
 def register(app):
@@ -43,7 +44,7 @@ def cutouts(
     segmentation: Annotated[str | None, typer.Option(help="Segmentation map.")] = None,
     flags: Annotated[str | None, typer.Option(help="Flag map; not 0 = bad.")] = None,
     psf: Annotated[list[Path] | None, typer.Option(help="PSF image a band.")] = None,
-    zero_point: Annotated[float | None, typer.Option(help="AB zero point, where the header has none.")] = None,
+    zero_point: ZeroPoint = None,
     pixel_scale: Annotated[float | None, typer.Option(help="Arcsec per pixel, where the header has no WCS.")] = None,
     columns: Annotated[
         str | None, typer.Option(help="Column names where they are not known: x=X_IMAGE,y=Y_IMAGE or ra=...,dec=...")
@@ -51,6 +52,7 @@ def cutouts(
     where: Annotated[str | None, typer.Option(help="Rows to keep, e.g. 'mag<24'.")] = None,
 ):
     """Cut stamps of catalogued or detected sources out of mosaics."""
+    from galzoo.data.per_band import parse
     from galzoo.field.cutouts import cutouts_from_files
 
     if (catalog is None) == (not detect):
@@ -67,7 +69,7 @@ def cutouts(
         segmentation=segmentation,
         flags=flags,
         psf=psf,
-        zero_point=zero_point,
+        zero_point=parse(zero_point, "--zero-point"),
         pixel_scale=pixel_scale,
         columns=mapping,
         where=where,

@@ -16,8 +16,8 @@ FLAGS = {
     "not_fitted": 64,
     "added": 128,
 }
-"""Bits of a source's flag: the undeblended measurement is given; a flux is not positive; the window is cut by the edge
-of the image; part of its core is masked; it holds saturated pixels; chi squared stays high; no model was fitted; it was
+"""Bits of a source's flag: the undeblended measurement is given; a flux is not positive; its light reaches the edge of
+the image; part of its core is masked; it holds saturated pixels; chi squared stays high; no model was fitted; it was
 added where the residual asked for it."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.data.fits_keywords import pixel_scale as stated_scale
+from galzoo.data.per_band import one_a_band
 from galzoo.data.planes import PICTURES, open_planes
 from galzoo.data.sky import largest_shift, read_wcs, scale_of
 from galzoo.data.zeropoint import flux_scale
@@ -208,8 +209,8 @@ def open_mosaic(
         Label image, 0 = sky.
     flags : path or sequence of paths, optional
         Not 0 = bad; one for all bands, or one a band.
-    zero_point : float or sequence of float, optional
-        AB zero point; wins over the headers.
+    zero_point : float, sequence of float or dict of band to float, optional
+        AB zero point; wins over the headers. Bands that a dict leaves out have that of their header.
     pixel_scale : float, optional
         Arcsec per pixel; from the WCS by default.
     unit : str, optional
@@ -255,7 +256,7 @@ def open_mosaic(
         unit = ("" if picture else "nJy") if unit is None else unit
         scales = np.ones(len(planes))
         if unit:
-            points = _each(zero_point, len(planes), "zero points")
+            points = one_a_band(zero_point, bands, "zero points")
             scales = [flux_scale(p.header, z, pixel_scale**2, p.name) for p, z in zip(planes, points, strict=True)]
         noise = _extra(kinds[noise_kind], planes, f"{noise_kind} maps", opened, noise_kind, share=False)
         flags = _extra(flags, planes, "flag maps", opened, "flags")
@@ -271,14 +272,6 @@ def _open_all(paths, names, opened, kind="image"):
             opened.callback(plane.close)
             planes.append(plane)
     return planes
-
-
-def _each(value, n, what):
-    values = list(value) if isinstance(value, list | tuple | np.ndarray) else [value]
-    values = values * n if len(values) == 1 else values
-    if len(values) != n:
-        raise InputError(f"{len(values)} {what} for {n} bands; give one, or one a band")
-    return values
 
 
 def _extra(paths, planes, what, opened, kind, share=True):

@@ -1,8 +1,12 @@
 """What FITS headers call the same thing, and how each is read: one table for all of galzoo."""
 
+import logging
 import math
+import re
 
 from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 ZERO_POINTS = (
     "MAGZERO", "MAGZPT", "PHOTZP", "ABMAGZP", "ABZP", "ZEROPNT", "ZEROPOIN", "MAGZP", "MAG_ZP", "PHOTZPT", "SEXMGZPT",
@@ -21,7 +25,10 @@ EXPOSURE_TIMES = ("EXPTIME", "EXPOSURE", "TEXPTIME", "XPOSURE", "EFFEXPTM")
 """Seconds."""
 SATURATIONS = ("SATURATE", "SATLEVEL", "SATURATA")
 """Value of a pixel, in the unit of the image, at which the detector saturates."""
-COUNTS = {"electron", "electrons", "e", "e-", "photon", "photons", "count", "counts", "ct", "cts", "adu", "dn"}
+GAINS = ("GAIN", "EGAIN", "CCDGAIN", "ATODGAIN")
+"""Electrons per ADU."""
+_ELECTRONS = {"electron", "electrons", "e", "e-", "photon", "photons"}
+COUNTS = _ELECTRONS | {"count", "counts", "ct", "cts", "adu", "dn"}
 """Spellings of BUNIT for what grows with the exposure time."""
 
 # Two statements of a pixel's size may differ by so much: one is rounded, or the projection changes it.
@@ -58,6 +65,9 @@ def zero_point(header, name="image"):
         If it is said to be of another system than AB, or two keys disagree.
     """
     found = {key: value for key in ZERO_POINTS if (value := number(header, key)) is not None}
+    # Hubble's headers have PHOTZPT = -21.1 beside PHOTFLAM: the zero point of ST magnitudes, not of pixels.
+    if abs(found.get("PHOTZPT", 0.0) + 21.1) < _SAME_ZERO_POINT and number(header, "PHOTFLAM") is not None:
+        del found["PHOTZPT"]
     if not found:
         return None
     key, value = next(iter(found.items()))
@@ -90,6 +100,56 @@ def check_system(header, key, name="image"):
                     f"{name}: {where} says {text.strip()!r}: its zero point is of {system.title()} magnitudes, not AB; "
                     "convert it and pass --zero-point"
                 )
+
+
+def saturation(header, name="image"):
+    """Return the value of a pixel at which the detector saturates, in the unit of the image; infinite where unknown.
+
+    Parameters
+    ----------
+    header : mapping
+        FITS header.
+    name : str
+        What to call the image in warnings.
+
+    Notes
+    -----
+    A comment such as ``[adu]`` says what unit the level itself has; without one it is that of the image.
+    """
+    for key in SATURATIONS:
+        value = number(header, key)
+        if value is not None and value > 0:
+            scale = _saturation_scale(header, key)
+            if scale is None:
+                logger.warning(
+                    "%s: %s is not in the unit of the pixels (%s), and cannot be brought to it; pass --saturation",
+                    name, key, header.get("BUNIT"),
+                )  # fmt: skip
+                return math.inf
+            return value * scale
+    return math.inf
+
+
+def _saturation_scale(header, key):
+    """Return by what to multiply a saturation level, None where that is not known."""
+    comment = str(header.comments[key]).lower() if hasattr(header, "comments") else ""
+    stated = re.search(r"[\[(]\s*([a-z-]+)\s*[\])]", comment)
+    own, unit = (stated[1] if stated else ""), "".join(str(header.get("BUNIT") or "").lower().split())
+    if own not in COUNTS or not unit:
+        return 1.0
+    counts = re.sub(r"(/s|/sec|/second|\.?s-1|\.?s\*\*-1)$", "", unit)
+    if counts not in COUNTS:
+        return None
+    scale = 1.0
+    if (own in _ELECTRONS) != (counts in _ELECTRONS):
+        gain = next((value for other in GAINS if (value := number(header, other))), 0)
+        if gain <= 0:
+            return None
+        scale = gain if counts in _ELECTRONS else 1 / gain
+    if counts != unit:
+        time = next((value for other in EXPOSURE_TIMES if (value := number(header, other))), 0)
+        return scale / time if time > 0 else None
+    return scale
 
 
 def exposure_time(header, name="image"):

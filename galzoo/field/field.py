@@ -6,11 +6,12 @@ import numpy as np
 from scipy import ndimage
 
 from galzoo.data.fits import variance_of
-from galzoo.data.fits_keywords import SATURATIONS, number
+from galzoo.data.fits_keywords import saturation as header_saturation
+from galzoo.data.per_band import one_a_band
 from galzoo.errors import InputError
 from galzoo.field.background import CELL, measure_sky
 from galzoo.field.coadd import coadd
-from galzoo.field.detection import faint_scatter, significance
+from galzoo.field.detection import quiet_scatter, significance
 
 # The sky is measured again so often without the light that is seen: pixels of this signal-to-noise behind a filter of
 # this FWHM, grown by so many pixels; strips are read with a margin for that.
@@ -32,9 +33,9 @@ class Field:
         What each band is called in the answers; as in the mosaic by default.
     subtract_sky : bool
         Subtract the level of a mesh of fixed cells.
-    saturation : float, optional
-        Pixels of this value and above, in the unit of the file, are saturated; from the header by default.
-
+    saturation : float, sequence of float or dict of band to float, optional
+        Pixels of this value and above, in the unit of the file, are saturated; from the header by default. A dict goes
+        by the bands of the mosaic.
     sky_passes : int
         How often the sky is measured again without the light that is seen above it.
 
@@ -66,7 +67,11 @@ class Field:
             raise InputError(
                 f"{self.name}: {self.shape[1]} x {self.shape[0]} pixels; a field has {LEAST_SIDE} or more a side"
             )
-        self._saturation = [_saturation(plane.header, saturation) for plane in mosaic.planes]
+        given = one_a_band(saturation, mosaic.bands, "saturation levels")
+        self._saturation = [
+            header_saturation(plane.header, plane.name) if one is None else float(one)
+            for plane, one in zip(mosaic.planes, given, strict=True)
+        ]
         mosaic.expect(max(1, self.shape[0] // CELL))
         names = [f"{plane.name}, band {band}" for plane, band in zip(mosaic.planes, self.bands, strict=True)]
         self.sky = measure_sky(self._raw_nan, self.shape, names, need_noise=mosaic.noise is None)
@@ -113,7 +118,7 @@ class Field:
         planes = self.read(y0 - _LIGHT_MARGIN, y1 + _LIGHT_MARGIN, x0, x1)
         image, error, mask = coadd(planes, 1 / self.noise_levels())
         snr = significance(image, error, mask, _LIGHT_FWHM)
-        light = ndimage.binary_dilation(snr > _LIGHT_SNR * faint_scatter(snr[~mask]), iterations=_LIGHT_GROWTH)
+        light = ndimage.binary_dilation(snr > _LIGHT_SNR * max(1.0, quiet_scatter(snr, mask)), iterations=_LIGHT_GROWTH)
         inside = slice(_LIGHT_MARGIN, _LIGHT_MARGIN + y1 - y0)
         return np.where(light[inside, :, None], np.nan, self._raw_nan(y0, y1, x0, x1))
 
@@ -168,13 +173,3 @@ class Field:
         levels = np.median(self.sky.rms, axis=(0, 1))
         # A band without noise must not take all the weight.
         return np.where(levels > 0, levels, levels.max() or 1.0)
-
-
-def _saturation(header, given):
-    if given is not None:
-        return float(given)
-    for key in SATURATIONS:
-        value = number(header, key)
-        if value is not None and value > 0:
-            return value
-    return np.inf

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 from galzoo.data.fits import open_mosaic
+from galzoo.data.per_band import one_a_band
 from galzoo.data.planes import is_band
 from galzoo.errors import InputError
 from galzoo.field.field import Field
@@ -64,7 +65,10 @@ def open_field(
         paths = [paths[index] for index in keep] if len(paths) == len(bands) else paths
         kinds = {kind: _pick(expand(as_list(value), bands), keep, len(bands)) for kind, value in kinds.items()}
         flags = _pick(expand(as_list(flags), bands), keep, len(bands))
-        zero_point = _pick(zero_point, keep, len(bands)) if isinstance(zero_point, list | tuple) else zero_point
+        zero_point, saturation = (
+            _kept(value, keep, bands, what)
+            for value, what in ((zero_point, "zero points"), (saturation, "saturation levels"))
+        )
         bands, names = [bands[index] for index in keep], [names[index] for index in keep]
     else:
         kinds = {kind: expand(as_list(value), bands) for kind, value in kinds.items()}
@@ -123,6 +127,14 @@ def _extension_names(path):
     except Exception:  # a damaged file is described by the reader that opens it
         return None
     return names if len(names) > 1 else None
+
+
+def _kept(value, keep, bands, what):
+    """Return what is given band by band without the bands that are left out; one number for all as it is."""
+    if value is None or isinstance(value, int | float):
+        return value
+    values = one_a_band(value, bands, what)
+    return [values[index] for index in keep]
 
 
 def _pick(values, keep, n):

@@ -81,7 +81,8 @@ def cut(field, segmentation, unit):
     Returns
     -------
     dict of arrays
-        What `Field.read` gives, ``own`` (y, x), True on the group's footprint, and ``other``, True on that of others.
+        What `Field.read` gives, ``own`` (y, x), True on the group's footprint, and ``other``, True on that of others;
+        ``inside``, the rows and columns of the window that are in the field, (y0, y1, x0, x1).
     """
     y0, x0, side = unit.y0, unit.x0, unit.side
     planes = field.read(y0, y0 + side, x0, x0 + side)
@@ -90,7 +91,7 @@ def cut(field, segmentation, unit):
     labels[top - y0 : bottom - y0, left - x0 : right - x0] = segmentation[top:bottom, left:right]
     planes["own"] = labels == unit.group + 1
     planes["other"] = (labels != 0) & ~planes["own"]
-    planes["off"] = bool(top > y0 or left > x0 or bottom < y0 + side or right < x0 + side)
+    planes["inside"] = (top - y0, bottom - y0, left - x0, right - x0)
     return planes
 
 

@@ -14,6 +14,9 @@ LEAST_PIXELS = 5
 AMPLITUDE_ERROR = 1.0
 # A constant of this many noise standard deviations keeps the updates of noise-dominated pixels small and positive.
 PEDESTAL = 5.0
+# Pixels of which less than this part is seen, through the PSF and past the mask, stay as the model has them: deep under
+# a mask both sides of an update are rounding errors, and their ratio to the power of all steps made blobs.
+LEAST_SEEN = 0.1
 
 
 def refine(image, batch, model_sigma, steps=30):
@@ -66,6 +69,7 @@ def refine(image, batch, model_sigma, steps=30):
 
     pedestal = PEDESTAL * noise
     wanted = observe(weight * (data + pedestal), adjoint=True)
+    known = observe(ops.cast(weight > 0, "float32"), adjoint=True) > LEAST_SEEN
     for _ in range(steps):
         footprint = ops.cast(ops.logical_and(seen > FOOTPRINT * noise, weight > 0), "float32")
         pixels = total(footprint)
@@ -76,7 +80,7 @@ def refine(image, batch, model_sigma, steps=30):
         if not ops.convert_to_numpy(ops.any(active)):
             break
         predicted = observe(weight * (seen + pedestal), adjoint=True)
-        positive = ops.logical_and(predicted > 0, wanted > 0)
+        positive = ops.logical_and(known, ops.logical_and(predicted > 0, wanted > 0))
         ratio = ops.where(positive, wanted / ops.where(positive, predicted, 1.0), 1.0)
         image = ops.where(active, image * ratio, image)
         seen = observe(image)

@@ -44,6 +44,39 @@ def test_one_unit_of_the_pixels_is_as_many_njy_as_the_header_means(cards, njy):
     assert flux_scale(header(**cards)) == pytest.approx(njy, rel=1e-6)
 
 
+def test_zero_point_of_st_magnitudes_in_hubble_headers_is_not_that_of_the_pixels():
+    """WFC3's handbook gives F160W 25.946 AB for electrons per second."""
+    cards = {"BUNIT": "ELECTRONS/S", "PHOTFLAM": 1.9276e-20, "PHOTPLAM": 15369.0}
+    for value in (-21.1, (-21.1, "ST magnitude zero point")):
+        scale = flux_scale(header(**cards, PHOTZPT=value))
+        assert 31.4 - 2.5 * np.log10(scale) == pytest.approx(25.946, abs=0.002)
+    assert flux_scale(header(BUNIT="ELECTRONS/S", PHOTFNU=1e-7, PHOTFLAM=0.0, PHOTZPT=-21.1)) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("cards", "level"),
+    [
+        ({"SATURATE": 5e4}, 5e4),
+        ({"SATURATE": "50000", "BUNIT": "adu"}, 5e4),
+        ({"SATURATE": (5e4, "[ADU] level"), "BUNIT": "adu"}, 5e4),
+        ({"SATURATE": (5e4, "[adu]"), "BUNIT": "adu/s", "EXPTIME": 100.0}, 500),
+        ({"SATURATE": (5e4, "saturation (ADU)"), "BUNIT": "ELECTRONS/SEC", "EXPTIME": 100.0, "GAIN": 2.0}, 1000),
+        ({"SATURATE": (5e4, "[adu]"), "BUNIT": "electron", "EGAIN": 1.5}, 7.5e4),
+        ({"SATLEVEL": (6e4, "[e-]"), "BUNIT": "ADU", "GAIN": 2.0}, 3e4),
+        ({"SATURATE": (700.0, "[adu/s]"), "BUNIT": "adu/s", "EXPTIME": 100.0}, 700),
+        ({"SATURATE": (5e4, "[adu]"), "BUNIT": "nJy"}, np.inf),
+        ({"SATURATE": (5e4, "[adu]"), "BUNIT": "electron"}, np.inf),
+        ({"SATURATE": (5e4, "[adu]"), "BUNIT": "adu/s"}, np.inf),
+        ({"SATURATE": 0.0, "SATLEVEL": 9.0}, 9.0),
+        ({}, np.inf),
+    ],
+)
+def test_saturation_is_in_the_unit_of_the_pixels(cards, level, caplog):
+    assert fits_keywords.saturation(header(**cards)) == pytest.approx(level)
+    # What cannot be brought to the unit of the pixels is said.
+    assert ("--saturation" in caplog.text) == (level == np.inf and bool(cards))
+
+
 @pytest.mark.parametrize("text", ["MJy/sr", "MJY/SR", "MJy sr-1", "MJy.sr**-1"])
 def test_surface_brightness_takes_the_pixels_that_there_are(text):
     """Resampled mosaics keep PIXAR_A2 of the detector."""

@@ -90,6 +90,54 @@ def test_correlated_noise_is_noticed(tmp_path):
     assert len(found["x"]) <= 1 < len(blind["x"])
 
 
+def test_the_halo_of_a_galaxy_is_no_noise(tmp_path):
+    """Noise whose correlation is known, with and without a galaxy that covers most of the field."""
+    noise = draw((330, 330), [])
+    noise = np.array([gaussian_filter(plane, 0.6) for plane in noise])
+    noise /= noise.std(axis=(1, 2), keepdims=True)
+    y, x = np.mgrid[:330, :330] - 165.0
+    galaxy = 300 * np.exp(-np.hypot(x, y / 0.6) / 25)
+    factors = []
+    for name, image in (("empty", noise), ("galaxy", noise + galaxy)):
+        with open_field(write(tmp_path / f"{name}.fits", image), BANDS) as field:
+            weights = tuple(1 / field.noise_levels())
+            factors.append(noise_correlation(field, Detection(FWHM, weights)))
+    # Behind a filter of standard deviation f, noise of pixels smoothed by s scatters so much more.
+    s, f = 0.6, FWHM / 2.3548
+    smoothed = gaussian_filter(np.eye(1, 81, 40)[0], s)
+    variance = (smoothed**2).sum() ** 2
+    assert factors[0] == pytest.approx(np.sqrt(f**2 / (f**2 + s**2) / variance), rel=0.06)
+    assert factors[1] == pytest.approx(factors[0], rel=0.25)
+
+
+def test_every_island_above_the_threshold_is_a_source(tmp_path):
+    """Point sources behind the matched filter, where no three pixels of a small filter stand out."""
+    flux = 5.5 * np.sqrt(4 * np.pi) * FWHM / 2.3548 * np.sqrt(3) / (np.array([0.6, 1.0, 1.3]) / NOISE).sum()
+    sources = [(x + 0.4, y + 0.1, flux, 0.0) for x in range(20, 240, 25) for y in range(20, 240, 25)]
+    with open_field(write(tmp_path / "f.fits", draw((256, 256), sources, seed=4)), BANDS) as field:
+        found = [find(field, 512, threshold=threshold, footprint=4.0)[0] for threshold in (3.5, 4.5, 7.5)]
+        usual, _ = find(field, 512, threshold=4.5)
+    x, y = np.array(sources)[:, :2].T
+
+    def there(table):
+        return (np.hypot(x[:, None] - table["x"], y[:, None] - table["y"]).min(axis=1) < 2.5).mean()
+
+    # With a scatter of 1, and the peak somewhat above the value at the true place.
+    assert there(found[0]) > 0.93
+    assert there(found[1]) > 0.75
+    assert there(found[2]) < 0.2
+    assert there(usual) >= there(found[1])
+    assert len(usual["x"]) < 1.1 * len(sources)
+
+
+def test_footprints_follow_low_thresholds_only():
+    assert Detection(3.0, (1.0,), 3.0).footprint_level == pytest.approx(1.2)
+    assert Detection(3.0, (1.0,), 5.0).footprint_level == pytest.approx(2.0)
+    assert Detection(3.0, (1.0,), 50.0).footprint_level == pytest.approx(2.0)
+    assert Detection(3.0, (1.0,), 5.0, footprint=3.0, correlation=2.0).footprint_level == pytest.approx(6.0)
+    assert Detection(3.0, (1.0,), correlation=2.0, footprint_correlation=1.2).footprint_level == pytest.approx(2.4)
+
+
 def test_signal_to_noise_is_that_of_the_matched_filter():
     noise, flux, size = 2.0, 300.0, FWHM / 2.3548
     y, x = np.mgrid[:41, :41] - 20.0

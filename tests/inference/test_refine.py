@@ -62,3 +62,24 @@ def test_no_steps_change_nothing(case):
     np.testing.assert_array_equal(refine(start, batch, 0.7, steps=0), start)
     empty = {**batch, "variance": np.full_like(batch["variance"], np.inf)}
     np.testing.assert_array_equal(refine(start, empty, 0.7, steps=3), start)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_no_light_is_made_up_under_masks(case, half):
+    """Deep under a mask there are only rounding errors to follow; the light there stays the start's."""
+    stamps, batch, start = case
+    mask = np.array(batch["mask"])
+    y, x = np.mgrid[:32, :32]
+    hidden = (x < 17) if half else (x - 6) ** 2 + (y - 22) ** 2 < 64
+    mask[:, hidden] = True
+    image = np.where(mask, 0, batch["image"])
+    made = refine(start, {**batch, "mask": mask, "image": image}, 0.7, steps=200)
+    deep = (x < 12) if half else (x - 6) ** 2 + (y - 22) ** 2 < 9
+    # The flux of a whole band is solved for, so the start may change by a factor that is the same everywhere.
+    factor = made[:, deep] / np.maximum(start[:, deep], 1e-12)
+    seen = start[:, deep] > 1e-6
+    for row in range(len(made)):
+        ratio = factor[row][seen[row]]
+        assert len(ratio) == 0 or ratio.max() < 3 * np.median(ratio)
+    flux = made.sum(axis=(1, 2, 3)) / stamps.truth.sum(axis=(1, 2, 3))
+    assert np.all(flux < 3)

@@ -15,6 +15,7 @@ TASK = Task(
     help="Take a field apart into its sources: catalogue, images and a report.",
     next="galzoo deblend FIELD.fits --preset {preset}",
     picture="galzoo.tasks.deblend.picture:preset_figure",
+    interrupted="what was finished is kept, and the same command goes on",
     suites=(
         Suite(
             name="deblend",

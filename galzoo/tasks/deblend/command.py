@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import complete_preset
+from galzoo.options import Saturation, ZeroPoint, complete_preset
 
 
 def deblend(
@@ -42,9 +42,9 @@ def deblend(
     rms: Annotated[list[str] | None, typer.Option(help="Noise map a band.")] = None,
     variance: Annotated[list[str] | None, typer.Option(help="Variance map a band.")] = None,
     flags: Annotated[list[str] | None, typer.Option(help="Flag map; not 0 = bad.")] = None,
-    zero_point: Annotated[float | None, typer.Option(help="AB zero point, where the header has none.")] = None,
+    zero_point: ZeroPoint = None,
     pixel_scale: Annotated[float | None, typer.Option(help="Arcsec per pixel, where the header has no WCS.")] = None,
-    saturation: Annotated[float | None, typer.Option(help="Pixels of this value and above are saturated.")] = None,
+    saturation: Saturation = None,
     background: Annotated[bool, typer.Option(help="Subtract the sky, measured on a mesh.")] = True,
     threshold: Annotated[float, typer.Option(help="Least signal-to-noise of a detection.")] = 5.0,
     add_sources: Annotated[bool, typer.Option(help="Add sources where the residual asks for them.")] = True,
@@ -54,6 +54,7 @@ def deblend(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew although a run is unfinished.")] = False,
 ):
     """Deblend a field: catalogue, model and residual images, stamps, pictures and a report."""
+    from galzoo.data.per_band import parse
     from galzoo.tasks.deblend.run import Settings, deblend_field
 
     settings = Settings(threshold, add_sources, tile, stamp_size, report)
@@ -78,10 +79,10 @@ def deblend(
         rms=rms,
         variance=variance,
         flags=flags,
-        zero_point=zero_point,
+        zero_point=parse(zero_point, "--zero-point"),
         pixel_scale=pixel_scale,
         subtract_sky=background,
-        saturation=saturation,
+        saturation=parse(saturation, "--saturation"),
     )
     for path in written:
         sys.stdout.write(f"{path}\n")

@@ -52,8 +52,6 @@ def judge(unit, planes, fit, fwhm, others=None):
     # A fit is judged on the footprint of its group, whatever the deblender says of its window.
     flags = fit.flags & ~FLAGS["poor_fit"]
     near = ~planes["other"]
-    if planes["off"]:
-        flags |= FLAGS["edge"]
     base = np.zeros_like(planes["image"]) if others is None else others
     broken = ~np.isfinite(fit.flux).all(axis=-1) | ~np.isfinite(fit.image).all(axis=(1, 2, 3))
     broken |= ~np.isfinite(fit.positions).all(axis=-1)
@@ -90,6 +88,35 @@ def judge(unit, planes, fit, fwhm, others=None):
 def _core(shape, x, y, radius):
     yy, xx = np.ogrid[: shape[0], : shape[1]]
     return (xx - x) ** 2 + (yy - y) ** 2 <= max(radius, 0.75) ** 2
+
+
+def at_edge(unit, planes, sources, places, fwhm):
+    """Return the sources whose light reaches the edge of the field, bool (n,).
+
+    Parameters
+    ----------
+    unit : Unit
+    planes : dict
+        As of `galzoo.field.windows.cut`.
+    sources : dict of arrays
+        With the boxes of footprints; sources that were added have none.
+    places : array, (n, 2)
+        Pixel positions in the field.
+    fwhm : float
+        Pixels; so far the light of a source reaches at least.
+    """
+    rows, (y0, y1, x0, x1) = unit.sources, planes["inside"]
+    added = np.isnan(sources["snr"][rows])
+    edge = np.zeros(len(rows), bool)
+    for axis, (low, high), corner, (first, last) in (
+        (0, ("x0", "x1"), unit.x0, (x0, x1)), (1, ("y0", "y1"), unit.y0, (y0, y1)),
+    ):  # fmt: skip
+        place = places[:, axis]
+        # A window that ends within the field says nothing of the edge.
+        start, end = (first + corner if first > 0 else -np.inf), (last + corner if last < unit.side else np.inf)
+        edge |= (np.where(added, np.inf, sources[low][rows]) <= start) | (place - fwhm < start)
+        edge |= (np.where(added, -np.inf, sources[high][rows]) >= end) | (place + fwhm > end - 1)
+    return edge
 
 
 def unseen(unit, planes, places, fwhm):
@@ -145,6 +172,30 @@ def measure(unit, planes, fit, sources, detection, others=None):
         "blendedness": blendedness, "flux_like_err": like, "aperture_flux": aperture, "aperture_flux_err": error,
         "chi2": np.full(len(fit.flux), chi2 / n if n else np.nan),
     }  # fmt: skip
+
+
+def correlated_errors(errors, correlation):
+    """Return errors of fluxes as they are where the noise of near pixels is alike.
+
+    Parameters
+    ----------
+    errors : dict of arrays, (n, band)
+        ``flux_error, flux_like_err, aperture_flux_err``, made with independent pixels.
+    correlation : float
+        Of `galzoo.field.detection.noise_correlation`. It is measured over the area of the PSF, so errors of sources
+        that are much larger than the reach of the correlation grow by a few per cent more than this.
+
+    Returns
+    -------
+    dict of arrays
+        The same keys. Of ``flux_error`` only the part that noise makes grows.
+    """
+    noise = np.where(np.isfinite(errors["flux_like_err"]), errors["flux_like_err"], 0)
+    return {
+        "flux_error": np.sqrt(errors["flux_error"] ** 2 + noise**2 * (correlation**2 - 1)),
+        "flux_like_err": errors["flux_like_err"] * correlation,
+        "aperture_flux_err": errors["aperture_flux_err"] * correlation,
+    }
 
 
 def normal_equations(planes, fit):

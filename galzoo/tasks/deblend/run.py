@@ -15,7 +15,7 @@ from galzoo.data.columns import find_columns, plain, read_table
 from galzoo.data.cutouts import positions as catalogue_positions
 from galzoo.errors import InputError
 from galzoo.field import tiles as tiling
-from galzoo.field.detection import Detection, noise_correlation
+from galzoo.field.detection import detection_for
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder, request_stamp, save_piece, work_folder
 from galzoo.field.psf import constant_psf, field_psf, mean_fwhm, measured_psf
@@ -194,10 +194,8 @@ def _listed(catalogue, columns, field):
 
 
 def _detection(field, psf_of, settings):
-    weights = tuple((1 / field.noise_levels()).tolist())
     fwhm = _GUESSED_FWHM if psf_of is None else mean_fwhm(psf_of, field)
-    detection = Detection(fwhm, weights, settings.threshold)
-    return dataclasses.replace(detection, correlation=noise_correlation(field, detection))
+    return detection_for(field, fwhm, settings.threshold)
 
 
 def _find(field, work, detection, listed, tile, progress, name="tile"):

@@ -1,0 +1,87 @@
+"""What the catalogue says beside the fit: sources at the edge, and errors where noise is correlated."""
+
+import functools
+
+import numpy as np
+import pytest
+from astropy.table import QTable
+from scipy.ndimage import gaussian_filter
+
+from galzoo.contracts.deblended import FLAGS
+from galzoo.field.windows import Unit
+from galzoo.tasks.deblend.flags import at_edge, correlated_errors
+from galzoo.tasks.deblend.run import Settings, deblend_field
+from tests.field.fields import BANDS, NOISE, SIGMA, draw, least_squares, write, write_psf
+
+PLAIN = Settings(stamp_size=0, report=False, add_sources=False)
+
+
+def catalogue(folder, image, deblender=least_squares, positions=None):
+    path = write(folder / "field.fits", image)
+    psf = write_psf(folder / "psf.fits")
+    if positions is not None:
+        x, y = np.array(positions)[:, :2].T
+        positions = QTable({"x": x, "y": y})
+    deblend_field(path, folder / "out", deblender=deblender, bands=BANDS, psf=psf, settings=PLAIN, catalogue=positions)
+    return QTable.read(folder / "out" / "catalogue.ecsv")
+
+
+def test_edge_is_a_matter_of_the_source_and_not_of_its_window(tmp_path):
+    """A window of a 100 pixel field is cut by its border; a source in the middle is not."""
+    sources = [(50, 50, 900, 0), (2, 30, 900, 0), (97, 75, 900, 0), (20, 98, 900, 0), (14, 70, 900, 0)]
+    table = catalogue(tmp_path, draw((100, 100), sources))
+    near = [np.hypot(table["x"].value - x, table["y"].value - y).argmin() for x, y, _, _ in sources]
+    edge = (table["flags"] & FLAGS["edge"])[near] > 0
+    np.testing.assert_array_equal(edge, [False, True, True, True, False])
+
+
+@pytest.mark.parametrize(
+    ("place", "box", "edge"),
+    [
+        ((30, 30), (24, 37, 24, 37), False),
+        ((30, 30), (0, 37, 24, 37), True),
+        ((30, 30), (24, 37, 24, 60), True),
+        ((30, 3), (24, 37, 2, 9), True),
+        ((30, 6), (24, 37, 1, 9), False),
+        ((56, 30), (50, 60, 24, 37), False),
+    ],
+)
+def test_boxes_and_places_at_the_border(place, box, edge):
+    """A field of 60 rows below and above a window of 64, which begins with the field along x and ends within it."""
+    sources = {key: np.array([value], float) for key, value in zip(("x0", "x1", "y0", "y1"), box, strict=True)}
+    sources["snr"] = np.array([9.0])
+    unit = Unit(0, np.array([0]), -2, -2, 64)
+    planes = {"inside": (2, 62, 2, 64)}
+    assert at_edge(unit, planes, sources, np.array([place], float), 3.5).tolist() == [edge]
+
+
+def test_errors_of_fluxes_are_the_scatter_where_noise_is_correlated(tmp_path):
+    """Point sources of one flux on smoothed noise: the scatter of their fluxes, and the errors in the table."""
+    places = [(x, y, 3000, 0.0) for x in range(20, 400, 30) for y in range(20, 400, 30)]
+    signal = draw((400, 400), places) - draw((400, 400), [])
+    noise = np.random.default_rng(7).normal(size=signal.shape)
+    noise = np.array([gaussian_filter(plane, 0.9, mode="wrap") for plane in noise])
+    noise *= (NOISE / noise.std(axis=(1, 2)))[:, None, None]
+    deblender = functools.partial(least_squares, sizes=(0.0,))
+    table = catalogue(tmp_path, signal + noise, deblender=deblender, positions=places)
+    assert len(table) == len(places)
+    for band, sigma in zip(BANDS, NOISE, strict=True):
+        scatter = table[f"flux_{band}"].value.std()
+        independent = sigma * np.sqrt(4 * np.pi) * SIGMA
+        assert scatter > 1.5 * independent
+        for name in ("flux_err", "flux_like_err"):
+            assert 0.8 < scatter / np.median(table[f"{name}_{band}"].value) < 1.25
+
+
+def test_only_what_noise_makes_of_an_error_grows():
+    errors = {
+        "flux_error": np.array([[5.0, 3.0, np.inf]]), "flux_like_err": np.array([[3.0, np.nan, np.inf]]),
+        "aperture_flux_err": np.array([[4.0, 2.0, 1.0]]),
+    }  # fmt: skip
+    found = correlated_errors(errors, 2.0)
+    # 5^2 is 3^2 of noise and 4^2 of the rest, and the noise is 6.
+    np.testing.assert_allclose(found["flux_error"], [[np.sqrt(52), 3.0, np.inf]])
+    np.testing.assert_allclose(found["flux_like_err"], [[6.0, np.nan, np.inf]])
+    np.testing.assert_allclose(found["aperture_flux_err"], [[8.0, 4.0, 2.0]])
+    same = correlated_errors(errors, 1.0)
+    np.testing.assert_allclose(same["flux_error"], errors["flux_error"])
