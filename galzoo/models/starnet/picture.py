@@ -1,5 +1,7 @@
 """Pictures of a StarNet while it trains."""
 
+from galzoo.files import atomic_path
+
 
 def draw_batch(model, batch, path):
     """Draw the first fields of a batch with true stars and the ones found, and write a PNG."""
@@ -24,4 +26,5 @@ def draw_batch(model, batch, path):
         axes.set_xticks([])
         axes.set_yticks([])
     figure.tight_layout()
-    figure.savefig(path, dpi=80)
+    with atomic_path(path) as part:
+        figure.savefig(part, dpi=80, format="png")
