@@ -74,7 +74,7 @@ class StarNet(keras.Model):
         blocks=(1, 2, 2),
         head=64,
         told=64,
-        reach=2,
+        reach=1,
         band_dropout=0.0,
         gain_dropout=0.1,
         seed=0,
