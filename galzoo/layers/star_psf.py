@@ -29,8 +29,8 @@ def draw_psfs(n, bands, size, fwhm, ellipticity, seed):
 
     Notes
     -----
-    Half are Moffat (1969) profiles of index 2.2 to 5. Half are ``G1 + b G2 + p0 (1 + r^2 / (beta s^2))^(-beta / 2)``, as
-    the photometric pipeline of SDSS fits it (Lupton et al. 2001, psField files): b to 0.3, p0 to 0.03.
+    Half are Moffat (1969) profiles of index 2.2 to 5. Half are ``G1 + b G2 + p0 (1 + r^2 / (beta s^2))^(-beta / 2)``,
+    as the photometric pipeline of SDSS fits it (Lupton et al. 2001, psField files): b to 0.3, p0 to 0.03.
     """
     draw = keras.random.uniform((n, 1, 1, 1, 7), seed=seed)
     own = keras.random.normal((n, 1, 1, bands, 3), seed=seed)

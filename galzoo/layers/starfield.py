@@ -1,4 +1,4 @@
-"""Crowded star fields made in the graph, of any density, PSF, sky and luminosity function, with the truth of each star."""
+"""Crowded star fields made in the graph: any density, PSF, sky and luminosity function, with the truth of each star."""
 
 import keras
 import numpy as np
@@ -218,7 +218,7 @@ class StarField(keras.layers.Layer):
         return {"places": place * side - 0.5 - margin, "electrons": electrons}
 
     def _faint(self, field, n, bands, margin):
-        """Return the electrons a pixel of stars below the limit, (n, y, x, band) with `margin` pixels about the field."""
+        """Return the electrons of stars below the limit, (n, y, x, band) with `margin` pixels about the field."""
         side = self.size + 2 * margin
         share = keras.random.uniform((n, 2), seed=self.seed_generator)
         slope = field["slope"]

@@ -53,7 +53,7 @@ def catalogue_nll(cells, truth, reach):
         rows_of = (ops.take(v, index, axis=0) for v in (there, field, place, flux))
         return _score(cells, *rows_of, reach, every // most)
 
-    # Fields of few stars leave most entries empty: where that is so, only the first of those that are not are looked at.
+    # Most fields leave most entries empty: where that is so, only the others are looked at.
     packed = every * _PACKED // 100
     few = ops.sum(there) <= ops.cast(packed, "float32")
     stars = ops.cond(few, lambda: score(ops.top_k(there, packed)[1]), lambda: score(ops.arange(every, dtype="int32")))

@@ -150,8 +150,8 @@ class StarNet(keras.Model):
         -------
         dict
             ``planes`` (n, y, x, 5 band); ``told`` (n, told); ``unit`` (n, y, x, band), the error of the flux of a star
-            alone on the sky, in the unit of the image; ``guess``, the arcsinh of the flux that a star at the pixel would
-            have alone, in that unit; ``present`` (n, band), 1 where a band is there.
+            alone on the sky, in the unit of the image; ``guess``, the arcsinh of the flux that a star at the pixel
+            would have alone, in that unit; ``present`` (n, band), 1 where a band is there.
         """
         check_batch(batch, self.bands, "starnet")
         if batch.get("psf") is None:
@@ -162,7 +162,9 @@ class StarNet(keras.Model):
         if training:
             draw = keras.random.uniform((n, number + 1), seed=self.seeds)
             told_gain = told_gain * ops.cast(draw[:, :1] >= self.gain_dropout, "float32")
-            hidden = ops.logical_and(draw[:, 1:] < self.band_dropout, draw[:, 1:] < ops.max(draw[:, 1:], 1, keepdims=True))
+            hidden = ops.logical_and(
+                draw[:, 1:] < self.band_dropout, draw[:, 1:] < ops.max(draw[:, 1:], 1, keepdims=True)
+            )
             variance = ops.where(hidden[:, None, None], np.float32(np.inf), variance)
         noise, good = _sky_noise(variance, mask)
         image = clean(ops.cast(batch["image"], "float32"), variance, mask) / noise

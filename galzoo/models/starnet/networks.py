@@ -90,6 +90,8 @@ def unfold(x):
 
 def perceptron(name, inputs, hidden, outputs):
     """Return dense layers with SiLU between them."""
-    network = keras.Sequential([*(layers.Dense(h, activation="silu") for h in hidden), layers.Dense(outputs)], name=name)
+    network = keras.Sequential(
+        [*(layers.Dense(h, activation="silu") for h in hidden), layers.Dense(outputs)], name=name
+    )
     network.build((None, inputs))
     return network
