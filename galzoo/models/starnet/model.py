@@ -110,7 +110,8 @@ class StarNet(keras.Model):
             "logit": 1, "position": 2, "log_position_error": 2, "scaled_flux": number, "log_flux_error": number,
         }  # fmt: skip
         width = sum(self.parts.values())
-        self.last = layers.Dense(4 * width, bias_initializer=_StartBias(width), name="last")
+        # In single precision: the logarithm of a small probability is more than eight bits.
+        self.last = layers.Dense(4 * width, bias_initializer=_StartBias(width), dtype="float32", name="last")
         self.last.build((None, None, None, head))
         self.trackers = {name: keras.metrics.Mean(name=name) for name in ("count", "stars", "found", "excess")}
         self.built = True
@@ -129,7 +130,7 @@ class StarNet(keras.Model):
         rows, columns = batch["image"].shape[1:3]
         padding = ((0, 0), (0, -rows % self.stride), (0, -columns % self.stride), (0, 0))
         features = self.backbone(ops.pad(seen["planes"], padding), seen["told"])
-        values = ops.cast(self.last(self.hidden(features)), "float32")[:, :rows, :columns]
+        values = self.last(self.hidden(features))[:, :rows, :columns]
         values = ops.reshape(values, (-1, rows, columns, 4, sum(self.parts.values())))
         values = ops.split(values, np.cumsum(list(self.parts.values()))[:-1].tolist(), axis=-1)
         found = dict(zip(self.parts, values, strict=True))
@@ -221,6 +222,31 @@ class StarNet(keras.Model):
         from galzoo.models.starnet.catalogues import detections
 
         return detections(self, batch, threshold)
+
+    def posterior(self, batch, n=100, seed=0):
+        """Draw catalogues from the posterior.
+
+        Parameters
+        ----------
+        batch : dict of arrays
+            As for `detect`.
+        n : int
+            Catalogues an image.
+        seed : int
+            Of the random numbers.
+
+        Returns
+        -------
+        galzoo.models.starnet.posterior.Catalogues
+
+        Raises
+        ------
+        InputError
+            If `n` is below 1.
+        """
+        from galzoo.models.starnet.posterior import draw
+
+        return draw(self, batch, n, seed)
 
 
 def _sky_noise(variance, mask):
