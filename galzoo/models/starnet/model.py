@@ -237,7 +237,7 @@ class StarNet(keras.Model):
 
         Returns
         -------
-        galzoo.models.starnet.posterior.Catalogues
+        galzoo.contracts.catalogues.Catalogues
 
         Raises
         ------
