@@ -20,6 +20,8 @@ class PSFPhotometry:
         Stars nearer than so many FWHM are fitted together.
     apart : float
         Of two peaks nearer than so many FWHM the brighter is taken.
+    sky : float, optional
+        Percentile of each band that is taken off first, for the light of stars that are not found.
 
     References
     ----------
@@ -29,9 +31,12 @@ class PSFPhotometry:
     threshold: float = 4.0
     group: float = 1.0
     apart: float = 0.5
+    sky: float | None = None
 
     def __call__(self, image, variance, mask, psf):
         """Return positions (star, 2) as x, y and the fluxes (star,) in the first band of one image (y, x, band)."""
+        import inspect
+
         from astropy.table import QTable
         from photutils.detection import DAOStarFinder
         from photutils.psf import ImagePSF, SourceGrouper
@@ -39,6 +44,8 @@ class PSFPhotometry:
 
         weight = inverse_variance(variance, mask)
         good = weight[..., 0] > 0
+        if self.sky is not None and good.any():
+            image = image - np.nanpercentile(np.where(weight > 0, image, np.nan)[good], self.sky, axis=0)
         usable = np.where(weight > 0, image, 0).astype(float)
         noise = np.sqrt(np.maximum((weight > 0).sum(axis=-1), 1))
         together = (usable * np.sqrt(weight)).sum(axis=-1) / noise
@@ -47,8 +54,18 @@ class PSFPhotometry:
         with warnings.catch_warnings():
             # Both warn of stars that were not found or not fitted.
             warnings.simplefilter("ignore")
-            # Near neighbours are what such fields are made of.
-            finder = DAOStarFinder(self.threshold, fwhm, min_separation=self.apart * fwhm)
+            # Near neighbours are what such fields are made of, and blends are neither sharp nor round; the names of the
+            # bounds changed with photutils 3.
+            wide = {"sharpness": (-9.0, 9.0), "roundness": (-9.0, 9.0)}
+            if "sharpness_range" in inspect.signature(DAOStarFinder).parameters:
+                bounds = {f"{name}_range": pair for name, pair in wide.items()}
+            else:
+                bounds = {
+                    f"{name[:5]}{end}": value
+                    for name, pair in wide.items()
+                    for end, value in zip(("lo", "hi"), pair, strict=True)
+                }
+            finder = DAOStarFinder(self.threshold, fwhm, min_separation=self.apart * fwhm, **bounds)
             found = finder(together, mask=~good)
             if found is None:
                 return nothing
@@ -58,7 +75,7 @@ class PSFPhotometry:
             column, row = (np.round(np.asarray(start[name])).astype(int) for name in ("x_init", "y_init"))
             shape = usable.shape
             start["flux_init"] = usable[np.clip(row, 0, shape[0] - 1), np.clip(column, 0, shape[1] - 1), 0] / peak
-            side = 2 * int(np.ceil(fwhm)) + 1
+            side = 2 * int(np.ceil(fwhm / 2)) + 1
             fit = Fit(
                 ImagePSF(psf[..., 0].astype(float)), (side, side), grouper=SourceGrouper(max(self.group * fwhm, 0.1)),
                 group_warning_threshold=10**6, xy_bounds=fwhm,

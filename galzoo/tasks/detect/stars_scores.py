@@ -1,5 +1,6 @@
 """How good catalogues of crowded star fields are: matches, counts, pulls and ranks, all over the same fields."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -17,7 +18,7 @@ DRAWS = 99
 """Catalogues drawn from the posterior."""
 REGION = 16
 """Side of the squares in which stars are counted too, pixels."""
-SETTINGS = tuple(PSFPhotometry(threshold, group) for threshold in (3.0, 5.0, 10.0, 20.0) for group in (0.0, 1.0))
+SETTINGS = tuple(PSFPhotometry(threshold, sky=sky) for threshold in (3.0, 5.0, 10.0) for sky in (None, 10.0, 30.0))
 """Settings of the PSF photometry of which the best on the first field is taken."""
 _GIVEN = ("image", "variance", "mask", "psf", "gain")
 # Matches that pulls are taken of: wide, so that the tails are in.
@@ -69,7 +70,7 @@ def evaluate_stars(model, batches, photometry=20, seed=0, progress=False):
         spent = (time.perf_counter() - begin) / len(catalogues)
         result["methods"]["galzoo, the same fields"] = _matched(found[rest], fields[rest]) | {"seconds": seconds}
         result["methods"]["photutils"] = _matched(catalogues, fields[rest]) | {"seconds": spent}
-        result["photometry"] = {"threshold": tuned.threshold, "group": tuned.group}
+        result["photometry"] = dataclasses.asdict(tuned)
     if hasattr(model, "posterior"):
         result["counts"] = _counts(model, batches, seed)
     return result

@@ -1,5 +1,7 @@
 """The suite "stars" of a preset: catalogues of held-out crowded fields, beside PSF photometry."""
 
+from pathlib import Path
+
 import numpy as np
 
 from galzoo.contracts.suites import Result
@@ -15,8 +17,8 @@ def run(request):
     Parameters
     ----------
     request : galzoo.contracts.suites.Request
-        One scene file with the flux of each source in each band; where it has a split, only its test fields are
-        scored. By default the test fields of the data that the model's recipe names.
+        One scene file with the flux of each source in each band; where it has a split, or is that of the model's
+        recipe, only its test fields are scored. By default the recipe's.
 
     Returns
     -------
@@ -36,13 +38,18 @@ def run(request):
 
 def _fields(request):
     """Return the `Scenes` that are scored."""
-    from galzoo.data.build_dataset import prepare
+    from galzoo.data.build_dataset import cache_file, prepare
     from galzoo.recipe import Data
 
     if len(request.files) > 1:
         raise InputError(f"this suite is of one file; leave out --data {request.files[1]}")
     data = request.recipe["data"]
-    path = request.files[0] if request.files else prepare(Data(**data))
+    if request.files:
+        path = request.files[0]
+        trained = Path(data["path"]) if data.get("path") else cache_file(data["name"], data["options"])
+        own = trained.resolve() == path.resolve()
+    else:
+        path, own = prepare(Data(**data)), True
     scenes = Scenes.load(path)
     if list(scenes.bands) != list(request.model.bands):
         raise InputError(
@@ -50,7 +57,7 @@ def _fields(request):
         )
     if not all(f"flux_{band}" in scenes.sources.colnames for band in scenes.bands) or scenes.psf is None:
         raise InputError(f"{path}: no flux of each source, or no PSF; make fields by galzoo data make starfield")
-    if not request.files:
+    if own:
         scenes = scenes.split("test", **data["split"])
     elif "split" in scenes.catalogue.colnames:
         scenes = scenes.split("test")
@@ -127,9 +134,10 @@ def write_report(result, model, batch, name, path):
         report.section(title).table(rows)
     if "photometry" in metrics:
         best = metrics["photometry"]
+        sky = "no sky" if best["sky"] is None else f"percentile {best['sky']:g} of the field as sky"
         report.text(
-            f"PSF photometry of photutils: DAOFIND at {best['threshold']:g} times the noise, stars within "
-            f"{best['group']:g} FWHM fitted together; the best settings on the first field, which is not scored "
+            f"PSF photometry of photutils: {sky} taken off, DAOFIND at {best['threshold']:g} times the noise, stars "
+            f"within {best['group']:g} FWHM fitted together; the best settings on the first field, which is not scored "
             "where there are others."
         )
     return report.write(path)

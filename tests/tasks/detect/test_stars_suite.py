@@ -127,22 +127,25 @@ def test_fields_without_stars_are_refused():
         evaluate_stars(Knowing(truth), [truth])
 
 
-def request(model, path, **options):
-    card = {"name": "knowing", "recipe": {"evaluate": {"batch_size": 4}, "data": {"path": None}}}
+def request(model, path, trained_on=None, **options):
+    data = {"path": trained_on, "name": "starfield", "options": {}, "split": {"valid": 0.2, "test": 0.4}}
+    card = {"name": "knowing", "recipe": {"evaluate": {"batch_size": 4}, "data": data}}
     return Request({"model": model}, card, files=(path,), **options)
 
 
 def test_suite_reads_a_file_and_writes_a_report(tmp_path):
-    truth = fields(4)
+    truth = fields(12)
     scene, source = np.nonzero(np.arange(truth["flux"].shape[1]) < truth["n_sources"][:, None])
     x, y = truth["positions"][scene, source].T
     sources = {"scene": scene, "source": source, "x": x, "y": y, "flux_r": truth["flux"][scene, source, 0]}
     planes = {key: truth[key] for key in ("image", "variance", "mask", "psf")}
     Scenes(**planes, bands=("r",), pixel_scale=0.4, sources=sources).save(tmp_path / "fields.h5")
-    result = run(request(Knowing(truth), tmp_path / "fields.h5", report=tmp_path / "report.html", limit=4))
+    result = run(request(Knowing(truth), tmp_path / "fields.h5", report=tmp_path / "report.html"))
     again = StarsResult(json.loads(json.dumps(plain(result.metrics))))
     assert again.tables().keys() == result.tables().keys()
     assert again.headline()["F1"][0] > 0.95
+    held_out = run(request(Knowing(truth), tmp_path / "fields.h5", trained_on=str(tmp_path / "fields.h5")))
+    assert 0 < held_out.metrics["fields"] < result.metrics["fields"] == 12
     assert "photutils" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
