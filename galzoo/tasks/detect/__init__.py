@@ -23,6 +23,14 @@ TASK = Task(
             tasks=("detect",),
             data="scenes",
         ),
+        Suite(
+            name="stars",
+            title="Catalogues of crowded star fields: one-to-one matches, counts and pulls, beside PSF photometry",
+            run="galzoo.tasks.detect.stars_suite:run",
+            result="galzoo.tasks.detect.stars_suite:StarsResult",
+            tasks=("detect",),
+            data="scenes",
+        ),
     ),
 )
 
@@ -32,6 +40,7 @@ __getattr__, __dir__ = publish(
         "detect_field": "galzoo.tasks.detect.run",
         "detect_iterated": "galzoo.tasks.detect.iterate",
         "evaluate_detection": "galzoo.tasks.detect.scores",
+        "evaluate_stars": "galzoo.tasks.detect.stars_scores",
         "ClassicalDetector": "galzoo.tasks.detect.classical",
         "Settings": "galzoo.tasks.detect.run",
         "segmentation_image": "galzoo.tasks.detect.products",

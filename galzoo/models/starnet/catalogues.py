@@ -1,0 +1,122 @@
+"""Catalogues made of cells: cells that tell of the same star are one entry."""
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from galzoo.contracts.detections import Detections
+
+# Cells less probable than this are no star.
+_LEAST = 0.003
+# Pixels within which cells may tell of the same star, and the part of their common error added to it.
+_NEAR = 0.35
+
+
+def detections(model, batch, threshold=0.0):
+    """Return the `Detections` of a batch; see `StarNet.detect`."""
+    from keras import ops
+
+    keys = ("image", "variance", "mask", "psf", "gain")
+    seen = {key: np.asarray(batch[key]) for key in keys if batch.get(key) is not None}
+    cells = {key: ops.convert_to_numpy(value) for key, value in model(seen).items()}
+    found = [entries({key: value[row] for key, value in cells.items()}, threshold) for row in range(len(seen["image"]))]
+    most = max((len(one["probability"]) for one in found), default=0)
+
+    def padded(key):
+        parts = [one[key] for one in found]
+        return np.stack([np.pad(p, ((0, most - len(p)),) + ((0, 0),) * (p.ndim - 1)) for p in parts])
+
+    positions, error = padded("positions"), padded("position_error")
+    # The box of a star is as wide as the PSF at half maximum.
+    peak = np.maximum(np.asarray(batch["psf"]).max(axis=(1, 2)).mean(axis=-1), 1e-6)
+    half = 0.5 * np.sqrt(0.8825 / peak)[:, None, None]
+    probability = padded("probability")
+    classes = np.zeros((*probability.shape, len(model.classes)), np.float32)
+    classes[..., model.classes.index("star")] = 1
+    return Detections(
+        positions=positions,
+        probability=probability,
+        boxes=np.concatenate([positions - half, positions + half], axis=-1),
+        class_probability=classes,
+        classes=model.classes,
+        flux=padded("flux"),
+        flux_error=padded("flux_error"),
+        position_error=error,
+    )
+
+
+def entries(cells, threshold=0.0):
+    """Return the catalogue of one image.
+
+    Parameters
+    ----------
+    cells : dict of arrays
+        What the model returns, without the first axis.
+    threshold : float
+        Entries less probable than this are left out.
+
+    Returns
+    -------
+    dict of arrays
+        ``probability`` (star,), falling; ``positions, position_error`` (star, 2); ``flux, flux_error`` (star, band);
+        ``scaled_flux, scaled_flux_error`` (star, band), the arcsinh of the flux in units of ``unit`` (star, band).
+
+    Notes
+    -----
+    The most probable cell is first; cells that tell of a place near to its join it, the most probable first, as long as
+    the sum of probabilities stays below 1. The entry's values are their mean, its variances theirs and that between.
+    """
+    probability = 1 / (1 + np.exp(-cells["logit"].astype(np.float64)))
+    chosen = np.nonzero(probability > _LEAST)
+    p = probability[chosen]
+    place, scaled = cells["position"][chosen].astype(float), cells["scaled_flux"][chosen].astype(float)
+    place_variance = np.exp(2.0 * cells["log_position_error"][chosen])
+    scaled_variance = np.exp(2.0 * cells["log_flux_error"][chosen])
+    unit = cells["unit"][chosen[:2]]
+    group = _groups(p, place, np.sqrt(place_variance.mean(axis=-1)))
+    number = int(group.max(initial=-1)) + 1
+    total = np.bincount(group, p, number)
+
+    def mean(values):
+        return np.stack([np.bincount(group, p * v, number) for v in values.T], axis=-1) / total[:, None]
+
+    positions, z = mean(place), mean(scaled)
+    place_error = np.sqrt(mean(place_variance + (place - positions[group]) ** 2))
+    z_error = np.sqrt(mean(scaled_variance + (scaled - z[group]) ** 2))
+    units = mean(unit)
+    order = np.argsort(-total, kind="stable")
+    order = order[np.minimum(total[order], 1.0) >= threshold]
+    result = {
+        "probability": np.minimum(total, 1.0),
+        "positions": positions,
+        "position_error": place_error,
+        "flux": units * np.sinh(z),
+        "flux_error": units * np.cosh(z) * z_error,
+        "scaled_flux": z,
+        "scaled_flux_error": z_error,
+        "unit": units,
+    }
+    return {key: value[order].astype(np.float32) for key, value in result.items()}
+
+
+def _groups(p, place, error):
+    """Return the number of the entry that each cell belongs to."""
+    group = np.full(len(p), -1)
+    if not len(p):
+        return group
+    tree = cKDTree(place)
+    number = 0
+    radius = _NEAR + np.minimum(error, 1.0)
+    for seed in np.argsort(-p, kind="stable"):
+        if group[seed] >= 0:
+            continue
+        total = p[seed]
+        group[seed] = number
+        if total < 0.98:
+            near = np.array(tree.query_ball_point(place[seed], radius[seed]))
+            near = near[group[near] < 0]
+            for other in near[np.argsort(-p[near], kind="stable")]:
+                if total + p[other] <= 1.02:
+                    group[other] = number
+                    total += p[other]
+        number += 1
+    return group

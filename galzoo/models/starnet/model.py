@@ -1,0 +1,290 @@
+"""The StarNet."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from galzoo.contracts.detections import CLASSES
+from galzoo.errors import InputError, RecipeError
+from galzoo.layers.checks import check_batch
+from galzoo.layers.likelihood import clean, weights
+from galzoo.layers.psf import apply_transfer, transfer
+from galzoo.models.starnet.losses import catalogue_nll
+from galzoo.models.starnet.networks import Backbone, perceptron
+
+# Cells of half a pixel: where their middles lie from that of the pixel.
+_CELLS = np.array([[-0.25, -0.25], [0.25, -0.25], [-0.25, 0.25], [0.25, 0.25]], "float32")
+# The share of cells with a star that training starts from.
+_RARE = 0.01
+# A cell's star is no further than so many pixels from its middle.
+_FURTHEST = 1.0
+# Pixels of the window in which the least variance is that of the sky.
+_SKY_WINDOW = 15
+# Pixels of the PSF's image that its network sees.
+_PSF_SEEN = 21
+# Damping of the deconvolution: spatial frequencies that the PSF weakens tenfold are let through by half.
+_DAMPING = 1e-2
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class StarNet(keras.Model):
+    """Find the stars of crowded fields: how many, where, how bright, and how sure.
+
+    Each pixel has four cells of half a pixel. For each cell the network gives the probability that a star is its, and
+    normal distributions of its place and, by arcsinh, of its flux in each band.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Names of the bands, in order.
+    pixel_scale : float, optional
+        Arcsec; 0.4 where nothing says it.
+    channels, blocks : sequence of int
+        Of the levels of the network, of 1, 2, 4, ... pixels to a cell.
+    head : int
+        Channels of the last hidden layer.
+    told : int
+        Length of the vector that describes PSF and field.
+    reach : int
+        Pixels about a star's own whose cells may hold it, along x and y.
+    band_dropout, gain_dropout : float
+        Probabilities that a band, or the gain, of a field is hidden in training; one band at least is left.
+    seed : int
+        Of what is hidden.
+
+    Notes
+    -----
+    Reads ``image, variance, psf`` and, where present, ``mask`` and ``gain``; any number of pixels. Pixels are seen in
+    units of the noise of the sky about them (least variance within 7 pixels), as they are, through the PSF (matched
+    filter), and deconvolved, so that one network serves many PSFs, skies and depths. With ``positions, n_sources,
+    flux`` it learns.
+
+    References
+    ----------
+    Liu et al. 2021, arXiv:2102.02409; Speiser et al. 2021 (DECODE), Nature Methods 18, 1082.
+    """
+
+    classes = CLASSES
+
+    def __init__(
+        self,
+        bands=("band",),
+        pixel_scale=None,
+        channels=(32, 64, 96),
+        blocks=(1, 2, 2),
+        head=64,
+        told=64,
+        reach=1,
+        band_dropout=0.0,
+        gain_dropout=0.1,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        if len(channels) != len(blocks):
+            raise RecipeError(f"channels has {len(channels)} numbers, blocks {len(blocks)}; give one a level")
+        self._arguments = {
+            "bands": [str(band) for band in bands],
+            "pixel_scale": pixel_scale,
+            "channels": list(channels),
+            "blocks": list(blocks),
+            "head": head,
+            "told": told,
+            "reach": reach,
+            "band_dropout": band_dropout,
+            "gain_dropout": gain_dropout,
+            "seed": seed,
+        }
+        self.bands = tuple(str(band) for band in bands)
+        self.pixel_scale = 0.4 if pixel_scale is None else float(pixel_scale)
+        self.reach = int(reach)
+        self.band_dropout, self.gain_dropout = float(band_dropout), float(gain_dropout)
+        self.stride = 2 ** (len(channels) - 1)
+        number = len(self.bands)
+        self.seeds = keras.random.SeedGenerator(seed)
+        self.describer = perceptron("describer", (_PSF_SEEN**2 + 2) * number, (128,), told)
+        self.backbone = Backbone(5 * number, channels, blocks, told, name="backbone")
+        self.hidden = layers.Conv2D(head, 3, padding="same", activation="silu", name="hidden")
+        self.hidden.build((None, None, None, channels[0]))
+        self.parts = {
+            "logit": 1, "position": 2, "log_position_error": 2, "scaled_flux": number, "log_flux_error": number,
+        }  # fmt: skip
+        width = sum(self.parts.values())
+        # In single precision: the logarithm of a small probability is more than eight bits.
+        self.last = layers.Dense(4 * width, bias_initializer=_StartBias(width), dtype="float32", name="last")
+        self.last.build((None, None, None, head))
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("count", "stars", "found", "excess")}
+        self.built = True
+
+    @classmethod
+    def tiny(cls, bands=("r",), **changes):
+        """Return a small model that builds at once, for tests."""
+        small = {"channels": (8, 16), "blocks": (1, 1), "head": 16, "told": 8}
+        return cls(bands=bands, **{**small, **changes})
+
+    def get_config(self):
+        return {**super().get_config(), **self._arguments}
+
+    def call(self, batch, training=False):
+        seen = self.look(batch, training)
+        rows, columns = batch["image"].shape[1:3]
+        padding = ((0, 0), (0, -rows % self.stride), (0, -columns % self.stride), (0, 0))
+        features = self.backbone(ops.pad(seen["planes"], padding), seen["told"])
+        values = self.last(self.hidden(features))[:, :rows, :columns]
+        values = ops.reshape(values, (-1, rows, columns, 4, sum(self.parts.values())))
+        values = ops.split(values, np.cumsum(list(self.parts.values()))[:-1].tolist(), axis=-1)
+        found = dict(zip(self.parts, values, strict=True))
+        found["logit"] = found["logit"][..., 0]
+        x = np.arange(columns, dtype="float32")[None, :, None] + _CELLS[:, 0]
+        y = np.arange(rows, dtype="float32")[:, None, None] + _CELLS[:, 1]
+        middle = np.stack(np.broadcast_arrays(x, y), axis=-1)
+        found["position"] = middle + _FURTHEST * ops.tanh(found["position"])
+        found["log_position_error"] = -1.5 + 2.5 * ops.tanh(found["log_position_error"] / 2.5)
+        found["scaled_flux"] = found["scaled_flux"] + seen["guess"][:, :, :, None]
+        found["log_flux_error"] = -1.5 + 3.0 * ops.tanh(found["log_flux_error"] / 3.0)
+        return found | {"unit": seen["unit"], "present": seen["present"]}
+
+    def look(self, batch, training=False):
+        """Return what the network is told of a batch.
+
+        Returns
+        -------
+        dict
+            ``planes`` (n, y, x, 5 band); ``told`` (n, told); ``unit`` (n, y, x, band), the error of the flux of a star
+            alone on the sky, in the unit of the image; ``guess``, the arcsinh of the flux that a star at the pixel
+            would have alone, in that unit; ``present`` (n, band), 1 where a band is there.
+        """
+        check_batch(batch, self.bands, "starnet")
+        if batch.get("psf") is None:
+            raise InputError("the batch has no 'psf'; starnet needs the PSF of each image")
+        variance, mask = ops.cast(batch["variance"], "float32"), batch.get("mask")
+        n, number = ops.shape(variance)[0], len(self.bands)
+        told_gain = ops.ones((n, 1)) if batch.get("gain") is not None else ops.zeros((n, 1))
+        if training:
+            draw = keras.random.uniform((n, number + 1), seed=self.seeds)
+            told_gain = told_gain * ops.cast(draw[:, :1] >= self.gain_dropout, "float32")
+            hidden = ops.logical_and(
+                draw[:, 1:] < self.band_dropout, draw[:, 1:] < ops.max(draw[:, 1:], 1, keepdims=True)
+            )
+            variance = ops.where(hidden[:, None, None], np.float32(np.inf), variance)
+        noise, good = _sky_noise(variance, mask)
+        image = clean(ops.cast(batch["image"], "float32"), variance, mask) / noise
+        present = ops.max(good, axis=(1, 2))
+        psf = ops.cast(batch["psf"], "float32")
+        area = ops.sum(ops.square(psf), axis=(1, 2))[:, None, None]
+        kernel = transfer(image.shape, psf)
+        mirror = kernel * np.array([[1.0], [-1.0]], "float32")
+        power = ops.sum(ops.square(kernel), axis=-2, keepdims=True)
+        matched = apply_transfer(image, mirror) / ops.sqrt(area)
+        sharp = apply_transfer(image, mirror / (power + _DAMPING))
+        guess = ops.arcsinh(matched)
+        electrons = 0.0
+        if batch.get("gain") is not None:
+            gain = ops.cast(batch["gain"], "float32")
+            known = ops.logical_and(ops.isfinite(gain), gain > 0)
+            told_gain = told_gain * ops.cast(known, "float32")
+            scaled = ops.log(noise * ops.where(known, gain, 1.0)[:, None, None])
+            electrons = 0.25 * ops.clip(scaled, -10.0, 20.0) * told_gain[:, None, None]
+        told_gain = told_gain * ops.ones((1, number))
+        planes = [ops.arcsinh(image), guess, ops.arcsinh(sharp), good, electrons * good]
+        planes = ops.concatenate([plane + ops.zeros_like(image) for plane in planes], axis=-1)
+        seen = ops.sqrt(ops.maximum(_middle(psf, _PSF_SEEN), 0.0)) * present[:, None, None]
+        told = [ops.reshape(seen, (-1, _PSF_SEEN**2 * number)), told_gain, present]
+        told = ops.silu(self.describer(ops.concatenate([part + ops.zeros((n, 1)) for part in told], axis=-1)))
+        return {"planes": planes, "told": told, "unit": noise / ops.sqrt(area), "guess": guess, "present": present}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        count, stars = catalogue_nll(y_pred, x, self.reach)
+        number = ops.cast(x["n_sources"], "float32")
+        expected = ops.sum(ops.sigmoid(y_pred["logit"]), axis=(1, 2, 3))
+        self.trackers["count"].update_state(count)
+        self.trackers["stars"].update_state(ops.sum(stars) / (ops.sum(number) + 1e-6))
+        sure = ops.where(y_pred["logit"] > 0, ops.sigmoid(y_pred["logit"]), 0.0)
+        self.trackers["found"].update_state(ops.sum(sure) / (ops.sum(number) + 1e-6))
+        self.trackers["excess"].update_state(ops.sum(expected) / (ops.sum(number) + 1e-6) - 1)
+        # Crowded fields would outweigh all others.
+        return ops.mean((count + stars) / (number + 10.0))
+
+    def detect(self, batch, threshold=0.0):
+        """Find the stars of images.
+
+        Parameters
+        ----------
+        batch : dict of arrays
+            ``image, variance`` (n, y, x, band), ``psf`` and, where present, ``mask`` and ``gain``.
+        threshold : float
+            Stars less probable than this are left out.
+
+        Returns
+        -------
+        Detections
+        """
+        from galzoo.models.starnet.catalogues import detections
+
+        return detections(self, batch, threshold)
+
+    def posterior(self, batch, n=100, seed=0):
+        """Draw catalogues from the posterior.
+
+        Parameters
+        ----------
+        batch : dict of arrays
+            As for `detect`.
+        n : int
+            Catalogues an image.
+        seed : int
+            Of the random numbers.
+
+        Returns
+        -------
+        galzoo.contracts.catalogues.Catalogues
+
+        Raises
+        ------
+        InputError
+            If `n` is below 1.
+        """
+        from galzoo.models.starnet.posterior import draw
+
+        return draw(self, batch, n, seed)
+
+
+def _sky_noise(variance, mask):
+    """Return the noise of the sky (n, y, x, band), finite, and 1 where a pixel is good, 0 elsewhere."""
+    weight = weights(variance, mask)
+    good = ops.cast(weight > 0, "float32")
+    window = (1, _SKY_WINDOW)
+    greatest = ops.max_pool(weight, window, strides=1, padding="same")
+    greatest = ops.max_pool(greatest, window[::-1], strides=1, padding="same")
+    found = greatest > 0
+    return ops.where(found, 1 / ops.sqrt(ops.where(found, greatest, 1.0)), 1.0), good
+
+
+def _middle(psf, size):
+    """Return PSFs (n, y, x, band) cut or padded to `size` pixels about their centre."""
+    for axis in (1, 2):
+        extra = psf.shape[axis] - size
+        if extra > 0:
+            psf = ops.take(psf, np.arange(extra // 2, extra // 2 + size), axis=axis)
+        elif extra < 0:
+            before = -extra // 2
+            padding = [(0, 0)] * 4
+            padding[axis] = (before, -extra - before)
+            psf = ops.pad(psf, padding)
+    return psf
+
+
+@keras.saving.register_keras_serializable(package="galzoo", name="StarNetStart")
+class _StartBias(keras.initializers.Initializer):
+    """Start of the cells: stars are rare."""
+
+    def __init__(self, width):
+        self.width = width
+
+    def __call__(self, shape, dtype=None):
+        bias = np.zeros(shape, "float32")
+        bias[:: self.width] = np.log(_RARE / (1 - _RARE))
+        return ops.convert_to_tensor(bias, dtype=dtype)
+
+    def get_config(self):
+        return {"width": self.width}

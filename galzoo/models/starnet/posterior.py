@@ -1,0 +1,47 @@
+"""Catalogues drawn from the posterior."""
+
+import numpy as np
+
+from galzoo.contracts.catalogues import Catalogues
+from galzoo.errors import InputError
+
+
+def draw(model, batch, n, seed=0):
+    """Draw catalogues of a batch; see `StarNet.posterior`."""
+    from keras import ops
+
+    if n < 1:
+        raise InputError(f"n is {n}; draw at least one catalogue")
+    keys = ("image", "variance", "mask", "psf", "gain")
+    seen = {key: np.asarray(batch[key]) for key in keys if batch.get(key) is not None}
+    return draw_cells({key: ops.convert_to_numpy(value) for key, value in model(seen).items()}, n, seed)
+
+
+def draw_cells(cells, n, seed=0):
+    """Draw `Catalogues` from what the model says of the cells of images.
+
+    Whether a cell has a star is drawn for each by itself, as the variance of the count in the likelihood has it; then
+    the place and the arcsinh of each flux, from their normal distributions.
+    """
+    random = np.random.default_rng(seed)
+    logit = cells["logit"].astype(np.float64)
+    probability = 1 / (1 + np.exp(-logit))
+    images, bands = len(logit), cells["scaled_flux"].shape[-1]
+    drawn = []
+    for _ in range(n):
+        chosen = np.nonzero(random.random(logit.shape) < probability)
+        stars = len(chosen[0])
+        place = np.exp(cells["log_position_error"][chosen]) * random.standard_normal((stars, 2))
+        scaled = np.exp(cells["log_flux_error"][chosen]) * random.standard_normal((stars, bands))
+        scaled = cells["scaled_flux"][chosen] + scaled
+        flux = cells["unit"][chosen[:3]] * np.sinh(np.clip(scaled, -30, 30))
+        drawn.append((chosen[0], cells["position"][chosen] + place, flux))
+    count = np.stack([np.bincount(image, minlength=images) for image, _, _ in drawn])
+    most = max(int(count.max(initial=0)), 1)
+    positions = np.full((n, images, most, 2), np.nan, np.float32)
+    fluxes = np.full((n, images, most, bands), np.nan, np.float32)
+    for row, (image, place, flux) in enumerate(drawn):
+        # Cells come image by image.
+        number = np.arange(len(image)) - np.repeat(np.cumsum(count[row]) - count[row], count[row])
+        positions[row, image, number], fluxes[row, image, number] = place, flux
+    return Catalogues(count, positions, fluxes, logit.shape[1:3])

@@ -1,0 +1,116 @@
+"""Star fields made in the graph, against sums over stars and against statistics."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import shift
+
+from galzoo.errors import InputError
+from galzoo.layers.starfield import StarField
+
+PLAIN = {"unresolved": 0.0, "sky_error": 0.0, "full_well": None, "sky": (100.0, 100.1), "gain": (2.0, 2.0)}
+
+
+def fields(n=1, bands=2, **options):
+    made = StarField(**options)({"image": np.zeros((n, 1, 1, bands), "float32")})
+    return {key: np.asarray(value) for key, value in made.items()}
+
+
+def test_light_is_the_sum_of_shifted_psfs():
+    # So bright that noise is nothing, some of them near each other.
+    made = fields(size=64, density=(0.004, 0.004), limit=(3e5, 3.1e5), span=(2, 2.1), fwhm=(3, 3.1), seed=3, **PLAIN)
+    count = int(made["n_sources"][0])
+    assert count > 5
+    for band in range(2):
+        psf = np.pad(made["psf"][0, ..., band], 64)
+        total = np.zeros((64, 64))
+        for (x, y), flux in zip(made["positions"][0, :count], made["flux"][0, :count, band], strict=True):
+            moved = shift(psf, (y - round(y), x - round(x)), order=5)
+            row, column = 76 - round(y), 76 - round(x)
+            total += flux * moved[row : row + 64, column : column + 64]
+        difference = made["image"][0, ..., band] - total
+        # Light of stars beyond the edges does not come further in than this.
+        lit = np.zeros((64, 64), bool)
+        lit[13:-13, 13:-13] = True
+        assert np.abs(difference[lit]).max() < 0.02 * total.max()
+        assert np.median(np.abs(difference[lit])) < 2e-3 * total.max()
+
+
+def test_density_luminosity_and_colours():
+    made = fields(
+        n=6, size=64, density=(0.1, 0.1), slope=(0.5, 0.5), span=(100, 100), faintest=1000, colour=(0.3, 0.3),
+        colour_scatter=(0.2, 0.2), **PLAIN,
+    )  # fmt: skip
+    there = made["source_class"] == 1
+    count = there.sum(axis=1)
+    np.testing.assert_array_equal(count, made["n_sources"])
+    assert abs(count.mean() / (0.1 * 64**2) - 1) < 4 / np.sqrt(count.sum())
+    flux = made["flux"][there] * 2.0
+    assert flux[:, 0].min() > 999
+    assert flux[:, 0].max() < 100_100
+    # Median of the truncated power law.
+    median = 1000 * (1 - 0.5 * (1 - 100**-0.5)) ** -2
+    assert abs(np.median(flux[:, 0]) / median - 1) < 0.1
+    colour = -2.5 * np.log10(flux[:, 1] / flux[:, 0])
+    assert abs(colour.mean() - 0.3) < 0.02
+    assert abs(colour.std() - 0.2) < 0.02
+    assert (np.diff(made["flux"][..., 0], axis=1) <= 0).all()
+
+
+def test_noise_is_that_of_photons():
+    made = fields(n=4, size=48, density=(1e-6, 1e-6), **PLAIN | {"sky": (400.0, 400.1)})
+    noise = made["image"] * made["gain"][:, None, None]
+    level = (made["sky"] * made["gain"])[:, None, None]
+    assert abs((noise / np.sqrt(level)).std() - 1) < 0.03
+    assert abs((made["variance"] * made["gain"][:, None, None] ** 2 / level).mean() - 1) < 0.02
+
+
+def test_unresolved_stars_add_light_and_fluctuation():
+    options = {"n": 8, "density": (0.2, 0.2), "limit": (10, 10.1), "fwhm": (3, 3.1), "seed": 1}
+    with_, without = (fields(**options, **PLAIN | {"unresolved": share}) for share in (1.0, 0.0))
+    assert np.median(with_["image"]) > np.median(without["image"])
+    np.testing.assert_array_equal(with_["n_sources"], without["n_sources"])
+
+
+def test_saturated_pixels_are_masked():
+    made = fields(n=2, density=(0.05, 0.05), **PLAIN | {"full_well": (500.0, 500.1)})
+    assert 0 < made["mask"].mean() < 0.9
+    assert not made["image"][made["mask"]].any()
+
+
+def test_tabulated_luminosity():
+    table = [[15.0, 1.0], [16.0, 0.0], [17.0, 3.0]]
+    made = fields(n=4, size=64, density=(0.1, 0.1), luminosity=table, faintest=1000, **PLAIN)
+    magnitude = -2.5 * np.log10(made["flux"][made["source_class"] == 1][:, 0] * 2.0 / 1000)
+    assert abs((magnitude < -1.5).mean() - 0.25) < 0.03
+    assert not ((magnitude < -1.01) & (magnitude > -1.99)).any()
+
+
+def test_same_seed_same_fields():
+    one, two, other = (fields(seed=seed)["image"] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert np.abs(one - other).max() > 0
+
+
+def test_psfs_of_the_batch():
+    psf = np.zeros((1, 9, 9, 1), "float32")
+    psf[:, 4, 4] = 1
+    layer = StarField(given_psf=True, **PLAIN)
+    made = layer({"image": np.zeros((1, 1, 1, 1), "float32"), "psf": psf})
+    np.testing.assert_array_equal(np.asarray(made["psf"]), psf)
+    with pytest.raises(InputError, match="given_psf"):
+        layer.needs(("image",))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"density": (0.1, 0.01)}, "density"),
+        ({"fwhm": (0, 3)}, "fwhm"),
+        ({"psf_size": 24}, "psf_size 24"),
+        ({"colour": (1, 0)}, "colour"),
+        ({"luminosity": [[2, 1], [1, 1]]}, "luminosity"),
+    ],
+)
+def test_bad_arguments(options, words):
+    with pytest.raises(InputError, match=words):
+        StarField(**options)

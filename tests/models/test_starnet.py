@@ -1,0 +1,236 @@
+"""StarNet by itself: its likelihood by hand, what a little training finds, and catalogues drawn from the posterior."""
+
+import keras
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal, norm
+
+from galzoo.contracts.catalogues import Catalogues, region_counts
+from galzoo.errors import InputError
+from galzoo.layers.psf import gaussian_psf
+from galzoo.metrics.calibration import coverage, ranks, uniformity
+from galzoo.models.starnet.catalogues import entries
+from galzoo.models.starnet.losses import catalogue_nll
+from galzoo.models.starnet.model import StarNet
+from galzoo.models.starnet.posterior import draw_cells
+
+SIGMA = 1.3
+
+
+def array(value):
+    return np.asarray(keras.ops.convert_to_numpy(value), np.float64)
+
+
+def cells_of(n=2, rows=6, columns=5, bands=1, seed=0, logit=-3.0):
+    """Return cells as a model might give them."""
+    random = np.random.default_rng(seed)
+    y, x, dy, dx = np.meshgrid(np.arange(rows), np.arange(columns), [-0.25, 0.25], [-0.25, 0.25], indexing="ij")
+    middle = np.stack([x + dx, y + dy], axis=-1).reshape(rows, columns, 4, 2)
+    shape = (n, rows, columns, 4)
+    return {
+        "logit": (logit + random.normal(size=shape)).astype("float32"),
+        "position": (middle + 0.1 * random.normal(size=(*shape, 2))).astype("float32"),
+        "log_position_error": random.uniform(-3, -1, (*shape, 2)).astype("float32"),
+        "scaled_flux": random.uniform(2, 4, (*shape, bands)).astype("float32"),
+        "log_flux_error": random.uniform(-3, -1, (*shape, bands)).astype("float32"),
+        "unit": random.uniform(1, 2, (n, rows, columns, bands)).astype("float32"),
+        "present": np.ones((n, bands), "float32"),
+    }
+
+
+def truth_of(places, flux, most=40):
+    """Return catalogues padded to one number."""
+    n, bands = len(places), np.shape(flux[0])[-1]
+    truth = {"positions": np.zeros((n, most, 2), "float32"), "flux": np.zeros((n, most, bands), "float32")}
+    truth["n_sources"] = np.array([len(one) for one in places], "int32")
+    for row in range(n):
+        truth["positions"][row, : len(places[row])] = places[row]
+        truth["flux"][row, : len(places[row])] = flux[row]
+    return truth
+
+
+def scene(places, flux, shape=(16, 16), seed=0):
+    """Return a batch of one image: stars on a flat sky of unit noise, drawn as Gaussians."""
+    y, x = np.indices(shape)
+    image = np.random.default_rng(seed).normal(size=shape)
+    for (px, py), one in zip(places, flux, strict=True):
+        image = image + one * norm.pdf(x, px, SIGMA) * norm.pdf(y, py, SIGMA)
+    image = image[None, ..., None].astype("float32")
+    return {"image": image, "variance": np.ones_like(image), "psf": gaussian_psf(11, SIGMA)[None, ..., None]}
+
+
+class TestLikelihood:
+    def test_count_of_two_sure_cells_and_a_doubtful_one(self):
+        cells = cells_of(n=1, rows=2, columns=2)
+        cells["logit"][:] = -30
+        cells["logit"][0, 0, 0, :2], cells["logit"][0, 1, 1, 3] = 30, 0
+        count, _ = catalogue_nll(cells, truth_of([[[0, 0]] * 3], [[[1.0]] * 3]), reach=1)
+        # A mean of 2.5, a variance of .25, and .1 that is always there.
+        np.testing.assert_allclose(array(count), -norm.logpdf(3, 2.5, np.sqrt(0.35)), rtol=1e-5)
+
+    @pytest.mark.parametrize("many", [False, True])
+    def test_mixture_is_a_sum_over_near_cells(self, many):
+        cells = cells_of(bands=2)
+        cells["present"][1, 1] = 0
+        random = np.random.default_rng(5)
+        # Few stars are looked at packed, many as they are.
+        most = 4 if many else 40
+        places = [random.uniform(-0.4, 4.4, (3, 2)), random.uniform(-0.4, 4.4, (2, 2))]
+        flux = [random.uniform(5, 20, (3, 2)), random.uniform(5, 20, (2, 2))]
+        _, stars = catalogue_nll(cells, truth_of(places, flux, most), reach=1)
+        p = 1 / (1 + np.exp(-cells["logit"].astype(float)))
+        for row in range(2):
+            bands = int(cells["present"][row].sum())
+            expected = 0.0
+            for place, f in zip(places[row], flux[row], strict=True):
+                px, py = np.round(place).astype(int)
+                z = np.arcsinh(f / cells["unit"][row, py, px])[:bands]
+                total = 0.0
+                for y in range(max(py - 1, 0), min(py + 2, 6)):
+                    for x in range(max(px - 1, 0), min(px + 2, 5)):
+                        for slot in range(4):
+                            at = (row, y, x, slot)
+                            mean = [*cells["position"][at], *cells["scaled_flux"][at][:bands]]
+                            error = [*cells["log_position_error"][at], *cells["log_flux_error"][at][:bands]]
+                            density = multivariate_normal(mean, np.diag(np.exp(2.0 * np.array(error))))
+                            total += p[at] * density.pdf([*place, *z])
+                # The constant of normal distributions is left out.
+                expected -= np.log(total / p[row].sum()) + (2 + bands) * 0.5 * np.log(2 * np.pi)
+            np.testing.assert_allclose(array(stars)[row], expected, rtol=2e-4)
+
+    def test_padding_of_lists_is_nothing(self):
+        cells = cells_of()
+        lists = [np.ones((2, 2)), np.zeros((0, 2))], [np.ones((2, 1)), np.zeros((0, 1))]
+        short, long = (catalogue_nll(cells, truth_of(*lists, most), reach=1) for most in (2, 30))
+        for one, other in zip(short, long, strict=True):
+            np.testing.assert_allclose(array(one), array(other), rtol=1e-5)
+        assert array(short[1])[1] == 0
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model of one level, which has seen 32 images with a bright star in each some times."""
+    keras.utils.set_random_seed(1)
+    model = StarNet.tiny(channels=(12,), blocks=(1,), head=16)
+    random = np.random.default_rng(2)
+    places, flux = random.uniform(2, 13, (32, 1, 2)), np.exp(random.uniform(6.5, 8, (32, 1, 1)))
+    made = [scene(places[row], flux[row, :, 0], seed=row) for row in range(32)]
+    batch = {key: np.concatenate([one[key] for one in made]) for key in made[0]} | truth_of(places, flux, 2)
+    optimizer = keras.optimizers.Adam(1e-2)
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer)
+    for _ in range(120):
+        model.train_on_batch(batch)
+    return model
+
+
+class TestModel:
+    @pytest.mark.parametrize("place", [(6.3, 9.8), (8.0, 5.45)])
+    def test_a_bright_star_is_found_at_its_place(self, trained, place):
+        found = trained.detect(scene([place], [1500.0], seed=77), threshold=0.5)
+        assert found.probability.shape == (1, 1)
+        assert found.probability[0, 0] > 0.8
+        assert np.abs(found.positions[0, 0] - place).max() < 0.25
+        assert abs(found.flux[0, 0, 0] / 1500 - 1) < 0.25
+        assert found.classes[int(found.class_probability[0, 0].argmax())] == "star"
+        x0, y0, x1, y1 = found.boxes[0, 0]
+        np.testing.assert_allclose((x1 - x0, y1 - y0), 2.355 * SIGMA, rtol=0.05)
+
+    def test_a_star_a_pixel_further_is_found_a_pixel_further(self, trained):
+        batch = scene([(10.2, 11.4)], [1500.0], (24, 22))
+        moved = {key: np.roll(value, (1, 1), (1, 2)) for key, value in batch.items() if key != "psf"}
+        one, two = (trained.detect(each, 0.5) for each in (batch, moved | {"psf": batch["psf"]}))
+        np.testing.assert_allclose(two.positions[:, 0] - one.positions[:, 0], 1, atol=2e-2)
+        np.testing.assert_allclose(two.flux[:, 0], one.flux[:, 0], rtol=2e-2)
+
+    def test_units_do_not_matter(self, trained):
+        batch = scene([(7.2, 8.4)], [1500.0])
+        scaled = batch | {"image": batch["image"] * 1e-3, "variance": batch["variance"] * 1e-6}
+        one, two = (trained.detect(each, 0.5) for each in (batch, scaled))
+        np.testing.assert_allclose(two.positions, one.positions, atol=1e-3)
+        np.testing.assert_allclose(two.flux, 1e-3 * one.flux, rtol=1e-3)
+
+    def test_any_size(self):
+        model = StarNet.tiny()
+        for shape in ((13, 18), (9, 31)):
+            found = model(scene([(5, 5)], [500.0], shape))
+            assert found["logit"].shape == (1, *shape, 4)
+            middle = array(found["position"])[0] - np.indices(shape)[::-1].transpose(1, 2, 0)[:, :, None]
+            assert np.abs(middle).max() <= 1.25
+            assert np.isfinite(array(found["scaled_flux"])).all()
+
+    def test_needs_a_psf(self):
+        batch = scene([(5, 5)], [500.0])
+        with pytest.raises(InputError, match="PSF of each image"):
+            StarNet.tiny()({key: value for key, value in batch.items() if key != "psf"})
+
+
+class TestEntries:
+    def test_cells_of_one_star_are_one_entry(self):
+        cells = {key: value[0] for key, value in cells_of(n=1, logit=-30).items()}
+        for slot, place in ((1, (2.02, 3.0)), (0, (1.98, 3.1))):
+            cells["logit"][3, 2, slot] = 0.0
+            cells["position"][3, 2, slot] = place
+        # Another star as sure as can be, half a pixel away.
+        cells["logit"][3, 2, 3], cells["position"][3, 2, 3] = 9.0, (2.5, 3.1)
+        found = entries(cells)
+        np.testing.assert_allclose(found["probability"], [1, 1], atol=1e-3)
+        np.testing.assert_allclose(sorted(found["positions"][:, 0]), [2.0, 2.5], atol=1e-3)
+
+    def test_threshold(self):
+        cells = {key: value[0] for key, value in cells_of(n=1, logit=-30).items()}
+        cells["logit"][0, 0, 0], cells["logit"][5, 4, 0] = 2.0, -1.0
+        assert len(entries(cells)["probability"]) == 2
+        assert len(entries(cells, threshold=0.5)["probability"]) == 1
+
+
+class TestPosterior:
+    def test_count_place_and_flux_are_as_the_cells_say(self):
+        cells = cells_of(n=1, logit=-30)
+        cells["logit"][0, 2, 3, 1] = 0.4
+        drawn = draw_cells(cells, 4000)
+        p, at = 1 / (1 + np.exp(-0.4)), (0, 2, 3, 1)
+        assert abs(drawn.count.mean() - p) < 4 * np.sqrt(p * (1 - p) / 4000)
+        assert drawn.count.max() == 1
+        there = drawn.count[:, 0] == 1
+        assert np.isnan(drawn.positions[~there]).all()
+        pulls = (drawn.positions[there, 0, 0] - cells["position"][at]) / np.exp(cells["log_position_error"][at])
+        np.testing.assert_allclose(pulls.mean(axis=0), 0, atol=0.1)
+        np.testing.assert_allclose(pulls.std(axis=0), 1, atol=0.05)
+        median = cells["unit"][0, 2, 3] * np.sinh(cells["scaled_flux"][at])
+        np.testing.assert_allclose(np.median(drawn.flux[there, 0, 0], axis=0), median, rtol=0.03)
+
+    def test_intervals_hold_what_was_drawn_from_the_model(self):
+        cells = cells_of(n=300, rows=8, columns=8, logit=-2.0)
+        truth, drawn = draw_cells(cells, 1, seed=1), draw_cells(cells, 99, seed=2)
+        low, high = np.quantile(drawn.count, (0.05, 0.95), axis=0)
+        share, error = coverage(truth.count[0], low, high)
+        # Counts are whole numbers, so intervals hold a little more.
+        assert -4 * error < share - 0.9 < 0.08
+        assert uniformity(ranks(truth.count[0], drawn.count), 99, bins=10)["p"] > 0.001
+        p = 1 / (1 + np.exp(-cells["logit"].astype(float)))
+        spread = (truth.count[0] - p.sum(axis=(1, 2, 3))) / np.sqrt((p * (1 - p)).sum(axis=(1, 2, 3)))
+        assert abs(spread.std() - 1) < 0.17
+        # The brightest star's flux, which depends on which cells there are.
+        brightest = [np.nan_to_num(np.nanmax(one.flux[..., 0], axis=-1)) for one in (truth, drawn)]
+        assert uniformity(ranks(brightest[0][0], brightest[1]), 99, bins=10)["p"] > 0.001
+
+    def test_regions(self):
+        positions = np.array([[[-0.4, 0.0], [4.4, 0.0], [4.6, 9.0], [11.0, 3.0], [np.nan, np.nan]]])
+        expected = [[[2, 0, 1], [0, 1, 0]]]
+        np.testing.assert_array_equal(region_counts(positions, [4], (10, 12), 5), expected)
+        drawn = draw_cells(cells_of(n=2, logit=-1.0), 7)
+        regions = drawn.counts(3)
+        assert regions.shape == (7, 2, 2, 2)
+        np.testing.assert_array_equal(regions.sum(axis=(2, 3)), drawn.count)
+
+    def test_seed_and_number(self):
+        model, batch = StarNet.tiny(), scene([(5, 5)], [500.0])
+        one, two, other = (model.posterior(batch, 5, seed) for seed in (0, 0, 1))
+        assert isinstance(one, Catalogues)
+        np.testing.assert_array_equal(one.positions, two.positions)
+        assert one.positions.shape != other.positions.shape or np.nanmax(np.abs(one.flux - other.flux)) > 0
+        with pytest.raises(InputError, match="n is 0"):
+            model.posterior(batch, 0)
+        with pytest.raises(InputError, match="side is 0"):
+            one.counts(0)
