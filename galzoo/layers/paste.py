@@ -8,10 +8,12 @@ from galzoo.data.footprints import THRESHOLD
 from galzoo.errors import InputError
 from galzoo.layers import placement
 from galzoo.layers.blend import SERVED, centroid, needed_stamps, positive_range
-from galzoo.layers.geometry import boxes_of, significance, turn
+from galzoo.layers.geometry import boxes_of, significance, turn, turn_ellipticity
 from galzoo.layers.noise import gain_and_sky, noise_of, observe
 
 STAR = 1
+SHAPES = ("ellipticity", "half_light_radius")
+"""Keys of the shapes of stamps, which become those of sources."""
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -110,11 +112,11 @@ class PasteScenes(keras.layers.Layer):
 
     def needs(self, keys):
         """Return which of the `keys` of a source are read."""
-        return needed_stamps("PasteScenes", keys)
+        return (*needed_stamps("PasteScenes", keys), *(key for key in SHAPES if key in keys))
 
     def serves(self, keys):
         """Return the keys of the scenes."""
-        return (*SERVED, "source_images", "corners")
+        return (*SERVED, "source_images", "corners", *(key for key in SHAPES if key in keys))
 
     def stamps(self, batch_size):
         """Return how many stamps a batch is made of."""
@@ -207,7 +209,20 @@ class PasteScenes(keras.layers.Layer):
             "sky": level,
             "source_images": images,
             "corners": ops.where(present[..., None], ops.cast(corners, "float32"), 0.0),
-        }
+        } | self._shapes(batch, choice, ops.logical_and(present, ops.logical_not(star)))
+
+    def _shapes(self, batch, choice, galaxy):
+        """Return what the batch says of the shapes of its stamps, for the sources that are galaxies."""
+        result = {}
+        index = ops.reshape(choice["stamp"], (-1,))
+        if batch.get("ellipticity") is not None:
+            turned = turn_ellipticity(batch["ellipticity"], choice["turn"])[:, 0]
+            turned = ops.reshape(ops.take(turned, index, axis=0), (-1, galaxy.shape[1], 2))
+            result["ellipticity"] = ops.where(galaxy[..., None], turned, 0.0)
+        if batch.get("half_light_radius") is not None:
+            radius = ops.take(ops.cast(batch["half_light_radius"], "float32")[:, 0], index)
+            result["half_light_radius"] = ops.where(galaxy, ops.reshape(radius, (-1, galaxy.shape[1])), 0.0)
+        return result
 
     def _windows(self, stamps, psf, index, star, flux, factor, places, grid):
         """Return each source through its PSF (n, source, window, window, band); `places` are those in its window."""

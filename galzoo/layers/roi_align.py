@@ -41,14 +41,15 @@ def roi_align(levels, strides, boxes, level, size, samples=1):
     points = (points + 0.5) / stride - 0.5
     heights, widths = ([int(values.shape[axis]) for values in levels] for axis in (1, 2))
     firsts = np.cumsum([0, *(h * w for h, w in zip(heights, widths, strict=True))])
-    flat = [ops.reshape(values, (-1, h * w, values.shape[-1])) for values, h, w in zip(levels, heights, widths, strict=True)]
+    sizes = zip(levels, heights, widths, strict=True)
+    flat = [ops.reshape(values, (-1, h * w, values.shape[-1])) for values, h, w in sizes]
     flat = flat[0] if len(flat) == 1 else ops.concatenate(flat, axis=1)
     shape = [ops.take(np.asarray(values, "int32"), level)[..., None] for values in (heights, widths, firsts[:-1])]
     values = interpolate(flat, points, *shape)
-    n, count = ops.shape(boxes)[0], boxes.shape[1]
+    count = boxes.shape[1]
     if samples == 1:
-        return ops.reshape(values, (n, count, size, size, values.shape[-1]))
-    values = ops.reshape(values, (n, count, size, samples, size, samples, values.shape[-1]))
+        return ops.reshape(values, (-1, count, size, size, values.shape[-1]))
+    values = ops.reshape(values, (-1, count, size, samples, size, samples, values.shape[-1]))
     return ops.mean(values, axis=(3, 5))
 
 
@@ -57,10 +58,8 @@ def grid_points(boxes, size):
     share = ((np.arange(size) + 0.5) / size).astype("float32")
     x = boxes[..., 0, None] + (boxes[..., 2] - boxes[..., 0])[..., None] * share
     y = boxes[..., 1, None] + (boxes[..., 3] - boxes[..., 1])[..., None] * share
-    full = (*ops.shape(x), size)
-    x = ops.broadcast_to(x[..., None, :], full)
-    y = ops.broadcast_to(y[..., :, None], full)
-    return ops.stack([x, y], axis=2)
+    ones = np.ones((size, size), "float32")
+    return ops.stack([x[..., None, :] * ones, y[..., :, None] * ones], axis=2)
 
 
 def interpolate(flat, points, height, width, first=0):
@@ -80,8 +79,8 @@ def interpolate(flat, points, height, width, first=0):
     """
     n, count = ops.shape(points)[0], points.shape[1]
     grid = points.shape[3] * points.shape[4]
-    x = ops.reshape(points[:, :, 0], (n, count, grid))
-    y = ops.reshape(points[:, :, 1], (n, count, grid))
+    x = ops.reshape(points[:, :, 0], (-1, count, grid))
+    y = ops.reshape(points[:, :, 1], (-1, count, grid))
     floats = [ops.cast(value, "float32") for value in (width, height)]
     inside = ops.logical_and(ops.logical_and(x >= -1, x <= floats[0]), ops.logical_and(y >= -1, y <= floats[1]))
     x, y = ops.clip(x, 0.0, floats[0] - 1), ops.clip(y, 0.0, floats[1] - 1)

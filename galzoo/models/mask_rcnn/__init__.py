@@ -22,7 +22,7 @@ FAMILY = Family(
         "source_images",
         "corners",
     ),
-    required=("image", "variance", "positions", "n_sources", "flux", "boxes", "source_class"),
+    required=("image", "variance", "positions", "n_sources", "flux", "boxes"),
     inputs=("scenes",),
     reference=(
         "He et al. 2017 (arXiv:1703.06870); Burke et al. 2019 (astro_rcnn, arXiv:1908.02748); centres: Zhou et al. "

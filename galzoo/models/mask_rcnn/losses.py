@@ -103,8 +103,8 @@ def _mark(cell, chosen, n, height, width):
     """Return maps (n, y, x) with 1 in the cells (n, source) of the chosen sources."""
     size = height * width
     first = ops.arange(n, dtype="int32")[:, None] * size
-    index = ops.where(chosen, first + cell, n * size)
-    marks = ops.segment_sum(ops.ones_like(ops.reshape(index, (-1,)), dtype="float32"), ops.reshape(index, (-1,)), n * size + 1)
+    index = ops.reshape(ops.where(chosen, first + cell, n * size), (-1,))
+    marks = ops.segment_sum(ops.ones_like(index, dtype="float32"), index, n * size + 1)
     return ops.reshape(ops.minimum(marks[:-1], 1.0), (-1, height, width))
 
 
@@ -167,8 +167,10 @@ def measurement_losses(found, batch, truth, owner, weight, present, pixel_scale)
         return ops.take_along_axis(values, index, axis=1)
 
     count = ops.sum(weight) + 1.0
-    kind = ops.maximum(ops.cast(of_owner(batch["source_class"]), "int32"), 0)
-    kind = ops.one_hot(kind, found["class_logits"].shape[-1], dtype="float32")
+    kind = ops.cast(ops.zeros_like(owner), "float32")
+    if batch.get("source_class") is not None:
+        kind = ops.maximum(of_owner(batch["source_class"]), 0.0)
+    kind = ops.one_hot(ops.cast(kind, "int32"), found["class_logits"].shape[-1], dtype="float32")
     classes = -ops.sum(kind * ops.log_softmax(found["class_logits"], axis=-1), axis=-1)
     reach = boxing.box_to_reach(found["centre"], of_owner(truth["boxes"]))
     flux = ops.arcsinh(of_owner(batch["flux"]) / found["flux_unit"])
@@ -196,7 +198,7 @@ def _likelihood(residual, logarithm, weight):
     size = ops.abs(residual) * ops.exp(-logarithm)
     far = ops.maximum(size - _ROBUST, 0.0)
     each = 0.5 * ops.square(size - far) + _ROBUST * far + logarithm
-    weight = ops.broadcast_to(weight, ops.shape(each))
+    weight = weight * ops.ones_like(each)
     return ops.sum(ops.where(weight > 0, weight * each, 0.0)) / (ops.sum(weight) + 1.0)
 
 
@@ -214,7 +216,7 @@ def mask_loss(logits, batch, truth, noise, present, size):
     """
     first, grid = logits.shape[1:3]
     images, corners = ops.cast(batch["source_images"], "float32"), ops.cast(batch["corners"], "float32")
-    n, side = ops.shape(images)[0], images.shape[2]
+    side = images.shape[2]
     inverse = (present / noise[:, 0, 0])[:, None, None, None]
     light = ops.relu(ops.sum(images * inverse, axis=-1))
     total = _add_up(light, ops.cast(corners, "int32"), size)

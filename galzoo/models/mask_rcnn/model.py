@@ -99,7 +99,7 @@ class MaskRCNN(keras.Model):
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
         if len(channels) != len(blocks):
-            raise RecipeError(f"channels has {len(channels)} levels, blocks {len(blocks)}; give one number a level each")
+            raise RecipeError(f"channels has {len(channels)} numbers, blocks {len(blocks)}; give one a level")
         self._arguments = {
             "bands": [str(band) for band in bands],
             "pixel_scale": pixel_scale,
@@ -190,11 +190,9 @@ class MaskRCNN(keras.Model):
             model = clean(ops.cast(batch["model"], "float32"), variance, mask)
             image = image - model
             more = more + self.first_pass(ops.pad(self.scaling(model, noise), padding))
-        each = image / noise
-        together = ops.sum(each, axis=-1, keepdims=True) / ops.sqrt(ops.maximum(ops.sum(present, axis=-1), 1.0))[
-            :, None, None, None
-        ]
-        bad = 1 - ops.sum(good, axis=-1, keepdims=True) / ops.maximum(ops.sum(present, axis=-1), 1.0)[:, None, None, None]
+        number = ops.maximum(ops.sum(present, axis=-1), 1.0)[:, None, None, None]
+        together = ops.sum(image / noise, axis=-1, keepdims=True) / ops.sqrt(number)
+        bad = 1 - ops.sum(good, axis=-1, keepdims=True) / number
         planes = ops.concatenate([self.scaling(image, noise), ops.arcsinh(together), bad], axis=-1)
         features = self.pyramid(ops.pad(planes, padding), more)
         maps = ops.cast(self.proposer(features[0]), "float32")
@@ -226,7 +224,7 @@ class MaskRCNN(keras.Model):
             units of ``flux_unit`` (n, proposal, band); ``shape``: e1, e2 and the logarithm of the half-light radius in
             pixels; ``log_..._error``, logarithms of standard deviations.
         """
-        n, number = ops.shape(centre)[0], centre.shape[1]
+        number = centre.shape[1]
         sides = boxes[..., 2:] - boxes[..., :2]
         side = ops.maximum(_CONTEXT * ops.max(sides, axis=-1), _LEAST_SIDE)
         square = boxing.squares(centre, side)
@@ -235,16 +233,16 @@ class MaskRCNN(keras.Model):
         features = roi_align(seen["features"], self.strides, square, level, _BINS)
         aperture, unit = self._aperture(seen, square, side)
         inputs = [
-            ops.reshape(features, (n, number, -1)),
+            ops.reshape(features, (-1, number, _BINS**2 * features.shape[-1])),
             aperture / 4,
-            ops.broadcast_to(seen["present"][:, None], ops.shape(aperture)),
+            seen["present"][:, None] + ops.zeros_like(aperture),
             ops.log(side / _LEAST_SIDE)[..., None],
             ops.maximum(score, -10.0)[..., None] / 4,
         ]
         inputs = ops.concatenate([ops.cast(part, features.dtype) for part in inputs], axis=-1)
         values = ops.cast(self.measurer(ops.reshape(inputs, (-1, inputs.shape[-1]))), "float32")
         values = ops.split(values, np.cumsum(list(self.parts.values()))[:-1].tolist(), axis=-1)
-        found = {name: ops.reshape(part, (n, number, -1)) for name, part in zip(self.parts, values, strict=True)}
+        found = {name: ops.reshape(part, (-1, number, part.shape[-1])) for name, part in zip(self.parts, values, strict=True)}
         found["existence"] = found["existence"][..., 0] + ops.maximum(score, -10.0)
         found["reach"] = found["reach"] + boxing.box_to_reach(centre, boxes)
         found["position"] = found["position"] + centre
@@ -270,9 +268,9 @@ class MaskRCNN(keras.Model):
         side = ops.max(boxes[..., 2:] - boxes[..., :2], axis=-1)
         level = ops.cast(ops.floor(ops.log(ops.maximum(side, 1.0) / (2 * _MASK_BINS)) / np.log(2) + 1e-3), "int32")
         aligned = roi_align(features, self.strides, boxes, ops.clip(level, 0, len(self.strides) - 1), _MASK_BINS)
-        n, number = ops.shape(boxes)[0], boxes.shape[1]
+        number = boxes.shape[1]
         logits = self.masker(ops.reshape(aligned, (-1, *aligned.shape[2:])))
-        return ops.reshape(ops.cast(logits, "float32"), (n, number, 2 * _MASK_BINS, 2 * _MASK_BINS, 2))
+        return ops.reshape(ops.cast(logits, "float32"), (-1, number, 2 * _MASK_BINS, 2 * _MASK_BINS, 2))
 
     def _number(self, maps):
         """Return how many proposals maps of this size have."""
@@ -324,7 +322,7 @@ class MaskRCNN(keras.Model):
         positive = ops.cast(truth["positive"], "float32")
         parts["existence"] = ops.sum(each) / (ops.sum(positive) + 1.0)
         # What is measured is learnt at the proposals that have a source, and at the true places.
-        places = ops.broadcast_to(np.arange(positive.shape[1], dtype="int32"), ops.shape(positive))
+        places = np.arange(positive.shape[1], dtype="int32") + ops.zeros_like(positive, dtype="int32")
         owner = ops.concatenate([ops.cast(owner, "int32"), places], axis=1)
         weight = ops.concatenate([matched * counted, positive], axis=1)
         measured = ("centre", "flux_unit", *self.parts)
