@@ -5,6 +5,7 @@ from keras import ops
 
 from galzoo.layers import boxes as boxing
 from galzoo.layers.roi_align import grid_points, interpolate
+from galzoo.models.mask_rcnn.first_pass import add_up
 
 # Pixels that a source without an image of its own is taken to cover where its signal-to-noise ratio is asked for.
 _PIXELS = 50.0
@@ -219,7 +220,7 @@ def mask_loss(logits, batch, truth, noise, present, size):
     side = images.shape[2]
     inverse = (present / noise[:, 0, 0])[:, None, None, None]
     light = ops.relu(ops.sum(images * inverse, axis=-1))
-    total = _add_up(light, ops.cast(corners, "int32"), size)
+    total = add_up(light[..., None], ops.cast(corners, "int32"), size)
     points = grid_points(truth["boxes"][:, :first], grid)
     own_points = points - corners[:, :first, :, None, None]
     above = ops.max(images[:, :first] * inverse, axis=-1)
@@ -234,19 +235,6 @@ def mask_loss(logits, batch, truth, noise, present, size):
     weight = ops.stack([whole / (whole + 1.0), ops.ones_like(whole)], axis=-1)
     weight = weight * ops.cast(truth["positive"][:, :first], "float32")[..., None, None]
     return ops.sum(weight * cross_entropy(logits, target)) / (ops.sum(weight) + 1.0)
-
-
-def _add_up(images, corners, size):
-    """Return the sums (n, y, x) of images (n, source, side, side) that lie at `corners`."""
-    n, side = ops.shape(images)[0], images.shape[2]
-    x, y = (corners[..., axis, None] + np.arange(side, dtype="int32") for axis in (0, 1))
-    x, y = x[:, :, None, :], y[:, :, :, None]
-    inside = ops.logical_and(ops.logical_and(x >= 0, x < size[1]), ops.logical_and(y >= 0, y < size[0]))
-    pixels = size[0] * size[1]
-    index = ops.reshape(ops.arange(n, dtype="int32"), (-1, 1, 1, 1)) * pixels + y * size[1] + x
-    index = ops.where(inside, index, n * pixels)
-    total = ops.segment_sum(ops.reshape(images, (-1,)), ops.reshape(index, (-1,)), n * pixels + 1)
-    return ops.reshape(total[:-1], (-1, *size))
 
 
 def cross_entropy(logits, target):

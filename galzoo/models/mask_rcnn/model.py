@@ -13,6 +13,7 @@ from galzoo.layers.likelihood import clean, weights
 from galzoo.layers.roi_align import grid_points, interpolate, roi_align
 from galzoo.models.mask_rcnn import losses
 from galzoo.models.mask_rcnn.detections import detections
+from galzoo.models.mask_rcnn.first_pass import first_pass
 from galzoo.models.mask_rcnn.networks import Pyramid, dense_head, mask_head, perceptron
 
 # Bins of the features of a proposal, and of its mask; the mask comes out twice as fine.
@@ -63,7 +64,8 @@ class MaskRCNN(keras.Model):
     band_dropout : float
         Probability that a band of an image is hidden in training; one at least is left.
     residual : bool
-        Look for what a first pass has missed: reads ``model`` too.
+        Look for what a first pass has missed: reads ``model`` too, or makes it where the batch has ``source_images``
+        (`first_pass`).
     seed : int
         Of what is hidden and shifted in training.
 
@@ -157,8 +159,11 @@ class MaskRCNN(keras.Model):
         return {**super().get_config(), **self._arguments}
 
     def call(self, batch, training=False):
+        made = {}
+        if self.residual and batch.get("model") is None and batch.get("source_images") is not None:
+            batch, made["missed"] = self._after_first_pass(batch, training)
         seen = self.look(batch, training)
-        outputs = {"maps": seen["maps"], "noise": seen["noise"], **self.propose(seen)}
+        outputs = {"maps": seen["maps"], "noise": seen["noise"], **self.propose(seen), **made}
         if batch.get("boxes") is not None and batch.get("positions") is not None:
             outputs |= self._at_truth(seen, batch, training)
         return outputs
@@ -242,7 +247,9 @@ class MaskRCNN(keras.Model):
         inputs = ops.concatenate([ops.cast(part, features.dtype) for part in inputs], axis=-1)
         values = ops.cast(self.measurer(ops.reshape(inputs, (-1, inputs.shape[-1]))), "float32")
         values = ops.split(values, np.cumsum(list(self.parts.values()))[:-1].tolist(), axis=-1)
-        found = {name: ops.reshape(part, (-1, number, part.shape[-1])) for name, part in zip(self.parts, values, strict=True)}
+        found = {
+            name: ops.reshape(part, (-1, number, part.shape[-1])) for name, part in zip(self.parts, values, strict=True)
+        }
         found["existence"] = found["existence"][..., 0] + ops.maximum(score, -10.0)
         found["reach"] = found["reach"] + boxing.box_to_reach(centre, boxes)
         found["position"] = found["position"] + centre
@@ -304,6 +311,14 @@ class MaskRCNN(keras.Model):
             found["mask_logits"] = self.paint(seen["features"], ops.cast(batch["boxes"], "float32")[:, :first])
         return found
 
+    def _after_first_pass(self, batch, training):
+        """Return the batch with the ``model`` that a first pass would have fitted, and 1 where it missed a source."""
+        noise = noise_level(ops.cast(batch["variance"], "float32"), batch.get("mask"))
+        present = ops.cast(ops.any(weights(batch["variance"], batch.get("mask")) > 0, axis=(1, 2)), "float32")
+        snr = losses.signal_to_noise(batch, noise, present)
+        model, missed = first_pass(batch, snr, batch["image"].shape[1:3], self.seeds if training else 0)
+        return {**batch, "model": model}, ops.cast(missed, "float32")
+
     def _hide_bands(self, variance):
         """Return the variance, infinite in bands drawn at random, never in all."""
         n = ops.shape(variance)[0]
@@ -313,7 +328,8 @@ class MaskRCNN(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         noise, present = y_pred["noise"], y_pred["present"]
-        truth = losses.select_truth(x, noise, present, self.snr_limit)
+        wanted = y_pred["missed"] > 0 if "missed" in y_pred else None
+        truth = losses.select_truth(x, noise, present, self.snr_limit, wanted)
         parts = losses.map_losses(y_pred["maps"], truth, _STRIDE)
         owner, matched, known = losses.match(y_pred["centre"], y_pred["score"], truth, self.match_radius)
         counted = ops.cast(ops.logical_and(known, y_pred["score"] > _FILLER), "float32")
