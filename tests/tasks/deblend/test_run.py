@@ -12,7 +12,8 @@ from galzoo.contracts.deblended import FLAGS
 from galzoo.data.stamps import Stamps
 from galzoo.field import windows
 from galzoo.field.open_field import open_field
-from galzoo.tasks.deblend.run import WORK, Settings, deblend_field
+from galzoo.field.pieces import WORK
+from galzoo.tasks.deblend.run import Settings, deblend_field
 from tests.field.fields import BANDS, FWHM, NOISE, SCALE, blends, draw, least_squares, wcs, write, write_psf
 
 QUICK = Settings(tile=64, stamp_size=0, report=False, add_sources=False)
