@@ -80,3 +80,30 @@ def overlap(first, second):
     shared = area(ops.concatenate([low, high], axis=-1))
     union = area(first)[:, :, None] + area(second)[:, None] - shared
     return shared / ops.maximum(union, keras.config.epsilon())
+
+
+def code_boxes(reference, boxes, least=0.5):
+    """Return shifts over sizes and logarithms of ratios of sizes, dx, dy, dw, dh, that turn `reference` into `boxes`.
+
+    Parameters
+    ----------
+    reference, boxes : tensors, (..., 4)
+        x0, y0, x1, y1.
+    least : float
+        Smaller sides count as this.
+
+    References
+    ----------
+    Girshick et al. 2014, arXiv:1311.2524.
+    """
+    size, new = (ops.maximum(each[..., 2:] - each[..., :2], least) for each in (reference, boxes))
+    shift = (boxes[..., :2] + boxes[..., 2:] - reference[..., :2] - reference[..., 2:]) / 2
+    return ops.concatenate([shift / size, ops.log(new / size)], axis=-1)
+
+
+def decode_boxes(reference, code, largest=4.0):
+    """Return the boxes (..., 4) that `code_boxes` coded; logarithms of sizes are cut at `largest`."""
+    size = reference[..., 2:] - reference[..., :2]
+    centre = (reference[..., :2] + reference[..., 2:]) / 2 + code[..., :2] * size
+    half = 0.5 * size * ops.exp(ops.minimum(code[..., 2:], largest))
+    return ops.concatenate([centre - half, centre + half], axis=-1)

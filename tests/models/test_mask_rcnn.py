@@ -4,7 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from galzoo.models.mask_rcnn import losses
+from galzoo.errors import InputError
+from galzoo.layers import boxes as boxing
+from galzoo.models.mask_rcnn import calibrate, losses
+from galzoo.models.mask_rcnn.anchors import anchor_boxes, anchor_losses, anchor_proposals
 from galzoo.models.mask_rcnn.first_pass import first_pass
 from galzoo.models.mask_rcnn.model import MaskRCNN
 
@@ -145,3 +148,117 @@ def test_detections_keep_to_the_contract_and_lie_inside(batch):
     scaled = model.detect({"image": 1e3 * image["image"], "variance": 1e6 * image["variance"]})
     np.testing.assert_allclose(scaled.flux, 1e3 * found.flux, rtol=1e-3)
     assert model.detect(image, threshold=1.0).probability.shape[1] == 0
+
+
+def test_residual_mode_learns_to_find_what_is_missed():
+    """A bright source that is in the model, and one beside it that is not: after some steps the second is found."""
+    keras.utils.set_random_seed(1)
+    rng, n = np.random.default_rng(5), 8
+    rows, columns = np.indices((SIZE, SIZE))
+    places = rng.uniform(8, SIZE - 8, (n, 2, 2)).astype("float32")
+    places[:, 1] = places[:, 0] + rng.choice([-5, 5], (n, 2))
+    x, y = places[..., 0, None, None], places[..., 1, None, None]
+    images = np.exp(-0.5 * ((columns - x) ** 2 + (rows - y) ** 2) / 4.0)[..., None] * np.array([60.0, 30.0])
+    images = (images * np.array([1.0, 0.4])[:, None, None, None]).astype("float32")
+    boxes = np.concatenate([places - 4, places + 4], axis=-1).clip(-0.5, SIZE - 0.5)
+    batch = {
+        "image": (images.sum(axis=1) + rng.normal(size=(n, SIZE, SIZE, 2))).astype("float32"),
+        "variance": np.ones((n, SIZE, SIZE, 2), "float32"),
+        "positions": places,
+        "n_sources": np.full(n, 2, "int32"),
+        "flux": images.sum(axis=(2, 3)),
+        "boxes": boxes.astype("float32"),
+        "source_images": images,
+        "corners": np.zeros((n, 2, 2), "float32"),
+    }
+    model = MaskRCNN.tiny(bands=("g", "r"), residual=True, proposals=160)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    assert [weight.path for weight in model.trainable_weights if "first_pass" in weight.path]
+    losses_ = [float(model.train_on_batch(batch, return_dict=True)["loss"]) for _ in range(60)]
+    assert np.isfinite(losses_).all()
+    assert np.mean(losses_[-5:]) < 0.5 * np.mean(losses_[1:6])
+    given = {"image": batch["image"], "variance": batch["variance"], "model": images[:, 0]}
+    found = model.detect(given)
+    first = found.positions[:, 0]
+    assert np.median(np.hypot(*(first - places[:, 1]).T)) < 2
+    assert np.median(np.hypot(*(first - places[:, 0]).T)) > 3
+    with pytest.raises(InputError, match="no 'model'"):
+        model.detect({"image": batch["image"], "variance": batch["variance"]})
+
+
+def test_anchors_have_the_published_sides_and_the_best_one_is_a_sources():
+    boxes = anchor_boxes([(20, 20), (10, 10)], [2, 4], (0.5, 1.0, 2.0))
+    assert boxes.shape == (500 * 3, 4)
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    np.testing.assert_allclose(width * height, np.repeat([64.0, 256.0], [1200, 300]), rtol=1e-5)
+    np.testing.assert_allclose(height[:3] / width[:3], [0.5, 1, 2], rtol=1e-5)
+    np.testing.assert_allclose((boxes[3 * 21, :2] + boxes[3 * 21, 2:]) / 2, [2.5, 2.5])
+    truth = {
+        "boxes": np.array([[[3.0, 3, 21, 13], [0, 0, 0, 0]]], "float32"),
+        "positive": np.array([[True, False]]),
+        "ignored": np.array([[False, False]]),
+    }
+    # The wide anchor of 16 pixels in the middle of the box overlaps most; logits that say so have the least loss.
+    shared = [_overlap(box, truth["boxes"][0, 0]) for box in boxes]
+    values = np.zeros((1, len(boxes), 5), "float32")
+    values[0, :, 0] = np.where(np.array(shared) >= min(0.7, max(shared)), 20, -20)
+    values[0, :, 1:] = keras.ops.convert_to_numpy(boxing.code_boxes(boxes, truth["boxes"][0, :1]))
+    perfect = numpy(anchor_losses(values, boxes, truth))
+    assert perfect["centres"] < 1e-5
+    assert perfect["places"] < 1e-5
+    values[0, np.argmax(shared)] = -20
+    assert numpy(anchor_losses(values, boxes, truth))["centres"] > 1
+
+
+def _overlap(one, other):
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    shared = np.prod(np.maximum(high - low, 0))
+    return shared / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared)
+
+
+def test_a_detector_with_anchors_trains_and_detects(batch):
+    keras.utils.set_random_seed(2)
+    model = MaskRCNN.tiny(bands=("g", "r"), anchors=(0.5, 1, 2), proposals=160)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    found = [float(model.train_on_batch(batch, return_dict=True)["loss"]) for _ in range(40)]
+    assert np.isfinite(found).all()
+    answer = model.detect({key: batch[key] for key in ("image", "variance")})
+    first = answer.positions[0, :2]
+    assert sorted(np.hypot(*(first[:, None] - PLACES[0, :2]).transpose(2, 0, 1)).argmin(axis=1)) == [0, 1]
+
+
+def test_proposals_of_anchors_are_thinned():
+    """Three equal boxes and one elsewhere: the best of the three is kept, or the others lowered."""
+    anchors = np.array([[0, 0, 8, 8]] * 3 + [[20, 20, 28, 28]], "float32")
+    values = np.zeros((1, 4, 5), "float32")
+    values[0, :, 0] = 2.0, 3.0, 1.0, 0.5
+    boxes, score = (keras.ops.convert_to_numpy(part) for part in anchor_proposals(values, anchors, 3))
+    np.testing.assert_allclose(boxes[0, :2], anchors[2:])
+    np.testing.assert_allclose(score[0], [3.0, 0.5, -1e4], rtol=1e-5)
+    boxes, score = (keras.ops.convert_to_numpy(part) for part in anchor_proposals(values, anchors, 4, matrix=True))
+    lowered = np.exp(-2) / (1 + np.exp(-2.0))
+    np.testing.assert_allclose(score[0], [3.0, 0.5, np.log(lowered / (1 - lowered)), score[0, 3]], rtol=1e-4)
+    assert score[0, 3] < score[0, 2]
+
+
+def test_calibration_recovers_a_known_change_of_the_logits():
+    rng = np.random.default_rng(3)
+    rows = np.stack([rng.normal(0, 2, 20_000), np.ones(20_000), rng.uniform(0, 6, 20_000)], axis=-1)
+    wanted = np.array([0.6, -1.0, 0.3])
+    true = rng.random(20_000) < 1 / (1 + np.exp(-rows @ wanted))
+    np.testing.assert_allclose(calibrate._logistic(rows, true.astype(float)), wanted, atol=0.08)
+
+
+def test_finished_probabilities_are_kept_and_used(batch, tmp_path):
+    model = MaskRCNN.tiny(bands=("g", "r"), proposals=160)
+    image = {key: batch[key] for key in ("image", "variance")}
+    before = model.detect(image).probability
+    model.finish([batch, batch])
+    slope, offset, _ = model.calibration
+    assert slope != 1
+    assert offset != 0
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.calibration == model.calibration
+    after = again.detect(image).probability
+    assert np.abs(np.sort(after, axis=1)[:, -5:] - np.sort(before, axis=1)[:, -5:]).max() > 1e-3

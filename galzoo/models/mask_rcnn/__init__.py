@@ -19,6 +19,7 @@ FAMILY = Family(
         "source_class",
         "ellipticity",
         "half_light_radius",
+        "isolated",
         "source_images",
         "corners",
     ),

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from galzoo.contracts.detections import Detections
+from galzoo.models.mask_rcnn.calibrate import measured_snr, recalibrated
 from galzoo.models.mask_rcnn.losses import LEAST_LOG, MOST_LOG
 
 # Masks are painted for so many boxes at a time, so that few shapes are compiled.
@@ -22,7 +23,8 @@ def detections(model, batch, threshold=0.0, separation=_SAME):
     seen = model.look({key: batch[key] for key in keys if batch.get(key) is not None})
     found = {key: ops.convert_to_numpy(value) for key, value in model.propose(seen).items()}
     rows, columns = batch["image"].shape[1:3]
-    probability = 1 / (1 + np.exp(-np.clip(found["existence"].astype(float), -50, 50)))
+    logit = recalibrated(found["existence"].astype(float), measured_snr(found), model.calibration)
+    probability = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
     probability[found["score"] < -1e3] = 0
     position = found["position"]
     inside = (position > -0.5).all(-1) & (position[..., 0] < columns - 0.5) & (position[..., 1] < rows - 0.5)

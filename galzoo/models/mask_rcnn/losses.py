@@ -17,6 +17,14 @@ _LEAST_RADIUS = 0.1
 _NEAR = 1.5
 
 
+def with_source_images(batch):
+    """Return the batch with ``source_images`` and ``corners`` where it has the sources one by one in any form."""
+    if batch.get("source_images") is not None or batch.get("isolated") is None:
+        return batch
+    corners = ops.zeros_like(ops.cast(batch["positions"], "float32"))
+    return {**batch, "source_images": batch["isolated"], "corners": corners}
+
+
 def signal_to_noise(batch, noise, present):
     """Return the signal-to-noise ratio (n, source) of each source alone, by a matched filter over all bands.
 

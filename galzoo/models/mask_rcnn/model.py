@@ -12,9 +12,11 @@ from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import clean, weights
 from galzoo.layers.roi_align import grid_points, interpolate, roi_align
 from galzoo.models.mask_rcnn import losses
+from galzoo.models.mask_rcnn.anchors import anchor_boxes, anchor_losses, anchor_proposals
+from galzoo.models.mask_rcnn.calibrate import fit_calibration
 from galzoo.models.mask_rcnn.detections import detections
 from galzoo.models.mask_rcnn.first_pass import first_pass
-from galzoo.models.mask_rcnn.networks import Pyramid, dense_head, mask_head, perceptron
+from galzoo.models.mask_rcnn.networks import Pyramid, StartBias, dense_head, mask_head, perceptron
 
 # Bins of the features of a proposal, and of its mask; the mask comes out twice as fine.
 _BINS, _MASK_BINS = 7, 14
@@ -22,10 +24,7 @@ _BINS, _MASK_BINS = 7, 14
 _APERTURE, _APERTURE_SIGMA = 11, 1 / 6
 # A proposal is read on a square of this many times its box, at least so many pixels.
 _CONTEXT, _LEAST_SIDE = 1.5, 14.0
-# The share of cells with a centre that training starts from.
-_RARE = 0.01
 _STRIDE = 2
-_START_REACH = 1.5
 _FILLER = -1e3
 
 
@@ -68,6 +67,14 @@ class MaskRCNN(keras.Model):
         (`first_pass`).
     seed : int
         Of what is hidden and shifted in training.
+    anchors : sequence of float
+        Heights over widths of the anchors of a region proposal network, of 8, 16, 32, ... pixels a side, in place of
+        the map of centres.
+    matrix_nms : bool
+        Proposals of anchors that overlap are lowered (matrix non-maximum suppression) rather than left out.
+    calibration : (float, float, float), optional
+        Slope of the logit of existence, offset, and slope with the logarithm of the signal-to-noise ratio that is
+        measured; set by `finish`.
 
     Notes
     -----
@@ -97,6 +104,9 @@ class MaskRCNN(keras.Model):
         band_dropout=0.0,
         residual=False,
         seed=0,
+        anchors=(),
+        matrix_nms=False,
+        calibration=None,
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -117,7 +127,11 @@ class MaskRCNN(keras.Model):
             "band_dropout": band_dropout,
             "residual": residual,
             "seed": seed,
+            "anchors": [float(ratio) for ratio in anchors],
+            "matrix_nms": bool(matrix_nms),
+            "calibration": None if calibration is None else [float(value) for value in calibration],
         }
+        self.anchors, self.matrix_nms = tuple(self._arguments["anchors"]), bool(matrix_nms)
         self.bands = tuple(str(band) for band in bands)
         self.pixel_scale = 0.2 if pixel_scale is None else float(pixel_scale)
         self.proposals, self.masks = int(proposals), int(masks)
@@ -137,7 +151,8 @@ class MaskRCNN(keras.Model):
         self.first_pass.build((None, None, None, number))
         self.frozen = () if self.residual else ("first_pass",)
         self.first_pass.trainable = self.residual
-        self.proposer = dense_head("proposer", width, 7, _StartBias())
+        outputs = 5 * len(self.anchors) if self.anchors else 7
+        self.proposer = dense_head("proposer", width, outputs, StartBias(len(self.anchors)))
         self.parts = {
             "existence": 1, "class_logits": len(CLASSES), "reach": 4, "position": 2, "log_position_error": 2,
             "scaled_flux": number, "log_flux_error": number, "shape": 3, "log_shape_error": 3,
@@ -153,19 +168,23 @@ class MaskRCNN(keras.Model):
     def tiny(cls, bands=("r",), **changes):
         """Return a small model that builds at once, for tests."""
         small = {"channels": (8, 16, 16), "blocks": (1, 1, 1), "width": 8, "hidden": 32, "mask_filters": 8}
-        return cls(bands=bands, **{**small, "proposals": 64, "masks": 2, **changes})
+        return cls(bands=bands, **{**small, "proposals": 2048, "masks": 2, **changes})
 
     def get_config(self):
         return {**super().get_config(), **self._arguments}
 
     def call(self, batch, training=False):
-        made = {}
+        batch, made = losses.with_source_images(batch), {}
         if self.residual and batch.get("model") is None and batch.get("source_images") is not None:
             batch, made["missed"] = self._after_first_pass(batch, training)
         seen = self.look(batch, training)
-        outputs = {"maps": seen["maps"], "noise": seen["noise"], **self.propose(seen), **made}
-        if batch.get("boxes") is not None and batch.get("positions") is not None:
-            outputs |= self._at_truth(seen, batch, training)
+        outputs = {"maps": seen["maps"], "noise": seen["noise"], **made}
+        if batch.get("boxes") is None or batch.get("positions") is None:
+            return outputs | self.propose(seen)
+        outputs |= self.propose(seen, self._true_proposals(seen, batch, training))
+        if batch.get("source_images") is not None:
+            first = min(self.masks, batch["positions"].shape[1])
+            outputs["mask_logits"] = self.paint(seen["features"], ops.cast(batch["boxes"], "float32")[:, :first])
         return outputs
 
     def look(self, batch, training=False):
@@ -200,16 +219,35 @@ class MaskRCNN(keras.Model):
         bad = 1 - ops.sum(good, axis=-1, keepdims=True) / number
         planes = ops.concatenate([self.scaling(image, noise), ops.arcsinh(together), bad], axis=-1)
         features = self.pyramid(ops.pad(planes, padding), more)
-        maps = ops.cast(self.proposer(features[0]), "float32")
-        maps = maps[:, : -(-rows // _STRIDE), : -(-columns // _STRIDE)]
+        if self.anchors:
+            maps = [ops.reshape(self.proposer(level), (-1, level.shape[1] * level.shape[2] * len(self.anchors), 5))
+                    for level in features]  # fmt: skip
+            maps = ops.cast(ops.concatenate(maps, axis=1), "float32")
+        else:
+            maps = ops.cast(self.proposer(features[0]), "float32")
+            maps = maps[:, : -(-rows // _STRIDE), : -(-columns // _STRIDE)]
         return {"features": features, "maps": maps, "image": image, "noise": noise, "present": present}
 
-    def propose(self, seen):
-        """Return what is measured at the peaks of the map: as `measure`, with ``score`` and ``present``."""
-        score, cell = boxing.top_peaks(seen["maps"][..., 0], self._number(seen["maps"]))
-        centre, boxes = self._proposed(seen["maps"], cell)
+    def propose(self, seen, more=None):
+        """Return what is measured at proposals: as `measure`, with ``score`` and ``present``.
+
+        `more`, centres, boxes and scores of further ones, are measured too, and returned as ``true_...``.
+        """
+        number = self._number(seen["image"].shape[1:3])
+        if self.anchors:
+            boxes, score = anchor_proposals(seen["maps"], self._anchor_boxes(seen), number, self.matrix_nms)
+            centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+        else:
+            score, cell = boxing.top_peaks(seen["maps"][..., 0], number)
+            centre, boxes = self._proposed(seen["maps"], cell)
+        proposals = (centre, boxes, score)
+        if more is not None:
+            proposals = [ops.concatenate(pair, axis=1) for pair in zip(proposals, more, strict=True)]
         # The map learns from its own losses alone.
-        found = self.measure(seen, *map(ops.stop_gradient, (centre, boxes, score)))
+        measured = self.measure(seen, *map(ops.stop_gradient, proposals))
+        found = {key: value[:, :number] for key, value in measured.items()}
+        if more is not None:
+            found |= {f"true_{key}": value[:, number:] for key, value in measured.items()}
         return found | {"score": score, "present": seen["present"]}
 
     def measure(self, seen, centre, boxes, score):
@@ -279,11 +317,14 @@ class MaskRCNN(keras.Model):
         logits = self.masker(ops.reshape(aligned, (-1, *aligned.shape[2:])))
         return ops.reshape(ops.cast(logits, "float32"), (-1, number, 2 * _MASK_BINS, 2 * _MASK_BINS, 2))
 
-    def _number(self, maps):
-        """Return how many proposals maps of this size have."""
-        cells = maps.shape[1] * maps.shape[2]
+    def _number(self, size):
+        """Return how many proposals images of this size have."""
+        cells = int(np.prod([-(-side // _STRIDE) for side in size]))
         share = max(self.proposals * cells * _STRIDE**2 / 128**2, self.proposals / 4)
         return min(int(np.ceil(share)), cells)
+
+    def _anchor_boxes(self, seen):
+        return anchor_boxes([level.shape[1:3] for level in seen["features"]], self.strides, self.anchors)
 
     def _proposed(self, maps, cell):
         """Return centres and boxes of cells (n, proposal)."""
@@ -293,23 +334,21 @@ class MaskRCNN(keras.Model):
         largest = np.log(2.0 * max(maps.shape[1:3]) * _STRIDE)
         return centre, boxing.reach_to_box(centre, ops.clip(values[..., 3:7], -1.0, largest))
 
-    def _at_truth(self, seen, batch, training):
-        """Return measurements at the true places (``true_...``), shifted a little in training, and masks there."""
+    def _true_proposals(self, seen, batch, training):
+        """Return centres, boxes and scores of the true places, shifted a little in training."""
         positions = ops.cast(batch["positions"], "float32")
         if training:
             positions = positions + 0.3 * keras.random.normal(ops.shape(positions), seed=self.seeds)
-        height, width = seen["maps"].shape[1:3]
-        cell = ops.cast(ops.floor((positions + 0.5) / _STRIDE), "int32")
-        cell = ops.clip(cell[..., 1], 0, height - 1) * width + ops.clip(cell[..., 0], 0, width - 1)
-        reach = boxing.at_cells(seen["maps"], cell)[..., 3:7]
-        boxes = boxing.reach_to_box(positions, ops.clip(reach, -1.0, np.log(4.0 * max(height, width))))
-        score = boxing.at_cells(seen["maps"][..., 0], cell)
-        measured = self.measure(seen, *map(ops.stop_gradient, (positions, boxes, score)))
-        found = {f"true_{key}": value for key, value in measured.items()}
-        if batch.get("source_images") is not None:
-            first = min(self.masks, positions.shape[1])
-            found["mask_logits"] = self.paint(seen["features"], ops.cast(batch["boxes"], "float32")[:, :first])
-        return found
+        if self.anchors:
+            boxes, score = ops.cast(batch["boxes"], "float32"), ops.zeros_like(positions[..., 0])
+        else:
+            height, width = seen["maps"].shape[1:3]
+            cell = ops.cast(ops.floor((positions + 0.5) / _STRIDE), "int32")
+            cell = ops.clip(cell[..., 1], 0, height - 1) * width + ops.clip(cell[..., 0], 0, width - 1)
+            reach = boxing.at_cells(seen["maps"], cell)[..., 3:7]
+            boxes = boxing.reach_to_box(positions, ops.clip(reach, -1.0, np.log(4.0 * max(height, width))))
+            score = boxing.at_cells(seen["maps"][..., 0], cell)
+        return positions, boxes, score
 
     def _after_first_pass(self, batch, training):
         """Return the batch with the ``model`` that a first pass would have fitted, and 1 where it missed a source."""
@@ -327,10 +366,15 @@ class MaskRCNN(keras.Model):
         return ops.where(hidden[:, None, None], np.float32(np.inf), variance)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        noise, present = y_pred["noise"], y_pred["present"]
+        x, noise, present = losses.with_source_images(x), y_pred["noise"], y_pred["present"]
         wanted = y_pred["missed"] > 0 if "missed" in y_pred else None
         truth = losses.select_truth(x, noise, present, self.snr_limit, wanted)
-        parts = losses.map_losses(y_pred["maps"], truth, _STRIDE)
+        if self.anchors:
+            sides = [-(-side // self.strides[-1]) * self.strides[-1] for side in x["image"].shape[1:3]]
+            shapes = [[side // stride for side in sides] for stride in self.strides]
+            parts = anchor_losses(y_pred["maps"], anchor_boxes(shapes, self.strides, self.anchors), truth)
+        else:
+            parts = losses.map_losses(y_pred["maps"], truth, _STRIDE)
         owner, matched, known = losses.match(y_pred["centre"], y_pred["score"], truth, self.match_radius)
         counted = ops.cast(ops.logical_and(known, y_pred["score"] > _FILLER), "float32")
         matched = ops.cast(matched, "float32")
@@ -351,6 +395,15 @@ class MaskRCNN(keras.Model):
         self.trackers["proposed"].update_state(ops.sum(matched) / (ops.sum(positive) + 1e-6))
         return sum(parts.values())
 
+    @property
+    def calibration(self):
+        """Slope, offset and slope with the signal-to-noise ratio of the logit of existence, or None."""
+        return self._arguments["calibration"]
+
+    def finish(self, batches):
+        """Fit the probabilities of existence to batches with truth that training did not see (`fit_calibration`)."""
+        self._arguments["calibration"] = fit_calibration(self, batches)
+
     def detect(self, batch, threshold=0.0):
         """Find the sources of images.
 
@@ -366,16 +419,3 @@ class MaskRCNN(keras.Model):
         Detections
         """
         return detections(self, batch, threshold)
-
-
-class _StartBias(keras.initializers.Initializer):
-    """Start of the map of centres: rare, in the middle of the cell, with a box of some pixels."""
-
-    def __call__(self, shape, dtype=None):
-        bias = np.zeros(shape, "float32")
-        bias[0] = np.log(_RARE / (1 - _RARE))
-        bias[3:7] = _START_REACH
-        return ops.convert_to_tensor(bias, dtype=dtype)
-
-    def get_config(self):
-        return {}

@@ -1,9 +1,14 @@
 """Backbone with feature pyramid, and the heads."""
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from galzoo.layers.blocks import Patches, double
+
+# The share of cells with a centre, or of anchors with a source, that training starts from, and the logarithm of the
+# distance to the edges of boxes.
+_RARE, _START_REACH = 0.01, 1.5
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -116,3 +121,22 @@ def mask_head(inputs, filters, size=14):
     network.add(layers.Conv2D(2, 1, kernel_initializer="zeros", dtype="float32", name="mask_out"))
     network.build((None, size, size, inputs))
     return network
+
+
+class StartBias(keras.initializers.Initializer):
+    """Start of the proposals: rare; of centres in the middle of the cell, with a box of some pixels."""
+
+    def __init__(self, anchors=0):
+        self.anchors = anchors
+
+    def __call__(self, shape, dtype=None):
+        bias = np.zeros(shape, "float32")
+        if self.anchors:
+            bias[::5] = np.log(_RARE / (1 - _RARE))
+        else:
+            bias[0] = np.log(_RARE / (1 - _RARE))
+            bias[3:7] = _START_REACH
+        return ops.convert_to_tensor(bias, dtype=dtype)
+
+    def get_config(self):
+        return {"anchors": self.anchors}
