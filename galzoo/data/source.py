@@ -175,9 +175,18 @@ class FileSource:
 class StampSource(FileSource):
     """One split of a stamp file, served in batches; see `FileSource`.
 
-    It can serve the planes of the file, ``psf``, ``label``, ``condition``, and ``gain`` and ``sky`` from the catalogue
-    columns ``gain_<band>`` and ``sky_<band>``.
+    It can serve the planes of the file, ``psf``, ``label``, ``condition``, and from columns of the catalogue ``gain``
+    and ``sky`` (``gain_<band>`` and ``sky_<band>``), and of the one source of each stamp ``ellipticity`` (e1, e2) and
+    ``half_light_radius``.
     """
+
+    def _columns_of(self, columns):
+        found = super()._columns_of(columns)
+        if "e1" in columns and "e2" in columns:
+            found["ellipticity"] = lambda: np.stack([columns[name] for name in ("e1", "e2")], -1)[:, None].astype("f4")
+        if "half_light_radius" in columns:
+            found["half_light_radius"] = lambda: columns["half_light_radius"][:, None].astype("f4")
+        return found
 
 
 def clean_planes(planes, estimate=False):

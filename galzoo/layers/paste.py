@@ -6,12 +6,14 @@ from keras import ops
 
 from galzoo.data.footprints import THRESHOLD
 from galzoo.errors import InputError
-from galzoo.layers import placement
+from galzoo.layers import artefacts, placement
 from galzoo.layers.blend import SERVED, centroid, needed_stamps, positive_range
-from galzoo.layers.geometry import boxes_of, significance, turn
+from galzoo.layers.geometry import boxes_of, significance, turn, turn_ellipticity
 from galzoo.layers.noise import gain_and_sky, noise_of, observe
 
 STAR = 1
+SHAPES = ("ellipticity", "half_light_radius")
+"""Keys of the shapes of stamps, which become those of sources."""
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -42,6 +44,11 @@ class PasteScenes(keras.layers.Layer):
         Draw Poisson numbers of the sources' electrons; else their noise is Gaussian with the same variance.
     gain : number or sequence of one number a band, optional
         Electrons per unit of flux; by default what the variances of the batch say (`galzoo.layers.noise.noise_of`).
+    cosmic_rays : float
+        Mean number of cosmic rays of a scene, up to 6; half of them are in the mask (`galzoo.layers.artefacts`).
+    saturation : (float, float), optional
+        Limits between which the largest value of a pixel is drawn for each scene, even in the logarithm, in the unit of
+        the stamps. What is above is cut and masked, with what it bleeds over.
     cutoff : float
         Highest frequency used, in units of the Nyquist frequency.
     seed : int
@@ -79,6 +86,8 @@ class PasteScenes(keras.layers.Layer):
         stars=0.0,
         photons=False,
         gain=None,
+        cosmic_rays=0.0,
+        saturation=None,
         cutoff=0.8,
         seed=0,
         model_sigma=0.7,
@@ -92,6 +101,8 @@ class PasteScenes(keras.layers.Layer):
         self.even_flux = None if even_flux is None else positive_range("even_flux", even_flux)
         self.stars, self.photons = float(stars), bool(photons)
         self.gain = None if gain is None else np.asarray(gain, float).tolist()
+        self.cosmic_rays = float(cosmic_rays)
+        self.saturation = None if saturation is None else positive_range("saturation", saturation)
         self.cutoff, self.model_sigma, self.seed = float(cutoff), float(model_sigma), int(seed)
         for name in ("size", "bank", "window", "cutoff", "model_sigma"):
             value = getattr(self, name)
@@ -110,11 +121,11 @@ class PasteScenes(keras.layers.Layer):
 
     def needs(self, keys):
         """Return which of the `keys` of a source are read."""
-        return needed_stamps("PasteScenes", keys)
+        return (*needed_stamps("PasteScenes", keys), *(key for key in SHAPES if key in keys))
 
     def serves(self, keys):
         """Return the keys of the scenes."""
-        return (*SERVED, "source_images", "corners")
+        return (*SERVED, "source_images", "corners", *(key for key in SHAPES if key in keys))
 
     def stamps(self, batch_size):
         """Return how many stamps a batch is made of."""
@@ -185,6 +196,13 @@ class PasteScenes(keras.layers.Layer):
         noiseless = self._sum(images, ids, n)
         gain, level = gain_and_sky(sky, per_flux)
         image, variance = observe(noiseless, sky, gain[:, None, None], self.seed_generator, self.photons)
+        mask = ops.zeros_like(image, dtype="bool")
+        if self.cosmic_rays:
+            image, mask = artefacts.cosmic_rays(image, variance, mask, self.cosmic_rays, self.seed_generator)
+        if self.saturation is not None:
+            low, high = np.log(self.saturation)
+            limit = ops.exp(low + (high - low) * keras.random.uniform((n, 1, 1, 1), seed=self.seed_generator))
+            image, mask = artefacts.saturate(image, mask, limit)
         found = significance(images, sky)
         above = ops.logical_and(found > THRESHOLD, inside)
         boxes = boxes_of(above, corners, self.size, positions)
@@ -195,7 +213,7 @@ class PasteScenes(keras.layers.Layer):
         return {
             "image": image,
             "variance": variance,
-            "mask": ops.zeros_like(image, dtype="bool"),
+            "mask": mask,
             "psf": psf,
             "positions": positions,
             "n_sources": ops.cast(choice["n_sources"], "int32"),
@@ -207,7 +225,20 @@ class PasteScenes(keras.layers.Layer):
             "sky": level,
             "source_images": images,
             "corners": ops.where(present[..., None], ops.cast(corners, "float32"), 0.0),
-        }
+        } | self._shapes(batch, choice, ops.logical_and(present, ops.logical_not(star)))
+
+    def _shapes(self, batch, choice, galaxy):
+        """Return what the batch says of the shapes of its stamps, for the sources that are galaxies."""
+        result = {}
+        index = ops.reshape(choice["stamp"], (-1,))
+        if batch.get("ellipticity") is not None:
+            turned = turn_ellipticity(batch["ellipticity"], choice["turn"])[:, 0]
+            turned = ops.reshape(ops.take(turned, index, axis=0), (-1, galaxy.shape[1], 2))
+            result["ellipticity"] = ops.where(galaxy[..., None], turned, 0.0)
+        if batch.get("half_light_radius") is not None:
+            radius = ops.take(ops.cast(batch["half_light_radius"], "float32")[:, 0], index)
+            result["half_light_radius"] = ops.where(galaxy, ops.reshape(radius, (-1, galaxy.shape[1])), 0.0)
+        return result
 
     def _windows(self, stamps, psf, index, star, flux, factor, places, grid):
         """Return each source through its PSF (n, source, window, window, band); `places` are those in its window."""
@@ -269,7 +300,8 @@ class PasteScenes(keras.layers.Layer):
             "reference",
             "stars",
             "photons",
-            "gain",
+            "cosmic_rays",
+            "saturation",
         )
         config = {name: getattr(self, name) for name in (*names, "gain", "cutoff", "seed", "model_sigma")}
         return {**super().get_config(), **config}

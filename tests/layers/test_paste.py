@@ -198,3 +198,12 @@ def test_what_is_missing_is_named():
     del batch["psf"]
     with pytest.raises(InputError, match="there is no 'psf'"):
         PasteScenes(size=SIZE, bank=3)(batch)
+
+
+def test_scenes_may_have_rays_and_saturated_stars():
+    layer = PasteScenes(size=SIZE, sources=(2, 4), bank=3, cosmic_rays=6, saturation=(8.0, 9.0))
+    made = numpy(layer(stamp_batch()))
+    assert 8 <= made["image"].max() <= 9
+    assert made["mask"].any()
+    assert not made["mask"].all()
+    assert PasteScenes.from_config(layer.get_config()).get_config() == layer.get_config()
