@@ -14,6 +14,7 @@ TASK = Task(
     command="galzoo.tasks.detect.command:detect",
     help="Find the sources of a field: catalogue, masks, picture and a report.",
     next="galzoo detect FIELD.fits --preset {preset}",
+    interrupted="what was finished is kept, and the same command goes on",
     suites=(
         Suite(
             name="detect",

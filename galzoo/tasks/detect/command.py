@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import complete_preset
+from galzoo.options import Saturation, ZeroPoint, complete_preset
 
 
 def detect(
@@ -51,9 +51,9 @@ def detect(
     rms: Annotated[list[str] | None, typer.Option(help="Noise map a band.")] = None,
     variance: Annotated[list[str] | None, typer.Option(help="Variance map a band.")] = None,
     flags: Annotated[list[str] | None, typer.Option(help="Flag map; not 0 = bad.")] = None,
-    zero_point: Annotated[float | None, typer.Option(help="AB zero point, where the header has none.")] = None,
+    zero_point: ZeroPoint = None,
     pixel_scale: Annotated[float | None, typer.Option(help="Arcsec per pixel, where the header has no WCS.")] = None,
-    saturation: Annotated[float | None, typer.Option(help="Pixels of this value and above are saturated.")] = None,
+    saturation: Saturation = None,
     background: Annotated[bool, typer.Option(help="Subtract the sky, measured on a mesh.")] = True,
     tile: Annotated[int, typer.Option(help="Side of a tile in pixels; bounds the memory.")] = 1024,
     coco: Annotated[bool, typer.Option("--coco", help="Write the masks as COCO JSON too.")] = False,
@@ -61,6 +61,7 @@ def detect(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew although a run is unfinished.")] = False,
 ):
     """Find the sources of a field: catalogue, instance map, regions, picture and report."""
+    from galzoo.data.per_band import parse
     from galzoo.tasks.detect.iterate import detect_iterated
     from galzoo.tasks.detect.run import Settings, detect_field
 
@@ -84,10 +85,10 @@ def detect(
         "rms": rms,
         "variance": variance,
         "flags": flags,
-        "zero_point": zero_point,
+        "zero_point": parse(zero_point, "--zero-point"),
         "pixel_scale": pixel_scale,
         "subtract_sky": background,
-        "saturation": saturation,
+        "saturation": parse(saturation, "--saturation"),
     }
     if iterate:
         written = detect_iterated(field, output, residual=residual, deblender=deblender, rounds=rounds, **options)

@@ -50,7 +50,7 @@ def _summary(field, table, search):
         "method": search.about["method"],
         "least probability": search.threshold,
         "FWHM of the PSF": f"{search.fwhm * field.pixel_scale:.2f} arcsec",
-        "correlation of the noise": search.correlation,
+        "correlation of the noise": search.classical.correlation,
         "sources": len(table),
     }
     rows |= {f"of class {name}": int(np.sum(np.asarray(table["class"]) == name)) for name in search.classes}

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 
 from galzoo.errors import InputError
-from galzoo.field.detection import Detection, noise_correlation
+from galzoo.field.detection import Detection, detection_for
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder, request_stamp, work_folder
 from galzoo.field.psf import constant_psf, field_psf, gaussian_of, mean_fwhm, measured_psf
@@ -155,8 +155,8 @@ class Search:
         Names of the classes.
     about : dict
         What the report says.
-    correlation : float
-        Of the noise, see `galzoo.field.detection.Detection`.
+    classical : galzoo.field.detection.Detection
+        How the classical detection looks at this field.
     """
 
     field: object
@@ -166,7 +166,7 @@ class Search:
     threshold: float
     classes: tuple
     about: dict
-    correlation: float
+    classical: object
 
     @classmethod
     def of(cls, field, preset, detector, known, settings):
@@ -180,18 +180,17 @@ class Search:
         weights = tuple((1 / field.noise_levels()).tolist())
         psf_of = constant_psf(_measured(field, weights) if known is None else known, field)
         fwhm = mean_fwhm(psf_of, field)
-        correlation = noise_correlation(field, Detection(fwhm, weights))
-        about = {"method": method, "fwhm_pixels": fwhm, "noise_correlation": correlation}
-        return cls(field, psf_of, fwhm, detect, settings.threshold, classes, about, correlation)
+        classical = detection_for(field, fwhm, snr_of(settings.threshold))
+        about = {"method": method, "fwhm_pixels": fwhm, "noise_correlation": classical.correlation}
+        return cls(field, psf_of, fwhm, detect, settings.threshold, classes, about, classical)
 
     def run(self, tile, pieces=None, progress=False, field=None, threshold=None):
         """Return rows and instance map, see `galzoo.tasks.detect.find.find`."""
         field = self.field if field is None else field
         threshold = self.threshold if threshold is None else threshold
         if self.detect is None:
-            detection = Detection(
-                self.fwhm, tuple((1 / field.noise_levels()).tolist()), snr_of(threshold), correlation=self.correlation
-            )
+            weights = tuple((1 / field.noise_levels()).tolist())
+            detection = dataclasses.replace(self.classical, weights=weights, threshold=snr_of(threshold))
             finder = ClassicalFinder(field, detection)
         else:
             finder = DetectorFinder(field, self.detect, self.psf_of, threshold)
