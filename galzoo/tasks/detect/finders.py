@@ -24,6 +24,8 @@ SURE = 5.0
 """Signal-to-noise at which the classical detection is called even."""
 # A detector sees blocks of a fixed grid, so that its answer does not depend on tiles: core and margin in pixels.
 BLOCK, MARGIN = 384, 64
+# A pixel is that of one of so many nearest sources of its group, or so many brightest.
+_RIVALS = 8
 # Blocks at a time.
 _BATCH = 4
 
@@ -65,7 +67,7 @@ def classical_rows(field, core, detection, places=None):
     """Return the sources of a tile as all finders do, and ``row``, the number of each in `places`, (n, 2)."""
     found = detect_tile(field, core, detection, places)
     n, bands = len(found["x"]), len(field.bands)
-    owner, kept = _nearest(found)
+    owner, kept = _brightest(found)
     return {
         "x": found["x"], "y": found["y"], "row": found["row"].astype(int),
         # A group is found by one tile, so all of it stays.
@@ -73,23 +75,60 @@ def classical_rows(field, core, detection, places=None):
         "class_probability": np.full((n, 2), np.nan), "flux": np.full((n, bands), np.nan),
         "flux_error": np.full((n, bands), np.nan), "position_error": np.full((n, 2), np.nan),
         "shape": np.full((n, 3), np.nan),
-        "box": np.stack([found[key] - 0.5 for key in ("x0", "y0", "x1", "y1")], axis=-1).reshape(n, 4),
+        "box": _boxes(found, owner, kept, detection.fwhm),
         "pixel_y": found["pixel_y"][kept], "pixel_x": found["pixel_x"][kept],
         "pixel_source": owner, "pixel_share": np.ones(len(owner), np.float32),
     }  # fmt: skip
 
 
-def _nearest(found):
-    """Return the nearest source of the group of each pixel, and which pixels have a group."""
+def _brightest(found):
+    """Return the source of the group of each pixel with the most light there, and which pixels have a group.
+
+    Light falls as (1 + r^2 / b^2)^-1.5 from the peak, where b is the minor semi-axis of the pixels nearest the source:
+    a sector of a bright galaxy's outskirts is long, but not wide. Split by distance alone, a faint neighbour takes all
+    of that sector. SEP's own split depends on random numbers, and so on tiles.
+    """
     from scipy.spatial import cKDTree
 
     kept = found["pixel_group"] >= 0
-    if not len(found["x"]):
+    n = len(found["x"])
+    if not n:
         return np.zeros(0, int), np.zeros(len(kept), bool)
+    x, y, group = (found[key][kept] for key in ("pixel_x", "pixel_y", "pixel_group"))
+    peak = np.maximum(np.nan_to_num(found["snr"]), 1)
     # The group as a third coordinate, far apart, keeps groups to themselves.
     tree = cKDTree(np.stack([found["x"], found["y"], 1e7 * found["group"]], axis=-1))
-    pixels = [found[key][kept] for key in ("pixel_x", "pixel_y", "pixel_group")]
-    return tree.query(np.stack([pixels[0], pixels[1], 1e7 * pixels[2]], axis=-1))[1], kept
+    near = tree.query(np.stack([x, y, 1e7 * group], axis=-1), k=np.arange(1, min(_RIVALS, n) + 1))[1]
+    owner, most = np.zeros(len(x), int), np.full(len(x), -1.0)
+    for rival in (*near.T, *(one[group] for one in _bright_of_groups(found["group"], peak))):
+        distance = (found["x"][rival] - x) ** 2 + (found["y"][rival] - y) ** 2
+        light = np.where(
+            found["group"][rival] == group, peak[rival] * (1 + distance / found["b"][rival] ** 2) ** -1.5, -1
+        )
+        # Of equal ones the first source, in whatever order they are looked at.
+        better = (light > most) | ((light == most) & (rival < owner))
+        owner[better], most[better] = rival[better], light[better]
+    return owner, kept
+
+
+def _bright_of_groups(group, peak):
+    """Return the brightest source of each group, the second, and so on; the last one again where there are no more."""
+    order = np.lexsort((-peak, group))
+    count = np.bincount(group)
+    first = np.cumsum(count) - count
+    return [order[first + np.minimum(place, count - 1)] for place in range(min(_RIVALS, count.max()))]
+
+
+def _boxes(found, owner, kept, fwhm):
+    """Return edges x0, y0, x1, y1 of the pixels of each source, at least a FWHM from it."""
+    edges, reach = [], int(np.ceil(fwhm))
+    for key in "xy":
+        low, high, pixel = np.round(found[key]) - reach, np.round(found[key]) + reach, found[f"pixel_{key}"][kept]
+        np.minimum.at(low, owner, pixel)
+        np.maximum.at(high, owner, pixel)
+        edges.append((low - 0.5, high + 0.5))
+    (x0, x1), (y0, y1) = edges
+    return np.stack([x0, y0, x1, y1], axis=-1).reshape(len(found["x"]), 4)
 
 
 @dataclasses.dataclass(frozen=True)
