@@ -291,7 +291,7 @@ class TestRun:
         make_stamps(n=3)[:0].save(tmp_path / "empty.h5")
         run = run_folder / "run"
         line = fails("reconstruct", run, tmp_path / "gri.h5", "-o", tmp_path / "out")
-        assert "3 bands (g, r, i), the model 1 (r)" in line
+        assert "the bands g, r, i, the model takes r" in line
         assert "empty" in fails("reconstruct", run, tmp_path / "empty.h5", "-o", tmp_path / "out")
         assert "--limit is 0" in fails("reconstruct", run, tmp_path / "gri.h5", "--limit", 0)
         assert not (tmp_path / "out").exists()

@@ -352,6 +352,7 @@ def test_cards_of_priors(true_prior, monkeypatch, tmp_path):
         "limits": "l",
         "licence": "BSD",
         "citation": "c",
+        "changelog": [{"date": "2026-01-01", "galzoo": "0", "sha256": "0" * 64}],
     }
     monkeypatch.setattr(cards, "list_presets", lambda: ["prior"])
     monkeypatch.setattr(cards, "load_card", lambda name, metrics=True: card)
