@@ -8,6 +8,11 @@ from scipy.spatial import cKDTree
 from galzoo.errors import InputError
 
 
+def place_tree(places):
+    """Return a `scipy.spatial.cKDTree` of positions (n, 2)."""
+    return cKDTree(places)
+
+
 def match_stars(found, found_flux, truth, true_flux, radius=0.5, magnitudes=0.5):
     """Match stars one to one, as many as can be, that agree in place and in the first band's magnitude.
 

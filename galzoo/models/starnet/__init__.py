@@ -13,5 +13,5 @@ FAMILY = Family(
     reference=(
         "Liu et al. 2021 (StarNet, arXiv:2102.02409); likelihood: Speiser et al. 2021 (DECODE, Nature Methods 18, 1082)"
     ),
-    picture="galzoo.models.starnet.picture:draw_batch",
+    picture="galzoo.viz.star_fields:draw_batch",
 )

@@ -1,9 +1,9 @@
 """Catalogues made of cells: cells that tell of the same star are one entry."""
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from galzoo.contracts.detections import Detections
+from galzoo.metrics.star_catalogues import place_tree
 
 # Cells less probable than this are no star.
 _LEAST = 0.003
@@ -103,7 +103,7 @@ def _groups(p, place, error):
     group = np.full(len(p), -1)
     if not len(p):
         return group
-    tree = cKDTree(place)
+    tree = place_tree(place)
     number = 0
     radius = _NEAR + np.minimum(error, 1.0)
     for seed in np.argsort(-p, kind="stable"):
