@@ -182,6 +182,8 @@ def test_residual_mode_learns_to_find_what_is_missed():
     first = found.positions[:, 0]
     assert np.median(np.hypot(*(first - places[:, 1]).T)) < 2
     assert np.median(np.hypot(*(first - places[:, 0]).T)) > 3
+    # Pictures of training show what is found in the residual of a first pass that is made of the truth.
+    assert model.detect(batch, 0.5).probability.shape[0] == n
     with pytest.raises(InputError, match="no 'model'"):
         model.detect({"image": batch["image"], "variance": batch["variance"]})
 

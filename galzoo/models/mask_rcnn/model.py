@@ -410,7 +410,8 @@ class MaskRCNN(keras.Model):
         Parameters
         ----------
         batch : dict of arrays
-            ``image`` and ``variance`` (n, y, x, band) and, where present, ``mask``; with ``residual`` also ``model``.
+            ``image`` and ``variance`` (n, y, x, band) and, where present, ``mask``; with ``residual`` also ``model`` or
+            the truth of which a first pass is made.
         threshold : float
             Sources less probable than this are left out.
 
@@ -418,4 +419,8 @@ class MaskRCNN(keras.Model):
         -------
         Detections
         """
+        if self.residual and batch.get("model") is None:
+            batch = losses.with_source_images(batch)
+            if batch.get("source_images") is not None:
+                batch, _ = self._after_first_pass(batch, training=False)
         return detections(self, batch, threshold)
