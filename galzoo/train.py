@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from galzoo import callbacks as run_callbacks
-from galzoo.contracts.training import Adapts
+from galzoo.contracts.training import Adapts, Finishes
 from galzoo.data.in_graph import make_layer
 from galzoo.data.open_source import read_header
 from galzoo.data.pipeline import evaluation_batches, training_batches
@@ -44,7 +45,7 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         Stamp file.
     output : str or Path
         Folder of the run: ``recipe.json``, ``history.csv``, ``state.h5``, ``pictures/``, ``logs/``, ``model.keras`` and
-        ``training.json``.
+        ``training.json``; with several stages ``stages/``, the weights at the end of each.
     resume : bool
         Go on where the run in `output` stopped; it ends at the weights that an uninterrupted run gives.
     init : keras.Model, optional
@@ -112,6 +113,10 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         )
         if patience is not None:
             run_callbacks.restore_best(output, model)
+        if len(recipe["stages"]) > 1:
+            (output / "stages").mkdir(exist_ok=True)
+            model.save_weights(output / "stages" / f"{number}_{stage['name']}.weights.h5")
+    finish(model, source["valid"], recipe["stages"][-1]["batch_size"])
     with atomic_path(output / "model.keras") as path:
         # The optimiser is in state.h5; without it the file is a third of the size.
         model.compile()
@@ -230,6 +235,13 @@ def start_weights(model, init, source, stage, seed):
         steps = range(getattr(model, "adapt_batches", 4))
         iterator = map(batches.__getitem__, steps) if isinstance(batches, keras.utils.PyDataset) else iter(batches)
         model.adapt([batch for _, batch in zip(steps, iterator, strict=False)])
+
+
+def finish(model, valid, batch_size):
+    """Let a model that `Finishes` fit what it fits to validation data."""
+    if isinstance(model, Finishes):
+        rows = range(0, len(valid), batch_size)
+        model.finish(valid.batch(np.arange(start, min(start + batch_size, len(valid)))) for start in rows)
 
 
 def _check_same_recipe(output, recipe):
