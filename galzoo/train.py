@@ -45,7 +45,8 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         Stamp file.
     output : str or Path
         Folder of the run: ``recipe.json``, ``history.csv``, ``state.h5``, ``pictures/``, ``logs/``, ``model.keras`` and
-        ``training.json``; with several stages ``stages/``, the weights at the end of each.
+        ``training.json``; with several stages ``stages/``, the weights at the end of each in
+        their order in the model.
     resume : bool
         Go on where the run in `output` stopped; it ends at the weights that an uninterrupted run gives.
     init : keras.Model, optional
@@ -114,8 +115,8 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         if patience is not None:
             run_callbacks.restore_best(output, model)
         if len(recipe["stages"]) > 1:
-            (output / "stages").mkdir(exist_ok=True)
-            model.save_weights(output / "stages" / f"{number}_{stage['name']}.weights.h5")
+            with atomic_path(output / "stages" / f"{number}_{stage['name']}.npz") as path:
+                np.savez(path, *map(keras.ops.convert_to_numpy, model.weights))
     finish(model, source["valid"], recipe["stages"][-1]["batch_size"])
     with atomic_path(output / "model.keras") as path:
         # The optimiser is in state.h5; without it the file is a third of the size.

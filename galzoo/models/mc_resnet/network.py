@@ -142,7 +142,7 @@ class CountHead(keras.layers.Layer):
             return layer
 
         last = {"kernel_initializer": "zeros", "dtype": "float32"}
-        self.where = dense("where", channels, self.sources)
+        self.where = dense("where", channels, self.sources, **last)
         self.counting = dense("counting", 2 * channels, self.hidden, activation="silu")
         self.logits = dense("logits", self.hidden, self.classes, **last)
         self.measuring = dense("measuring", 2 * channels + self.sources, self.hidden, activation="silu")
@@ -151,7 +151,10 @@ class CountHead(keras.layers.Layer):
     def call(self, features, drop):
         rows, columns, channels = features.shape[1:]
         cells = ops.reshape(features, (-1, rows * columns, channels))
-        share = ops.softmax(ops.cast(self.where(cells), "float32"), axis=1)
+        # Keras' softmax warns where there is one cell.
+        share = self.where(cells)
+        share = ops.exp(share - ops.max(share, axis=1, keepdims=True))
+        share = share / ops.sum(share, axis=1, keepdims=True)
         own = ops.einsum("nck,ncs->nsk", cells, ops.cast(share, cells.dtype))
         x = (np.tile(np.arange(columns), rows) + 0.5) * self.spacing - 0.5
         y = (np.repeat(np.arange(rows), columns) + 0.5) * self.spacing - 0.5
