@@ -124,7 +124,7 @@ class MCResNet(keras.Model):
     @classmethod
     def tiny(cls, bands=("r",), **changes):
         """Return a small model that builds at once, for tests."""
-        return cls(bands=bands, **{"filters": 6, "hidden": 16, "passes": 4, **changes})
+        return cls(bands=bands, **{"filters": 6, "hidden": 16, "dropout": 0.05, "passes": 4, **changes})
 
     def get_config(self):
         return {**super().get_config(), **self._arguments}
