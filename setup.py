@@ -6,8 +6,8 @@ setup(
     packages=[*find_packages(include=["galzoo", "galzoo.*"]), "galzoo.zoo_configs", "galzoo.pretrained"],
     package_dir={"galzoo.zoo_configs": "zoo_configs", "galzoo.pretrained": "pretrained"},
     package_data={
-        "galzoo": ["models/*/README.md", "evaluate/*.html"],
+        "galzoo": ["models/*/README.md", "models/*/references.bib", "evaluate/*.html"],
         "galzoo.zoo_configs": ["**/*.yaml", "**/*.md"],
-        "galzoo.pretrained": ["**/*.keras", "**/*.yaml", "**/*.json", "**/*.md", "**/*.png"],
+        "galzoo.pretrained": ["**/*.keras", "**/*.npz", "**/*.yaml", "**/*.json", "**/*.md", "**/*.png"],
     },
 )

@@ -1,13 +1,17 @@
 """Cards in words: the README of a preset and the table of all presets, written from the cards and never by hand."""
 
+import textwrap
 from pathlib import Path
 
 from galzoo.evaluate.run import result_of
 from galzoo.files import write_text
 from galzoo.presets import list_presets, load_card
+from galzoo.recipe import list_recipes
 from galzoo.registry import suites
 
 _README = "README.md"
+# Columns of a terminal that `galzoo show` fills.
+_WIDTH = 100
 _START, _END = "<!-- presets: made by scripts/make_tables.py -->", "<!-- end of presets -->"
 
 
@@ -18,15 +22,16 @@ def write_readme(folder, card):
     training, data = card["training"], card["data"]
     parts = [
         f"# {card['name']}",
-        f"{card['title']}. Family `{card['family']}`; written from `card.yaml`.",
+        f"{card['title']}. Family `{card['family']}`; written from `card.yaml` and `metrics.json`.",
         f'```python\nimport galzoo\n\nmodel = galzoo.load("{card["name"]}")\n```',
         "## Data",
         f"{data['origin'].strip()}",
         f"Bands {', '.join(data['bands'])}; {data['pixel_scale_arcsec']:g} arcsec per pixel; trained on stamps of "
-        f"{data['stamp_size'][0]} pixels; unit {data['unit'] or 'none (8-bit pictures)'}.",
+        f"{data['stamp_size'][0]} pixels; unit {data['unit'] or 'none (8-bit pictures)'}.{_sizes(card)}",
         "## Training",
-        f"{training['n_train']} images, {training['steps']} steps, {training['hours']:g} hours on "
+        f"{training['n_train']} images, {training['steps']} steps, {_hours(training)}"
         f"{training['hardware']} ({training['backend']} back end). Recipe: `{card['family']}`, in full in the card.",
+        *([f"Weights are converted: {training['converted']}."] if "converted" in training else []),
         "## Limits",
         card["limits"].strip(),
         "## Scores",
@@ -35,7 +40,84 @@ def write_readme(folder, card):
     for title, rows in result_of(card["metrics"]).tables().items():
         parts += [f"### {title}", markdown_table(rows)]
     parts += ["## Licence", card["licence"]]
+    parts += ["## Citation", f"{card['citation']}. BibTeX: `galzoo cite {card['name']}`."]
+    parts += ["## Changelog", "\n".join(_change(entry) for entry in card["changelog"])]
     write_text(Path(folder) / _README, "\n\n".join(parts) + "\n")
+
+
+def summary(card):
+    """Return what is to know of a preset or run on one screen, as lines.
+
+    Parameters
+    ----------
+    card : dict
+        As `galzoo.presets.load_card` returns it; its metrics are not needed.
+    """
+    data, training = card.get("data", {}), card.get("training", {})
+    rows = {"family": card["family"], "made": card.get("created"), "galzoo": card.get("galzoo")}
+    if data:
+        rows["data"] = " ".join(data["origin"].split())
+        rows["survey"] = data["survey"]
+        rows["bands"] = ", ".join(data["bands"])
+        rows["pixels"] = f"{data['pixel_scale_arcsec']:g} arcsec, trained on stamps of {data['stamp_size'][0]}"
+        rows["unit"] = data["unit"] or "none (8-bit pictures)"
+    rows["sizes"] = _sizes(card).strip()
+    if training:
+        rows["training"] = f"{training['n_train']} images, {training['steps']} steps{_short_hours(training)}"
+        rows["hardware"] = training["hardware"]
+    rows["limits"] = " ".join(card.get("limits", "").split())
+    rows |= {name: _number(value) for name, value in card.get("headline", {}).items()}
+    rows["licence"] = card.get("licence")
+    rows["cite"] = card.get("citation")
+    lines = [f"{card['name']}: {card['title']}" if card.get("title") else card["name"]]
+    for name, value in rows.items():
+        if value:
+            lines += textwrap.wrap(f"{name}: {value}", _WIDTH, initial_indent="  ", subsequent_indent="      ")
+    return lines
+
+
+def family_summary(family):
+    """Return what is known of a `Family`, its recipes and presets, as lines."""
+    presets = [name for name in list_presets() if load_card(name, metrics=False)["family"] == family.name]
+    rows = {
+        "tasks": family.tasks, "recipes": list_recipes(family.name), "presets": presets, "trains on": family.inputs,
+        "reads": family.keys, "needs": family.required, "reference": [family.reference],
+    }  # fmt: skip
+    lines = [f"{family.name}: {family.title}"]
+    for name, values in rows.items():
+        text = f"{name}: {', '.join(values) or 'none'}"
+        lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="      ")
+    return lines
+
+
+def _number(value):
+    if isinstance(value, list | tuple):
+        number, error = value
+        return _number(number) if number is None or error is None else f"{number:.4g} ± {error:.2g}"
+    return f"{value:.4g}" if isinstance(value, int | float) else value
+
+
+def _sizes(card):
+    """Return a sentence on the sizes of stamps that were tried."""
+    sizes = card.get("sizes")
+    if sizes is None:
+        return ""
+    said = f" Runs on stamps of {', '.join(map(str, sizes['legal']))} pixels"
+    return said + (f", not of {', '.join(map(str, sizes['refused']))}." if sizes["refused"] else ".")
+
+
+def _change(entry):
+    figure = "".join(f", {name} {value:.6g}" for name, value in entry.get("figure", {}).items())
+    return f"- {entry['date']}, galzoo {entry['galzoo']}: model `{entry['sha256'][:12]}`{figure}"
+
+
+def _hours(training):
+    """Return how long training took, which is not known of weights that others have trained."""
+    return f"{training['hours']:g} hours on " if "hours" in training else ""
+
+
+def _short_hours(training):
+    return f", {training['hours']:.2g} h" if "hours" in training else ", converted"
 
 
 def preset_table():
@@ -49,7 +131,7 @@ def preset_table():
             "preset": f"[`{name}`](pretrained/{name}/README.md)",
             "what": card["title"],
             "bands": ", ".join(card["data"]["bands"]),
-            "trained on": f"{card['training']['n_train']} images, {card['training']['hours']:.2g} h",
+            "trained on": f"{card['training']['n_train']} images{_short_hours(card['training'])}",
         }
         tables[card["metrics"]["suite"]].append(row | result_of(card["metrics"]).headline())
     return "\n".join(markdown_table(rows) for rows in tables.values() if rows)

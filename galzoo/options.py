@@ -40,4 +40,7 @@ Preset = Annotated[
     str,
     typer.Argument(help="Name of a preset, or the folder of a preset or run.", autocompletion=complete_preset),
 ]
+Conform = Annotated[
+    bool, typer.Option("--conform", help="Bring the stamps to the preset's bands and pixels, where they have others.")
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder or file to write.")]

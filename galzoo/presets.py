@@ -10,9 +10,11 @@ from pathlib import Path
 from galzoo import __version__, resources
 from galzoo.errors import InputError, PresetError, UnknownNameError
 from galzoo.files import atomic_path, write_text
-from galzoo.registry import MODEL, families, get_family, get_task
+from galzoo.registry import MODEL, families, get_family, get_suite, get_task, import_object
 
 MODEL_FILE, CARD_FILE = "model.keras", "card.yaml"
+METRICS_FILE = "metrics.json"
+"""All numbers that a card's headline is taken from; beside the card, since they are many."""
 
 
 def preset_folders():
@@ -31,7 +33,7 @@ def presets_for(task, *roles):
     """Return the names of the packaged presets that serve a task, in any of the given roles ("model" by default)."""
     roles = roles or (MODEL,)
     can = {name for name, family in families().items() if any(family.serves(task, role) for role in roles)}
-    return [name for name in list_presets() if load_card(name)["family"] in can]
+    return [name for name in list_presets() if load_card(name, metrics=False)["family"] in can]
 
 
 def find_preset(name):
@@ -53,8 +55,15 @@ def find_preset(name):
     raise UnknownNameError.of("preset", name, packaged)
 
 
-def load_card(name):
-    """Return the card of a preset as a dict; for a run folder, what is known of it so far."""
+def load_card(name, metrics=True):
+    """Return the card of a preset as a dict; for a run folder, what is known of it so far.
+
+    Parameters
+    ----------
+    name : str or Path
+    metrics : bool
+        Read the numbers of its evaluation too.
+    """
     folder = find_preset(name)
     path = folder / CARD_FILE
     if not path.is_file():
@@ -66,17 +75,23 @@ def load_card(name):
         except json.JSONDecodeError as error:
             raise PresetError(f"{path}: not valid JSON: {error}; train again") from None
         return {"name": folder.name, "family": recipe["family"], "recipe": recipe}
-    return copy.deepcopy(_read_card(path, path.stat().st_mtime_ns))
+    card = copy.deepcopy(_read_card(path, path.stat().st_mtime_ns))
+    if metrics and "metrics" not in card and (folder / METRICS_FILE).is_file():
+        try:
+            card["metrics"] = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise PresetError(f"{folder / METRICS_FILE}: not valid JSON: {error}; install galzoo again") from None
+    return card
 
 
 @functools.lru_cache(maxsize=32)
 def _read_card(path, changed):
-    """Read a card; a large one takes a third of a second, and it is asked for several times a command."""
+    """Read a card, which is asked for several times a command."""
     # Training finds its start model here too, on machines without YAML.
     import yaml
 
     try:
-        # Cards hold all that was measured; the parser in C takes a tenth of the time, where it is there.
+        # The parser in C takes a tenth of the time, where it is there.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         card = yaml.load(path.read_text(encoding="utf-8"), loader)
     except yaml.YAMLError as error:
@@ -109,8 +124,7 @@ def load(name):
     folder = find_preset(name)
     card = load_card(name)
     path = folder / MODEL_FILE
-    if "sha256" in card and checksum(path) != card["sha256"]:
-        raise PresetError(f"{path}: is not the file that its card describes (sha256 differs); install galzoo again")
+    check_file(folder, card)
     get_family(card["family"]).model_class()  # registers the classes that the file names
 
     import keras
@@ -122,6 +136,13 @@ def load(name):
         return keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, TypeError) as error:
         raise PresetError(f"{path}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+
+
+def check_file(folder, card):
+    """Raise `PresetError` if the model file of a preset is not the one that its card describes."""
+    path = folder / MODEL_FILE
+    if "sha256" in card and checksum(path) != card["sha256"]:
+        raise PresetError(f"{path}: is not the file that its card describes (sha256 differs); install galzoo again")
 
 
 def card_for(task, name, *roles):
@@ -229,8 +250,6 @@ def write_preset(run, folder, metrics, header, created):
     dict
         The card.
     """
-    import yaml
-
     run, folder = Path(run), Path(folder)
     recipe = json.loads((run / "recipe.json").read_text(encoding="utf-8"))
     training = json.loads((run / "training.json").read_text(encoding="utf-8"))
@@ -238,16 +257,19 @@ def write_preset(run, folder, metrics, header, created):
     # The path of the stamp file is of the machine that trained; it means nothing elsewhere.
     recipe["data"]["path"] = Path(recipe["data"]["path"]).name if recipe["data"]["path"] else None
     folder.mkdir(parents=True, exist_ok=True)
+    before = load_card(folder, metrics=False) if (folder / CARD_FILE).is_file() else {}
     with atomic_path(folder / MODEL_FILE) as path:
         shutil.copyfile(run / MODEL_FILE, path)
+    sha256 = checksum(folder / MODEL_FILE)
     card = {
         "name": folder.name,
         "title": export["title"],
         "family": recipe["family"],
         "created": created,
         "galzoo": __version__,
-        "sha256": checksum(folder / MODEL_FILE),
+        "sha256": sha256,
         "licence": export["licence"],
+        "citation": get_family(recipe["family"]).reference,
         "data": {
             "origin": export["data_origin"],
             "survey": header["survey"],
@@ -259,9 +281,38 @@ def write_preset(run, folder, metrics, header, created):
         },
         "training": training,
         "limits": export["limits"],
+        "changelog": [
+            *before.get("changelog", []),
+            changelog_entry(created, __version__, sha256, metrics, export.get("better")),
+        ],
+        "headline": headline(metrics),
         "metrics": metrics,
         "recipe": recipe,
     }
     card = json.loads(json.dumps(card))
-    write_text(folder / CARD_FILE, yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=120))
+    write_card(folder, card)
     return card
+
+
+def write_card(folder, card):
+    """Write a card into a preset's folder: the metrics into a file of their own, all else into ``card.yaml``."""
+    import yaml
+
+    rest = {key: value for key, value in card.items() if key != "metrics"}
+    write_text(Path(folder) / METRICS_FILE, json.dumps(card["metrics"]) + "\n")
+    write_text(Path(folder) / CARD_FILE, yaml.safe_dump(rest, sort_keys=False, allow_unicode=True, width=120))
+
+
+def headline(metrics):
+    """Return the few numbers that presets are chosen by, title -> value or [value, error]; none without a suite."""
+    if "suite" not in metrics:
+        return {}
+    return import_object(get_suite(metrics["suite"]).result)(metrics).headline()
+
+
+def changelog_entry(date, version, sha256, metrics, better=None):
+    """Return what a card's changelog says of one model: when it was made, and the figure that it was chosen by."""
+    entry = {"date": date, "galzoo": version, "sha256": sha256}
+    if better is not None:
+        entry["figure"] = {".".join(map(str, better["metric"])): _figure(metrics, better["metric"])}
+    return entry

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import yaml
 
 from galzoo.errors import RecipeError, UnknownNameError
 from galzoo.registry import families, get_family
+from galzoo.values import load_yaml, parse_value
 
 
 class _Section(pydantic.BaseModel):
@@ -165,7 +165,7 @@ def load_recipe(family, name="default", overrides=()):
     family : str
         Name of a family.
     name : str or Path
-        Name of one of its recipes, or the path of a YAML file.
+        Name of one of its recipes, or the path of a YAML file or of the ``recipe.json`` of a run.
     overrides : sequence of str
         Changes as ``section.key=value``, the value in YAML, e.g. ``stages.0.epochs=2``.
 
@@ -181,15 +181,15 @@ def load_recipe(family, name="default", overrides=()):
         If the family or the recipe does not exist.
     """
     folder = get_family(family).recipes_dir()
-    path = Path(name) if str(name).endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    path = Path(name) if str(name).endswith((".yaml", ".yml", ".json")) else folder / f"{name}.yaml"
     if not path.is_file():
         if path.parent == folder:
             raise UnknownNameError.of(f"recipe of {family}", name, list_recipes(family))
         raise RecipeError(f"{path}: no such file; recipes of {family} are {', '.join(list_recipes(family))}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        content = load_yaml(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise RecipeError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: a recipe is a mapping with family, data and stages")
     for override in overrides:
@@ -262,8 +262,8 @@ def _override(content, text):
             raise RecipeError(f"--set {text!r}: {part!r} lies below a plain value")
         if after is None:
             try:
-                place[part] = yaml.safe_load(value)
-            except yaml.YAMLError:
-                raise RecipeError(f"--set {text!r}: {value!r} is not valid YAML") from None
+                place[part] = parse_value(value)
+            except ValueError as error:
+                raise RecipeError(f"--set {text!r}: {value!r} is not valid YAML: {error}") from None
         else:
             place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]

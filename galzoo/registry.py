@@ -49,7 +49,8 @@ class Family:
     reference : str
         Papers, with their arXiv numbers.
     picture : str
-        Import path of ``draw(model, batch, path)``, which draws a batch while the model trains; optional.
+        Import path of ``draw(model, batch, path)``, which draws a batch while the model trains; optional. A parameter
+        ``pixel_scale`` is given the arcsec per pixel of the data.
     recipes, presets : str
         Folders of a family of another package, "package:folder"; galzoo's own lie in zoo_configs/ and pretrained/.
     """

@@ -7,6 +7,7 @@ This module and what it imports need only keras, numpy and h5py, so a recipe res
 """
 
 import argparse
+import functools
 import importlib.util
 import inspect
 import json
@@ -19,6 +20,7 @@ import keras
 import numpy as np
 
 from galzoo import callbacks as run_callbacks
+from galzoo.contents import digest
 from galzoo.contracts.training import Adapts, Finishes
 from galzoo.data.in_graph import make_layer
 from galzoo.data.open_source import read_header
@@ -31,6 +33,7 @@ from galzoo.presets import MODEL_FILE, find_preset
 from galzoo.registry import get_family, import_object
 from galzoo.runtime import prepare_runtime
 
+INPUTS_FILE = "inputs.json"
 _PICTURES = 10
 
 
@@ -44,9 +47,9 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     data_path : str or Path
         Stamp file.
     output : str or Path
-        Folder of the run: ``recipe.json``, ``history.csv``, ``state.h5``, ``pictures/``, ``logs/``, ``model.keras`` and
-        ``training.json``; with several stages ``stages/``, the weights at the end of each in
-        their order in the model.
+        Folder of the run: ``recipe.json``, ``inputs.json``, ``history.csv``, ``state.h5``, ``pictures/``,
+        ``logs/``, ``model.keras`` and ``training.json``; with several stages ``stages/``, the weights at the end of
+        each in their order in the model.
     resume : bool
         Go on where the run in `output` stopped; it ends at the weights that an uninterrupted run gives.
     init : keras.Model, optional
@@ -62,23 +65,24 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     Raises
     ------
     InputError
-        If the folder holds a run and `resume` is not asked for, or the data do not fit the model.
+        If the folder holds a run and `resume` is not asked for, the data have changed since it was started, or they do
+        not fit the model.
     RecipeError
         If the runtime asks for what this back end cannot do.
     """
     output = Path(output)
-    progress = run_callbacks.read_progress(output)
-    if progress and not resume:
-        raise InputError(f"{output}: holds a run; add --resume to go on with it, or give another --output")
-    if resume and not progress:
-        raise InputError(f"{output}: no run to resume; drop --resume")
+    progress = check_output(output, resume)
     recipe = complete(recipe, data_path)
     if resume:
-        _check_same_recipe(output, recipe)
+        check_same_recipe(output, recipe)
+    inputs = inputs_of(recipe, data_path)
+    if resume:
+        check_same_inputs(output, inputs)
     runtime = recipe["runtime"]
     scope = prepare_runtime(runtime)
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "recipe.json", recipe)
+    write_json(output / INPUTS_FILE, inputs)
 
     source = training_sources(data_path, recipe["data"], get_family(recipe["family"]), runtime["seed"])
     with scope():
@@ -124,6 +128,19 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         model.save(path)
     write_json(output / "training.json", account(recipe, source, history))
     return model
+
+
+def check_output(output, resume):
+    """Return how far the run in a folder came (`galzoo.callbacks.read_progress`).
+
+    Raise `InputError` if there is one that is not to be resumed, or none that is.
+    """
+    progress = run_callbacks.read_progress(output)
+    if progress and not resume:
+        raise InputError(f"{output}: holds a run; add --resume to go on with it, or give another --output")
+    if resume and not progress:
+        raise InputError(f"{output}: no run to resume; drop --resume")
+    return progress
 
 
 def complete(recipe, data_path):
@@ -245,7 +262,29 @@ def finish(model, valid, batch_size):
         model.finish(valid.batch(np.arange(start, min(start + batch_size, len(valid)))) for start in rows)
 
 
-def _check_same_recipe(output, recipe):
+def inputs_of(recipe, data_path):
+    """Return the digests of what a run is trained on: its data, and the models of its parts."""
+    files = {"data": data_path, "valid_path": recipe["data"].get("valid_path")}
+    files |= {f"parts.{name}": find_preset(value) / MODEL_FILE for name, value in (recipe.get("parts") or {}).items()}
+    return {name: digest(path) for name, path in files.items() if path is not None}
+
+
+def check_same_inputs(output, inputs):
+    """Raise `InputError` if a run was started on other contents of its files; older runs do not say."""
+    path = output / INPUTS_FILE
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    changed = [name for name in inputs if before.get(name) != inputs[name]]
+    if changed:
+        raise InputError(
+            f"{output}: its {changed[0]} file has changed since the run was started; bring the old one back, or train "
+            "into another --output"
+        )
+
+
+def check_same_recipe(output, recipe):
+    """Raise `InputError` if the run in a folder was started with another recipe."""
     before = json.loads((output / "recipe.json").read_text(encoding="utf-8"))
     for section in ("family", "model", "parts", "data", "stages"):
         if _given(before.get(section, {})) != _given(json.loads(json.dumps(recipe.get(section, {})))):
@@ -274,7 +313,10 @@ def _callbacks(output, number, stage, history, valid, recipe, plain):
     if picture and all(importlib.util.find_spec(package) for package in ("matplotlib", "astropy")):
         every = max(1, stage["epochs"] // _PICTURES)
         batch = valid.batch(range(min(8, len(valid))))
-        chosen.append(run_callbacks.Pictures(output, number, batch, import_object(picture), every))
+        draw = import_object(picture)
+        if "pixel_scale" in inspect.signature(draw).parameters:
+            draw = functools.partial(draw, pixel_scale=valid.header()["pixel_scale"])
+        chosen.append(run_callbacks.Pictures(output, number, batch, draw, every))
     return chosen
 
 

@@ -157,6 +157,13 @@ def main():
     console.print(f"open {folder / 'report.html'}")
 
 
+def shown_rows(stamps, number=8):
+    """Return the brightest stamps of a single galaxy: those of which least is masked, as at edges and near others."""
+    masked = stamps.mask.mean(axis=(1, 2, 3))
+    whole = np.argsort(masked, kind="stable")[: 3 * number]
+    return np.sort(whole[np.argsort(-np.asarray(stamps.catalogue["snr"])[whole])][:number])
+
+
 def write_report(folder, deblended, stamps, test, made, rows, products, drawn):
     """Write ``report.html``: the field, what was found, both models, new galaxies, and the catalogue's first rows."""
     report = Report("galzoo demo", "A simulated LSST field, and galaxies of the Hubble Deep Field (NASA)")
@@ -170,9 +177,9 @@ def write_report(folder, deblended, stamps, test, made, rows, products, drawn):
     report.figure(folder / "stamps.png", "Some of the stamps.")
     report.section("Reconstruction of held-out stamps").table(rows)
     report.text("The preset never saw this telescope: it was trained on SDSS pictures, ground-based and much coarser.")
-    brightest = np.argsort(-np.asarray(test.catalogue["snr"]))[:8]
-    for name, (_, part) in made.items():
-        report.figure(reconstruction_panel(test, part, rows=np.sort(brightest)), f"Model: {name}.")
+    rows_shown = shown_rows(test)
+    for name, (_, part) in reversed(made.items()):
+        report.figure(reconstruction_panel(test, part, rows=rows_shown), f"Model: {name}.")
     report.section("New galaxies").text(
         f"Drawn from the prior {PRIOR} for Hubble types (t_type) from elliptical, below 0, to spiral and irregular."
     )

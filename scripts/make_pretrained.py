@@ -26,9 +26,10 @@ from galzoo.data.hdf5 import read_header
 from galzoo.errors import GalzooError, InputError, PresetError, RecipeError
 from galzoo.evaluate.run import evaluate
 from galzoo.files import write_json
-from galzoo.presets import check_better, write_preset
+from galzoo.presets import check_better, load_card, write_preset
 from galzoo.recipe import list_recipes, load_recipe
 from galzoo.registry import families
+from galzoo.selftest import write_selftest
 from galzoo.snapshot import snapshot
 from galzoo.train import train
 
@@ -114,8 +115,9 @@ def export(recipe, folder, data, places, limit):
     metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
     preset = resources.pretrained_dir() / recipe.export.preset
     check_better(preset, metrics, recipe.export.better)
-    card = write_preset(folder, preset, metrics, read_header(data), datetime.date.today().isoformat())
-    write_readme(preset, card)
+    write_preset(folder, preset, metrics, read_header(data), datetime.date.today().isoformat())
+    write_selftest(preset)
+    write_readme(preset, load_card(preset))
     return [*lines, str(preset)]
 
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from galzoo import cli
+from galzoo.presets import list_presets, load_card
 from tests.conftest import make_stamps
 
 ROOT = Path(__file__).parents[1]
@@ -102,8 +103,33 @@ class TestWithoutData:
     def test_show(self, galzoo, fails):
         code, out, _ = galzoo("show", "vqvae")
         assert code == 0
-        assert yaml.safe_load(out)["tasks"] == ["reconstruct", "embed"]
+        assert "tasks: reconstruct, embed\n" in out
+        assert "smoke" in out.partition("recipes:")[2].partition("\n  presets:")[0]
+        assert "vqvae_lsst" in out.partition("presets:")[2].partition("\n  trains on:")[0]
+        assert yaml.safe_load(galzoo("show", "vqvae", "--full")[1])["tasks"] == ["reconstruct", "embed"]
         assert "did you mean 'vqvae'" in fails("show", "vqvea")
+
+    def test_show_a_preset_fits_a_screen_and_full_has_all(self, galzoo):
+        for name in list_presets():
+            out = galzoo("show", name)[1]
+            assert out.count("\n") <= 40
+            assert max(map(len, out.splitlines())) <= 100
+            card = load_card(name)
+            assert f"{card['training']['n_train']} images" in out
+            assert ", ".join(card["data"]["bands"]) in out
+            joined = " ".join(out.split())
+            assert all(f"{title}:" in joined for title, value in card["headline"].items() if value is not None)
+        name = "vqvae_sdss_rgb"
+        assert yaml.safe_load(galzoo("show", name, "--full")[1]) == load_card(name)
+
+    def test_cite(self, galzoo, fails):
+        from galzoo.cite import parse
+
+        entries = parse(galzoo("cite", "vae_deblender_lsst")[1])
+        assert set(entries) == {"galzoo", "galzoo_vae_deblender_lsst", "arcelin2021", "biswas2025", "dinh2017"}
+        assert load_card("vae_deblender_lsst")["sha256"] in entries["galzoo_vae_deblender_lsst"]["note"]
+        assert entries["arcelin2021"]["eprint"] == "2005.12039"
+        assert "did you mean" in fails("cite", "vqvea")
 
     def test_no_command_shows_the_help(self, galzoo):
         code, _, err = galzoo()
@@ -206,6 +232,26 @@ class TestRun:
         assert "--resume" in fails(*again)
         other = ("--set", "stages.0.batch_size=8")
         assert "another 'stages' section" in fails(*again, *other, "--resume")
+
+    def test_resume_reads_what_the_run_was_started_with_and_checks_first(self, run_folder, galzoo, fails, tmp_path):
+        run = shutil.copytree(run_folder / "run", tmp_path / "run")
+        (run / "model.keras").unlink()
+        code, out, _ = galzoo("train", "vqvae", "--recipe", "smoke", "--output", run, "--resume")
+        assert code == 0
+        assert (run / "model.keras").is_file()
+        assert str(run_folder / "stamps.h5") in out
+
+        def simulates(*_, **__):
+            raise AssertionError("data are made before the run is looked at")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("galzoo.data.build_dataset.make_named", simulates)
+            patch.setenv("GALZOO_CACHE", str(tmp_path / "cache"))
+            changed = ("--set", "data.path=null", "--set", "data.name=simulated")
+            arguments = ("train", "vqvae", "--recipe", "smoke", "--output")
+            assert "another 'data' section" in fails(*arguments, run, "--resume", *changed)
+            assert "add --resume" in fails(*arguments, run, *changed)
+            assert "no run to resume" in fails(*arguments, tmp_path / "none", "--resume", *changed)
 
     def test_reconstruct_can_be_read_back(self, run_folder, galzoo, tmp_path):
         from astropy import units as u

@@ -40,6 +40,7 @@ def script(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "train", train)
     monkeypatch.setattr(module, "evaluate", evaluate)
     monkeypatch.setattr(module, "write_readme", lambda folder, card: None)
+    monkeypatch.setattr(module, "write_selftest", lambda folder: (folder / "selftest.npz").touch())
     return module
 
 
@@ -61,6 +62,7 @@ def test_a_queue_goes_on_after_a_failed_run_and_after_a_kill(script, command, tm
     assert script.main(command) == 2
     assert script.trained == [(7, False), (7, True)]
     assert (tmp_path / "presets" / "small" / "model.keras").read_text() == "weights"
+    assert (tmp_path / "presets" / "small" / "selftest.npz").is_file()
     capsys.readouterr()
     script.main(command)
     assert len(script.trained) == 2

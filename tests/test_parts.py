@@ -32,6 +32,11 @@ def test_the_pair_is_trained_and_is_one_model(tmp_path):
     train_parts(asked, path, tmp_path / "run")
     assert (tmp_path / "run" / "codec" / "model.keras").read_bytes() == before
 
+    # A part that is there is not that of other stamps under the same name.
+    make_stamps(n=60, size=16, bands=("g", "r"), seed=7).save(path)
+    with pytest.raises(InputError, match="codec: its data file has changed"):
+        train_parts(asked, path, tmp_path / "run")
+
 
 def test_a_part_that_was_interrupted_asks_for_resume(tmp_path):
     (tmp_path / "run" / "codec").mkdir(parents=True)

@@ -51,7 +51,9 @@ def test_suite(name):
     assert issubclass(import_object(suite.result), Result)
     for task, role in suite.roles():
         assert role in get_task(task).roles
-    assert any(suite.judges(family) for family in families().values())
+    served = {pair for family in families().values() for pair in family.roles()}
+    # A task may be there before the first family that serves it.
+    assert any(suite.judges(family) for family in families().values()) or not served & set(suite.roles())
 
 
 @pytest.mark.parametrize(("family", "task", "role"), ROLES)

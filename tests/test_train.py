@@ -1,6 +1,7 @@
 """Training can be stopped anywhere and ends where it would have ended."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from galzoo.callbacks import RunState, read_progress, restore_state
 from galzoo.errors import InputError, RecipeError
 from galzoo.recipe import load_recipe
 from galzoo.train import prepare_runtime, train
+from tests.conftest import make_stamps
 
 
 def recipe(path, *changes):
@@ -132,6 +134,15 @@ def test_the_average_is_validated_drawn_and_saved_and_the_raw_weights_train_on(s
     import galzoo
 
     np.testing.assert_array_equal(kernel(model), np.asarray(galzoo.load(tmp_path / "run").encoder.weights[0]))
+
+
+def test_pictures_of_a_training_have_the_scale_of_its_data(stamp_file, tmp_path, monkeypatch, eager):
+    scales = []
+    draw = "galzoo.tasks.reconstruct.picture.draw_batch"
+    monkeypatch.setattr(draw, lambda model, batch, path, pixel_scale: scales.append(pixel_scale))
+    train(recipe(stamp_file), stamp_file, tmp_path / "run", verbose=0)
+    assert scales
+    assert set(scales) == {0.2}
 
 
 def test_stops_early_with_the_best_weights_also_when_resumed(stamp_file, tmp_path, monkeypatch, eager):
@@ -274,6 +285,22 @@ def test_a_run_is_not_overwritten(stamp_file, tmp_path, eager):
     with pytest.raises(InputError, match="no run to resume"):
         train(recipe(stamp_file), stamp_file, tmp_path / "other", resume=True, verbose=0)
     assert json.loads((tmp_path / "run" / "training.json").read_text())["steps"] == 3
+
+
+def test_a_run_goes_on_with_the_contents_it_began_with(stamp_file, tmp_path, eager):
+    valid = tmp_path / "valid.h5"
+    make_stamps(n=20, seed=5).save(valid)
+    one = recipe(stamp_file, "stages.0.epochs=1", f"data.valid_path={valid}")
+    train(one, stamp_file, tmp_path / "run", verbose=0)
+    os.utime(stamp_file, (1, 1))
+    train(one, stamp_file, tmp_path / "run", resume=True, verbose=0)
+    for path, name, seed in ((stamp_file, "data", 9), (valid, "valid_path", 8)):
+        kept = path.read_bytes()
+        make_stamps(n=80 if name == "data" else 20, seed=seed).save(path)
+        with pytest.raises(InputError, match=f"its {name} file has changed"):
+            train(one, stamp_file, tmp_path / "run", resume=True, verbose=0)
+        path.write_bytes(kept)
+    train(one, stamp_file, tmp_path / "run", resume=True, verbose=0)
 
 
 def test_starts_from_another_model(stamp_file, tmp_path, eager):

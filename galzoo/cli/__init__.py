@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from galzoo import __version__
+from galzoo.cli.quiet import install
 from galzoo.errors import GalzooError
 from galzoo.registry import import_object, tasks
 
@@ -59,6 +60,7 @@ app = typer.Typer(
 
 def main():
     """Run the command line; errors that a user can mend are one line and exit code 2."""
+    install()
     try:
         code = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
@@ -108,9 +110,9 @@ def _root(
 
 
 def _register():
-    from galzoo.cli import data, evaluate, lists, simulate, train
+    from galzoo.cli import data, evaluate, lists, simulate, train, verify
 
-    for module in (lists, train, evaluate, data, simulate):
+    for module in (lists, verify, train, evaluate, data, simulate):
         module.register(app)
 
 

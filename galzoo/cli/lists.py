@@ -1,4 +1,4 @@
-"""`galzoo list` and `galzoo show`."""
+"""`galzoo list`, `galzoo show` and `galzoo cite`."""
 
 import json
 import sys
@@ -15,6 +15,7 @@ def register(app):
     """Add the commands to the application."""
     app.command("list")(list_)
     app.command()(show)
+    app.command()(cite)
 
 
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False):
@@ -29,7 +30,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     }
     uses = {name: task.title for name, task in tasks().items()}
     sets = {name: dataset.title for name, dataset in datasets().items()}
-    presets = {name: load_card(name).get("title", "") for name in list_presets()}
+    presets = {name: load_card(name, metrics=False).get("title", "") for name in list_presets()}
     if as_json:
         sys.stdout.write(
             json.dumps({"families": rows, "tasks": uses, "datasets": sets, "presets": presets}, indent=2) + "\n"
@@ -48,19 +49,45 @@ def _complete(incomplete: str):
     return [*complete_family(incomplete), *complete_preset(incomplete)]
 
 
-def show(name: Annotated[str, typer.Argument(help="A preset, run folder or family.", autocompletion=_complete)]):
-    """Show the card of a preset, or what is known of a family."""
+Name = Annotated[str, typer.Argument(help="A preset, run folder or family.", autocompletion=_complete)]
+
+
+def show(
+    name: Name,
+    full: Annotated[bool, typer.Option("--full", help="All that the card holds, as YAML.")] = False,
+):
+    """Show what a preset is worth, or what is known of a family."""
     import yaml
 
-    from galzoo.presets import list_presets, load_card
+    from galzoo.cards import family_summary, summary
+    from galzoo.presets import load_card
+    from galzoo.registry import families
+
+    _check_known(name)
+    if name in families():
+        family = families()[name]
+        lines = family_summary(family)
+        content = {key: getattr(family, key) for key in ("name", "title", "reference")}
+        content |= {key: list(getattr(family, key)) for key in ("tasks", "inputs", "keys", "required")}
+    else:
+        content = load_card(name, metrics=full)
+        lines = [*summary(content), f"all: galzoo show {name} --full"]
+    if full:
+        lines = [yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100).rstrip()]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def cite(name: Name):
+    """Print BibTeX of galzoo, of a preset, and of the papers of its family."""
+    from galzoo.cite import citation
+
+    _check_known(name)
+    sys.stdout.write(citation(name))
+
+
+def _check_known(name):
+    from galzoo.presets import list_presets
     from galzoo.registry import families
 
     if name not in families() and name not in list_presets() and not Path(name).is_dir():
         raise UnknownNameError.of("preset or family", name, [*families(), *list_presets()])
-    if name in families():
-        family = families()[name]
-        card = {key: getattr(family, key) for key in ("name", "title", "reference")}
-        card |= {key: list(getattr(family, key)) for key in ("tasks", "inputs", "keys")}
-    else:
-        card = load_card(name)
-    sys.stdout.write(yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=100).rstrip() + "\n")

@@ -79,7 +79,7 @@ def scenes(
         isolated=isolated,
         seed=seed,
     )
-    make_scenes(output, n, spec, processes, progress=sys.stdout.isatty())
+    make_scenes(output, n, spec, processes, progress=True)
     from galzoo.data.scenes_hdf5 import read_header
 
     count = read_header(output)["n_sources"]

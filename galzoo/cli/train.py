@@ -43,8 +43,10 @@ def train(
 
     if as_json and not dry_run:
         raise InputError("--json shows a recipe without training; add --dry-run")
-    chosen = load_recipe(family, recipe, overrides or ())
     output = output or Path("runs") / f"{family}_{Path(recipe).stem}"
+    # A run goes on with what it was started with; options need not be given again.
+    begun = resume and (output / "recipe.json").is_file()
+    chosen = load_recipe(family, output / "recipe.json" if begun else recipe, overrides or ())
     if dry_run and as_json:
         _say(json.dumps(chosen.resolved(), indent=2))
         return
@@ -67,8 +69,9 @@ def train(
             make_model(chosen.resolved()).summary()
         return
     from galzoo.data.build_dataset import prepare
-    from galzoo.parts import train_parts
+    from galzoo.parts import PREFIX, train_parts
     from galzoo.presets import load
+    from galzoo.train import check_output, check_same_recipe
     from galzoo.train import train as run
 
     if bundle:
@@ -77,6 +80,12 @@ def train(
         size = write_bundle(chosen, prepare(chosen.data), bundle, wheels)
         _say(f"{bundle}: {size / 2**20:.1f} MiB\nnext: unpack it elsewhere and run `sh run.sh` in its folder")
         return
+    # Before data are simulated, which takes minutes.
+    whole = not any(value.startswith(PREFIX) for value in chosen.parts.values())
+    if whole or begun:
+        check_output(output, resume)
+    if begun:
+        check_same_recipe(output, chosen.resolved())
     start = load(init) if init else None
     path = prepare(chosen.data)
     chosen = train_parts(chosen, path, output, resume)

@@ -5,9 +5,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from galzoo.brief import Brief
 
-@dataclasses.dataclass
-class Counts:
+
+@dataclasses.dataclass(repr=False)
+class Counts(Brief):
     """How many sources n stamps hold, and how sure that is; all arrays are NumPy.
 
     Parameters

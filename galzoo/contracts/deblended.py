@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from galzoo.brief import Brief
+
 FLAGS = {
     "fallback": 1,
     "negative_flux": 2,
@@ -19,8 +21,8 @@ of the image; part of its core is masked; it holds saturated pixels; chi squared
 added where the residual asked for it."""
 
 
-@dataclasses.dataclass
-class Deblended:
+@dataclasses.dataclass(repr=False)
+class Deblended(Brief):
     """The sources of n blends, padded to the largest number of sources; all arrays are NumPy.
 
     Parameters
@@ -67,3 +69,24 @@ class Deblended:
 
     def __len__(self):
         return len(self.image)
+
+    def to_table(self, bands):
+        """Return a row a source as an `astropy.table.QTable`, with columns a band named as `bands`.
+
+        Columns are ``blend, source, x, y`` (pixels), ``flux_<band>``, where known ``flux_err_<band>``, ``e1, e2,
+        half_light_radius`` (pixels) and ``flags``.
+        """
+        from astropy.table import QTable
+
+        table = QTable()
+        table["blend"], table["source"] = np.nonzero(self.present)
+        table["x"], table["y"] = self.positions[self.present].T
+        for index, band in enumerate(bands):
+            table[f"flux_{band}"] = self.flux[self.present][:, index]
+            if self.flux_error is not None:
+                table[f"flux_err_{band}"] = self.flux_error[self.present][:, index]
+        if self.shape is not None:
+            table["e1"], table["e2"], table["half_light_radius"] = self.shape[self.present].T
+        if self.flags is not None:
+            table["flags"] = self.flags[self.present]
+        return table

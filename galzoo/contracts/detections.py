@@ -5,12 +5,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from galzoo.brief import Brief
+
 CLASSES = ("galaxy", "star")
 """Names of the numbers in `source_class`."""
 
 
-@dataclasses.dataclass
-class Detections:
+@dataclasses.dataclass(repr=False)
+class Detections(Brief):
     """The sources found in n images, most probable first, padded to one number; all arrays are NumPy.
 
     Parameters

@@ -5,9 +5,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from galzoo.brief import Brief
 
-@dataclasses.dataclass
-class Samples:
+
+@dataclasses.dataclass(repr=False)
+class Samples(Brief):
     """Galaxies drawn from a prior; all arrays have a first axis of n objects.
 
     Parameters
@@ -44,6 +46,14 @@ class Samples:
 
     def __len__(self):
         return len(self.image)
+
+    def to_table(self):
+        """Return conditions and log-probability as an `astropy.table.QTable`, a row a galaxy."""
+        from astropy.table import QTable
+
+        return QTable(
+            {**{name: np.asarray(value) for name, value in self.condition.items()}, "log_prob": self.log_prob}
+        )
 
     def __getitem__(self, rows):
         """Return the samples of some rows (a slice or an array of row numbers)."""

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from galzoo.contents import digests
 from galzoo.data.open_source import read_header
 from galzoo.errors import InputError
 from galzoo.registry import get_dataset
@@ -54,7 +55,7 @@ def make_named(name, output, options=None):
 
 def parse_options(pairs):
     """Turn ``key=value`` texts into a dict, the values read as YAML."""
-    import yaml
+    from galzoo.values import parse_value
 
     options = {}
     for pair in pairs:
@@ -62,9 +63,9 @@ def parse_options(pairs):
         if not equals or not key:
             raise InputError(f"option {pair!r} is not key=value; write e.g. --set size=64")
         try:
-            options[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise InputError(f"option {pair!r}: {text!r} cannot be read as YAML; quote it") from None
+            options[key.strip()] = parse_value(text)
+        except ValueError as error:
+            raise InputError(f"option {pair!r}: {text!r} cannot be read as YAML ({error}); quote it") from None
     return options
 
 
@@ -90,7 +91,11 @@ def prepare(data):
 
 
 def cache_file(name, options):
-    """Return where data of a name and some options lie in the cache, whether they are there or not."""
-    text = json.dumps([name, options], sort_keys=True, default=str)
+    """Return where data of a name and some options lie in the cache, whether they are there or not.
+
+    Other contents of the files that the options name are other data.
+    """
+    files = list(digests(options).values())
+    text = json.dumps([name, options, files] if files else [name, options], sort_keys=True, default=str)
     root = Path(os.environ.get("GALZOO_CACHE") or Path.home() / ".cache" / "galzoo")
     return root / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.h5"

@@ -5,8 +5,9 @@ import logging
 import numpy as np
 from astropy import units as u
 
-from galzoo.data.columns import find_columns, pixel_position, plain, sky_position, to_quantities
+from galzoo.data.columns import find_columns, pixel_position, plain, sky_positions, to_quantities
 from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.sky import pixel_to_sky, sky_to_pixel, to_icrs
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
 from galzoo.progress import track
@@ -80,7 +81,7 @@ def make_cutouts(
     psf_of = _psf_of(psf, len(x), size, mosaic.bands)
     segments = plain(catalogue[found["segment"]])[rows] if "segment" in found else None
     x, y = x[rows], y[rows]
-    table = _table(mosaic, catalogue[rows], found, x, y, size)
+    table = _table(mosaic, catalogue[rows], found, x, y, size, name)
     header = {"bands": mosaic.bands, "pixel_scale": mosaic.pixel_scale, "unit": mosaic.unit, "survey": survey}
     step = max(1, _BATCH_PIXELS // (size * size * len(mosaic.bands)))
     mosaic.expect(len(rows))
@@ -136,11 +137,13 @@ def _corner(position, size):
 
 
 def positions(mosaic, catalogue, found, columns=None, name="catalogue"):
-    """Return 0-based positions x, y on a mosaic: from ra and dec where there is a WCS, unless x and y are mapped."""
+    """Return 0-based positions x, y on a mosaic: from ra and dec where there is a WCS, unless x and y are mapped.
+
+    They are NaN for rows without a position, and for places that have no pixel.
+    """
     pixels = {"x", "y"} <= set(found)
     if {"ra", "dec"} <= set(found) and mosaic.wcs is not None and not {"x", "y"} <= set(columns or ()):
-        sky = (sky_position(catalogue, found, role) for role in ("ra", "dec"))
-        x, y = mosaic.wcs.all_world2pix(*sky, 0)
+        x, y = sky_to_pixel(mosaic.wcs, *sky_positions(catalogue, found))
     elif pixels:
         x, y = (pixel_position(catalogue, found, role) for role in ("x", "y"))
     else:
@@ -148,7 +151,7 @@ def positions(mosaic, catalogue, found, columns=None, name="catalogue"):
     return np.asarray(x, float), np.asarray(y, float)
 
 
-def _table(mosaic, catalogue, found, x, y, size):
+def _table(mosaic, catalogue, found, x, y, size, name):
     """Return the columns of the stamp file."""
     table = to_quantities(catalogue, reserved=_RESERVED)
     for role in ("x", "y", "ra", "dec", "id"):
@@ -162,11 +165,11 @@ def _table(mosaic, catalogue, found, x, y, size):
         if f"{role}_mosaic" not in table.colnames:
             table[f"{role}_mosaic"] = values * u.pix
     if mosaic.wcs is not None:
-        ra, dec = mosaic.wcs.all_pix2world(x, y, 0)
+        ra, dec = pixel_to_sky(mosaic.wcs, x, y)
         table["ra"], table["dec"] = ra * u.deg, dec * u.deg
     elif {"ra", "dec"} <= set(found):
-        for role in ("ra", "dec"):
-            table[role] = sky_position(catalogue, found, role) * u.deg
+        ra, dec = to_icrs(*sky_positions(catalogue, found), name)
+        table["ra"], table["dec"] = ra * u.deg, dec * u.deg
     return table
 
 

@@ -2,12 +2,13 @@
 
 import contextlib
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 
+from galzoo.data.fits_keywords import pixel_scale as stated_scale
 from galzoo.data.planes import PICTURES, open_planes
+from galzoo.data.sky import largest_shift, read_wcs, scale_of
 from galzoo.data.zeropoint import flux_scale
 from galzoo.errors import InputError
 
@@ -34,7 +35,7 @@ class Mosaic:
         Arcsec per pixel.
     noise : list of Plane or None
         Weight or rms maps, one a band.
-    noise_kind : {"weight", "rms"}
+    noise_kind : {"weight", "rms", "variance"}
     flags : list of Plane or None
         Not 0 = bad.
     segmentation : Plane or None
@@ -102,7 +103,7 @@ class Mosaic:
             flagged or off the image; ``variance`` where there is a noise map, infinite where that is bad;
             ``segmentation`` (n, y, x).
         """
-        n, many, scales = len(x0), len(self.bands), self.scales.astype(np.float32)
+        n, many, scales = len(x0), len(self.bands), self.scales
         image = np.zeros((n, size, size, many), self.dtype)
         mask = np.zeros((n, size, size, many), bool)
         variance = None if self.noise is None else np.full((n, size, size, many), np.inf, np.float32)
@@ -121,16 +122,16 @@ class Mosaic:
                     continue
                 mask[(row, *inside)] = False
             if labels is not None:
-                labels[(row, *inside)] = self.segmentation.read(*window)
+                labels[(row, *inside)] = self._labels(window)
             for band in range(many):
-                piece, place = self.planes[band].read(*window), image[(row, *inside, band)]
-                place[...] = piece
-                if self.unit:
-                    place *= scales[band]
+                piece = self.planes[band].read(*window)
+                # In double precision until the flux is in nJy: other units may be beyond a float32.
+                image[(row, *inside, band)] = np.asarray(piece, np.float64) * scales[band] if self.unit else piece
                 if self.flags is not None:
                     mask[(row, *inside, band)] = self.flags[band].read(*window) != 0
                 if variance is not None:
-                    variance[(row, *inside, band)] = self.noise[band].read(*window)
+                    noise = np.asarray(self.noise[band].read(*window), np.float64)
+                    variance[(row, *inside, band)] = variance_of(noise, self.noise_kind) * scales[band] ** 2
         if image.dtype != np.uint8:
             # A sum is finite where every term is: one fast pass finds the few stamps to look at.
             with np.errstate(invalid="ignore", over="ignore"):
@@ -139,14 +140,23 @@ class Mosaic:
             mask[rows] |= bad
             image[rows] = np.where(bad, 0, image[rows])
         if variance is not None:
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                variance = 1 / variance if self.noise_kind == "weight" else variance**2
             bad = ~(np.isfinite(variance) & (variance > 0))
-            variance *= scales**2
             mask |= bad
             variance[bad] = np.inf
         found = {"image": image, "mask": mask, "variance": variance, "segmentation": labels}
         return {key: value for key, value in found.items() if value is not None}
+
+    def _labels(self, window):
+        labels = np.asarray(self.segmentation.read(*window))
+        if labels.dtype.kind == "f":
+            labels = np.nan_to_num(labels)
+            # Whole numbers beyond this are no longer told apart.
+            if labels.dtype.itemsize == 4 and np.abs(labels).max(initial=0) >= 1 << 24:
+                raise InputError(
+                    f"{self.segmentation.name}: labels of {np.abs(labels).max():.0f} as 32-bit floats have run into "
+                    "each other; write the map with whole numbers"
+                )
+        return labels
 
     def _window(self, x, y, size):
         """Return the part of a square that is on the image, in pixels of the image and of the stamp."""
@@ -155,6 +165,20 @@ class Mosaic:
         if left >= right or low >= high:
             return None, None
         return (low, high, left, right), (slice(low - y, high - y), slice(left - x, right - x))
+
+
+def variance_of(noise, kind):
+    """Return the variance that a noise map stands for, in its own unit; infinite where it is no number above 0.
+
+    Parameters
+    ----------
+    noise : float64 array
+    kind : {"weight", "rms", "variance"}
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        variance = {"weight": np.reciprocal, "rms": np.square, "variance": np.array}[kind](noise)
+        # A negative rms has a positive square.
+        return np.where(np.isfinite(variance) & (variance > 0) & (noise > 0), variance, np.inf)
 
 
 def open_mosaic(
@@ -167,6 +191,7 @@ def open_mosaic(
     zero_point=None,
     pixel_scale=None,
     unit=None,
+    variance=None,
 ):
     """Open images of one field, one file a band, a cube, or a colour picture.
 
@@ -189,6 +214,8 @@ def open_mosaic(
         Arcsec per pixel; from the WCS by default.
     unit : str, optional
         "" keeps pixels as they are, without a flux scale. By default all is brought to nJy, and pictures have "".
+    variance : path or sequence of paths, optional
+        In place of `weight` and `rms`: variance, in the unit of the image squared.
 
     Returns
     -------
@@ -202,8 +229,11 @@ def open_mosaic(
     paths = [str(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not paths:
         raise InputError("no image given; name one file a band, or a cube")
-    if weight and rms:
-        raise InputError("both weight and rms maps given; give one kind")
+    kinds = {"weight": weight, "rms": rms, "variance": variance}
+    given = [kind for kind, value in kinds.items() if value]
+    if len(given) > 1:
+        raise InputError(f"both {given[0]} and {given[1]} maps given; give one kind")
+    noise_kind = given[0] if given else "rms"
     if unit not in (None, "", "nJy"):
         raise InputError(f'unit {unit!r} is not one that stamps are made in; use nJy, or "" for no flux scale')
     picture = all(Path(path).suffix.lower() in PICTURES for path in paths)
@@ -218,26 +248,26 @@ def open_mosaic(
             )
         wcs = _common_wcs(planes)
         if pixel_scale is None:
-            if wcs is None and not picture:
+            pixel_scale = scale_of(wcs, planes[0].name) if wcs is not None else stated_scale(planes[0].header, paths[0])
+            if pixel_scale is None and not picture:
                 raise InputError(f"{paths[0]}: no WCS, so the pixel scale is unknown; pass --pixel-scale in arcsec")
-            pixel_scale = 1.0 if wcs is None else _scale_of(wcs)
+            pixel_scale = pixel_scale or 1.0
         unit = ("" if picture else "nJy") if unit is None else unit
         scales = np.ones(len(planes))
         if unit:
             points = _each(zero_point, len(planes), "zero points")
             scales = [flux_scale(p.header, z, pixel_scale**2, p.name) for p, z in zip(planes, points, strict=True)]
-        noise = _extra(weight or rms, planes, "weight or rms maps", opened, share=False)
-        flags = _extra(flags, planes, "flag maps", opened)
-        labels = _extra(segmentation, planes, "segmentation maps", opened) or [None]
+        noise = _extra(kinds[noise_kind], planes, f"{noise_kind} maps", opened, noise_kind, share=False)
+        flags = _extra(flags, planes, "flag maps", opened, "flags")
+        labels = _extra(segmentation, planes, "segmentation maps", opened, "segmentation") or [None]
         opened.pop_all()
-    kind = "weight" if weight else "rms"
-    return Mosaic(planes, bands, scales, unit, wcs, pixel_scale, noise, kind, flags, labels[0])
+    return Mosaic(planes, bands, scales, unit, wcs, pixel_scale, noise, noise_kind, flags, labels[0])
 
 
-def _open_all(paths, names, opened):
+def _open_all(paths, names, opened, kind="image"):
     planes = []
     for path in paths:
-        for plane in open_planes(path, names):
+        for plane in open_planes(path, names, kind):
             opened.callback(plane.close)
             planes.append(plane)
     return planes
@@ -251,12 +281,12 @@ def _each(value, n, what):
     return values
 
 
-def _extra(paths, planes, what, opened, share=True):
+def _extra(paths, planes, what, opened, kind, share=True):
     """Open maps that go with the images: one a band, or where `share` one for all."""
     if not paths:
         return None
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    found = _open_all(paths, (), opened)
+    found = _open_all(paths, (), opened, kind)
     if len(found) == 1 and share:
         found = found * len(planes)
     if len(found) != len(planes):
@@ -283,36 +313,14 @@ def _common_wcs(planes):
             raise InputError(
                 f"{plane.name}: shape {plane.shape}, {planes[0].name} has {planes[0].shape}; resample them to one grid"
             )
-        wcs = _wcs(plane)
+        wcs = read_wcs(plane.header, plane.name, plane.hdus)
         if wcs is None:
             continue
         if first is None:
             first = wcs
             continue
-        height, width = plane.shape
-        x, y = np.array([0, width - 1, 0, width - 1, width / 2]), np.array([0, 0, height - 1, height - 1, height / 2])
-        there = wcs.all_world2pix(*first.all_pix2world(x, y, 0), 0)
-        moved = np.hypot(there[0] - x, there[1] - y)
-        if not np.all(moved < _WCS_TOLERANCE):
-            raise InputError(
-                f"{plane.name}: its WCS is {np.nanmax(moved):.2f} px off {planes[0].name}; resample them to one grid"
-            )
+        moved = largest_shift(first, wcs, plane.shape)
+        if moved >= _WCS_TOLERANCE:
+            far = f"{moved:.2f} px off" if np.isfinite(moved) else "nowhere near"
+            raise InputError(f"{plane.name}: its WCS is {far} {planes[0].name}; resample them to one grid")
     return first
-
-
-def _wcs(plane):
-    from astropy.wcs import WCS
-
-    if "CTYPE1" not in plane.header:
-        return None
-    with warnings.catch_warnings():
-        # Old headers are mended by astropy with a warning for each card.
-        warnings.simplefilter("ignore")
-        wcs = WCS(plane.header)
-    return wcs.celestial if wcs.has_celestial else None
-
-
-def _scale_of(wcs):
-    from astropy.wcs.utils import proj_plane_pixel_scales
-
-    return float(np.sqrt(np.prod(proj_plane_pixel_scales(wcs))) * 3600)

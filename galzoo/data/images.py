@@ -8,12 +8,15 @@ from typing import ClassVar
 import numpy as np
 from astropy.table import QTable
 
+from galzoo.brief import Brief
 from galzoo.data.hdf5 import HEADER_KEYS, PLANES
+from galzoo.data.plain import plain
 from galzoo.errors import InputError
+from galzoo.registry import import_object
 
 
-@dataclasses.dataclass
-class Images:
+@dataclasses.dataclass(repr=False)
+class Images(Brief):
     """Images of one size with everything needed to use them; `galzoo.Stamps` and `galzoo.Scenes` add to it.
 
     Pixel centres are at integers, 0-based; the centre of an n-pixel axis is ``(n - 1) / 2``.
@@ -62,6 +65,8 @@ class Images:
     """What messages call them."""
     planes: ClassVar[tuple] = PLANES
     """Names of the arrays with an entry an image."""
+
+    _drawn_by: ClassVar[str] = "galzoo.viz.panels:panel"
 
     image: np.ndarray
     bands: tuple[str, ...]
@@ -130,6 +135,38 @@ class Images:
     def shape(self):
         """Size of an image in pixels, (y, x)."""
         return self.image.shape[1:3]
+
+    def plot(self, rows=None, **options):
+        """Draw some of the images in colour; `rows` and options as in `panel` and `scene_panel` of `galzoo.viz`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        return import_object(self._drawn_by)(self, **({} if rows is None else {"rows": rows}), **options)
+
+    def to_nddata(self, row=0):
+        """Return one image, (y, x, band), as `astropy.nddata.NDData` with unit, variance, mask and what is known of it.
+
+        Parameters
+        ----------
+        row : int
+        """
+        from astropy.nddata import NDData, VarianceUncertainty
+
+        return NDData(
+            self.image[row],
+            uncertainty=None if self.variance is None else VarianceUncertainty(self.variance[row]),
+            mask=None if self.mask is None else self.mask[row],
+            unit=self.unit or None,
+            psf=None if self.psf is None else self.psf[self.psf_index[row]],
+            meta={"bands": self.bands, "pixel_scale": self.pixel_scale, "survey": self.survey, **self.meta}
+            | {name: self.catalogue[name][row] for name in self.catalogue.colnames},
+        )
+
+    def to_table(self):
+        """Return a copy of the catalogue, a row an image."""
+        return self.catalogue.copy()
 
     def _rows(self, rows):
         """Return `rows` as a slice or an array, whatever `__getitem__` was given."""
@@ -209,13 +246,12 @@ def check_psf(psf, index, n, bands, of="stamps"):
 
 
 def table_columns(table):
-    """Return a table as a dict of (values, unit string), as a file holds it."""
+    """Return a table as a dict of (values, unit string), as a file holds it: what is missing as in `plain`."""
     result = {}
     for name in table.colnames:
         column = table[name]
         unit = getattr(column, "unit", None)
-        values = np.ma.filled(np.ma.asarray(column.value if hasattr(column, "value") else column))
-        result[name] = values, "" if unit is None else unit.to_string()
+        result[name] = plain(column), "" if unit is None else unit.to_string()
     return result
 
 

@@ -1,16 +1,36 @@
 """One image of a FITS file (plain, multi-extension, Rice, gzip, bzip2) or picture, read by pieces."""
 
+import functools
+import importlib
+import logging
+import lzma
 import re
+import shutil
 import tempfile
 import warnings
+import weakref
+import zlib
 from pathlib import Path
 
 import numpy as np
 
+from galzoo.data.hdus import contents, full_header, get_hdu, split_extension
 from galzoo.errors import InputError
 from galzoo.resources import release
 
+logger = logging.getLogger(__name__)
+
 PICTURES = (".jpg", ".jpeg", ".png")
+# Extensions by the names that surveys give them.
+_KINDS = {
+    "weight": re.compile(r"(?i)weight|wht|wgt|iv(ar|m)|invvar"),
+    "rms": re.compile(r"(?i)rms|sigma|err|unc|noise"),
+    "variance": re.compile(r"(?i)var|stat$"),
+    "flags": re.compile(r"(?i)mask|msk|flag|flg|dq|bpm"),
+    "segmentation": re.compile(r"(?i)seg"),
+    "psf": re.compile(r"(?i)psf"),
+}
+_OTHERS = re.compile(r"(?i)con$|ctx|context|nimage|exp(osure)?(map|time)?$|coverage|area$|wcsdvarr|d2imarr|hdrlet")
 # Measured on a 6000 x 6000 Rice file in row tiles: `.section` takes 11 ms a stamp, unpacking it all takes a second.
 _UNPACK_ABOVE = 100
 _STRIP_PIXELS = 1 << 24
@@ -28,8 +48,8 @@ class Plane:
     source : array or astropy section
         Anything two-dimensional (or a cube, with `layer`) that slices.
     header : astropy Header
-    layer : int, optional
-        Which layer of a cube.
+    layer : tuple of int, optional
+        Which layer of a cube, an index for each axis above the two.
     packed : bool
         True where a slice costs much more than its pixels (tile compression).
     owner : object, optional
@@ -48,9 +68,15 @@ class Plane:
         self.shape = tuple(int(size) for size in source.shape[-2:])
 
     @property
+    def hdus(self):
+        """The open file, None for what is none."""
+        return self._owner
+
+    @functools.cached_property
     def dtype(self):
         """The type of the pixels as read."""
-        return np.dtype(getattr(self._source, "dtype", np.float32))
+        # A section of astropy states the type in the file; scaled pixels become floats, unsigned ones keep their kind.
+        return np.asarray(self._cut(0, 1, 0, 1)).dtype
 
     def read(self, y0, y1, x0, x1):
         """Return the pixels [y0, y1) x [x0, x1), which must lie inside."""
@@ -58,8 +84,11 @@ class Plane:
         if self._taken > _MOST_BYTES:
             release(self._source)
             self._taken = 0
+        return self._cut(y0, y1, x0, x1)
+
+    def _cut(self, y0, y1, x0, x1):
         index = (slice(y0, y1), slice(x0, x1))
-        return self._source[index if self._layer is None else (self._layer, *index)]
+        return self._source[index if self._layer is None else (*self._layer, *index)]
 
     def expect(self, pieces):
         """Say how many pieces will be read, so that a packed image is unpacked once where that is quicker.
@@ -69,7 +98,7 @@ class Plane:
         if not self._packed or pieces <= _UNPACK_ABOVE:
             return
         self._file = tempfile.TemporaryFile(prefix="galzoo-")  # noqa: SIM115 (closed by `close`)
-        unpacked = np.memmap(self._file, dtype=np.float32, mode="w+", shape=self.shape)
+        unpacked = np.memmap(self._file, dtype=self.dtype.newbyteorder("="), mode="w+", shape=self.shape)
         rows = max(1, _STRIP_PIXELS // self.shape[1])
         for y in range(0, self.shape[0], rows):
             top = min(y + rows, self.shape[0])
@@ -86,15 +115,17 @@ class Plane:
         self._owner = self._file = None
 
 
-def open_planes(path, names=None):
+def open_planes(path, names=None, kind="image"):
     """Open every band that a file holds.
 
     Parameters
     ----------
     path : str or Path
-        A FITS file, ``file.fits[EXT]`` (name or number of an extension), or a JPEG or PNG picture.
+        A FITS file, ``file.fits[EXT]`` (name, number, or name and version of an extension), or a JPEG or PNG picture.
     names : sequence of str, optional
-        Bands wanted. Where several are, and the file has an image extension of each name, those are taken.
+        Bands wanted. Where the file has an image extension of each name, those are taken.
+    kind : {"image", "weight", "rms", "variance", "flags", "segmentation", "psf"}
+        What is wanted of a file with several images: the one whose name says that it is of this kind.
 
     Returns
     -------
@@ -104,10 +135,9 @@ def open_planes(path, names=None):
     Raises
     ------
     InputError
-        If the file is missing, truncated, no image, or lacks the extension.
+        If the file is missing, truncated, no image, lacks the extension, or has several images that may be meant.
     """
-    match = re.fullmatch(r"(.+?)\[([^\]]+)\]", str(path))
-    file, extension = (match.group(1), match.group(2)) if match else (str(path), None)
+    file, extension = split_extension(path)
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file; check the path")
     if Path(file).suffix.lower() in PICTURES:
@@ -115,62 +145,100 @@ def open_planes(path, names=None):
     hdus = _open_fits(file)
     try:
         return [
-            Plane(str(path), source, header, layer, packed, hdus)
-            for source, header, packed in _images(hdus, file, extension, names or ())
-            for layer in ([None] if len(source.shape) == 2 else range(source.shape[0]))
+            Plane(str(path), source, header, layer or None, packed, hdus)
+            for source, header, packed in _images(hdus, file, extension, names or (), kind)
+            for layer in np.ndindex(*source.shape[:-2])
         ]
     except BaseException:
         hdus.close()
         raise
 
 
-def _images(hdus, file, extension, names):
+def _images(hdus, file, extension, names, kind):
     """Return (pixels, header, is packed) of the image extensions that were asked for."""
     from astropy.io import fits
 
     images = [hdu for hdu in hdus if _is_image(hdu)]
     if extension is not None:
-        key = int(extension) if extension.isdigit() else extension
-        try:
-            images = [hdus[key]]
-        except (KeyError, IndexError):
-            raise InputError(f"{file}: no extension [{extension}]; it has {_contents(hdus)}") from None
+        images = [get_hdu(hdus, extension, file)]
         if not _is_image(images[0]):
-            raise InputError(f"{file}[{extension}]: not an image of 2 or 3 dimensions; the file has {_contents(hdus)}")
+            raise InputError(f"{file}[{extension}]: not an image of 2 or 3 dimensions; the file has {contents(hdus)}")
     if not images:
-        raise InputError(f"{file}: no image of 2 or 3 dimensions in it; it has {_contents(hdus)}")
+        raise InputError(f"{file}: no image of 2 or 3 dimensions in it; it has {contents(hdus)}")
     by_name = {hdu.name.upper(): hdu for hdu in images}
-    if extension is None and len(names) > 1 and all(str(name).upper() in by_name for name in names):
+    if extension is None and names and all(str(name).upper() in by_name for name in names):
         images = [by_name[str(name).upper()] for name in names]
-    else:
-        images = images[:1]
+    elif len(images) > 1:
+        images = [_of_kind(images, kind, file, hdus)]
     found = []
     for hdu in images:
         packed = isinstance(hdu, fits.CompImageHDU)
         # Scaled integers and blanks are converted by `.section` piece by piece; a memory map of floats needs nothing.
         plain = not packed and hdu.header["BITPIX"] < 0 and "BSCALE" not in hdu.header and "BZERO" not in hdu.header
         try:
-            found.append((hdu.data if plain else hdu.section, hdu.header, packed))
+            found.append((hdu.data if plain else hdu.section, full_header(hdus, hdu), packed))
         except (OSError, EOFError, ValueError, TypeError) as error:
             raise InputError(f"{file}: truncated or damaged ({_first_line(error)}); fetch it again") from None
     return found
 
 
 def _is_image(hdu):
-    return hdu.is_image and hdu.header.get("NAXIS", 0) in (2, 3)
+    # Axes of length one beyond the third, as radio images have them, hold nothing.
+    return hdu.is_image and len(hdu.shape) >= 2 and (len(hdu.shape) <= 3 or np.prod(hdu.shape[:-2]) == 1)
+
+
+def is_band(name):
+    """Return whether an extension of this name may hold pixels of a band, and not noise, flags or the like."""
+    return not (_OTHERS.match(name) or any(pattern.match(name) for pattern in _KINDS.values()))
+
+
+def _of_kind(images, kind, file, hdus):
+    """Return the one image whose name says that it is of a kind."""
+    fit = [hdu for hdu in images if (is_band(hdu.name) if kind == "image" else _KINDS[kind].match(hdu.name))]
+    if len(fit) != 1:
+        raise InputError(f"{file}: {len(images)} images in it, name one as {file}[EXT]: {contents(hdus)}")
+    logger.info("%s: %s is read as %s", file, fit[0].name or "the unnamed image", kind)
+    return fit[0]
 
 
 def _first_line(error):
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def _unpack(file):
+    """Return the path of a compressed file's content, unpacked to a temporary file; None where it is not compressed.
+
+    Sections of a stream would unpack it from its beginning for every row that is read.
+    """
+    with open(file, "rb") as stream:
+        start = stream.read(6)
+    kinds = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "lzma"}
+    kind = next((kind for magic, kind in kinds.items() if start.startswith(magic)), None)
+    if kind is None:
+        return None
+    with tempfile.NamedTemporaryFile(prefix="galzoo-", suffix=".fits", delete=False) as unpacked:
+        try:
+            with importlib.import_module(kind).open(file) as stream:
+                shutil.copyfileobj(stream, unpacked, _PIECE_BYTES)
+        except BaseException as error:
+            unpacked.close()
+            Path(unpacked.name).unlink()
+            if not isinstance(error, OSError | EOFError | ValueError | zlib.error | lzma.LZMAError):
+                raise
+            raise InputError(f"{file}: truncated or damaged ({_first_line(error)}); fetch it again") from None
+    return unpacked.name
+
+
 def _open_fits(file):
     from astropy.io import fits
 
+    unpacked = _unpack(file)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            hdus = fits.open(file)
+            hdus = fits.open(unpacked or file)
+            if unpacked:
+                weakref.finalize(hdus, Path(unpacked).unlink, missing_ok=True)
             len(hdus)
         except (OSError, EOFError, ValueError, TypeError) as error:
             raise InputError(f"{file}: not a readable FITS file ({_first_line(error)}); fetch it again") from None
@@ -185,13 +253,13 @@ def _open_picture(file):
 
     try:
         with Image.open(file) as opened:
-            pixels = np.asarray(opened.convert("RGB"))
+            if opened.mode.startswith(("I", "F")):
+                # 16 bits a pixel: conversion to RGB would clip them at 255.
+                pixels = np.asarray(opened, np.float32)[..., None] * np.float32(255 / 65535) * np.ones(3, np.float32)
+            else:
+                pixels = np.asarray(opened.convert("RGB"))
     except OSError as error:
         raise InputError(f"{file}: not a readable picture ({error}); give JPEG or PNG") from None
     from astropy.io.fits import Header
 
     return [Plane(file, np.ascontiguousarray(pixels[..., band]), Header()) for band in range(3)]
-
-
-def _contents(hdus):
-    return ", ".join(f"[{number}] {hdu.name or 'unnamed'} {type(hdu).__name__}" for number, hdu in enumerate(hdus))

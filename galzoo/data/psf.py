@@ -5,6 +5,8 @@ import os
 
 import numpy as np
 
+from galzoo.data.fits_keywords import OVERSAMPLINGS, number
+from galzoo.data.fits_keywords import pixel_scale as pixel_scale_of
 from galzoo.data.planes import open_planes
 from galzoo.data.resample import resample
 from galzoo.errors import InputError
@@ -142,7 +144,8 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
     pixel_scale : float, optional
         Arcsec per pixel of the stamps.
     psf_scale : float, optional
-        Arcsec per pixel of the PSFs; from PIXSCALE in their header by default (TinyTim writes it), else as the stamps.
+        Arcsec per pixel of the PSFs; by default as their headers state it by any of
+        `galzoo.data.fits_keywords.PIXEL_SCALES` or a WCS, else as the stamps.
 
     Returns
     -------
@@ -150,7 +153,7 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     with contextlib.ExitStack() as opened:
-        planes = [plane for path in paths for plane in open_planes(path)]
+        planes = [plane for path in paths for plane in open_planes(path, kind="psf")]
         for plane in planes:
             opened.callback(plane.close)
         images = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]
@@ -158,9 +161,17 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
         raise InputError(f"{paths[0]}: {len(planes)} PSFs for {len(bands)} bands ({', '.join(bands)}); give one a band")
     found = []
     for plane, image in zip(planes, images, strict=True):
-        own = psf_scale or plane.header.get("PIXSCALE")
+        own = psf_scale or _scale_of(plane)
         found.append(prepare_psf(image, size, pixel_scale / own if own and pixel_scale else 1.0, plane.name))
     return stack_psf(found * len(bands) if len(found) == 1 else found)[None]
+
+
+def _scale_of(plane):
+    """Return arcsec per pixel of a PSF as its header states it, None where it says nothing."""
+    own = pixel_scale_of(plane.header, plane.name)
+    if own is None and any((number(plane.header, key) or 1) > 1 for key in OVERSAMPLINGS):
+        raise InputError(f"{plane.name}: oversampled, and its pixel scale is not in the header; pass --psf-scale")
+    return own
 
 
 def stack_psf(images):

@@ -18,7 +18,7 @@ MOST_ISOLATED = 16
 """`isolated` is dense, so its scenes have at most so many sources."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Scenes(Images):
     """Images of one size with several sources each.
 
@@ -56,6 +56,7 @@ class Scenes(Images):
     """
 
     kind = "scenes"
+    _drawn_by = "galzoo.viz.scenes:scene_panel"
     planes = scenes_hdf5.PLANES
 
     isolated: np.ndarray | None = None

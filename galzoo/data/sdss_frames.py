@@ -8,19 +8,18 @@ References
 Lupton et al. 2001, ASPC 238, 269 (PSF by Karhunen-Loeve); https://data.sdss.org/datamodel (frame, psField, photoObj).
 """
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
-from astropy.wcs import WCS
 
-from galzoo.data.columns import plain, read_table, select
+from galzoo.data.columns import plain, read_table, select, sky_positions
 from galzoo.data.planes import open_planes
 from galzoo.data.psf import prepare_psf, stack_psf
 from galzoo.data.resample import resample, resample_mask
+from galzoo.data.sky import read_wcs, sky_to_pixel
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import njy_per_count
 from galzoo.errors import InputError
@@ -66,10 +65,10 @@ def make_sdss_frames(output, frames, catalogue, psfield, size=64, where=None):
         raise InputError(f"{catalogue}: no column {absent[0]}; it has {', '.join(table.colnames)}")
     if where:
         table = select(table, where, str(catalogue))
-    sky = plain(table["RA"]), plain(table["DEC"])
+    sky = sky_positions(table, {"ra": "RA", "dec": "DEC"})
     images = [_Frame(path, psfield) for path in frames]
     images.sort(key=lambda frame: BANDS.index(frame.band))
-    places = np.stack([np.stack(frame.wcs.all_world2pix(*sky, 0), axis=-1) for frame in images], axis=1)
+    places = np.stack([np.stack(sky_to_pixel(frame.wcs, *sky), axis=-1) for frame in images], axis=1)
     shape = np.array(images[0].image.shape[::-1])
     inside = np.all((places > -0.5) & (places < shape - 0.5), axis=(1, 2))
     if not inside.any():
@@ -110,9 +109,7 @@ class _Frame:
         self.band = str(plane.header.get("FILTER", "")).strip()
         if self.band not in BANDS or "NMGY" not in plane.header:
             raise InputError(f"{path}: not an SDSS frame (no FILTER and NMGY); give frame-<band>-...fits files")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.wcs = WCS(plane.header).celestial
+        self.wcs = read_wcs(plane.header, str(path))
         self.nmgy = float(plane.header["NMGY"])
         self.image = np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), np.float32)
         plane.close()

@@ -12,7 +12,7 @@ from galzoo.data.images import Images, make_table
 from galzoo.errors import InputError
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Stamps(Images):
     """Single-object cut-outs of one size.
 

@@ -1,18 +1,27 @@
 """AB magnitudes, nJy, and what one count of an image is in nJy."""
 
+import logging
 import math
+import re
+import warnings
 
 import numpy as np
 
+from galzoo.data import fits_keywords
 from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # AB magnitude of 1 nJy: 8.9 + 22.5 (Oke & Gunn 1983, ApJ 266, 713; AB = 0 at 3631 Jy).
 AB_NJY = 31.4
-# Header keys that hold an AB zero point, in the order they are trusted.
-ZERO_POINT_KEYS = ("MAGZERO", "MAGZPT", "PHOTZP", "ABMAGZP", "ABZP", "ZEROPNT", "MAGZP")
-_UNITS = {"njy": 1.0, "ujy": 1e3, "microjy": 1e3, "mjy": 1e6, "jy": 1e9}
-# Zero point of SDSS and Legacy Survey nanomaggies.
-_NANOMAGGY = 22.5
+# By so much may PIXAR_A2 and the pixels of the WCS differ: distortion changes pixels over a detector.
+_SAME_AREA = 0.05
+# Spellings that astropy's units do not know, in lower case: a unit, or the zero point of maggies.
+_UNITS = {
+    "njy": "nJy", "ujy": "uJy", "microjy": "uJy", "microjansky": "uJy", "jy": "Jy", "jansky": "Jy", "mjy/sr": "MJy/sr",
+    "mjysr-1": "MJy/sr", "mjy/steradian": "MJy/sr", "nanomaggy": 22.5, "nanomaggies": 22.5, "nmgy": 22.5,
+    "nmaggy": 22.5, "maggy": 0.0, "maggies": 0.0, "mgy": 0.0,
+}  # fmt: skip
 
 
 def magnitude_to_njy(magnitude):
@@ -48,38 +57,85 @@ def flux_scale(header, zero_point=None, pixel_area=None, name="image"):
     Raises
     ------
     InputError
-        If the header has no zero point either.
+        If the header has no zero point either, one of other magnitudes than AB, or two that disagree.
 
     Notes
     -----
     HST's PHOTFLAM and PHOTPLAM give AB = -2.5 log10 PHOTFLAM - 5 log10 PHOTPLAM - 2.408 for electrons per second (ACS
-    and WFC3 data handbooks); images in electrons are divided by EXPTIME. FLUXMAG0 is the count of AB magnitude 0 (HSC,
-    Rubin).
+    and WFC3 data handbooks), and PHOTFNU is Jy for one count a second;
+    images in counts are divided by EXPTIME. FLUXMAG0 is the count of AB magnitude 0 (HSC, Rubin).
     """
     if zero_point is not None:
         if not math.isfinite(zero_point):
             raise InputError(f"{name}: zero point {zero_point} is not a number; give AB magnitudes")
         return njy_per_count(zero_point)
-    unit = str(header.get("BUNIT", "")).strip().lower().replace(" ", "")
-    if unit in ("nanomaggy", "nanomaggies", "nmgy"):
-        return njy_per_count(_NANOMAGGY)
-    if unit == "mjy/sr":
-        # Lower-casing loses the prefix: surface brightness comes in mega-jansky, fluxes in milli.
-        area = header.get("PIXAR_A2") or pixel_area
-        if not area:
-            raise InputError(f"{name}: MJy/sr needs the size of a pixel; pass --pixel-scale")
-        return 1e15 * area * (math.pi / 180 / 3600) ** 2
-    if unit in _UNITS:
-        return _UNITS[unit]
-    for key in ZERO_POINT_KEYS:
-        if isinstance(header.get(key), int | float) and math.isfinite(header[key]):
-            return njy_per_count(header[key])
-    if float(header.get("PHOTFLAM") or 0) > 0 and float(header.get("PHOTPLAM") or 0) > 0:
-        found = -2.5 * math.log10(header["PHOTFLAM"]) - 5 * math.log10(header["PHOTPLAM"]) - 2.408
-        time = float(header.get("EXPTIME") or 0) if unit in ("electrons", "electron", "counts") else 1.0
-        if time <= 0:
-            raise InputError(f"{name}: pixels are {unit} and EXPTIME is absent; pass --zero-point")
-        return njy_per_count(found) / time
-    if float(header.get("FLUXMAG0") or 0) > 0:
-        return njy_per_count(2.5 * math.log10(header["FLUXMAG0"]))
-    raise InputError(f'{name}: no zero point in the header; pass --zero-point (AB), or unit "" for no flux scale')
+    text = " ".join(str(header.get("BUNIT") or "").split())
+    scale = _of_unit(text, header, pixel_area, name)
+    if scale is not None:
+        return scale
+    found = fits_keywords.zero_point(header, name)
+    if found is not None:
+        return njy_per_count(found)
+    return _of_sensitivity(text.lower().replace(" ", ""), header, name)
+
+
+def _of_unit(text, header, pixel_area, name):
+    """Return nJy per unit of the pixels where BUNIT is a flux or a surface brightness, None where it is not."""
+    from astropy import units as u
+
+    if not text:
+        return None
+    if "mag" in text.lower().replace("maggy", "").replace("maggie", ""):
+        raise InputError(f"{name}: BUNIT is {text}: pixels are magnitudes; give an image whose pixels are fluxes")
+    if text == "MJY":
+        raise InputError(f"{name}: BUNIT MJY may be mega or milli; write MJy or mJy, or pass --zero-point")
+    with warnings.catch_warnings():
+        # What FITS discourages but astropy understands.
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        spelt = _UNITS.get(re.sub(r"/pix(el)?s?$|/px$", "", text.lower().replace(" ", "")))
+        if isinstance(spelt, float):
+            return njy_per_count(spelt)
+        unit = u.Unit(text, parse_strict="silent")
+        if isinstance(unit, u.UnrecognizedUnit):
+            if spelt is None:
+                return None
+            unit = u.Unit(spelt)
+    unit = unit * u.pix if u.pix in unit.bases else unit
+    if u.beam in unit.bases:
+        raise InputError(f"{name}: BUNIT {text} is per beam; convert it to a unit per pixel, or pass --zero-point")
+    if unit.is_equivalent(u.nJy):
+        return float(unit.to(u.nJy))
+    if unit.is_equivalent(u.nJy / u.sr):
+        return float(unit.to(u.nJy / u.arcsec**2)) * _area(header, pixel_area, text, name)
+    if unit.is_equivalent(u.erg / u.s / u.cm**2 / u.AA):
+        wavelength = fits_keywords.number(header, "PHOTPLAM")
+        if not wavelength:
+            raise InputError(f"{name}: BUNIT {text} is per wavelength, and there is no PHOTPLAM; pass --zero-point")
+        return float(unit.to(u.nJy, equivalencies=u.spectral_density(wavelength * u.AA)))
+    return None
+
+
+def _area(header, pixel_area, text, name):
+    """Return arcsec squared per pixel: PIXAR_A2 of a resampled image may be that of the detector."""
+    stated = fits_keywords.number(header, "PIXAR_A2")
+    if pixel_area and stated and abs(stated / pixel_area - 1) > _SAME_AREA:
+        logger.warning("%s: PIXAR_A2 is %.4g arcsec^2, a pixel has %.4g; the latter is taken", name, stated, pixel_area)
+    if not (pixel_area or stated):
+        raise InputError(f"{name}: {text} needs the size of a pixel; pass --pixel-scale")
+    return pixel_area or stated
+
+
+def _of_sensitivity(unit, header, name):
+    """Return nJy per unit of the pixels from what an instrument's header says of its sensitivity."""
+    flam, plam, fnu, flux0 = (
+        fits_keywords.number(header, key) or 0.0 for key in ("PHOTFLAM", "PHOTPLAM", "PHOTFNU", "FLUXMAG0")
+    )
+    if flam > 0 and plam > 0:
+        per_second = njy_per_count(-2.5 * math.log10(flam) - 5 * math.log10(plam) - 2.408)
+    elif fnu > 0:
+        per_second = 1e9 * fnu
+    elif flux0 > 0:
+        return njy_per_count(2.5 * math.log10(flux0))
+    else:
+        raise InputError(f'{name}: no zero point in the header; pass --zero-point (AB), or unit "" for no flux scale')
+    return per_second / (fits_keywords.exposure_time(header, name) if unit in fits_keywords.COUNTS else 1.0)

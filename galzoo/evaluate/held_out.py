@@ -1,11 +1,16 @@
 """What suites measure on: objects that training never saw, of the user's files or simulated anew."""
 
+import logging
+from pathlib import Path
+
 import numpy as np
 
 from galzoo.data import hdf5
 from galzoo.data.splits import split_names
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # Enough for a fifth, the held-out splits, to give errors of a few percent; a minute or two to simulate.
 _NEW_STAMPS, _NEW_SEED = 3000, 1000
@@ -37,8 +42,33 @@ def new_stamps(data, name):
 
     if data["name"] != "simulated":
         raise InputError(f"{name} was trained on data of yours; give them with --data")
-    options = {**data["options"], "n": _NEW_STAMPS, "seed": data["options"].get("seed", 0) + _NEW_SEED}
+    options = usable_options(data["options"], name)
+    options |= {"n": _NEW_STAMPS, "seed": options.get("seed", 0) + _NEW_SEED}
     return prepare(Data(**{**data, "path": None, "options": options}))
+
+
+def usable_options(options, name):
+    """Return a simulation's options without what is not on this machine, and say in the log what is left out.
+
+    Parameters
+    ----------
+    options : dict
+        Of a recipe that simulates its data.
+    name : str
+        Of the preset.
+    """
+    absent = [key for key in ("catalogue", "real_galaxies") if options.get(key) and not Path(options[key]).exists()]
+    kept = {key: value for key, value in options.items() if key not in absent}
+    if kept.get("real_fraction", 0) > 0 and not kept.get("real_galaxies"):
+        share = 100 * kept.pop("real_fraction")
+        logger.warning(
+            "%s: the real galaxies that were %g %% of its training are not here; it is judged on simulated ones alone, "
+            "so its numbers differ from the card's; give --data to judge it on others",
+            *(name, share),
+        )
+    if "catalogue" in absent:
+        logger.warning("%s: %s is not here; the built-in galaxies take its place", name, options["catalogue"])
+    return kept
 
 
 def held_out(path, split, options, limit=None, once=False):

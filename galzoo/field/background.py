@@ -18,6 +18,8 @@ _CROWDED = 0.3
 class Mesh:
     """Level and noise of the sky at any pixel, by linear interpolation between the middles of cells.
 
+    Between these and the border the level goes on as it goes between the last two cells, the noise is constant.
+
     Parameters
     ----------
     level, rms : array, (cell_y, cell_x, band)
@@ -43,7 +45,7 @@ class Mesh:
         ]
         return (
             _interpolate(self.level, *places),
-            _interpolate(self.rms, *places),
+            _interpolate(self.rms, *map(_held, places)),
             self.dead[places[0][2]][:, places[1][2]],
         )
 
@@ -144,11 +146,20 @@ def _smooth(values):
 
 
 def _places(start, stop, size, cells):
-    """Return for each pixel of an axis the cell before it, the share of the next, and the cell that it is in."""
+    """Return for each pixel of an axis the cell before it, the share of the next, and the cell that it is in.
+
+    The share is below 0 or above 1 outside the middles of the border cells.
+    """
     cell = (np.arange(start, stop) + 0.5) * cells / size
     before = np.clip(np.floor(cell - 0.5).astype(int), 0, max(cells - 2, 0))
-    share = np.clip(cell - 0.5 - before, 0, 1) if cells > 1 else np.zeros(stop - start)
+    share = cell - 0.5 - before if cells > 1 else np.zeros(stop - start)
     return before, share, np.clip(cell.astype(int), 0, cells - 1)
+
+
+def _held(places):
+    """Return places whose shares end at the middles of the border cells: a noise must not be continued below 0."""
+    before, share, cell = places
+    return before, np.clip(share, 0, 1), cell
 
 
 def _interpolate(values, rows, columns):

@@ -10,6 +10,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from galzoo.data.extraction import extract
+from galzoo.data.sky import pixel_to_sky
 from galzoo.errors import InputError
 from galzoo.field.background import CELL
 from galzoo.field.coadd import coadd
@@ -88,6 +89,6 @@ def _measure(mosaic, image, mask, rms, objects, labels):
     table["flags"] = np.asarray(objects["flag"]) | flags
     table["npix"], table["segment"] = np.asarray(objects["npix"]), segment
     if mosaic.wcs is not None:
-        ra, dec = mosaic.wcs.all_pix2world(x, y, 0)
+        ra, dec = pixel_to_sky(mosaic.wcs, x, y)
         table["ra"], table["dec"] = ra * u.deg, dec * u.deg
     return table

@@ -5,13 +5,13 @@ import copy
 import numpy as np
 from scipy import ndimage
 
+from galzoo.data.fits import variance_of
+from galzoo.data.fits_keywords import SATURATIONS, number
 from galzoo.errors import InputError
 from galzoo.field.background import CELL, measure_sky
 from galzoo.field.coadd import coadd
 from galzoo.field.detection import faint_scatter, significance
 
-# Headers that say at which count a detector saturates.
-_SATURATION_KEYS = ("SATURATE", "SATLEVEL", "SATURATA")
 # The sky is measured again so often without the light that is seen: pixels of this signal-to-noise behind a filter of
 # this FWHM, grown by so many pixels; strips are read with a margin for that.
 _SKY_PASSES, _LIGHT_SNR, _LIGHT_FWHM, _LIGHT_GROWTH, _LIGHT_MARGIN = 2, 3.0, 4.0, 6, 16
@@ -119,14 +119,8 @@ class Field:
 
     def _variance(self, noise):
         """Return the variance in nJy^2, infinite where it is not a positive number."""
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            variance = {"weight": lambda x: 1 / x, "rms": np.square, "variance": np.array}[self.mosaic.noise_kind](
-                noise
-            )
-            variance = variance * self.mosaic.scales**2
-            # A negative rms has a positive square.
-            good = np.isfinite(variance) & (variance > 0) & (noise > 0) & (variance < np.finfo(np.float32).max)
-        return np.where(good, variance, np.inf)
+        variance = variance_of(noise, self.mosaic.noise_kind) * self.mosaic.scales**2
+        return np.where(variance < np.finfo(np.float32).max, variance, np.inf)
 
     def read(self, y0, y1, x0, x1):
         """Return the pixels [y0, y1) x [x0, x1); those off the field are masked.
@@ -179,8 +173,8 @@ class Field:
 def _saturation(header, given):
     if given is not None:
         return float(given)
-    for key in _SATURATION_KEYS:
-        value = header.get(key)
-        if isinstance(value, int | float) and np.isfinite(value) and value > 0:
-            return float(value)
+    for key in SATURATIONS:
+        value = number(header, key)
+        if value is not None and value > 0:
+            return value
     return np.inf

@@ -1,16 +1,13 @@
 """Opening a field from FITS in all its forms: a cube, extensions, a file a band, or a pattern of names."""
 
 import os
-import re
 import warnings
 from pathlib import Path
 
 from galzoo.data.fits import open_mosaic
+from galzoo.data.planes import is_band
 from galzoo.errors import InputError
 from galzoo.field.field import Field
-
-# Extensions that hold something else than pixels of a band.
-_NOT_A_BAND = re.compile(r"(?i)^(var|weight|wht|ivar|rms|sigma|err|mask|flag|dq|seg|psf)")
 
 
 def open_field(
@@ -78,14 +75,12 @@ def open_field(
     mosaic = open_mosaic(
         paths,
         bands,
-        weight=kinds["weight"] or None,
-        rms=kinds["rms"] or kinds["variance"] or None,
+        **{kind: value or None for kind, value in kinds.items()},
         flags=flags or None,
         zero_point=zero_point,
         pixel_scale=pixel_scale,
         unit="nJy",
     )
-    mosaic.noise_kind = given[0] if given else mosaic.noise_kind
     try:
         return Field(mosaic, names, subtract_sky, saturation)
     except BaseException:
@@ -123,7 +118,7 @@ def _extension_names(path):
             images = [
                 hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS") == 2 and hdu.name not in ("", "PRIMARY")
             ]
-            images = [hdu for hdu in images if not _NOT_A_BAND.match(hdu.name) and hdu.shape == images[0].shape]
+            images = [hdu for hdu in images if is_band(hdu.name) and hdu.shape == images[0].shape]
             names = [hdu.header["EXTNAME"] for hdu in images]
     except Exception:  # a damaged file is described by the reader that opens it
         return None

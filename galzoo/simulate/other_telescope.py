@@ -200,10 +200,11 @@ class Optics:
 
 
 def _header_scale(paths):
+    from galzoo.data.fits_keywords import pixel_scale
     from galzoo.data.planes import open_planes
 
-    planes = open_planes(paths[0] if isinstance(paths, list | tuple) else paths)
-    scale = planes[0].header.get("PIXSCALE")
+    planes = open_planes(paths[0] if isinstance(paths, list | tuple) else paths, kind="psf")
+    scale = pixel_scale(planes[0].header, planes[0].name)
     for plane in planes:
         plane.close()
     return scale

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
-from pathlib import Path
 
 import galsim
 import numpy as np
@@ -223,21 +221,20 @@ def _image_base(path, scale):
 
 
 def _read_image(path, scale):
-    from astropy.io import fits
-    from astropy.wcs import WCS
-    from astropy.wcs.utils import proj_plane_pixel_scales
+    from galzoo.data.planes import open_planes
+    from galzoo.data.sky import read_wcs, scale_of
 
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such PSF image; give a FITS file, or no path for the analytic PSF")
-    with fits.open(path) as hdus:
-        header, data = hdus[0].header, np.asarray(hdus[0].data, dtype=float)
+    planes = open_planes(path, kind="psf")
+    header, shape = planes[0].header, planes[0].shape
+    data = np.array(planes[0].read(0, shape[0], 0, shape[1]), dtype=float)
+    planes[0].close()
+    if len(planes) > 1:
+        raise InputError(f"{path}: a cube of {len(planes)}; the PSF must be one image")
     if data.ndim != 2 or not np.all(np.isfinite(data)) or not data.sum() > 0:
         raise InputError(f"{path}: the PSF must be one image of finite values with a positive sum")
     if scale is None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            wcs = WCS(header)
-        scale = header.get("PIXSCL") or (proj_plane_pixel_scales(wcs)[0] * 3600 if wcs.has_celestial else None)
+        wcs = read_wcs(header, str(path))
+        scale = header.get("PIXSCL") or (None if wcs is None else scale_of(wcs))
     if not scale:
         raise InputError(f"{path}: the header has no pixel scale; give psf_pixel_scale in arcsec")
     return data, float(scale)

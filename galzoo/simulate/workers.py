@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import multiprocessing
 import signal
+from concurrent.futures.process import BrokenProcessPool
 
 from threadpoolctl import threadpool_limits
 
+from galzoo.errors import InputError
 from galzoo.resources import cores
+
+_GUARD = 'put the code of the script under `if __name__ == "__main__":`, or use processes=1'
 
 
 def run_parts(make, arguments, parts, processes=None):
@@ -21,6 +26,11 @@ def run_parts(make, arguments, parts, processes=None):
     parts : list
     processes : int, optional
         Worker processes; one for each core by default. With one the work is done here.
+
+    Raises
+    ------
+    InputError
+        If a worker process dies, or this one is itself a worker that is still importing the script that started it.
     """
     workers = min(processes or cores(), len(parts))
     if workers <= 1:
@@ -28,10 +38,21 @@ def run_parts(make, arguments, parts, processes=None):
         with threadpool_limits(limits=1):
             yield from map(work, parts)
         return
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise InputError(f"worker processes import the script that starts them, and would start it again: {_GUARD}")
     # Processes are spawned: forked ones inherit the threads and locks of TensorFlow where the caller has loaded it.
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, initializer=_start_worker, initargs=(make, arguments)) as pool:
-        yield from pool.imap(_work, parts)
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(make, arguments)
+    )
+    try:
+        yield from pool.map(_work, parts)
+    except BrokenProcessPool:
+        raise InputError(
+            f"a worker process died: it ran out of memory (use fewer processes), or the script has no guard ({_GUARD})"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker(make, arguments):

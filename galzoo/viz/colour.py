@@ -6,6 +6,13 @@ from galzoo.errors import InputError
 
 # The stretch is linear below this many sigma of the noise and logarithmic above.
 SOFTENING_SIGMA = 3.0
+# Blue light counts for more, as in the pictures of the Legacy Surveys (g, r, z by 6.0, 3.4, 2.2): an old galaxy is then
+# yellow and a spiral arm blue, where plain fluxes would show both red.
+COLOUR_SLOPE = -1.6
+# Of more than three bands these are shown where they are there, as in the pictures of SDSS, HSC and Rubin.
+SHOWN = "g", "r", "i"
+# What stands for the noise of a band without light and noise.
+_NO_NOISE = 1e-30
 # Order of the letters of common filter names along the spectrum, to tell which end of a list of bands is red.
 SPECTRUM = "ugrizyjhk"
 
@@ -14,7 +21,10 @@ def to_rgb(image, bands=None, variance=None, mask=None, like=None):
     """Turn an image into an RGB picture with an asinh stretch.
 
     One band gives grey. Two give red and blue with their mean as green. Three or more give the reddest, the middle and
-    the bluest; a Lupton stretch keeps the colour of bright pixels. uint8 pictures are shown as they are.
+    the bluest, of more than three i, r and g where they are there; a Lupton stretch keeps the colour of bright pixels.
+    Colours are ratios of fluxes, each band weighed by the power `COLOUR_SLOPE` of its wavelength where its name is
+    known; noise, which differs from band to band by survey, sets the stretch of all together alone. uint8 pictures are
+    shown as they are.
 
     Parameters
     ----------
@@ -55,10 +65,15 @@ def to_rgb(image, bands=None, variance=None, mask=None, like=None):
     if reference.dtype == np.uint8:
         return np.round(np.clip(_pick(np.nan_to_num(image.astype(np.float64)), order), 0, 255)).astype(np.uint8)
     noise, peak = _levels(reference, variance, mask)
-    scaled = np.nan_to_num(np.asarray(image, dtype=np.float64) / noise, nan=0.0, posinf=0.0, neginf=0.0)
+    used = sorted({band for group in order for band in group})
+    weight = _weights(image.shape[-1], bands)
+    # One noise for all bands; those without data have none.
+    known = [band for band in used if noise[band] > _NO_NOISE] or used
+    common = np.exp(np.mean(np.log((noise * weight)[known])))
+    scaled = np.nan_to_num(np.asarray(image, np.float64) * weight / common, nan=0.0, posinf=0.0, neginf=0.0)
     if mask is not None and like is None:
         scaled = np.where(mask, 0.0, scaled)
-    return _stretch(_pick(scaled, order), np.max(peak / noise))
+    return _stretch(_pick(scaled, order), np.max((peak * weight / common)[used]))
 
 
 def _red_green_blue(count, bands):
@@ -73,12 +88,25 @@ def _red_green_blue(count, bands):
         elif keys == [None] * count and count == 3:
             # Pictures with unknown names are most often R, G, B.
             order.reverse()
+    if count > len(SHOWN) and bands is not None:
+        letters = [name.lower().replace("-", "_").split("_")[-1] for name in bands]
+        if set(SHOWN) <= set(letters):
+            order = [letters.index(name) for name in SHOWN]
     blue, red = order[0], order[-1]
     if count == 1:
         return [[0], [0], [0]]
     if count == 2:
         return [[red], [blue, red], [blue]]
-    return [[red], [order[count // 2]], [blue]]
+    return [[red], [order[len(order) // 2]], [blue]]
+
+
+def _weights(count, bands):
+    """Return what each band counts by, 1 in the middle one; 1 for all where a name says no wavelength."""
+    keys = [None] * count if bands is None else [_colour_key(name) for name in bands]
+    if None in keys or count == 1 or [name.lower() for name in bands] in (["r", "g", "b"], ["red", "green", "blue"]):
+        return np.ones(count)
+    keys = np.array(keys, float)
+    return (keys / np.exp(np.mean(np.log(keys)))) ** COLOUR_SLOPE
 
 
 def _colour_key(name):
@@ -113,7 +141,7 @@ def _levels(image, variance, mask):
             plane = plane[good[..., band] & np.isfinite(plane) & (plane > 0)]
             sigma = np.sqrt(np.median(plane)) if plane.size else 0.0
         # A noiseless image has no sigma; a hundredth of its peak shows as much.
-        noise[band] = sigma if sigma > 0 else max(1e-2 * abs(peak[band]), 1e-30)
+        noise[band] = sigma if sigma > 0 else max(1e-2 * abs(peak[band]), _NO_NOISE)
     return noise, peak
 
 

@@ -58,11 +58,9 @@ def scene_panel(scenes, rows=16, labels=True, title=None):
 
 def draw_scene(axis, scenes, row):
     """Draw scene number `row` on a Matplotlib axis."""
-    # The outermost of many bands are shallow in every survey: u and y would leave galaxies without red and blue.
-    inner = slice(1, -1) if len(scenes.bands) > 4 else slice(None)
     planes = {key: getattr(scenes, key) for key in ("variance", "mask")}
-    planes = {key: plane[row][..., inner] for key, plane in planes.items() if plane is not None}
-    picture = to_rgb(scenes.image[row][..., inner], bands=scenes.bands[inner], **planes)
+    planes = {key: plane[row] for key, plane in planes.items() if plane is not None}
+    picture = to_rgb(scenes.image[row], bands=scenes.bands, **planes)
     axis.imshow(picture, origin="lower", interpolation="nearest")
     mine = np.asarray(scenes.sources["scene"]) == row
     if mine.any():

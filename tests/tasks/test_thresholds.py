@@ -73,7 +73,7 @@ def test_deblend_finds_what_is_well_above_a_low_threshold(tmp_path):
 def test_detection_for_cut_outs_acts_on_its_threshold(many):
     (path, snr), counts = many[1][0], []
     with open_mosaic([f"{path}[{band}]" for band in fields.BANDS]) as mosaic:
-        for threshold in (3.0, 6.0, 12.0):
+        for threshold in (3.0, 6.0, 11.0):
             table, labels = detect(mosaic, threshold)
             assert labels.max() == len(table)
             peak = fields.gaussian((9, 9), 4.0, 4.0, fields.SIGMA).max()

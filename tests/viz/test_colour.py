@@ -29,9 +29,35 @@ def test_one_band_is_grey():
 def test_reddest_band_is_red(bands):
     order = np.argsort([_colour_key(name) for name in bands])
     fluxes = np.ones(3)
-    fluxes[order[-1]] = 10
+    fluxes[order[-1]] = 40
     red, _, blue = to_rgb(blob(*fluxes, noise=0.01), bands)[12, 12].astype(int)
     assert red > blue + 50
+
+
+@pytest.mark.parametrize(
+    ("bands", "noise"),
+    [("ugrizy", (9, 2, 3, 4, 9, 20)), ("ugriz", (30, 7, 10, 15, 60)), ("gri", (2, 3, 4)), ("grz", (1, 2, 5))],
+)
+def test_galaxies_have_the_colours_that_astronomers_know(bands, noise):
+    """AB colours of an old galaxy and of a star-forming disc at z = 0.1, with bands of very different depth."""
+    colours = {"old": {"u": 2.0, "g": 0.95, "r": 0, "i": -0.4, "z": -0.7, "y": -0.85}}
+    colours["disc"] = {"u": 1.05, "g": 0.25, "r": 0, "i": -0.1, "z": -0.2, "y": -0.2}
+    seen = {}
+    for name, magnitudes in colours.items():
+        flux = 2000 * 10 ** (-0.4 * np.array([magnitudes[band] for band in bands]))
+        variance = np.broadcast_to(np.square(noise), (24, 24, len(bands)))
+        image = blob(*flux) + np.random.default_rng(0).normal(size=variance.shape) * noise
+        seen[name] = to_rgb(image, tuple(bands), variance)[10:14, 10:14].mean(axis=(0, 1))
+    red, green, blue = seen["old"]
+    # White to yellow to orange.
+    assert red > green - 5
+    assert green > blue
+    assert green > 0.5 * red
+    red, green, blue = seen["disc"]
+    assert blue > red
+    assert green < 1.05 * max(red, blue)
+    # Near white, not neon.
+    assert min(red, green) > 0.45 * blue
 
 
 def test_filters_are_in_order_of_wavelength():

@@ -28,6 +28,10 @@ def deblend(
     names: Annotated[
         str | None, typer.Option("--as", help="What the preset calls each of --bands; - leaves one out.")
     ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="Preset that finds the sources, where it is sure.", autocompletion=complete_preset),
+    ] = None,
     catalog: Annotated[Path | None, typer.Option(help="Positions of the sources; detected by default.")] = None,
     columns: Annotated[
         str | None, typer.Option(help="Column names where they are not known: x=X_IMAGE,y=Y_IMAGE or ra=...,dec=...")
@@ -61,6 +65,7 @@ def deblend(
         preset=preset,
         method=method,
         catalogue=catalog,
+        detector=detector,
         columns=dict(pair.partition("=")[::2] for pair in columns.split(",")) if columns else None,
         psf=psf or None,
         seeing=seeing,

@@ -8,7 +8,7 @@ from galzoo.contracts.deblended import FLAGS
 from galzoo.field.windows import MOST_SOURCES, batch_size, cut, make_units
 from galzoo.tasks.deblend import residual_sources
 from galzoo.tasks.deblend.fit_windows import Fit, fit
-from galzoo.tasks.deblend.flags import judge, measure, rough
+from galzoo.tasks.deblend.flags import judge, measure, rough, unseen
 
 # Numbers in the source images of a chunk, which are all in memory.
 _CHUNK_NUMBERS = 1 << 22
@@ -297,8 +297,15 @@ def _rows(unit, planes, result, others, sources, detection, settings):
     start = np.stack([sources["x"][unit.sources], sources["y"][unit.sources]], axis=-1)
     lost = (flags & FLAGS["fallback"]) > 0
     places = np.where(lost[:, None] | ~np.isfinite(result.positions), start, result.positions)
+    # Where a band saw nothing its flux is what other bands make of it, not a measurement.
+    blind = unseen(unit, planes, places, detection.fwhm)
+    found |= {"flux": result.flux, "flux_error": result.flux_error}
+    for name in ("flux", "aperture_flux"):
+        found[name] = np.where(blind, np.nan, found[name])
+    for name in ("flux_error", "flux_like_err", "aperture_flux_err"):
+        found[name] = np.where(blind, np.inf, found[name])
     found |= {
-        "x": places[:, 0], "y": places[:, 1], "flags": flags, "flux": result.flux, "flux_error": result.flux_error,
+        "x": places[:, 0], "y": places[:, 1], "flags": flags,
         "shape": result.shape, "shape_error": result.shape_error, "group": sources["group"][unit.sources],
         "snr": sources["snr"][unit.sources], "row": sources["row"][unit.sources],
     }  # fmt: skip

@@ -92,6 +92,24 @@ def _core(shape, x, y, radius):
     return (xx - x) ** 2 + (yy - y) ** 2 <= max(radius, 0.75) ** 2
 
 
+def unseen(unit, planes, places, fwhm):
+    """Return the bands that have no good pixel within a FWHM of each source, bool (n, band).
+
+    Parameters
+    ----------
+    unit : Unit
+    planes : dict
+        As of `galzoo.field.windows.cut`.
+    places : array, (n, 2)
+        Pixel positions in the field.
+    fwhm : float
+        Pixels.
+    """
+    good = ~planes["mask"] & np.isfinite(planes["variance"])
+    cores = [_core(good.shape[:2], x - unit.x0, y - unit.y0, fwhm) for x, y in places]
+    return np.array([~good[core].any(axis=0) for core in cores]).reshape(len(places), good.shape[-1])
+
+
 def rough(planes, fit, correlation, others=None):
     """Return whether a fit leaves more in the footprint of its group than noise does."""
     base = 0 if others is None else others

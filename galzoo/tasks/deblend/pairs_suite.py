@@ -1,6 +1,7 @@
 """The suite "pairs" of a preset or run."""
 
 from galzoo.contracts.suites import Result
+from galzoo.data.bands import in_order
 from galzoo.evaluate.held_out import held_out, refuse_real, stamp_file
 from galzoo.tasks.deblend.pairs_figures import result_tables
 
@@ -20,6 +21,7 @@ def run(request):
 
     refuse_real(request, "pairs are made of single galaxies whose truth is known")
     test = held_out(stamp_file(request), "test", request.recipe["data"]["split"], request.limit, once=True)
+    test = in_order(test, request.model.bands)
     size = request.recipe["evaluate"]["batch_size"]
     title = f"Pairs by {request.card['name']}"
     return PairsResult(evaluate_pairs(request.model, test, batch_size=size, report=request.report, title=title))

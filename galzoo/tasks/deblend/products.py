@@ -5,12 +5,16 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
+from galzoo import __version__
 from galzoo.contracts.deblended import FLAGS
 from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.sky import pixel_to_sky
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
 from galzoo.files import atomic_path
+from galzoo.interop.ds9 import write_regions
 from galzoo.resources import release
+from galzoo.tasks.deblend.catalogue_header import describe, fits_table, provenance
 
 # Rows of pixels that are in memory at a time, and stamps.
 _STRIP, _STAMPS = 64, 256
@@ -41,7 +45,8 @@ def write_products(field, chunks, segmentation, psf, ids, output, work, settings
     Returns
     -------
     list of Path
-        ``catalogue.ecsv``, ``catalogue.fits``, ``model.fits``, ``residual.fits`` (an extension a band, nJy),
+        ``catalogue.ecsv``, ``catalogue.fits``, ``sources.reg`` (regions of DS9: red where the aperture's flux is given,
+        cyan for added sources), ``model.fits``, ``residual.fits`` (an extension a band, nJy),
         ``segmentation.fits`` (number of the group + 1), ``stamps.h5`` where there are sources, ``field.png`` and
         ``report.html``.
     """
@@ -51,11 +56,11 @@ def write_products(field, chunks, segmentation, psf, ids, output, work, settings
     with atomic_path(output / "catalogue.ecsv") as path:
         table.write(path, format="ascii.ecsv", overwrite=True)
     with atomic_path(output / "catalogue.fits") as path:
-        plain = table.copy()
-        # Keywords of FITS have eight letters.
-        plain.meta = {"MAGZERO": AB_NJY, "PIXSCALE": field.pixel_scale}
-        plain.write(path, format="fits", overwrite=True)
-    written += [output / "catalogue.ecsv", output / "catalogue.fits"]
+        fits.HDUList([fits.PrimaryHDU(), fits_table(table, provenance(field, about), field.bands)]).writeto(
+            path, overwrite=True
+        )
+    _write_regions(output / "sources.reg", table, field.pixel_scale)
+    written += [output / name for name in ("catalogue.ecsv", "catalogue.fits", "sources.reg")]
     model, residual = _images(field, chunks, work)
     for name, planes in (("model.fits", model), ("residual.fits", residual)):
         written.append(_write_images(output / name, field, planes))
@@ -120,12 +125,12 @@ def make_catalogue(field, rows, ids=None, about=None):
         table["id"] = np.where(rows["row"] < 0, np.char.add("added-", added), np.asarray(ids)[rows["row"]])
     table["x"], table["y"] = rows["x"] * u.pix, rows["y"] * u.pix
     if field.wcs is not None:
-        ra, dec = field.wcs.all_pix2world(rows["x"], rows["y"], 0) if n else (np.zeros(0), np.zeros(0))
+        ra, dec = pixel_to_sky(field.wcs, rows["x"], rows["y"])
         table["ra"], table["dec"] = ra * u.deg, dec * u.deg
     for key in ("group", "n_in_group", "snr", "flags", "chi2"):
         table[key] = rows[key]
     lost = (rows["flags"] & FLAGS["fallback"]) > 0
-    error = np.where(np.isfinite(rows["flux_error"]), rows["flux_error"], rows["flux_like_err"])
+    error = np.where(np.isnan(rows["flux_error"]), rows["flux_like_err"], rows["flux_error"])
     flux = np.where(lost[:, None], rows["aperture_flux"], rows["flux"])
     error = np.where(lost[:, None], rows["aperture_flux_err"], error)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -142,9 +147,24 @@ def make_catalogue(field, rows, ids=None, about=None):
     scale = [1, 1, field.pixel_scale * u.arcsec]
     for index, name in enumerate(("e1", "e2", "half_light_radius")):
         table[name], table[f"{name}_err"] = shape[:, index] * scale[index], shape_error[:, index] * scale[index]
-    table.meta |= {"zero_point_ab": AB_NJY, "pixel_scale_arcsec": field.pixel_scale, "flag_bits": dict(FLAGS)}
+    describe(table, field.bands)
+    table.meta |= {
+        "galzoo": __version__,
+        "zero_point_ab": AB_NJY,
+        "pixel_scale_arcsec": field.pixel_scale,
+        "flag_bits": dict(FLAGS),
+    }
     table.meta |= {key: value for key, value in (about or {}).items() if isinstance(value, int | float | str)}
     return table
+
+
+def _write_regions(path, table, pixel_scale):
+    flags = np.asarray(table["flags"], int)
+    colours = np.where(flags & FLAGS["added"], "cyan", np.where(flags & FLAGS["fallback"], "red", "green"))
+    radius = np.asarray(table["half_light_radius"].to_value(u.arcsec)) / pixel_scale
+    positions = np.stack([table[axis].value for axis in ("x", "y")], axis=-1)
+    shape = np.stack([np.asarray(table["e1"]), np.asarray(table["e2"]), radius], axis=-1)
+    write_regions(path, positions, table["id"], shape, colours)
 
 
 def _images(field, chunks, work):

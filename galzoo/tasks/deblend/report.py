@@ -6,12 +6,13 @@ from galzoo.contracts.deblended import FLAGS
 from galzoo.evaluate.report import Report
 from galzoo.resources import release
 from galzoo.viz.colour import to_rgb
-from galzoo.viz.panels import INK, save
+from galzoo.viz.panels import INK, RESIDUAL_SIGMA, save
 
 # Most pixels on a side of a picture; larger fields are averaged down.
 _SIDE = 1200
 _ZOOMS, _ZOOM_SIDE = 6, 96
 _FIRST_ROWS = 20
+_RESIDUAL = "residual / σ"
 
 
 def write_report(field, table, model, residual, output, about):
@@ -37,7 +38,10 @@ def write_report(field, table, model, residual, output, about):
     save(overview, output / "field.png")
     report = Report("Deblended field", field.name.rpartition("/")[2])
     report.section("Field").table(_summary(field, table, about))
-    report.figure(overview, "The field, the sum of the deblended sources, and what is left, in one stretch.")
+    report.figure(
+        overview,
+        f"The field, the sum of the deblended sources, and what is left over the noise, to {RESIDUAL_SIGMA:g} σ.",
+    )
     if len(table):
         report.section("Crowded groups")
         report.figure(
@@ -108,8 +112,17 @@ def _overview(field, model, residual):
         release(model, residual)
     planes = [np.concatenate(rows) for rows in (data, small_model, small_residual)]
     variance = np.concatenate(noise)
-    pictures = [to_rgb(plane, field.bands, variance, like=planes[0]) for plane in planes]
-    return _draw([pictures], ("field", "model", "residual"))
+    pictures = [to_rgb(plane, field.bands, variance, like=planes[0]) for plane in planes[:2]]
+    sky = None if field.wcs is None else field.wcs.celestial[::step, ::step]
+    return _draw([[*pictures, _in_sigma(planes[2], variance)]], ("field", "model", _RESIDUAL), sky=sky)
+
+
+def _in_sigma(residual, variance):
+    """Return the residual of all bands together in units of its noise, (y, x); NaN where no band has data."""
+    good = np.isfinite(residual) & np.isfinite(variance) & (variance > 0)
+    scaled = np.where(good, residual / np.sqrt(np.where(good, variance, 1.0)), 0.0)
+    count = good.sum(axis=-1)
+    return np.divide(scaled.sum(axis=-1), np.sqrt(count), out=np.full(count.shape, np.nan), where=count > 0)
 
 
 def _average(strip, step):
@@ -132,22 +145,32 @@ def _zooms(field, table, model, residual):
         window = np.s_[:, y0 : y0 + side, x0 : x0 + side]
         shown = [planes["image"], *(np.moveaxis(np.asarray(p[window], np.float32), 0, -1) for p in (model, residual))]
         variance = np.where(planes["mask"], np.nan, planes["variance"])
-        rows.append([to_rgb(np.nan_to_num(plane), field.bands, variance, like=shown[0]) for plane in shown])
+        pictures = [to_rgb(np.nan_to_num(plane), field.bands, variance, like=shown[0]) for plane in shown[:2]]
+        rows.append([*pictures, _in_sigma(shown[2], variance)])
         marks.append((x - x0, y - y0, (np.asarray(here["flags"]) & FLAGS["added"]) > 0))
-    return _draw(rows, ("data", "model", "residual"), marks)
+    return _draw(rows, ("data", "model", _RESIDUAL), marks)
 
 
-def _draw(rows, titles, marks=None):
+def _draw(rows, titles, marks=None, sky=None):
+    """Draw rows of pictures; planes of numbers are in sigma, on one scale. With `sky`, a WCS, axes are in degrees."""
     import matplotlib.pyplot as plt
 
     height, width = rows[0][0].shape[:2]
     side = 4.0 if len(rows) == 1 else 2.4
     size = (side * len(titles) * width / max(height, width), side * len(rows) * height / max(height, width) + 0.3)
-    figure, axes = plt.subplots(len(rows), len(titles), figsize=size, squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        len(rows), len(titles), figsize=size, squeeze=False, layout="constrained", subplot_kw={"projection": sky}
+    )
     for line, pictures in zip(axes, rows, strict=True):
         for axis, picture in zip(line, pictures, strict=True):
-            axis.imshow(picture, origin="lower", interpolation="nearest")
-            axis.set_axis_off()
+            scale = {"cmap": "RdBu_r", "vmin": -RESIDUAL_SIGMA, "vmax": RESIDUAL_SIGMA} if picture.ndim == 2 else {}
+            drawn = axis.imshow(picture, origin="lower", interpolation="nearest", **scale)
+            if sky is None:
+                axis.set_axis_off()
+            else:
+                _sky_axes(axis, axis is line[0])
+    bar = figure.colorbar(drawn, ax=axes[:, -1], fraction=0.05, pad=0.02, aspect=30)
+    bar.ax.tick_params(labelsize=7)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9, color=INK)
     for line, (x, y, added) in zip(axes, marks or (), strict=False):
@@ -156,3 +179,15 @@ def _draw(rows, titles, marks=None):
         line[0].set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
     plt.close(figure)
     return figure
+
+
+def _sky_axes(axis, first):
+    """Label an axis with a projection in degrees, the declination at the first of a line alone."""
+    for coordinate, name in zip(axis.coords, ("ra", "dec"), strict=True):
+        coordinate.set_format_unit("deg", decimal=True)
+        coordinate.set_ticks(number=4)
+        coordinate.set_ticklabel(size=6)
+        coordinate.set_axislabel(f"{name} [deg]", size=7)
+    if not first:
+        axis.coords[1].set_ticklabel_visible(False)
+        axis.coords[1].set_axislabel("")

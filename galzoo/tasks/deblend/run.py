@@ -5,12 +5,9 @@ run that was killed goes on where it stopped.
 """
 
 import dataclasses
-import hashlib
-import json
 import logging
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 
@@ -20,18 +17,17 @@ from galzoo.errors import InputError
 from galzoo.field import tiles as tiling
 from galzoo.field.detection import Detection, noise_correlation
 from galzoo.field.open_field import open_field
+from galzoo.field.pieces import output_folder, request_stamp, save_piece, work_folder
 from galzoo.field.psf import constant_psf, field_psf, mean_fwhm, measured_psf
-from galzoo.files import atomic_path, write_json
 from galzoo.presets import card_for
 from galzoo.progress import track
 from galzoo.resources import release
 from galzoo.tasks.deblend.choose_preset import choose_deblender
+from galzoo.tasks.deblend.detector_positions import detected_positions, detector_of
 from galzoo.tasks.deblend.fit_groups import fit_chunk, plan
 
 logger = logging.getLogger(__name__)
 
-WORK = "unfinished"
-"""Name of the work folder in the output folder."""
 # FWHM of the filter in pixels where the PSF is not known.
 _GUESSED_FWHM = 3.0
 # Catalogue rows that are nearer than this, in pixels, are one source.
@@ -73,7 +69,7 @@ class Settings:
 
 def deblend_field(
     paths, output, preset=None, deblender=None, method="map", catalogue=None, columns=None, psf=None, seeing=None,
-    settings=None, progress=False, restart=False, **options,
+    settings=None, progress=False, restart=False, detector=None, **options,
 ):  # fmt: skip
     """Deblend a field and write catalogue, images, stamps, pictures and a report.
 
@@ -105,6 +101,9 @@ def deblend_field(
         Show bars.
     restart : bool
         Begin anew although there is an unfinished run in `output`.
+    detector : str, Path or galzoo.contracts.detections.Detector, optional
+        Preset of a family that detects: positions are its own where it is sure, see
+        `galzoo.tasks.deblend.detector_positions`.
 
     Returns
     -------
@@ -119,7 +118,11 @@ def deblend_field(
     from galzoo.tasks.deblend.products import write_products
 
     settings = settings or Settings()
-    output = _folder(output)
+    output = output_folder(output)
+    if detector is not None and catalogue is not None:
+        raise InputError("both --detector and --catalog given; positions come from one of them")
+    if detector is not None and not hasattr(detector, "detect"):
+        card_for("detect", detector)
     if preset is not None and deblender is None:
         # What is wrong with it is said before a large field is read.
         card_for("deblend", preset)
@@ -128,25 +131,31 @@ def deblend_field(
         ids, listed = _listed(catalogue, columns, field)
         deblend, field, about = choose_deblender(preset, deblender, method, field)
         key = {
-            "field": _stamp(paths, options, psf, catalogue),
+            "field": request_stamp(paths, options, psf, catalogue),
             "about": about,
             "settings": dataclasses.asdict(settings),
         }
-        key |= {"seeing": seeing, "columns": columns}
-        work = _work(output, key, restart)
+        key |= {"seeing": seeing, "columns": columns, "method": method, "detector": detector}
+        detect = None if detector is None else detector_of(detector, field)
+        work = work_folder(output, key, restart)
         psf_of = None if known is None else constant_psf(known, field)
         detection = _detection(field, psf_of, settings)
         sources, segmentation = _find(field, work, detection, listed, settings.tile, progress)
         if psf_of is None and len(sources["x"]):
             psf_of = constant_psf(measured_psf(field, sources), field)
             detection = dataclasses.replace(detection, fwhm=mean_fwhm(psf_of, field))
+        if detect is not None and psf_of is not None:
+            places = detected_positions(field, detect, psf_of, sources, segmentation, settings.tile, work / "detected")
+            sources, segmentation = _find(field, work / "detected", detection, places, settings.tile, progress, "at")
+            # These are rows of no catalogue of the user's.
+            sources["row"][:] = -1
         chunks, sizes = plan(sources, len(field.bands), detection.fwhm) if len(sources["x"]) else ([], {})
         done = []
         for number, rows in enumerate(track(chunks, "deblending", progress)):
             path = work / f"fit_{number:05d}.npz"
             if not path.is_file():
                 result = fit_chunk(deblend, field, segmentation, sources, rows, psf_of, detection, sizes, settings)
-                _save(path, result)
+                save_piece(path, result)
                 release(segmentation)
             done.append(path)
         summary = about | {"fwhm": detection.fwhm, "correlation": detection.correlation, "method": method}
@@ -154,19 +163,6 @@ def deblend_field(
         del segmentation
     shutil.rmtree(work)
     return written
-
-
-def _folder(output):
-    output = Path(output)
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; name a folder to write to")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be made ({error.strerror}); name another folder") from None
-    if not os.access(output, os.W_OK | os.X_OK):
-        raise InputError(f"{output}: cannot be written to; name another folder")
-    return output
 
 
 def _listed(catalogue, columns, field):
@@ -197,46 +193,6 @@ def _listed(catalogue, columns, field):
     return ids, places
 
 
-def _stamp(paths, options, psf, catalogue):
-    """Return what tells one request from another: names, sizes and times of the files, and the options."""
-    names = [str(path) for value in (paths, psf, catalogue, *options.values()) for path in _strings(value)]
-    files = [name.partition("[")[0] for name in names]
-    times = [(name, os.stat(name).st_size, os.stat(name).st_mtime_ns) for name in files if os.path.isfile(name)]
-    plain_options = {key: str(value) for key, value in options.items()}
-    others = [hashlib.sha256(value.tobytes()).hexdigest() for value in (psf,) if isinstance(value, np.ndarray)]
-    others += [hashlib.sha256(repr(list(catalogue)).encode()).hexdigest()] if hasattr(catalogue, "colnames") else []
-    return {"names": names, "files": times, "options": plain_options, "others": others}
-
-
-def _strings(value):
-    if isinstance(value, str | os.PathLike):
-        return [value]
-    return [one for one in value if isinstance(one, str | os.PathLike)] if isinstance(value, list | tuple) else []
-
-
-def _work(output, key, restart):
-    """Return the work folder; that of an unfinished run of the same request is kept."""
-    work, key = output / WORK, json.loads(json.dumps(key, default=str))
-    path = work / "request.json"
-    try:
-        same = json.loads(path.read_text(encoding="utf-8")) == key
-    except (OSError, json.JSONDecodeError):
-        same = False
-    if same and not restart:
-        logger.warning("%s: going on with an unfinished run", output)
-        return work
-    if work.exists():
-        shutil.rmtree(work)
-    work.mkdir()
-    write_json(path, key)
-    return work
-
-
-def _save(path, arrays):
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)
-
-
 def _detection(field, psf_of, settings):
     weights = tuple((1 / field.noise_levels()).tolist())
     fwhm = _GUESSED_FWHM if psf_of is None else mean_fwhm(psf_of, field)
@@ -244,13 +200,13 @@ def _detection(field, psf_of, settings):
     return dataclasses.replace(detection, correlation=noise_correlation(field, detection))
 
 
-def _find(field, work, detection, listed, tile, progress):
+def _find(field, work, detection, listed, tile, progress, name="tile"):
     """Return the sources of a field and the label image of their groups, on disk."""
     paths = []
     for number, core in enumerate(track(tiling.tiles(field.shape, tile), "finding sources", progress)):
-        path = work / f"tile_{number:05d}.npz"
+        path = work / f"{name}_{number:05d}.npz"
         if not path.is_file():
-            _save(path, tiling.detect_tile(field, core, detection, listed))
+            save_piece(path, tiling.detect_tile(field, core, detection, listed))
         paths.append(path)
     small = (*tiling.SOURCE_KEYS, "x0", "x1", "y0", "y1", "group", "peak_y", "peak_x")
     parts = []

@@ -9,7 +9,7 @@ from galzoo.data import scenes_hdf5
 from galzoo.data.hdf5 import open_file, read_array
 from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
-from galzoo.evaluate.held_out import evenly, refuse_real
+from galzoo.evaluate.held_out import evenly, refuse_real, usable_options
 from galzoo.inference.deblend import deblend
 from galzoo.tasks.deblend.alignment import AtDetections, Finding
 from galzoo.tasks.deblend.deblenders import SEP, baselines
@@ -177,7 +177,7 @@ def new_scenes(data, name, model):
     if data["name"] != "simulated":
         raise InputError(f"{name} was trained on data of yours; give scenes with --data (galzoo simulate scenes)")
     known = {field.name for field in dataclasses.fields(ImageSpec)}
-    given = {key: value for key, value in data["options"].items() if key in known}
+    given = {key: value for key, value in usable_options(data["options"], name).items() if key in known}
     spec = SceneSpec(**given | scene_options(data, get_survey(given.get("survey", "LSST")), model))
     path = cache_file("scenes", {"n": _SCENES, **spec.to_dict()})
     return path if path.exists() else make_scenes(path, _SCENES, spec, progress=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import Preset
+from galzoo.options import Conform, Preset
 
 # Columns that are told best, printed at the end.
 _SAID = 8
@@ -26,11 +26,13 @@ def embed(
     seed: Annotated[int, typer.Option(help="Of the draw, the map and the scores.")] = 0,
     perplexity: Annotated[float, typer.Option(help="About how many neighbours count; not for pca.")] = 30.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")] = 64,
+    conform: Conform = False,
 ):
     """Map stamps by what a model finds alike, and show what its codes stand for."""
     from galzoo.data import hdf5
     from galzoo.data.stamps import Stamps
-    from galzoo.presets import load_for
+    from galzoo.domain import in_domain
+    from galzoo.presets import card_for, load_for
     from galzoo.tasks.embed.run import embed as run
     from galzoo.tasks.embed.run import write_embedding
     from galzoo.viz.columns import read_column
@@ -38,6 +40,7 @@ def embed(
     if limit is not None and limit < 3:
         raise InputError(f"--limit is {limit}; a map needs at least 3 stamps")
     data = Stamps.load(stamps, _rows(hdf5.read_header(stamps)["n"], limit, seed))
+    data = in_domain(data, card_for("embed", preset, "model", "prior"), conform)
     # A wrong name should not cost the time of the model.
     for name in colour or ():
         read_column(data.catalogue, name)

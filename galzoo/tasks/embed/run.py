@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import QTable
 
 from galzoo.contracts.codec import Codec
+from galzoo.data.bands import in_order
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, MissingDependencyError, UnknownNameError
 from galzoo.files import atomic_path, write_json
@@ -103,7 +104,7 @@ def features(model, stamps, batch_size=64, progress=False):
     view with 0.65 and 0.66, histograms of codes with 0.26 and 0.54. The maximum in place of the deviation told Hubble
     types a little better (0.73 instead of 0.70) and arms and the radii of CANDELS a little worse.
     """
-    codec = _codec(model, stamps)
+    codec, stamps = _codec(model, stamps)
     parts, codes = [], []
     for start in track(range(0, len(stamps), batch_size), "embedding", progress):
         views = []
@@ -153,7 +154,7 @@ def embed(model, stamps, method="tsne", seed=0, perplexity=30.0, batch_size=64, 
         raise InputError(f"{len(stamps)} stamps; a map needs at least 3")
     if method == "umap":
         _umap()
-    codec = _codec(model, stamps)
+    codec, stamps = _codec(model, stamps)
     described, codes = features(model, stamps, batch_size, progress)
     patches, noise = _patches(codec, stamps, codes, batch_size)
     place = {"tsne": _tsne, "umap": _place_umap, "pca": _pca}[method]
@@ -231,16 +232,11 @@ def write_embedding(stamps, embedding, folder, colour=None, about=None):
 
 
 def _codec(model, stamps):
-    """Return the part of a model that makes codes."""
+    """Return the part of a model that makes codes, and the stamps with their bands in its order."""
     codec = model if isinstance(model, Codec) else getattr(model, "codec", None)
     if codec is None:
         raise InputError(f"{type(model).__name__} has no codes to embed; give a VQ-VAE or a prior over its codes")
-    if len(stamps.bands) != len(codec.bands):
-        raise InputError(
-            f"stamps have {len(stamps.bands)} bands ({', '.join(stamps.bands)}), the model {len(codec.bands)} "
-            f"({', '.join(codec.bands)}); pick or pad bands so that they match"
-        )
-    return codec
+    return codec, in_order(stamps, codec.bands)
 
 
 def _symmetries(batch):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import Output, Preset
+from galzoo.options import Conform, Output, Preset
 
 
 def reconstruct(
@@ -19,16 +19,18 @@ def reconstruct(
     refine_steps: Annotated[
         int, typer.Option(help="Likelihood updates at most; 0 shows what the codes alone say.", min=0)
     ] = 30,
+    conform: Conform = False,
 ):
     """Reconstruct and deconvolve stamps: FITS, a catalogue and a picture."""
     from galzoo.data.stamps import Stamps
-    from galzoo.presets import load_for
+    from galzoo.domain import in_domain
+    from galzoo.presets import card_for, load_for
     from galzoo.tasks.reconstruct.products import write_reconstruction
     from galzoo.tasks.reconstruct.run import reconstruct as run
 
     if limit is not None and limit < 1:
         raise InputError(f"--limit is {limit}; give 1 or more")
-    data = Stamps.load(stamps, slice(0, limit))
+    data = in_domain(Stamps.load(stamps, slice(0, limit)), card_for("reconstruct", preset), conform)
     result = run(load_for("reconstruct", preset), data, batch_size, progress=True, refine_steps=refine_steps)
     for path in write_reconstruction(data, result, output):
         sys.stdout.write(f"{path}\n")

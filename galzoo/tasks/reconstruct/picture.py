@@ -14,12 +14,12 @@ from galzoo.tasks.reconstruct.run import reconstruct
 SEED, DRAWN, ROWS, SHOWN = 2026, 60, 5, ("g", "r", "i")
 
 
-def draw_batch(model, batch, path):
+def draw_batch(model, batch, path, pixel_scale):
     """Draw a batch beside its reconstruction; the picture that training leaves behind every few epochs."""
     from galzoo.viz.panels import reconstruction_panel, save
 
     planes = {key: batch[key] for key in ("image", "variance", "mask", "truth", "psf") if key in batch}
-    stamps = Stamps(**planes, bands=model.bands, pixel_scale=1.0, unit="")
+    stamps = Stamps(**planes, bands=model.bands, pixel_scale=pixel_scale, unit="")
     save(reconstruction_panel(stamps, reconstruct(model, stamps, refine_steps=0)), path)
 
 

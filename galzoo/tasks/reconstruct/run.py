@@ -5,6 +5,8 @@ import dataclasses
 import keras
 import numpy as np
 
+from galzoo.brief import Brief
+from galzoo.data.bands import in_order
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError
 from galzoo.inference.refine import refine
@@ -13,8 +15,8 @@ from galzoo.metrics.reconstruction import chi2_per_pixel
 from galzoo.progress import track
 
 
-@dataclasses.dataclass
-class Reconstruction:
+@dataclasses.dataclass(repr=False)
+class Reconstruction(Brief):
     """What a model makes of some stamps; all arrays have a first axis of n stamps.
 
     Parameters
@@ -45,8 +47,8 @@ def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
     ----------
     model : galzoo.contracts.codec.Reconstructor
     stamps : Stamps
-        Any number and size; bands in the model's order. An absent variance is estimated from the sky of each stamp; an
-        absent PSF means that the model shows the image as seen.
+        Any number and size; bands in any order, by name those of the model. An absent variance is estimated from the
+        sky of each stamp; an absent PSF means that the model shows the image as seen.
     batch_size : int
         Stamps at a time; bounds the memory.
     progress : bool
@@ -62,13 +64,9 @@ def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
     Raises
     ------
     InputError
-        If the bands do not fit the model.
+        If the bands are not those of the model.
     """
-    if len(stamps.bands) != len(model.bands):
-        raise InputError(
-            f"stamps have {len(stamps.bands)} bands ({', '.join(stamps.bands)}), the model {len(model.bands)} "
-            f"({', '.join(model.bands)}); pick or pad bands so that they match"
-        )
+    own, stamps = stamps.bands, in_order(stamps, model.bands)
     parts = []
     for start in track(range(0, len(stamps), batch_size), "reconstructing", progress):
         batch = stamps_batch(stamps, slice(start, start + batch_size))
@@ -83,4 +81,8 @@ def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
     if not parts:
         raise InputError("no stamps to reconstruct; the file or selection is empty")
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    # Images come back in the order of the bands that they were given in.
+    back = [model.bands.index(band) for band in own]
+    for key in ("image", "deconvolved"):
+        joined[key] = joined[key][..., back]
     return Reconstruction(**joined, model_sigma=model.model_sigma)

@@ -36,9 +36,9 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("out"),
 ):
     """Draw galaxies from a trained prior: stamps, FITS and a picture."""
-    from galzoo.presets import load_for
+    from galzoo.presets import load_card, load_for
     from galzoo.simulate.observe import observe, plan
-    from galzoo.tasks.sample.run import parse_conditions, write_samples
+    from galzoo.tasks.sample.run import parse_conditions, warnings_of, write_samples
 
     if survey is not None:
         from galzoo.simulate.surveys import get_survey
@@ -64,3 +64,5 @@ def sample(
     stamps = observe(drawn, survey, bands, noise, size, seed, depth, psf or None)
     for path in write_samples(drawn, stamps, output):
         sys.stdout.write(f"{path}\n")
+    for sentence in warnings_of(load_card(name, metrics=False)):
+        sys.stdout.write(f"note: {sentence}\n")

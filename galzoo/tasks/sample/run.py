@@ -1,6 +1,7 @@
 """Sampled galaxies as another telescope would see them, and the files that hold them."""
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -127,9 +128,13 @@ def parse_conditions(texts, model, n=1, seed=0):
 
 def _class(column, value, classes):
     for name in classes:
-        if value == str(name) or (isinstance(name, int | float) and value == f"{name:g}"):
+        if value in (str(name), _plain(name)):
             return name
-    raise InputError(f"{column}={value}: no such class; known are {', '.join(map(str, classes))}")
+    raise InputError(f"{column}={value}: no such class; known are {', '.join(map(_plain, classes))}")
+
+
+def _plain(value):
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _number(text, column, value, known, n, generator):
@@ -145,3 +150,9 @@ def _number(text, column, value, known, n, generator):
             *(column, value, *known),
         )
     return ends[0] if len(ends) == 1 else generator.uniform(*ends, size=n)
+
+
+def warnings_of(card):
+    """Return the sentences of a card's limits that call its samples a toy."""
+    sentences = re.split(r"(?<=[.!?])\s+", " ".join(card.get("limits", "").split()))
+    return [sentence for sentence in sentences if re.search(r"\btoy\b", sentence, re.IGNORECASE)]

@@ -2,6 +2,7 @@
 
 from galzoo.contracts.suites import Result
 from galzoo.data import hdf5
+from galzoo.data.bands import in_order
 from galzoo.evaluate.held_out import held_out, refuse_real, stamp_file
 from galzoo.tasks.sample.realism_tables import result_tables
 
@@ -31,9 +32,9 @@ def run(request):
     train = int(min(_TRAIN, max(4 * limit, 100), _TRAIN_BYTES // bytes_each))
     metrics = evaluate_realism(
         request.model,
-        held_out(path, "test", splits, limit, once=True),
-        held_out(path, "train", splits, train),
-        held_out(path, "valid", splits, limit, once=True),
+        in_order(held_out(path, "test", splits, limit, once=True), request.model.bands),
+        in_order(held_out(path, "train", splits, train), request.model.bands),
+        in_order(held_out(path, "valid", splits, limit, once=True), request.model.bands),
         n=limit,
         batch_size=request.recipe["evaluate"]["batch_size"],
         report=request.report,

@@ -291,7 +291,7 @@ def test_variance_of_wrong_shape(field, tmp_path):
 
 def test_variance_of_too_few_bands(field, tmp_path):
     path = plane(tmp_path / "v.fits", np.ones(SHAPE))
-    fails(field, tmp_path, "v.fits", "1 weight or rms maps for 3 bands", variance=path)
+    fails(field, tmp_path, "v.fits", "1 variance maps for 3 bands", variance=path)
 
 
 def test_two_kinds_of_noise(field, tmp_path):

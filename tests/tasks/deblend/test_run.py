@@ -12,7 +12,8 @@ from galzoo.contracts.deblended import FLAGS
 from galzoo.data.stamps import Stamps
 from galzoo.field import windows
 from galzoo.field.open_field import open_field
-from galzoo.tasks.deblend.run import WORK, Settings, deblend_field
+from galzoo.field.pieces import WORK
+from galzoo.tasks.deblend.run import Settings, deblend_field
 from tests.field.fields import BANDS, FWHM, NOISE, SCALE, blends, draw, least_squares, wcs, write, write_psf
 
 QUICK = Settings(tile=64, stamp_size=0, report=False, add_sources=False)
@@ -49,7 +50,15 @@ def rows_of(table, sources):
 
 def test_everything_is_written_and_nothing_is_left(done):
     folder, _, _, written = done
-    names = ["catalogue.ecsv", "catalogue.fits", "model.fits", "residual.fits", "segmentation.fits", "stamps.h5"]
+    names = [
+        "catalogue.ecsv",
+        "catalogue.fits",
+        "sources.reg",
+        "model.fits",
+        "residual.fits",
+        "segmentation.fits",
+        "stamps.h5",
+    ]
     names += ["field.png", "report.html"]
     assert sorted(path.name for path in written) == sorted(names)
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
@@ -137,6 +146,38 @@ def test_fits_catalogue_is_the_same(done):
     np.testing.assert_allclose(other["flux_r"].value, table["flux_r"].value)
 
 
+def test_every_column_is_described_and_the_header_says_where_it_is_from(done):
+    from astropy.io import fits
+
+    from galzoo import __version__
+
+    folder, table, _, _ = done
+    header = fits.getheader(folder / "catalogue.fits", 1)
+    for number, name in enumerate(table.colnames, 1):
+        assert header[f"TTYPE{number}"] == name
+        assert header[f"TCOMM{number}"], name
+        assert table[name].info.description == header[f"TCOMM{number}"]
+    assert header["TCOMM1"] == "name of the source"
+    assert "standard deviation of the flux, band r" in [table[name].info.description for name in ("flux_err_r",)]
+    units = {header[f"TTYPE{k}"]: header.get(f"TUNIT{k}") for k in range(1, len(table.colnames) + 1)}
+    assert (units["flux_r"], units["mag_err_r"], units["x"]) == ("nJy", "mag", "pix")
+    assert header["CREATOR"] == f"galzoo {__version__}"
+    assert header["MAGZERO"] == 31.4
+    assert header["PSFFWHM"] == pytest.approx(FWHM * SCALE, rel=0.05)
+    assert header["BANDS"] == ",".join(BANDS)
+    assert "command:" in str(header["HISTORY"])
+
+
+def test_regions_are_where_the_sources_are(done):
+    folder, table, _, _ = done
+    lines = (folder / "sources.reg").read_text().splitlines()[3:]
+    assert len(lines) == len(table)
+    for line, row in zip(lines, table, strict=True):
+        x, y = (float(value) for value in line.partition("(")[2].split(",")[:2])
+        assert (x, y) == pytest.approx((row["x"].value + 1, row["y"].value + 1), abs=1e-3)
+        assert f"text={{{row['id']}}}" in line
+
+
 def test_report_stands_alone(done):
     folder, _, _, _ = done
     text = (folder / "report.html").read_text(encoding="utf-8")
@@ -194,6 +235,38 @@ def test_another_request_does_not_take_over_old_pieces(tmp_path):
     stale.write_bytes(b"of another request")
     table, _ = run(tmp_path, sources, (80, 80))
     assert len(table) == 1
+
+
+@pytest.mark.parametrize("changed", ["image", "catalogue", "nothing"])
+def test_pieces_of_a_pattern_of_files_are_those_of_their_contents(changed, tmp_path):
+    """The images, or the catalogue, are made anew under their names while a run lies unfinished."""
+    shape, catalogue = (80, 80), tmp_path / "c.csv"
+
+    def make(sources, places):
+        for number, band in enumerate("gr"):
+            write(tmp_path / f"f_{band}.fits", draw(shape, sources)[number : number + 1], [band])
+        catalogue.write_text("x,y\n" + "".join(f"{x},{y}\n" for x, y in places))
+
+    def deblender(batch):
+        if dead:
+            raise KeyboardInterrupt
+        return least_squares(batch)
+
+    options = {"deblender": deblender, "bands": ["g", "r"], "seeing": 0.7, "settings": QUICK, "catalogue": catalogue}
+    first, second = [(30, 30, 5000, 0.0)], [(52, 44, 5000, 0.0)]
+    make(first, [(30, 30)])
+    dead = [1]
+    with pytest.raises(KeyboardInterrupt):
+        deblend_field(tmp_path / "f_{band}.fits", tmp_path / "out", **options)
+    (tmp_path / "out" / WORK / "mark").touch()
+    make(second if changed == "image" else first, [(52, 44)] if changed != "nothing" else [(30, 30)])
+    with pytest.raises(KeyboardInterrupt):
+        deblend_field(tmp_path / "f_{band}.fits", tmp_path / "out", **options)
+    assert (tmp_path / "out" / WORK / "mark").exists() == (changed == "nothing")
+    dead.clear()
+    deblend_field(tmp_path / "f_{band}.fits", tmp_path / "out", **options)
+    table = QTable.read(tmp_path / "out" / "catalogue.ecsv")
+    assert abs(table["x"][0].value - (30 if changed == "nothing" else 52)) < 1.5
 
 
 def broken(how):

@@ -78,7 +78,7 @@ class TestFeatures:
     def test_what_cannot_be_embedded_is_refused(self, model, many):
         with pytest.raises(InputError, match="has no codes"):
             features(object(), many)
-        with pytest.raises(InputError, match=r"3 bands \(g, r, i\), the model 1 \(r\)"):
+        with pytest.raises(InputError, match="the bands g, r, i, the model takes r"):
             features(model, make_stamps(n=4, bands=("g", "r", "i")))
         with pytest.raises(InputError, match="empty"):
             features(model, many[:0])
@@ -262,6 +262,7 @@ class TestCommand:
         app.callback()(lambda: None)
         app.command("embed")(command)
         monkeypatch.setattr("galzoo.presets.load_for", lambda task, name, *roles: model)
+        monkeypatch.setattr("galzoo.presets.card_for", lambda task, name, *roles: {"name": name})
         return CliRunner().invoke(app, ["embed", "tiny", *map(str, arguments)])
 
     def test_writes_and_says_what_is_told(self, model, many, monkeypatch, tmp_path):

@@ -351,9 +351,10 @@ def test_cards_of_priors(true_prior, monkeypatch, tmp_path):
         "training": {"n_train": 9, "steps": 1, "hours": 0.1, "hardware": "h", "backend": "b"},
         "limits": "l",
         "licence": "BSD",
+        "citation": "c",
     }
     monkeypatch.setattr(cards, "list_presets", lambda: ["prior"])
-    monkeypatch.setattr(cards, "load_card", lambda name: card)
+    monkeypatch.setattr(cards, "load_card", lambda name, metrics=True: card)
     assert "nats per pixel" in cards.preset_table()
     cards.write_readme(tmp_path, card)
     assert "### Nearest training galaxy" in (tmp_path / "README.md").read_text(encoding="utf-8")

@@ -320,6 +320,8 @@ class TestCommand:
     def model(self, monkeypatch):
         model = StubModel()
         monkeypatch.setattr("galzoo.presets.load_for", lambda task, name: model)
+        card = {"limits": "Single galaxies. A toy for spirals: they have no arms."}
+        monkeypatch.setattr("galzoo.presets.load_card", lambda name, metrics=True: card)
         return model
 
     @pytest.fixture
@@ -340,7 +342,10 @@ class TestCommand:
         assert stamps.image.shape == (4, 30, 30, 2)
         assert (stamps.survey, stamps.bands, stamps.meta["noise"]) == ("HSC", ("r", "i"), True)
         assert list(stamps.catalogue["t_type"]) == [5] * 4
-        assert str(out / "samples.png") in capsys.readouterr().out
+        written = capsys.readouterr().out
+        assert str(out / "samples.png") in written
+        assert "A toy for spirals: they have no arms." in written
+        assert "Single galaxies" not in written
 
     def test_refuses_before_it_samples(self, model, run):
         for arguments, message in (

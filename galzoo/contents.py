@@ -1,0 +1,69 @@
+"""What input files hold, in a few letters: behind whatever goes on from, or keeps, what was made of them."""
+
+import functools
+import glob
+import hashlib
+import os
+import re
+from pathlib import Path
+
+
+def digest(path):
+    """Return the SHA-256 of a file's content; of a folder, that of the names and contents of all files in it."""
+    path = Path(path)
+    if path.is_dir():
+        total = hashlib.sha256()
+        for member in sorted(path.rglob("*")):
+            if member.is_file():
+                total.update(f"{member.relative_to(path).as_posix()}\0{digest(member)}\n".encode())
+        return total.hexdigest()
+    found = path.stat()
+    return _digest(str(path.resolve()), found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _digest(path, *changed):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests(*values, bands=()):
+    """Return the digests of all files that values name.
+
+    Parameters
+    ----------
+    *values : path, text, list, tuple or dict, to any depth
+        Text that names no file is passed over. ``{band}`` stands for each of `bands`, ``[EXT]`` behind a file is left
+        out, and patterns such as ``*.fits`` and folders are all that they hold.
+    bands : sequence of str
+
+    Returns
+    -------
+    dict
+        Name to digest, in the order of the names.
+    """
+    found = {}
+    for text in _texts(values):
+        for name in [text.replace("{band}", band) for band in bands] if "{band}" in text else [text]:
+            for path in _files(name):
+                found[path] = digest(path)
+    return dict(sorted(found.items()))
+
+
+def _texts(value):
+    if isinstance(value, str | os.PathLike):
+        yield os.fspath(value)
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)
+
+
+def _files(name):
+    plain = re.sub(r"\[[^\[\]]*\]$", "", name)
+    for one in (name, plain, os.path.expanduser(name)):
+        if one and "\0" not in one and len(one) < 4096 and os.path.exists(one):
+            return [one]
+    return sorted(glob.glob(name)) if any(sign in name for sign in "*?") else []

@@ -1,0 +1,46 @@
+"""Bands of images brought to the order in which a model takes them, by name."""
+
+import dataclasses
+
+import numpy as np
+
+from galzoo.errors import InputError
+
+
+def in_order(images, bands, name="stamps"):
+    """Return images whose bands are those of a model, in its order.
+
+    Parameters
+    ----------
+    images : Stamps or Scenes
+    bands : sequence of str
+        Of the model.
+    name : str
+        What to call the images in errors.
+
+    Returns
+    -------
+    Stamps or Scenes
+        The same object where the order is right already.
+
+    Raises
+    ------
+    InputError
+        If the bands are not those of the model.
+    """
+    bands = tuple(bands)
+    if tuple(images.bands) == bands:
+        return images
+    if sorted(images.bands) != sorted(bands):
+        raise InputError(
+            f"{name} have the bands {', '.join(images.bands)}, the model takes {', '.join(bands)}; "
+            "bring them to the model's with galzoo.data.conform, or rename them"
+        )
+    order = [images.bands.index(band) for band in bands]
+    planes = ("image", "variance", "mask", "psf", "truth", "model", "isolated")
+    turned = {
+        key: np.ascontiguousarray(getattr(images, key)[..., order])
+        for key in planes
+        if getattr(images, key, None) is not None
+    }
+    return dataclasses.replace(images, bands=bands, **turned)

@@ -1,0 +1,144 @@
+"""What FITS headers call the same thing, and how each is read: one table for all of galzoo."""
+
+import math
+
+from galzoo.errors import InputError
+
+ZERO_POINTS = (
+    "MAGZERO", "MAGZPT", "PHOTZP", "ABMAGZP", "ABZP", "ZEROPNT", "ZEROPOIN", "MAGZP", "MAG_ZP", "PHOTZPT", "SEXMGZPT",
+    "ZPT", "ZP",
+)  # fmt: skip
+"""AB magnitude of one unit of the pixels, in the order they are trusted."""
+MAGNITUDE_SYSTEMS = ("PHOTSYS", "MAGSYS", "MAG_SYS", "ZPSYS", "ZPSYSTEM", "MAGTYPE", "PHOTSYST")
+"""Which magnitudes a zero point is of."""
+PIXEL_SCALES = ("PIXSCALE", "PIXSCL", "PIXELSCL", "SECPIX", "PIXSCAL", "PIXELSCALE", "PIXSIZE")
+"""Arcsec per pixel."""
+PIXEL_SCALE_PAIRS = (("SECPIX1", "SECPIX2"), ("PIXSCAL1", "PIXSCAL2"), ("PIXSCLX", "PIXSCLY"))
+"""Arcsec per pixel along x and y."""
+OVERSAMPLINGS = ("OVERSAMP", "DET_SAMP")
+"""Pixels of a PSF image per pixel of the detector, a side."""
+EXPOSURE_TIMES = ("EXPTIME", "EXPOSURE", "TEXPTIME", "XPOSURE", "EFFEXPTM")
+"""Seconds."""
+SATURATIONS = ("SATURATE", "SATLEVEL", "SATURATA")
+"""Value of a pixel, in the unit of the image, at which the detector saturates."""
+COUNTS = {"electron", "electrons", "e", "e-", "photon", "photons", "count", "counts", "ct", "cts", "adu", "dn"}
+"""Spellings of BUNIT for what grows with the exposure time."""
+
+# Two statements of a pixel's size may differ by so much: one is rounded, or the projection changes it.
+_SAME_SCALE = 0.02
+# Magnitudes by which two zero points in one header may differ.
+_SAME_ZERO_POINT = 0.01
+
+
+def number(header, key):
+    """Return the number that a header has under a key, None where it has none; text like "27.0" counts."""
+    value = header.get(key)
+    if isinstance(value, bool):
+        return None
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def zero_point(header, name="image"):
+    """Return the AB zero point that a header gives, None where it gives none.
+
+    Parameters
+    ----------
+    header : mapping
+        FITS header.
+    name : str
+        What to call the image in errors.
+
+    Raises
+    ------
+    InputError
+        If it is said to be of another system than AB, or two keys disagree.
+    """
+    found = {key: value for key in ZERO_POINTS if (value := number(header, key)) is not None}
+    if not found:
+        return None
+    key, value = next(iter(found.items()))
+    for other, its in found.items():
+        if abs(its - value) > _SAME_ZERO_POINT:
+            raise InputError(f"{name}: {key} is {value:g} and {other} is {its:g}; say which with --zero-point (AB)")
+    check_system(header, key, name)
+    return value
+
+
+def check_system(header, key, name="image"):
+    """Raise `InputError` where a header says that its magnitudes are not AB.
+
+    Parameters
+    ----------
+    header : mapping
+    key : str
+        Where the zero point is from; its comment may name the system too.
+    name : str
+    """
+    comment = str(header.comments[key]) if hasattr(header, "comments") and key in header else ""
+    says = {other: str(header[other]) for other in MAGNITUDE_SYSTEMS if header.get(other)}
+    says[f"the comment of {key}"] = comment
+    for where, text in says.items():
+        words = text.upper().replace("MAG", " ").replace("(", " ").replace(")", " ").replace(",", " ").split()
+        for system in ("VEGA", "ST"):
+            # "ST" in prose is hardly ever a system; as the value of a key it is.
+            if system in words and not (system == "ST" and where.startswith("the comment")):
+                raise InputError(
+                    f"{name}: {where} says {text.strip()!r}: its zero point is of {system.title()} magnitudes, not AB; "
+                    "convert it and pass --zero-point"
+                )
+
+
+def exposure_time(header, name="image"):
+    """Return the exposure time in seconds; raise `InputError` where it is absent or not positive."""
+    for key in EXPOSURE_TIMES:
+        value = number(header, key)
+        if value is not None and value > 0:
+            return value
+    raise InputError(f"{name}: pixels are counts and EXPTIME is absent; pass --zero-point")
+
+
+def pixel_scale(header, name="image"):
+    """Return arcsec per pixel as a header states it, by a key or by its WCS; None where it states nothing.
+
+    Parameters
+    ----------
+    header : mapping
+        FITS header.
+    name : str
+        What to call the image in errors.
+
+    Raises
+    ------
+    InputError
+        If two statements differ by more than 2 %, or pixels are not square.
+    """
+    found = {}
+    for key in PIXEL_SCALES:
+        value = number(header, key)
+        if value is not None and value > 0:
+            found[key] = value
+    for first, second in PIXEL_SCALE_PAIRS:
+        pair = [abs(value) for value in (number(header, first), number(header, second)) if value]
+        if len(pair) == 2 and abs(pair[0] / pair[1] - 1) > _SAME_SCALE:
+            raise InputError(f"{name}: pixels of {pair[0]:g} x {pair[1]:g} arcsec; resample it to square ones")
+        if pair:
+            found[first] = pair[0]
+    if "CTYPE1" in header:
+        from galzoo.data.sky import read_wcs, scale_of
+
+        wcs = read_wcs(header, name)
+        if wcs is not None:
+            found["WCS"] = scale_of(wcs, name)
+    if not found:
+        return None
+    key, value = next(iter(found.items()))
+    for other, its in found.items():
+        if abs(its / value - 1) > _SAME_SCALE:
+            raise InputError(
+                f"{name}: {key} says {value:g} arcsec per pixel and {other} {its:g}; mend the header, or pass the scale"
+            )
+    return value

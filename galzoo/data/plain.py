@@ -1,0 +1,55 @@
+"""Columns of any kind as plain arrays, and which of their values are missing."""
+
+import numpy as np
+
+from galzoo.errors import InputError
+
+
+def plain(column):
+    """Return a column as a plain array: masked numbers as NaN or -1 (0 where there is no -1), text as str."""
+    return _masked(column)[0]
+
+
+def missing(column):
+    """Return where a column has no value: masked, NaN or None, a bool array of its shape."""
+    return _masked(column)[1]
+
+
+def _masked(column):
+    """Return plain values and where they are missing."""
+    value = getattr(column, "value", column)
+    if hasattr(value, "unmasked"):
+        # Quantities have a mask of another kind than columns.
+        value = np.ma.MaskedArray(np.asarray(value.unmasked), np.asarray(value.mask))
+    values = np.ma.asarray(value)
+    if values.dtype.kind == "O":
+        values = _of_objects(values)
+    if values.dtype.kind == "S":
+        values = np.ma.MaskedArray(np.char.decode(values.filled(b""), "utf-8", "replace"), np.ma.getmaskarray(values))
+    if values.dtype.kind in "mM":
+        values = np.ma.MaskedArray(values.filled().astype(str), np.ma.getmaskarray(values))
+    mask = np.ma.getmaskarray(values)
+    if values.dtype.names:
+        raise InputError(f"a column holds records ({', '.join(values.dtype.names)}); keep one value a column")
+    data = np.array(values.data)
+    if mask.any():
+        data[mask] = {"f": np.nan, "c": np.nan, "i": -1, "u": 0, "b": False}.get(values.dtype.kind, "")
+    return data, mask | (np.isnan(data) if data.dtype.kind in "fc" else False)
+
+
+def _of_objects(values):
+    """Return objects as numbers where they are all numbers or None, and else as text."""
+    mask = np.ma.getmaskarray(values) | np.array([one is None for one in values.data.ravel()]).reshape(values.shape)
+    held = values.data[~mask].tolist()
+    if held and all(isinstance(one, (bool, np.bool_)) for one in held):
+        kind, fill = bool, False
+    elif held and all(isinstance(one, (int, np.integer)) and -(2**63) <= one < 2**63 for one in held):
+        kind, fill = np.int64, -1
+    elif held and all(isinstance(one, (int, float, np.number)) and abs(one) < 2**53 or one != one for one in held):
+        kind, fill = float, np.nan
+    else:
+        kind, fill = str, ""
+        held = [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in held]
+    data = np.full(values.shape, fill, kind if kind is not str else f"U{max([1, *map(len, held)])}")
+    data[~mask] = held
+    return np.ma.MaskedArray(data, mask)

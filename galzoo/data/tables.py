@@ -1,0 +1,197 @@
+"""Reading a catalogue: its format is told by what is in the file, not by the name."""
+
+import bz2
+import gzip
+import io
+import logging
+import lzma
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from galzoo.data.coordinates import PIXEL_NAMES, SKY_NAMES
+from galzoo.data.hdus import contents, get_hdu, split_extension
+from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
+_OTHERS = {b"\x89HDF": "HDF5", b"PAR1": "Parquet", b"PK\x03\x04": "a zip file", b"%PDF": "a PDF"}
+_ABSENT = [(text, "0") for text in ("", "null", "NULL", "N/A", "--")]
+# What stands about the objects in a file of SExtractor's.
+_NO_CATALOGUE = ("LDAC_IMHEAD",)
+
+
+def read_table(path):
+    """Read a catalogue: FITS, also FITS_LDAC, VOTable, ECSV, SExtractor's ASCII, CSV or other text, packed or not.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``file.fits[EXT]`` names a table of a file with several.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cannot be read, has no rows, or has several tables that may be meant.
+    """
+    file, extension = split_extension(path)
+    if not Path(file).is_file():
+        raise InputError(f"{file}: no such catalogue; check the path")
+    try:
+        start = _start(file)
+        if extension is not None and not start.startswith(b"SIMPLE"):
+            raise InputError(f"{file}: [{extension}] names a table of a FITS file, and this is none; leave it out")
+        with warnings.catch_warnings():
+            # Units that astropy does not know and the like: the values are read all the same.
+            warnings.simplefilter("ignore")
+            table = _read(file, extension, start)
+    except InputError:
+        raise
+    except Exception as error:  # astropy readers raise whatever the file makes them
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{file}: not a catalogue that can be read ({reason}); give FITS, VOTable, ECSV, CSV or ASCII"
+        ) from None
+    if not len(table):
+        raise InputError(f"{path}: the catalogue has no rows; nothing to cut")
+    return _flat(table)
+
+
+def _open(file):
+    with open(file, "rb") as raw:
+        first = raw.read(8)
+    return next((opener for magic, opener in _PACKED if first.startswith(magic)), open)(file, "rb")
+
+
+def _start(file):
+    with _open(file) as opened:
+        return opened.read(4096)
+
+
+def _read(file, extension, start):
+    other = next((kind for magic, kind in _OTHERS.items() if start.startswith(magic)), None)
+    if other:
+        raise InputError(f"{file}: is {other}; write the catalogue as FITS, ECSV or CSV")
+    if start.startswith(b"SIMPLE"):
+        return _read_fits(file, extension)
+    if re.match(rb"(\xef\xbb\xbf)?\s*<", start):
+        with _open(file) as opened:
+            return Table.read(io.BytesIO(opened.read()), format="votable")
+    with _open(file) as opened:
+        return _read_text(file, _decoded(opened.read()))
+
+
+def _read_fits(file, extension):
+    from astropy.io import fits
+
+    with fits.open(file, memmap=False) as hdus:
+        if extension is not None:
+            hdu = get_hdu(hdus, extension, file)
+            if not _is_table(hdu):
+                raise InputError(f"{file}[{extension}]: not a table; the file has {contents(hdus)}")
+            return Table.read(hdu)
+        tables = [hdu for hdu in hdus if _is_table(hdu) and hdu.name not in _NO_CATALOGUE]
+        if not tables:
+            raise InputError(f"{file}: no table in it; it has {contents(hdus)}")
+        if len(tables) > 1:
+            # SExtractor's own comes first, then whatever is the only one with positions.
+            placed = [hdu for hdu in tables if hdu.name == "LDAC_OBJECTS"] or [
+                hdu for hdu in tables if _has_places(hdu)
+            ]
+            if len(placed) != 1:
+                raise InputError(f"{file}: several tables; name one as {file}[EXT] of {contents(hdus)}")
+            logger.warning("%s: the table %s was taken, the only one with sources", file, placed[0].name or "unnamed")
+            tables = placed
+        return Table.read(tables[0])
+
+
+def _is_table(hdu):
+    from astropy.io import fits
+
+    return isinstance(hdu, (fits.BinTableHDU, fits.TableHDU)) and not hdu.is_image
+
+
+def _has_places(hdu):
+    names = {name.lower() for name in hdu.columns.names}
+    return any(names >= set(pair) for pair in (*SKY_NAMES, *PIXEL_NAMES))
+
+
+def _decoded(data):
+    for mark, code in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig")):
+        if data.startswith(mark):
+            return data.decode(code)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _read_text(file, text):
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines or "\x00" in text[:4096]:
+        raise InputError(f"{file}: not a catalogue that can be read (no text in it); give FITS, ECSV or CSV")
+    if lines[0].startswith("# %ECSV"):
+        return Table.read(lines, format="ascii.ecsv")
+    if re.match(r"#\s*1\s+\S+", lines[0]):
+        return Table.read(lines, format="ascii.sextractor")
+    named = lines[0].startswith("#")
+    # With several lines of comments, the names are on the last, above the first row.
+    head = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    if head > 1:
+        lines, named = lines[head - 1 :], True
+    first = lines[0].lstrip("#").strip()
+    mark = max(",;\t|", key=first.count)
+    if not first.count(mark):
+        return Table.read(lines, format="ascii.commented_header" if named else "ascii", fill_values=_ABSENT)
+    if named and len(lines) > 1 and lines[1].count(mark) != first.count(mark):
+        # A comment above a table, not its names.
+        lines, first = lines[1:], lines[1]
+        mark = max(",;\t|", key=first.count)
+    lines = [lines[0].lstrip("# "), *lines[1:]]
+    table = Table.read(
+        lines, format="ascii.basic", delimiter=mark, comment="#", fill_values=_ABSENT, guess=False, fast_reader=False
+    )
+    return _with_decimal_points(table) if mark == ";" else table
+
+
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
+
+
+def _with_decimal_points(table):
+    """Read numbers with a comma for the point, as spreadsheets of many languages write them between semicolons."""
+    for name in table.colnames:
+        column = table[name]
+        if column.dtype.kind != "U":
+            continue
+        texts = [text for text in np.ma.filled(np.ma.asarray(column), "").tolist() if text]
+        if texts and all(_DECIMAL_COMMA.fullmatch(text) for text in texts) and any("," in text for text in texts):
+            values = np.ma.filled(np.ma.asarray(column), "").tolist()
+            table[name] = [float(text.replace(",", ".")) if text else np.nan for text in values]
+    return table
+
+
+def _flat(table):
+    """Return a table without columns of sky positions and times, which become numbers and text."""
+    from astropy.coordinates import SkyCoord
+    from astropy.time import Time
+
+    for name in table.colnames:
+        column = table[name]
+        if isinstance(column, SkyCoord):
+            sky = column.icrs
+            names = ("ra", "dec") if not {"ra", "dec"} & {other.lower() for other in table.colnames} else (
+                f"{name}.ra", f"{name}.dec"
+            )  # fmt: skip
+            table[names[0]], table[names[1]] = sky.ra, sky.dec
+            del table[name]
+        elif isinstance(column, Time):
+            table[name] = np.asarray(column.isot).astype(str)
+    return table

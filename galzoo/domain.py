@@ -1,0 +1,54 @@
+"""Whether stamps are of the bands and pixels that a preset was trained on, and bringing them there."""
+
+import logging
+
+import numpy as np
+
+from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# Pixel scales that differ by less than this part are the same.
+_SAME_SCALE = 0.05
+
+
+def in_domain(stamps, card, conform=False):
+    """Return stamps for a preset, and say in the log where they are of other bands or pixels than its own.
+
+    Parameters
+    ----------
+    stamps : Stamps
+    card : dict
+        Of the preset; a run has no data section, and nothing is said.
+    conform : bool
+        Bring them to the bands and the pixel scale of the preset (`galzoo.data.conform.conform`) and keep their field.
+
+    Returns
+    -------
+    Stamps
+
+    Raises
+    ------
+    InputError
+        If they cannot be brought there.
+    """
+    data = card.get("data")
+    if data is None:
+        return stamps
+    bands, scale = tuple(data["bands"]), data["pixel_scale_arcsec"]
+    ratio = stamps.pixel_scale / scale
+    found = []
+    if sorted(stamps.bands) != sorted(bands):
+        found.append(f"bands {', '.join(stamps.bands)} where {card['name']} has {', '.join(bands)}")
+    if abs(ratio - 1) > _SAME_SCALE:
+        found.append(f"pixels of {stamps.pixel_scale:.3g} arcsec where {card['name']} has {scale:.3g}")
+    if not found:
+        return stamps
+    if not conform:
+        logger.warning("stamps have %s: what the model makes of them is a guess; --conform resamples", "; ".join(found))
+        return stamps
+    if stamps.image.dtype == np.uint8 or not data["unit"]:
+        raise InputError("8-bit pictures cannot be brought to other bands or pixels; leave out --conform")
+    from galzoo.data.conform import conform as bring
+
+    return bring(stamps, bands, scale, int(round(min(stamps.shape) * ratio)))

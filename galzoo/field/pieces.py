@@ -1,0 +1,85 @@
+"""Long work on a field in pieces: each is a file when it is finished, so that a killed run goes on where it stopped."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from galzoo.contents import digests
+from galzoo.data.columns import plain
+from galzoo.errors import InputError
+from galzoo.files import atomic_path, write_json
+
+logger = logging.getLogger(__name__)
+
+WORK = "unfinished"
+"""Name of the work folder in the output folder."""
+
+
+def output_folder(output):
+    """Return a folder to write to, made if absent; `InputError` where that cannot be."""
+    output = Path(output)
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file; name a folder to write to")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be made ({error.strerror}); name another folder") from None
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise InputError(f"{output}: cannot be written to; name another folder")
+    return output
+
+
+def request_stamp(paths, options, psf, catalogue=None):
+    """Return what tells one request from another: the options, and the contents of the files and arrays they name."""
+    names = [str(path) for value in (paths, psf, catalogue, *options.values()) for path in _strings(value)]
+    files = digests(paths, psf, catalogue, list(options.values()), bands=options.get("bands") or ())
+    others = []
+    if isinstance(psf, np.ndarray):
+        others.append(hashlib.sha256(f"{psf.shape}{psf.dtype}".encode() + psf.tobytes()).hexdigest())
+    if hasattr(catalogue, "colnames"):
+        total = hashlib.sha256()
+        for name in catalogue.colnames:
+            values = plain(catalogue[name])
+            total.update(f"{name}{getattr(catalogue[name], 'unit', None)}{values.dtype}".encode() + values.tobytes())
+        others.append(total.hexdigest())
+    return {
+        "names": names,
+        "files": files,
+        "options": {key: str(value) for key, value in options.items()},
+        "others": others,
+    }
+
+
+def _strings(value):
+    if isinstance(value, str | os.PathLike):
+        return [value]
+    return [one for one in value if isinstance(one, str | os.PathLike)] if isinstance(value, list | tuple) else []
+
+
+def work_folder(output, request, restart):
+    """Return the work folder in `output`; that of an unfinished run of the same request is kept."""
+    work, request = output / WORK, json.loads(json.dumps(request, default=str))
+    path = work / "request.json"
+    try:
+        same = json.loads(path.read_text(encoding="utf-8")) == request
+    except (OSError, json.JSONDecodeError):
+        same = False
+    if same and not restart:
+        logger.warning("%s: going on with an unfinished run", output)
+        return work
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir()
+    write_json(path, request)
+    return work
+
+
+def save_piece(path, arrays):
+    """Write a dict of arrays, whole or not at all."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)

@@ -1,0 +1,39 @@
+"""Detect: the sources of a field, each with its probability."""
+
+from galzoo.lazy import publish
+from galzoo.registry import Suite, Task
+
+TASK = Task(
+    name="detect",
+    title="Find the sources of a field, with probabilities, classes and masks",
+    roles={
+        "model": "galzoo.contracts.detections:Detector",
+        "residual": "galzoo.contracts.detections:Detector",
+    },
+    run="galzoo.tasks.detect.run:detect_field",
+    command="galzoo.tasks.detect.command:detect",
+    help="Find the sources of a field: catalogue, masks, picture and a report.",
+    next="galzoo detect FIELD.fits --preset {preset}",
+    suites=(
+        Suite(
+            name="detect",
+            title="Average precision, completeness and outcomes on scenes, beside the classical detection",
+            run="galzoo.tasks.detect.suite:run",
+            result="galzoo.tasks.detect.suite:DetectResult",
+            tasks=("detect",),
+            data="scenes",
+        ),
+    ),
+)
+
+__getattr__, __dir__ = publish(
+    __name__,
+    {
+        "detect_field": "galzoo.tasks.detect.run",
+        "detect_iterated": "galzoo.tasks.detect.iterate",
+        "evaluate_detection": "galzoo.tasks.detect.scores",
+        "ClassicalDetector": "galzoo.tasks.detect.classical",
+        "Settings": "galzoo.tasks.detect.run",
+        "segmentation_image": "galzoo.tasks.detect.products",
+    },
+)

@@ -1,0 +1,86 @@
+"""The detector of a preset, made to take the bands of a field."""
+
+import dataclasses
+
+import numpy as np
+
+from galzoo.errors import InputError
+
+# A network knows how large sources are in its own pixels.
+_SAME_SCALE = 0.25
+
+
+def choose_detector(preset, field, role="model"):
+    """Return the detector of a preset as ``detect(batch, threshold)`` in the bands of a field.
+
+    Parameters
+    ----------
+    preset : str or Path
+        Name of a preset, or the folder of a preset or run.
+    field : Field
+    role : {"model", "residual"}
+
+    Returns
+    -------
+    detect : callable
+    field : Field
+        As it names the detector's bands.
+    model : galzoo.contracts.detections.Detector
+
+    Raises
+    ------
+    InputError
+        If a band of the field is none of the detector's, or the pixels are too different.
+    """
+    from galzoo.presets import load_for
+
+    return fit_detector(load_for("detect", preset, role), field, str(preset))
+
+
+def fit_detector(model, field, name="the detector"):
+    """Return a `Detector` as `choose_detector` does."""
+    lower = {band.lower(): band for band in model.bands}
+    bands = tuple(band if band in model.bands else lower.get(band.lower(), band) for band in field.bands)
+    odd = [band for band in bands if band not in model.bands]
+    if odd or len(set(bands)) < len(bands):
+        what = repr(odd[0]) if odd else "twice the same"
+        raise InputError(
+            f"{field.name}: band {what} is none of those of {name} ({', '.join(model.bands)}); "
+            "say which it is with --as, or leave it out with --as -"
+        )
+    ratio = model.pixel_scale / field.pixel_scale
+    if abs(np.log(ratio)) > np.log(1 + _SAME_SCALE):
+        raise InputError(
+            f"{field.name}: pixels of {field.pixel_scale:.4g} arcsec, {name} knows {model.pixel_scale:.4g}; resample "
+            f"the field to within {100 * _SAME_SCALE:.0f} %, use another preset, or none for the classical detection"
+        )
+    return in_bands(model.detect, bands, model.bands), field.renamed(bands) if bands != field.bands else field, model
+
+
+def in_bands(detect, bands, known):
+    """Let a detector of the bands `known` answer for data of `bands`: absent bands have no weight."""
+    if tuple(bands) == tuple(known):
+        return detect
+    place = [list(known).index(band) for band in bands]
+
+    def filled(plane, value):
+        wide = np.full((*plane.shape[:-1], len(known)), value, plane.dtype)
+        wide[..., place] = plane
+        return wide
+
+    def run(batch, threshold=0.0):
+        wide = dict(batch)
+        for key, value in (("image", 0), ("variance", np.inf), ("mask", True), ("model", 0)):
+            if key in batch:
+                wide[key] = filled(batch[key], value)
+        if "psf" in batch:
+            # A PSF must not be empty, whatever its weight.
+            wide["psf"] = np.repeat(batch["psf"][..., :1], len(known), axis=-1)
+            wide["psf"][..., place] = batch["psf"]
+        answer = detect(wide, threshold)
+        changes = {
+            key: getattr(answer, key)[..., place] for key in ("flux", "flux_error") if getattr(answer, key) is not None
+        }
+        return dataclasses.replace(answer, **changes)
+
+    return run

@@ -1,0 +1,289 @@
+"""How complete and pure a search is: by a list of what is there, or by artificial sources of known flux."""
+
+import os
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from galzoo.data.columns import find_columns, plain, read_table
+from galzoo.data.cutouts import positions as catalogue_positions
+from galzoo.data.zeropoint import njy_to_magnitude
+from galzoo.errors import InputError
+from galzoo.metrics.binned import bin_masks, scatter68
+from galzoo.metrics.detection import OUTCOMES, outcome_shares, outcomes, share
+from galzoo.metrics.matching import match
+
+_MAGNITUDES = ("mag", "magnitude", "mag_auto", "mag_i", "imag", "mag_r", "rmag", "i_mag", "r_mag")
+
+
+def read_truth(truth, columns, field):
+    """Return positions (n, 2) in pixels, magnitudes (n,) and their band, of the rows of a list that are on the field.
+
+    Parameters
+    ----------
+    truth : path or Table
+    columns : dict or None
+        As of `galzoo.data.columns.find_columns`, and ``mag``.
+    field : Field
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, no row is on the field, or there is no magnitude.
+    """
+    name = str(truth) if isinstance(truth, str | os.PathLike) else "truth"
+    table = read_table(truth) if isinstance(truth, str | os.PathLike) else truth
+    columns = dict(columns or {})
+    wanted = columns.pop("mag", None)
+    found = find_columns(table, columns, name)
+    x, y = catalogue_positions(field.mosaic, table, found, columns, name)
+    lower = {column.lower(): column for column in table.colnames}
+    band = _middle(field)
+    known = (wanted,) if wanted else (f"mag_{band.lower()}", *_MAGNITUDES)
+    column = next((lower[one.lower()] for one in known if one.lower() in lower), None)
+    if column is None:
+        mend = f"no column {wanted!r}" if wanted else "no magnitude"
+        raise InputError(f"{name}: {mend}; name one with --columns mag=..., it has {', '.join(table.colnames)}")
+    magnitude = plain(table[column]).astype(float)
+    height, width = field.shape
+    inside = np.isfinite(x) & np.isfinite(y) & np.isfinite(magnitude)
+    inside &= (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    if not inside.any():
+        raise InputError(f"{name}: none of {len(x)} rows is on the field ({width}x{height}); check WCS and columns")
+    named = [one for one in field.bands if column.lower() in (f"mag_{one}".lower(), f"{one}mag".lower())]
+    return np.stack([x[inside], y[inside]], axis=-1), magnitude[inside], (named or [band])[0]
+
+
+def against_truth(field, rows, listed, arcsec, fwhm):
+    """Return completeness and purity by magnitude, beside a list of what is there.
+
+    Parameters
+    ----------
+    field : Field
+    rows : dict of arrays
+        What was detected.
+    listed : (array (n, 2), array (n,), str)
+        Of `read_truth`.
+    arcsec : float
+        Of the matching.
+    fwhm : float
+        Of the PSF, pixels.
+
+    Returns
+    -------
+    dict
+        ``table`` (QTable, a row a magnitude), ``summary`` (rows for a report), ``outcomes`` (the same).
+    """
+    places, magnitude, band = listed
+    distance = arcsec / field.pixel_scale
+    found = np.stack([rows["x"], rows["y"]], axis=-1)
+    pair = match(found, places, distance)
+    flux = flux_in(rows, field.bands.index(band))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        measured = njy_to_magnitude(flux)
+    edges = _edges(np.append(magnitude, measured[np.isfinite(measured)]))
+    hit, true = pair.found_of_truth >= 0, pair.truth_of_found >= 0
+    table = _by_magnitude(edges, magnitude, hit, measured, true)
+    named = outcomes(found, places, distance, found_reach=_reach(rows, fwhm))
+    values = [share(hit), share(true)]
+    summary = [{
+        "listed": len(places), "detected": len(found), "matched": len(pair.found), "completeness": values[0],
+        "purity": values[1], "median distance (arcsec)": float(np.median(pair.distance) * field.pixel_scale)
+        if len(pair.distance) else None,
+    }]  # fmt: skip
+    parts = [
+        {"mag": f"{row['low']:g} to {row['high']:g}", "n": row["n"]}
+        | {name: (row[name], row[f"{name}_error"]) for name in OUTCOMES}
+        for row in outcome_shares(named, magnitude, edges)
+        if row["n"]
+    ]
+    return {"table": table, "summary": summary, "outcomes": parts}
+
+
+def _reach(rows, fwhm):
+    """Return the radius in pixels within which light is a detection's: two sigma of its ellipse, at least a FWHM."""
+    return np.maximum(2 * rows["a"], fwhm)
+
+
+def _by_magnitude(edges, magnitude, hit, measured=None, true=None):
+    table = {key: [] for key in ("low", "high", "n", "completeness", "completeness_err")}
+    table |= {} if measured is None else {key: [] for key in ("n_detected", "purity", "purity_err")}
+    for low, high, members in bin_masks(magnitude, edges):
+        value, error = share(hit[members])
+        new = {"low": low, "high": high, "n": int(members.sum()), "completeness": value, "completeness_err": error}
+        if measured is not None:
+            within = (measured >= low) & (measured < high)
+            value, error = share(true[within])
+            new |= {"n_detected": int(within.sum()), "purity": value, "purity_err": error}
+        for key, value in new.items():
+            table[key].append(value)
+    table = QTable({key: np.array(values) for key, values in table.items()})
+    said = {
+        "low": "brighter limit of the bin, AB magnitude", "high": "fainter limit", "n": "true sources",
+        "completeness": "share of them that was found", "completeness_err": "its standard error",
+        "n_detected": "detections of that measured magnitude", "purity": "share of them that is true",
+        "purity_err": "its standard error",
+    }  # fmt: skip
+    for key in table.colnames:
+        table[key].info.description = said[key]
+    for key in ("low", "high"):
+        table[key] = table[key] * u.mag
+    return table
+
+
+def _edges(magnitude):
+    low, high = np.floor(np.min(magnitude)), np.ceil(np.max(magnitude))
+    step = 0.5 if high - low <= 12 else 1.0
+    return np.arange(low, max(high, low + step) + step / 2, step)
+
+
+def _middle(field):
+    return "i" if "i" in field.bands else field.bands[len(field.bands) // 2]
+
+
+def flux_in(rows, band):
+    """Return the fluxes in band number `band`, (n,): the detector's, else those in apertures."""
+    return np.where(np.isfinite(rows["flux"][:, band]), rows["flux"][:, band], rows["aperture_flux"][:, band])
+
+
+class WithSources:
+    """A field with artificial sources in it.
+
+    Parameters
+    ----------
+    field : Field
+    corners : int array, (n, 2)
+        x, y of the first pixel of each image.
+    images : list of arrays, (y, x, band)
+    """
+
+    def __init__(self, field, corners, images):
+        self._field, self._corners, self._images = field, corners, images
+
+    def __getattr__(self, name):
+        return getattr(self._field, name)
+
+    def read(self, y0, y1, x0, x1):
+        """Return pixels as `Field.read`, with the sources' light."""
+        planes = self._field.read(y0, y1, x0, x1)
+        image = planes["image"]
+        for (left, low), source in zip(self._corners, self._images, strict=True):
+            high, right = low + source.shape[0], left + source.shape[1]
+            top, bottom, first, last = max(y0, low), min(y1, high), max(x0, left), min(x1, right)
+            if top < bottom and first < last:
+                part = source[top - low : bottom - low, first - left : last - left]
+                image[top - y0 : bottom - y0, first - x0 : last - x0] += part
+        planes["image"] = np.where(planes["mask"], np.float32(0), image)
+        return planes
+
+
+def by_injection(search, rows, settings, pieces=None, progress=False):
+    """Add artificial sources to a field, search it again, and see which are found and how well they are measured.
+
+    Half are points, half exponential discs of about the sizes of faint galaxies, all in the same colour; they lie on a
+    jittered grid, so that they do not blend with each other, though with what is there. Their own photon noise is not
+    added.
+
+    Parameters
+    ----------
+    search : galzoo.tasks.detect.run.Search
+    rows : dict of arrays
+        What was detected without them.
+    settings : galzoo.tasks.detect.run.Settings
+    pieces : galzoo.tasks.detect.find.Pieces, optional
+    progress : bool
+
+    Returns
+    -------
+    dict
+        ``table``: a row a magnitude with completeness, and median and scatter of the measured magnitude less the true
+        one; ``summary``, ``sources`` (QTable of what was put in).
+    """
+    field = search.field
+    random = np.random.default_rng(settings.seed)
+    places = _grid(field.shape, settings.inject, random)
+    limits = settings.inject_magnitudes or _depth(field, search.fwhm)
+    magnitude = random.uniform(*limits, len(places))
+    kind = np.where(np.arange(len(places)) % 2 == 0, "star", "galaxy")
+    corners, images, radius = _draw(search, places, magnitude, kind, random)
+    found, _ = search.run(settings.tile, pieces, progress, field=WithSources(field, corners, images))
+    # What was there before takes its own detections first.
+    known = np.concatenate([places, np.stack([rows["x"], rows["y"]], axis=-1)])
+    distance = max(settings.match / field.pixel_scale, 1.0)
+    of = match(np.stack([found["x"], found["y"]], axis=-1), known, distance).found_of_truth[: len(places)]
+    flux = flux_in(found, field.bands.index(_middle(field)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference = np.where(of >= 0, njy_to_magnitude(flux)[of] - magnitude, np.nan)
+    edges = limits[0] + 0.5 * np.arange(int(np.ceil(np.ptp(limits) / 0.5)) + 1)
+    table = _by_magnitude(edges, magnitude, of >= 0)
+    for name, function, said in (
+        ("bias", np.median, "median of the measured magnitude less the true one"),
+        ("scatter", scatter68, "half of its 68 % interval"),
+    ):
+        values = []
+        for _, _, members in bin_masks(magnitude, edges):
+            good = difference[members][np.isfinite(difference[members])]
+            values.append(function(good) if len(good) > 1 else np.nan)
+        table[name] = np.array(values) * u.mag
+        table[name].info.description = said
+    sources = QTable({"x": places[:, 0], "y": places[:, 1], "magnitude": magnitude, "kind": kind, "radius": radius})
+    sources["found"], sources["difference"] = of >= 0, difference
+    summary = [{"kind": one, "n": int((kind == one).sum()), "completeness": share((of >= 0)[kind == one])}
+               for one in ("star", "galaxy")]  # fmt: skip
+    return {"table": table, "summary": summary, "sources": sources}
+
+
+def _grid(shape, n, random):
+    """Return n places, a jittered grid over the field, (n, 2); `InputError` where they do not fit."""
+    step = np.sqrt(shape[0] * shape[1] / n)
+    if step < 12:
+        most = int(shape[0] * shape[1] / 144)
+        raise InputError(f"--inject is {n}; at most {most} artificial sources fit without touching each other")
+    rows, columns = max(1, int(np.ceil(shape[0] / step))), max(1, int(np.ceil(shape[1] / step)))
+    cells = random.permutation(rows * columns)[:n]
+    y, x = np.divmod(cells, columns)
+    places = np.stack([x, y], axis=-1) + random.uniform(0.2, 0.8, (len(cells), 2))
+    return places * [shape[1] / columns, shape[0] / rows] - 0.5
+
+
+def _depth(field, fwhm):
+    """Return magnitudes about the depth of the middle band: of 100 sigma to 2 sigma of a point source."""
+    noise = field.noise_levels()[field.bands.index(_middle(field))]
+    sigma = noise * np.sqrt(4 * np.pi) * fwhm / 2.3548
+    return float(njy_to_magnitude(100 * sigma)), float(njy_to_magnitude(2 * sigma))
+
+
+def _draw(search, places, magnitude, kind, random):
+    """Return corners, images (y, x, band) in nJy of sources, and their half-light radii in arcsec (0: a point)."""
+    import galsim
+
+    from galzoo.data.zeropoint import AB_NJY
+
+    field, scale = search.field, search.field.pixel_scale
+    flux = 10 ** (0.4 * (AB_NJY - magnitude))
+    radius = np.where(kind == "star", 0.0, np.clip(0.35 * np.exp(random.normal(0, 0.4, len(places))), 0.1, 1.5))
+    ratio, angle = random.uniform(0.3, 1, len(places)), random.uniform(0, np.pi, len(places))
+    corners, images = [], []
+    for row, (x, y) in enumerate(places):
+        psfs = np.asarray(search.psf_of(np.array([x]), np.array([y])), float)[0]
+        side = psfs.shape[0] + 2 * int(np.ceil(6 * radius[row] / scale))
+        side += 1 - side % 2
+        corner = np.round([x, y]).astype(int) - side // 2
+        image = np.zeros((side, side, len(field.bands)), np.float32)
+        for band in range(len(field.bands)):
+            # The PSF has the pixel response already.
+            light = galsim.InterpolatedImage(galsim.Image(psfs[..., band].copy()), scale=scale, flux=1.0)
+            if radius[row] > 0:
+                disc = galsim.Exponential(half_light_radius=radius[row]).shear(
+                    q=ratio[row], beta=angle[row] * galsim.radians
+                )
+                light = galsim.Convolve(light, disc)
+            offset = np.array([x, y]) - corner - side // 2
+            drawn = light.withFlux(float(flux[row])).drawImage(
+                nx=side, ny=side, scale=scale, offset=galsim.PositionD(*offset), method="no_pixel"
+            )
+            image[..., band] = drawn.array
+        corners.append(corner)
+        images.append(image)
+    return np.array(corners), images, radius

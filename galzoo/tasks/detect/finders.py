@@ -1,0 +1,189 @@
+"""Ways of finding the sources of a tile of a field: the classical one, and any `Detector`, block by block.
+
+Both answer in the same form, a dict of arrays: of each source ``x, y`` (pixels of the field), ``depth`` and ``piece``
+(see `galzoo.field.merging`), ``probability``, ``class_probability`` (n, class), ``flux, flux_error`` (n, band),
+``position_error`` (n, 2), ``shape`` (n, 3) and ``box`` (n, 4), NaN where it is not known; and of each pixel that
+belongs to one ``pixel_y, pixel_x, pixel_source`` (number in the tile) and ``pixel_share``.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from galzoo.field.detection import Detection
+from galzoo.field.merging import GUARD, depth_in
+from galzoo.field.tiles import detect_tile
+from galzoo.tasks.detect.footprints import pixels_of
+
+ROW_KEYS = (
+    "x", "y", "depth", "piece", "probability", "class_probability", "flux", "flux_error", "position_error", "shape",
+    "box",
+)  # fmt: skip
+PIXEL_KEYS = ("pixel_y", "pixel_x", "pixel_source", "pixel_share")
+SURE = 5.0
+"""Signal-to-noise at which the classical detection is called even."""
+# A detector sees blocks of a fixed grid, so that its answer does not depend on tiles: core and margin in pixels.
+BLOCK, MARGIN = 384, 64
+# Blocks at a time.
+_BATCH = 4
+
+
+def rank(snr):
+    """Return a number from 0 to 1 that grows with the signal-to-noise, 1/2 at `SURE`.
+
+    It puts classical detections in order; how often they are true it does not say.
+    """
+    return np.clip(1 - 0.5 * (SURE / np.maximum(snr, 1e-9)) ** 2, 0, 1)
+
+
+def snr_of(probability):
+    """Return the signal-to-noise of a `rank`."""
+    return SURE * np.sqrt(0.5 / (1 - probability))
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassicalFinder:
+    """Peaks behind a matched filter, taken apart by SEP: what ``galzoo deblend`` starts from.
+
+    Parameters
+    ----------
+    field : Field
+    detection : galzoo.field.detection.Detection
+    """
+
+    field: object
+    detection: Detection
+
+    def tile(self, core, number):
+        """Find the sources of tile `number`, whose core is (y0, y1, x0, x1)."""
+        found = classical_rows(self.field, core, self.detection)
+        del found["row"]
+        return found | {"piece": np.full(len(found["x"]), number)}
+
+
+def classical_rows(field, core, detection, places=None):
+    """Return the sources of a tile as all finders do, and ``row``, the number of each in `places`, (n, 2)."""
+    found = detect_tile(field, core, detection, places)
+    n, bands = len(found["x"]), len(field.bands)
+    owner, kept = _nearest(found)
+    return {
+        "x": found["x"], "y": found["y"], "row": found["row"].astype(int),
+        # A group is found by one tile, so all of it stays.
+        "depth": np.zeros(n), "piece": np.zeros(n, int), "probability": rank(found["snr"] / detection.correlation),
+        "class_probability": np.full((n, 2), np.nan), "flux": np.full((n, bands), np.nan),
+        "flux_error": np.full((n, bands), np.nan), "position_error": np.full((n, 2), np.nan),
+        "shape": np.full((n, 3), np.nan),
+        "box": np.stack([found[key] - 0.5 for key in ("x0", "y0", "x1", "y1")], axis=-1).reshape(n, 4),
+        "pixel_y": found["pixel_y"][kept], "pixel_x": found["pixel_x"][kept],
+        "pixel_source": owner, "pixel_share": np.ones(len(owner), np.float32),
+    }  # fmt: skip
+
+
+def _nearest(found):
+    """Return the nearest source of the group of each pixel, and which pixels have a group."""
+    from scipy.spatial import cKDTree
+
+    kept = found["pixel_group"] >= 0
+    if not len(found["x"]):
+        return np.zeros(0, int), np.zeros(len(kept), bool)
+    # The group as a third coordinate, far apart, keeps groups to themselves.
+    tree = cKDTree(np.stack([found["x"], found["y"], 1e7 * found["group"]], axis=-1))
+    pixels = [found[key][kept] for key in ("pixel_x", "pixel_y", "pixel_group")]
+    return tree.query(np.stack([pixels[0], pixels[1], 1e7 * pixels[2]], axis=-1))[1], kept
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorFinder:
+    """A `galzoo.contracts.detections.Detector` on blocks of a fixed grid.
+
+    Parameters
+    ----------
+    field : Field
+    detect : callable
+        ``detect(batch, threshold) -> Detections`` in the bands of the field.
+    psf_of : callable
+        ``psf_of(x, y)`` returns PSFs (n, p, p, band).
+    threshold : float
+        Least probability.
+    model : sequence of arrays (y, x), optional
+        What a first pass has fitted, one a band, for detectors of the role "residual".
+    block, margin : int
+        Pixels of the core of a block, and about it.
+    """
+
+    field: object
+    detect: object
+    psf_of: object
+    threshold: float = 0.5
+    model: object = None
+    block: int = BLOCK
+    margin: int = MARGIN
+
+    def tile(self, core, number):
+        """Find the sources of tile `number`, whose core is (y0, y1, x0, x1): edges are multiples of `block`."""
+        shape = self.field.shape
+        cores = [
+            (y0, min(y0 + self.block, shape[0]), x0, min(x0 + self.block, shape[1]))
+            for y0 in range(core[0], core[1], self.block)
+            for x0 in range(core[2], core[3], self.block)
+        ]
+        parts, sources = [], 0
+        columns = -(-shape[1] // self.block)
+        for start in range(0, len(cores), _BATCH):
+            some = cores[start : start + _BATCH]
+            answer = self.detect(self._batch(some), self.threshold)
+            for row, one in enumerate(some):
+                piece = (one[0] // self.block) * columns + one[2] // self.block
+                part = self._part(answer, row, one, piece)
+                part["pixel_source"] = part["pixel_source"] + sources
+                sources += len(part["x"])
+                parts.append(part)
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def _batch(self, cores):
+        side, margin = self.block + 2 * self.margin, self.margin
+        windows = [(y0 - margin, y0 - margin + side, x0 - margin, x0 - margin + side) for y0, _, x0, _ in cores]
+        planes = [self.field.read(*window) for window in windows]
+        batch = {key: np.stack([one[key] for one in planes]) for key in ("image", "variance", "mask")}
+        middle = np.array([(x0 + (self.block - 1) / 2, y0 + (self.block - 1) / 2) for y0, _, x0, _ in cores])
+        batch["psf"] = np.asarray(self.psf_of(*middle.T), np.float32)
+        if self.model is not None:
+            batch["model"] = np.stack([_window(self.model, window) for window in windows])
+        return batch
+
+    def _part(self, answer, row, core, piece):
+        """Return what was found in one block."""
+        x0, y0 = core[2] - self.margin, core[0] - self.margin
+        x, y = answer.positions[row, :, 0] + x0, answer.positions[row, :, 1] + y0
+        depth = depth_in(x, y, core, self.field.shape)
+        inside = (x > -0.5) & (x < self.field.shape[1] - 0.5) & (y > -0.5) & (y < self.field.shape[0] - 0.5)
+        kept = np.flatnonzero(
+            (answer.probability[row] > 0) & (answer.probability[row] >= self.threshold) & (depth > -GUARD) & inside
+        )
+        n, bands = len(kept), len(self.field.bands)
+
+        def taken(values, *size):
+            return np.full((n, *size), np.nan) if values is None else np.asarray(values[row, kept], np.float64)
+
+        box = np.asarray(answer.boxes[row, kept], np.float64).reshape(n, 4) + [x0, y0, x0, y0]
+        masks = None if answer.masks is None else answer.masks[row, kept]
+        source, pixel_y, pixel_x, pixel_share = pixels_of(box, masks, self.field.shape)
+        return {
+            "x": x[kept], "y": y[kept], "depth": depth[kept], "piece": np.full(n, piece),
+            "probability": np.asarray(answer.probability[row, kept], np.float64),
+            "class_probability": taken(answer.class_probability, len(answer.classes)),
+            "flux": taken(answer.flux, bands), "flux_error": taken(answer.flux_error, bands),
+            "position_error": taken(answer.position_error, 2), "shape": taken(answer.shape, 3), "box": box,
+            "pixel_y": pixel_y, "pixel_x": pixel_x, "pixel_source": source, "pixel_share": pixel_share,
+        }  # fmt: skip
+
+
+def _window(model, window):
+    """Return a window of planes (y, x), one a band, as (y, x, band), 0 off the field."""
+    (y0, y1, x0, x1), (height, width) = window, model[0].shape
+    found = np.zeros((y1 - y0, x1 - x0, len(model)), np.float32)
+    top, bottom, left, right = max(y0, 0), min(y1, height), max(x0, 0), min(x1, width)
+    if top < bottom and left < right:
+        for band, plane in enumerate(model):
+            found[top - y0 : bottom - y0, left - x0 : right - x0, band] = plane[top:bottom, left:right]
+    return found

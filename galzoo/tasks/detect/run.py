@@ -1,0 +1,224 @@
+"""The task `detect`: how many sources a field has, where, of what kind, and how sure that is."""
+
+import dataclasses
+import logging
+import shutil
+
+import numpy as np
+
+from galzoo.errors import InputError
+from galzoo.field.detection import Detection, noise_correlation
+from galzoo.field.open_field import open_field
+from galzoo.field.pieces import output_folder, request_stamp, work_folder
+from galzoo.field.psf import constant_psf, field_psf, gaussian_of, mean_fwhm, measured_psf
+from galzoo.field.tiles import detect_tile
+from galzoo.presets import card_for
+from galzoo.tasks.detect.choose_detector import choose_detector, fit_detector
+from galzoo.tasks.detect.find import Pieces, find
+from galzoo.tasks.detect.finders import ClassicalFinder, DetectorFinder, snr_of
+
+logger = logging.getLogger(__name__)
+
+# FWHM in pixels where no PSF is known, and side of the middle of the field on which it is measured.
+_GUESSED_FWHM, _MIDDLE = 3.0, 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a field is searched.
+
+    Parameters
+    ----------
+    threshold : float
+        Least probability.
+    tile : int
+        Side of a tile in pixels; bounds the memory.
+    coco : bool
+        Write the masks as COCO JSON too.
+    report : bool
+        Draw pictures and write the report.
+    inject : int
+        Number of artificial sources by which completeness is measured; 0 for none.
+    inject_magnitudes : (float, float), optional
+        AB range of these in the middle band; about the depth of the field by default.
+    seed : int
+        Of the artificial sources.
+    match : float
+        Arcsec within which a detection is a source of a truth list.
+    """
+
+    threshold: float = 0.5
+    tile: int = 1024
+    coco: bool = False
+    report: bool = True
+    inject: int = 0
+    inject_magnitudes: tuple | None = None
+    seed: int = 0
+    match: float = 1.0
+
+    def __post_init__(self):
+        if not 0 < self.threshold < 1:
+            raise InputError(f"--threshold is {self.threshold}; give a probability between 0 and 1, e.g. 0.5")
+        if self.tile < 64:
+            raise InputError(f"--tile is {self.tile}; give 64 pixels or more")
+        if self.inject < 0:
+            raise InputError(f"--inject is {self.inject}; give a number of artificial sources, 0 or more")
+        if not 0 < self.match < np.inf:
+            raise InputError(f"--match is {self.match}; give a distance in arcsec above 0, e.g. 1")
+        pair = self.inject_magnitudes
+        if pair is not None and not (len(pair) == 2 and np.isfinite(pair).all() and pair[0] < pair[1]):
+            raise InputError(f"--inject-magnitudes is {pair}; give the brighter and the fainter limit, e.g. 20,26")
+
+
+def detect_field(
+    paths, output, preset=None, detector=None, psf=None, seeing=None, truth=None, columns=None, settings=None,
+    progress=False, restart=False, **options,
+):  # fmt: skip
+    """Find the sources of a field and write catalogue, instance map, regions, pictures and a report.
+
+    Parameters
+    ----------
+    paths : path or sequence of paths
+        See `galzoo.field.open_field.open_field`, which takes `options`.
+    output : str or Path
+        Folder to write; made if absent.
+    preset : str or Path, optional
+        Preset or run of a family that detects; the classical detection by default.
+    detector : galzoo.contracts.detections.Detector, optional
+        Used instead of a preset.
+    psf, seeing
+        As in `galzoo.tasks.deblend.run.deblend_field`.
+    truth : path or Table, optional
+        Catalogue of what is there; completeness and purity are measured by it.
+    columns : dict, optional
+        Names of its columns, see `galzoo.data.columns.find_columns`; ``mag`` names the magnitude.
+    settings : Settings, optional
+    progress : bool
+        Show bars.
+    restart : bool
+        Begin anew although there is an unfinished run in `output`.
+
+    Returns
+    -------
+    list of Path
+        What was written, see `galzoo.tasks.detect.products.write_products`.
+
+    Raises
+    ------
+    InputError
+        If files are missing, damaged or do not fit each other or the preset.
+    """
+    from galzoo.tasks.detect.completeness import against_truth, by_injection, read_truth
+    from galzoo.tasks.detect.products import write_products
+
+    settings = settings or Settings()
+    output = output_folder(output)
+    if preset is not None and detector is None:
+        card_for("detect", preset)
+    with open_field(paths, **options) as field:
+        known = psf if callable(psf) or isinstance(psf, np.ndarray) else field_psf(field, psf, seeing)
+        listed = None if truth is None else read_truth(truth, columns, field)
+        search = Search.of(field, preset, detector, known, settings)
+        field = search.field
+        key = {"field": request_stamp(paths, options, psf, truth), "about": search.about, "seeing": seeing}
+        key["settings"] = {name: getattr(settings, name) for name in ("threshold", "tile")}
+        work = work_folder(output, key, restart)
+        rows, instances = search.run(settings.tile, Pieces(work), progress)
+        scores = {}
+        if listed is not None:
+            scores["truth"] = against_truth(field, rows, listed, settings.match, search.fwhm)
+        if settings.inject:
+            folder = work / "injected"
+            folder.mkdir(exist_ok=True)
+            scores["injected"] = by_injection(search, rows, settings, Pieces(folder), progress)
+        written = write_products(field, rows, instances, search, output, settings, scores)
+        del instances
+    shutil.rmtree(work)
+    return written
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """A field, its PSF, and what finds its sources.
+
+    Parameters
+    ----------
+    field : Field
+    psf_of : callable
+        ``psf_of(x, y)`` returns PSFs (n, p, p, band).
+    fwhm : float
+        Of the PSF, pixels.
+    detect : callable or None
+        ``detect(batch, threshold)``; the classical detection where there is none.
+    threshold : float
+    classes : tuple of str
+        Names of the classes.
+    about : dict
+        What the report says.
+    correlation : float
+        Of the noise, see `galzoo.field.detection.Detection`.
+    """
+
+    field: object
+    psf_of: object
+    fwhm: float
+    detect: object
+    threshold: float
+    classes: tuple
+    about: dict
+    correlation: float
+
+    @classmethod
+    def of(cls, field, preset, detector, known, settings):
+        """Prepare to search a field by a preset, a detector, or the classical detection where both are None."""
+        detect, classes, method = None, ("galaxy", "star"), "SEP"
+        if preset is not None or detector is not None:
+            method = str(preset) if detector is None else type(detector).__name__
+            chosen = choose_detector(preset, field) if detector is None else fit_detector(detector, field, method)
+            detect, field, model = chosen
+            classes = tuple(model.classes)
+        weights = tuple((1 / field.noise_levels()).tolist())
+        psf_of = constant_psf(_measured(field, weights) if known is None else known, field)
+        fwhm = mean_fwhm(psf_of, field)
+        correlation = noise_correlation(field, Detection(fwhm, weights))
+        about = {"method": method, "fwhm_pixels": fwhm, "noise_correlation": correlation}
+        return cls(field, psf_of, fwhm, detect, settings.threshold, classes, about, correlation)
+
+    def run(self, tile, pieces=None, progress=False, field=None, threshold=None):
+        """Return rows and instance map, see `galzoo.tasks.detect.find.find`."""
+        field = self.field if field is None else field
+        threshold = self.threshold if threshold is None else threshold
+        if self.detect is None:
+            detection = Detection(
+                self.fwhm, tuple((1 / field.noise_levels()).tolist()), snr_of(threshold), correlation=self.correlation
+            )
+            finder = ClassicalFinder(field, detection)
+        else:
+            finder = DetectorFinder(field, self.detect, self.psf_of, threshold)
+        rows, instances = find(field, finder, self.psf_of, tile, pieces, progress)
+        return self.with_classes(rows), instances
+
+    def with_classes(self, rows):
+        """Return rows whose sources have class probabilities: by how much the half-light radius is that of the PSF."""
+        known = rows["class_probability"]
+        unknown = ~np.isfinite(known).all(axis=1)
+        if known.shape[1] != 2 or not unknown.any():
+            return rows
+        starlike = np.stack([1 - rows["starlike"], rows["starlike"]], axis=-1)
+        return rows | {"class_probability": np.where(unknown[:, None], starlike, known)}
+
+
+def _measured(field, weights):
+    """Return a PSF measured on compact sources in the middle of a field; a guess where there is none."""
+    (height, width), half = field.shape, _MIDDLE // 2
+    y0, x0 = max(height // 2 - half, 0), max(width // 2 - half, 0)
+    core = (y0, min(y0 + _MIDDLE, height), x0, min(x0 + _MIDDLE, width))
+    sources = detect_tile(field, core, Detection(_GUESSED_FWHM, weights))
+    try:
+        return measured_psf(field, sources)
+    except InputError:
+        logger.warning(
+            "%s: no compact source to measure the seeing on; taken to be %.2f arcsec. Give --psf or --seeing",
+            field.name, _GUESSED_FWHM * field.pixel_scale,
+        )  # fmt: skip
+        return gaussian_of(_GUESSED_FWHM, len(field.bands))

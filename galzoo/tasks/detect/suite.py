@@ -1,0 +1,122 @@
+"""The suite "detect" of a preset: what it finds in held-out scenes, beside the classical detection."""
+
+import numpy as np
+
+from galzoo.contracts.suites import Result
+from galzoo.data import scenes_hdf5
+from galzoo.data.hdf5 import open_file, read_array
+from galzoo.data.scenes import Scenes
+from galzoo.errors import InputError
+from galzoo.evaluate.held_out import evenly, refuse_real
+from galzoo.metrics.detection import OUTCOMES
+from galzoo.tasks.detect.classical import ClassicalDetector
+from galzoo.tasks.detect.scores import evaluate_detection
+
+CLASSICAL = "SEP"
+
+
+def run(request):
+    """Score a model on scene files; see `galzoo.tasks.detect.scores.evaluate_detection`.
+
+    Parameters
+    ----------
+    request : galzoo.contracts.suites.Request
+        One scene file with isolated images or cutouts; where it has a split, only its test scenes are scored. By
+        default the file that the model was trained on.
+
+    Returns
+    -------
+    DetectResult
+    """
+    refuse_real(request, "detections are scored where the truth is known")
+    model = request.model
+    files = request.files or ((request.recipe["data"]["path"],) if request.recipe["data"].get("path") else ())
+    if len(files) != 1:
+        raise InputError(f"{len(files)} scene files; give one with --data (galzoo simulate scenes)")
+    scenes = held_out(files[0], model.bands, request.limit)
+    detectors = {"galzoo": model, CLASSICAL: ClassicalDetector(tuple(model.bands), scenes.pixel_scale)}
+    metrics = evaluate_detection(detectors, scenes, CLASSICAL, request.recipe["evaluate"]["batch_size"], progress=True)
+    result = DetectResult({"suite": "detect", "model": "galzoo"} | metrics)
+    if request.report is not None:
+        from galzoo.tasks.detect.suite_report import write_suite_report
+
+        write_suite_report(result, detectors, scenes, request.card["name"], request.report)
+    return result
+
+
+def held_out(path, bands, limit=None):
+    """Return the `Scenes` of the test split of a file, at most `limit` of them, evenly spread."""
+    header = scenes_hdf5.read_header(path)
+    if list(header["bands"]) != list(bands):
+        raise InputError(f"{path}: bands are {', '.join(header['bands'])}; the model needs {', '.join(bands)}")
+    if not {"isolated", "cutouts"} & set(header["keys"]):
+        raise InputError(f"{path}: no isolated images or cutouts, so no truth; simulate scenes with them")
+    rows = np.arange(header["n"])
+    if "split" in header["columns"]:
+        with open_file(path, scenes_hdf5.FORMAT) as file:
+            rows = np.flatnonzero(read_array(file["catalogue/split"]) == "test")
+    if not len(rows):
+        raise InputError(f"{path}: no scene in split 'test'; simulate some with --split test")
+    return Scenes.load(path, evenly(rows, limit))
+
+
+class DetectResult(Result):
+    """Numbers of `evaluate_detection`."""
+
+    def tables(self):
+        methods = self.metrics["methods"]
+        precision = [
+            {
+                "method": name, "class": kind, "box AP .5": row["box_ap50"], "box AP .5-.95": row["box_ap"],
+                "mask AP .5": row["mask_ap50"], "mask AP .5-.95": row["mask_ap"],
+                "precision at 80 % recall": row["precision_at_80"],
+            }
+            for name, one in methods.items()
+            for kind, row in one["ap"].items()
+        ]  # fmt: skip
+        same = [
+            {
+                "method": name, "threshold": one["threshold"],
+                "completeness": (one["completeness"], one["completeness_error"]),
+                "purity": (one["purity"], one["purity_error"]),
+                **{kind: (one["outcomes"][kind], one["outcomes"][f"{kind}_error"]) for kind in OUTCOMES},
+                "s a scene": one["seconds"],
+            }
+            for name, one in methods.items()
+        ]  # fmt: skip
+        rate = f"{self.metrics['false_rate']:.2g} false detections a scene"
+        tables = {"Average precision": precision, f"At {rate}": same}
+        for key in ("magnitude", "blendedness"):
+            rows = {}
+            for name, one in methods.items():
+                for row in one.get(f"by_{key}", ()):
+                    label = _label(row)
+                    rows.setdefault(label, {key: label, "sources": row["n"]})[name] = (row["share"], row["share_error"])
+            if rows:
+                tables[f"Completeness by {key}"] = list(rows.values())
+        for name, one in methods.items():
+            for key in ("magnitude", "radius", "separation"):
+                rows = [
+                    {key: _label(row), "sources": row["n"]}
+                    | {kind: (row[kind], row[f"{kind}_error"]) for kind in OUTCOMES}
+                    for row in one.get(f"outcomes_by_{key}", ())
+                ]
+                if rows:
+                    tables[f"Outcomes of {name} by {key}"] = rows
+        return tables
+
+    def headline(self):
+        one = self.metrics["methods"][self.metrics["model"]]
+        galaxy, star = (one["ap"].get(name, {}) for name in ("galaxy", "star"))
+        return {
+            "box AP .5, galaxies": galaxy.get("box_ap50"),
+            "box AP .5, stars": star.get("box_ap50"),
+            "completeness at SEP's false rate": (one["completeness"], one["completeness_error"]),
+            "SEP's": (self.metrics["methods"][CLASSICAL]["completeness"],
+                      self.metrics["methods"][CLASSICAL]["completeness_error"]),
+            "ms per scene": 1000 * one["seconds"],
+        }  # fmt: skip
+
+
+def _label(row):
+    return f"{row['low']:g} and above" if row["high"] is None else f"{row['low']:g} to {row['high']:g}"

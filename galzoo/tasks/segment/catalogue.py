@@ -1,0 +1,96 @@
+"""The catalogue of a segmented field: position, fluxes and flux-weighted classes of each source."""
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+from scipy import ndimage
+
+from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
+
+FLAGS = {"rim": 1, "bad_pixels": 2, "no_light": 4}
+"""Bits of the column ``flags``: the segment touches where nothing voted; has bad pixels; has no positive flux in the
+band that its classes are weighted by, so that they are plain means."""
+
+
+def make_catalogue(field, segmented, band):
+    """Return the catalogue of a segmented field.
+
+    Parameters
+    ----------
+    field : galzoo.field.field.Field
+        It is read once, segment by segment.
+    segmented : galzoo.contracts.segmentation.Segmented
+    band : str
+        Band of the field that classes and positions are weighted by.
+
+    Returns
+    -------
+    QTable
+        ``id, x, y`` (centroid of the light, 0-based pixels), ``ra, dec`` where there is a WCS, ``x_peak, y_peak``,
+        ``npix``, ``snr`` (of the flux in `band`), ``class`` (the most probable), ``p_<class>`` of each class but the
+        background (sum to 1),
+        ``flux_<band>, flux_err_<band>`` (sum over the segment), ``mag_<band>, mag_err_<band>`` (AB) and ``flags``.
+    """
+    names, labels = segmented.classes[:-1], segmented.segmentation
+    weighing = field.bands.index(band)
+    rows = []
+    for number, box in enumerate(ndimage.find_objects(np.maximum(labels, 0)), 1):
+        planes = field.read(box[0].start, box[0].stop, box[1].start, box[1].stop)
+        votes = segmented.votes[(slice(None), *box)]
+        rows.append(_measure(planes, labels, box, number, votes, weighing))
+    table = QTable()
+    table["id"] = np.arange(1, len(rows) + 1)
+    values = {key: np.array([row[key] for row in rows]) for key in (rows[0] if rows else ())}
+    for key in ("x", "y"):
+        table[key] = values.get(key, np.zeros(0)) * u.pix
+    if field.wcs is not None:
+        ra, dec = field.wcs.all_pix2world(table["x"].value, table["y"].value, 0) if rows else (np.zeros(0),) * 2
+        table["ra"], table["dec"] = ra * u.deg, dec * u.deg
+    for key in ("x_peak", "y_peak"):
+        table[key] = values.get(key, np.zeros(0, int)) * u.pix
+    table["npix"] = values.get("npix", np.zeros(0, int))
+    flux = values.get("flux", np.zeros((0, len(field.bands))))
+    error = np.sqrt(values.get("variance", flux))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table["snr"] = flux[:, weighing] / error[:, weighing]
+    classes = values.get("classes", np.zeros((0, len(names))))
+    table["class"] = np.array(names)[classes.argmax(axis=1)] if rows else np.zeros(0, "U1")
+    for index, name in enumerate(names):
+        table[f"p_{name}"] = classes[:, index]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mag = njy_to_magnitude(flux)
+        mag_error = np.where(flux > 0, 2.5 / np.log(10) * error / np.where(flux > 0, flux, 1), np.nan)
+    for index, name in enumerate(field.bands):
+        table[f"flux_{name}"], table[f"flux_err_{name}"] = flux[:, index] * u.nJy, error[:, index] * u.nJy
+        table[f"mag_{name}"], table[f"mag_err_{name}"] = mag[:, index] * u.mag, mag_error[:, index] * u.mag
+    table["flags"] = values.get("flags", np.zeros(0, int))
+    table.meta |= {"zero_point_ab": AB_NJY, "pixel_scale_arcsec": field.pixel_scale, "flag_bits": dict(FLAGS)}
+    return table
+
+
+def _measure(planes, labels, box, number, votes, weighing):
+    own = labels[box] == number
+    line, column = np.nonzero(own)
+    image, bad = planes["image"][own].astype(float), planes["mask"][own]
+    light = np.maximum(image[:, weighing], 0)
+    dark = not light.sum() > 0
+    weight = np.ones(len(light)) if dark else light
+    peak = int(np.argmax(image[:, weighing]))
+    classes = votes[:-1][:, own].astype(float) @ weight
+    total = classes.sum()
+    around = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in box)
+    grown = ndimage.binary_dilation(labels[around] == number)
+    variance = np.where(bad, 0, planes["variance"][own])
+    return {
+        "x": box[1].start + np.average(column, weights=weight),
+        "y": box[0].start + np.average(line, weights=weight),
+        "x_peak": box[1].start + column[peak],
+        "y_peak": box[0].start + line[peak],
+        "npix": len(light),
+        "classes": classes / total if total > 0 else np.full(len(classes), 1 / len(classes)),
+        "flux": image.sum(axis=0),
+        "variance": variance.sum(axis=0, dtype=float),
+        "flags": FLAGS["rim"] * bool((labels[around][grown] < 0).any())
+        + FLAGS["bad_pixels"] * bool(bad.any())
+        + FLAGS["no_light"] * dark,
+    }

@@ -1,0 +1,58 @@
+"""Write what segmenting a field gave: class planes, segmentation, catalogue, pictures and a report."""
+
+from astropy.io import fits
+
+from galzoo.data.zeropoint import AB_NJY
+from galzoo.files import atomic_path
+from galzoo.tasks.segment.catalogue import make_catalogue
+
+
+def write_products(field, segmented, band, output, settings, about):
+    """Write the products of a segmented field, each under its name only when it is complete.
+
+    Parameters
+    ----------
+    field : galzoo.field.field.Field
+    segmented : galzoo.contracts.segmentation.Segmented
+    band : str
+        Of the light that classes are weighted by.
+    output : Path
+        Folder.
+    settings : galzoo.tasks.segment.run.Settings
+    about : dict
+        What the report says of the run.
+
+    Returns
+    -------
+    list of Path
+        ``classes.fits`` (an extension a class, share of the votes; ``WINDOWS``, how many there were),
+        ``segmentation.fits`` (0 background, -1 where nothing voted), ``catalogue.ecsv``, ``catalogue.fits``, and with
+        a report ``classes.png`` (as published: hue the class, brightness the votes against the background),
+        ``field.png`` and ``report.html``.
+    """
+    about = about | {"stride": settings.stride, "threshold": settings.threshold, "band": band}
+    table = make_catalogue(field, segmented, band)
+    table.meta |= about
+    header = fits.Header() if field.wcs is None else field.wcs.to_header(relax=True)
+    hdus = [fits.PrimaryHDU()]
+    hdus += [
+        fits.ImageHDU(plane, header, name=name) for name, plane in zip(segmented.classes, segmented.votes, strict=True)
+    ]
+    hdus.append(fits.ImageHDU(segmented.windows.astype("int32"), header, name="windows"))
+    with atomic_path(output / "classes.fits") as path:
+        fits.HDUList(hdus).writeto(path, overwrite=True)
+    with atomic_path(output / "segmentation.fits") as path:
+        fits.PrimaryHDU(segmented.segmentation, header).writeto(path, overwrite=True)
+    with atomic_path(output / "catalogue.ecsv") as path:
+        table.write(path, format="ascii.ecsv", overwrite=True)
+    with atomic_path(output / "catalogue.fits") as path:
+        plain = table.copy()
+        # Keywords of FITS have eight letters.
+        plain.meta = {"MAGZERO": AB_NJY, "PIXSCALE": field.pixel_scale}
+        plain.write(path, format="fits", overwrite=True)
+    written = [output / name for name in ("classes.fits", "segmentation.fits", "catalogue.ecsv", "catalogue.fits")]
+    if settings.report:
+        from galzoo.tasks.segment.report import write_report
+
+        written += write_report(field, segmented, table, band, output, about)
+    return written

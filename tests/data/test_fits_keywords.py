@@ -1,0 +1,99 @@
+"""What headers say of units, zero points and pixels, against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+
+from galzoo.data import fits_keywords
+from galzoo.data.zeropoint import flux_scale
+from galzoo.errors import InputError
+
+
+def header(**cards):
+    found = fits.Header()
+    for key, value in cards.items():
+        found[key] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("cards", "njy"),
+    [
+        ({"BUNIT": "uJy"}, 1e3),
+        ({"BUNIT": "UJY"}, 1e3),
+        ({"BUNIT": "Jy/pixel"}, 1e9),
+        ({"BUNIT": "JY/PIXEL"}, 1e9),
+        ({"BUNIT": "10**-6 Jy"}, 1e3),
+        ({"BUNIT": "1e-9 Jy"}, 1.0),
+        ({"BUNIT": "erg/s/cm^2/Hz"}, 1e32),
+        ({"BUNIT": "nanomaggy"}, 10 ** (0.4 * 8.9)),
+        ({"BUNIT": "nmgy", "MAGZERO": 30.0}, 10 ** (0.4 * 8.9)),
+        ({"BUNIT": "maggies"}, 10 ** (0.4 * 31.4)),
+        ({"BUNIT": "ADU", "MAGZERO": "27.0"}, 10 ** (0.4 * 4.4)),
+        ({"ZP": 31.4}, 1.0),
+        ({"PHOTZPT": 28.9}, 10.0),
+        ({"BUNIT": "electron/s", "PHOTFNU": 1e-7, "EXPTIME": 100.0}, 100.0),
+        ({"BUNIT": "ELECTRONS", "PHOTFNU": 1e-7, "EXPTIME": 100.0}, 1.0),
+        ({"BUNIT": "DN", "PHOTFNU": 1e-7, "EXPOSURE": 50.0}, 2.0),
+        ({"FLUXMAG0": 10 ** (0.4 * 27)}, 10 ** (0.4 * 4.4)),
+        ({"PHOTZP": 23.0, "MAGSYS": "AB"}, 10 ** (0.4 * 8.4)),
+    ],
+)
+def test_one_unit_of_the_pixels_is_as_many_njy_as_the_header_means(cards, njy):
+    assert flux_scale(header(**cards)) == pytest.approx(njy, rel=1e-6)
+
+
+@pytest.mark.parametrize("text", ["MJy/sr", "MJY/SR", "MJy sr-1", "MJy.sr**-1"])
+def test_surface_brightness_takes_the_pixels_that_there_are(text):
+    """Resampled mosaics keep PIXAR_A2 of the detector."""
+    right = (1 * u.MJy / u.sr * (0.03 * u.arcsec) ** 2).to_value(u.nJy)
+    assert flux_scale(header(BUNIT=text, PIXAR_A2=0.0039), pixel_area=0.03**2) == pytest.approx(right, rel=1e-6)
+    assert flux_scale(header(BUNIT=text, PIXAR_A2=0.03**2)) == pytest.approx(right, rel=1e-6)
+
+
+def test_prefixes_are_told_apart_by_their_case():
+    assert flux_scale(header(BUNIT="mJy")) == pytest.approx(1e6)
+    assert flux_scale(header(BUNIT="MJy")) == pytest.approx(1e15)
+
+
+@pytest.mark.parametrize(
+    ("cards", "words"),
+    [
+        ({"PHOTZP": 23.0, "PHOTSYS": "VEGA"}, "Vega"),
+        ({"MAGZPT": 23.0, "MAGSYS": "Vegamag"}, "Vega"),
+        ({"MAGZERO": (25.0, "zero point (Vega)")}, "comment of MAGZERO"),
+        ({"MAGZERO": 25.0, "ZPSYS": "STMAG"}, "St magnitudes"),
+        ({"MAGZERO": 27.0, "PHOTZP": 25.0}, "PHOTZP is 25"),
+        ({"BUNIT": "Jy/beam"}, "per beam"),
+        ({"BUNIT": "MJY"}, "mega or milli"),
+        ({"BUNIT": "mag/arcsec2", "MAGZERO": 25.0}, "magnitudes"),
+        ({"BUNIT": "electrons", "PHOTFNU": 1e-7}, "EXPTIME"),
+        ({"BUNIT": "erg/s/cm2/Angstrom"}, "PHOTPLAM"),
+        ({"BUNIT": "MJy/sr"}, "pixel-scale"),
+        ({"BUNIT": "electrons/s"}, "no zero point"),
+        ({"MAGZERO": True}, "no zero point"),
+    ],
+)
+def test_what_may_mean_two_things_is_refused_with_the_mend(cards, words):
+    with pytest.raises(InputError, match="image: .*" + words.replace("(", r"\(")):
+        flux_scale(header(**cards))
+    if words != "per beam":
+        assert flux_scale(header(**cards), zero_point=31.4) == 1.0
+
+
+@pytest.mark.parametrize("key", ["PIXSCALE", "PIXSCL", "PIXELSCL", "SECPIX", "PIXSCAL1", "SECPIX1"])
+def test_pixel_scale_by_any_key(key):
+    assert fits_keywords.pixel_scale(header(**{key: 0.05})) == 0.05
+
+
+def test_pixel_scale_by_a_wcs_and_its_contradictions():
+    sky = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 1.0, "CRPIX2": 1.0, "CRVAL1": 5.0, "CRVAL2": 5.0}
+    small = {"CDELT1": -0.05 / 3600, "CDELT2": 0.05 / 3600}
+    assert fits_keywords.pixel_scale(header(**sky, **small)) == pytest.approx(0.05)
+    with pytest.raises(InputError, match="PIXSCALE says 0.2 arcsec per pixel and WCS 0.05"):
+        fits_keywords.pixel_scale(header(**sky, **small, PIXSCALE=0.2))
+    with pytest.raises(InputError, match="0.2 x 0.3 arcsec"):
+        fits_keywords.pixel_scale(header(SECPIX1=-0.2, SECPIX2=0.3))
+    assert fits_keywords.pixel_scale(header(OBJECT="M2")) is None
+    assert np.isclose(fits_keywords.pixel_scale(header(PIXSCALE=0.0, SECPIX=0.4)), 0.4)

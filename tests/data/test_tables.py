@@ -1,0 +1,281 @@
+"""Catalogues as they come: formats by content, positions under any name and unit, what is missing, exact tests."""
+
+import bz2
+import gzip
+import logging
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import MaskedColumn, QTable, Table
+from astropy.utils.masked import Masked
+
+from galzoo import Stamps
+from galzoo.data.columns import find_columns, pixel_position, read_table, sky_positions
+from galzoo.data.plain import missing, plain
+from galzoo.data.sky import to_icrs
+from galzoo.data.where import select
+from galzoo.errors import InputError
+
+RA, DEC = np.array([10.684708, 299.59]), np.array([-0.00875, 35.2016])
+
+
+def degrees_of(table, **mapping):
+    lon, lat, frame = sky_positions(table, find_columns(table, mapping))
+    return to_icrs(lon, lat, frame)
+
+
+def write_fits(path, *tables):
+    hdus = [
+        fits.BinTableHDU.from_columns([fits.Column(*one[:2], unit=one[2], array=one[3]) for one in columns], name=name)
+        for name, columns in tables
+    ]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path, overwrite=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    "unit", ["deg", "degree", "Degrees", "DEG", "[deg]", "deg (J2000)", "'deg'", "d", "degree, ICRS"]
+)
+def test_spellings_of_degrees(unit, tmp_path):
+    table = read_table(write_fits(tmp_path / "c.fits", ("A", [("RA", "D", unit, RA), ("DEC", "D", unit, DEC)])))
+    np.testing.assert_allclose(degrees_of(table), [RA, DEC])
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_degree"),
+    [("h", 1 / 15), ("HOURS", 1 / 15), ("hourangle", 1 / 15), ("rad", np.pi / 180), ("radians", np.pi / 180),
+     ("arcsec", 3600), ("mas", 3.6e6)],
+)  # fmt: skip
+def test_units_other_than_degrees(unit, per_degree, tmp_path):
+    path = write_fits(tmp_path / "c.fits", ("A", [("RA", "D", unit, RA * per_degree), ("DEC", "D", "deg", DEC)]))
+    np.testing.assert_allclose(degrees_of(read_table(path)), [RA, DEC], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("unit", "column"), [("pixel", "RA"), ("nonsense", "RA"), ("hours", "DEC"), ('"h:m:s"', "RA")])
+def test_units_that_do_not_fit_are_refused_by_name(unit, column, tmp_path):
+    units = {"RA": "deg", "DEC": "deg", column: unit}
+    path = write_fits(tmp_path / "c.fits", ("A", [(name, "D", units[name], RA) for name in units]))
+    with pytest.raises(InputError, match=f"column {column}"):
+        degrees_of(read_table(path))
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec"),
+    [
+        (["00:42:44.32992", "19:58:21.6"], ["-00:00:31.5", "+35:12:05.76"]),
+        (["00 42 44.32992", "19 58 21.6"], ["-0 0 31.5", "35 12 5.76"]),
+        (["0h42m44.32992s", "19h58m21.6s"], ["-0d00m31.5s", "35d12m05.76s"]),
+        (["10d41m04.9488s", "299d35m24s"], ["-0°00′31.5″", "+35°12′05.76″"]),
+        # Numbers above 24 cannot be hours.
+        (["10:41:04.9488", "299:35:24"], ["-00:00:31.5", "35:12:05.76"]),
+        (["10.684708", " 299.59"], ["-0.00875", "35.2016"]),
+    ],
+)
+def test_text_is_read_as_it_is_meant(ra, dec):
+    np.testing.assert_allclose(degrees_of(Table({"ra": ra, "dec": dec})), [RA, DEC], atol=1e-9)
+
+
+def test_the_unit_decides_what_text_is():
+    table = Table({"ra": ["10:30:00", ""], "dec": ["01:00:00", ""]})
+    np.testing.assert_allclose(degrees_of(table), [[157.5, np.nan], [1, np.nan]])
+    table["ra"].unit = "deg"
+    np.testing.assert_allclose(degrees_of(table)[0], [10.5, np.nan])
+    table["ra"].unit = u.hourangle
+    np.testing.assert_allclose(degrees_of(table)[0], [157.5, np.nan])
+
+
+@pytest.mark.parametrize("text", ["10:61:00", "10:00:75", "M 31", "12,5", "10:30"])
+def test_text_that_is_no_coordinate_is_refused(text):
+    table = Table({"ra": ["150.1", text], "dec": ["2.0", "2.1"]})
+    with pytest.raises(InputError, match="column ra"):
+        degrees_of(table)
+
+
+def test_names_and_frames_of_columns():
+    place = SkyCoord(RA * u.deg, DEC * u.deg)
+    for names, frame in (
+        (("ALPHA_J2000", "DELTA_J2000"), "icrs"), (("_RAJ2000", "_DEJ2000"), "icrs"), (("GLON", "GLAT"), "galactic"),
+        (("l", "b"), "galactic"), (("ELON", "ELAT"), "barycentricmeanecliptic"),
+        (("ALPHA_B1950", "DELTA_B1950"), "fk4"),
+    ):  # fmt: skip
+        there = place.transform_to(frame).spherical
+        table = Table({names[0]: there.lon.deg, names[1]: there.lat.deg, "a": [1.0, 2.0]})
+        np.testing.assert_allclose(degrees_of(table), [RA, DEC], atol=1e-8)
+    with pytest.raises(InputError, match="frame of an image"):
+        degrees_of(Table({"X_WORLD": RA, "Y_WORLD": DEC}))
+    with pytest.raises(InputError, match="two frames"):
+        degrees_of(Table({"ra": RA, "GLAT": DEC}), ra="ra", dec="GLAT")
+
+
+def test_columns_are_taken_in_pairs_and_doubts_are_refused():
+    table = Table({"X_IMAGE": [1.0], "Y_IMAGE": [2.0], "YWIN_IMAGE": [3.0]})
+    found = find_columns(table)
+    assert (found["x"], found["y"]) == ("X_IMAGE", "Y_IMAGE")
+    with pytest.raises(InputError, match="RA and ra may both"):
+        find_columns(Table({"RA": [1.0], "ra": [2.0], "dec": [3.0]}))
+
+
+@pytest.mark.parametrize("name", ["X_IMAGE", "XWIN_IMAGE", "XPEAK_IMAGE", "XPSF_IMAGE", "XMODEL_IMAGE", "x_image_F160W",
+                                  "XMIN_IMAGE", "X_IMAGE_DBL"])  # fmt: skip
+def test_pixels_of_sextractor_count_from_one(name):
+    table = Table({name: [61.0], name.replace("X", "Y", 1).replace("x", "y", 1): [121.0], "x": [7.0], "y": [8.0]})
+    found = find_columns(table, {"x": name, "y": table.colnames[1]})
+    assert [pixel_position(table, found, role)[0] for role in "xy"] == [60, 120]
+    assert [pixel_position(table, find_columns(table), role)[0] for role in "xy"] == [7, 8]
+
+
+def test_pixel_columns_in_degrees_or_words_are_refused():
+    for column in (MaskedColumn([1.0], unit="deg"), ["a"]):
+        table = Table({"x": column, "y": [1.0]})
+        with pytest.raises(InputError, match="column x"):
+            pixel_position(table, find_columns(table), "x")
+
+
+HEADS = ("LDAC_IMHEAD", [("Field Header Card", "80A", None, np.array(["SIMPLE = T"]))])
+OBJECTS = ("LDAC_OBJECTS", [("X_IMAGE", "E", "pixel", [61.0]), ("Y_IMAGE", "E", "pixel", [121.0])])
+OTHER = ("OTHER", [("X_IMAGE", "E", None, [5.0]), ("Y_IMAGE", "E", None, [6.0])])
+NOTES = ("NOTES", [("text", "8A", None, np.array(["none"]))])
+
+
+@pytest.mark.parametrize(
+    ("tables", "ext", "x"),
+    [([HEADS, OBJECTS], "", 61), ([OBJECTS], "", 61), ([NOTES, OBJECTS], "", 61), ([NOTES, OTHER], "", 5),
+     ([OTHER, NOTES], "[OTHER]", 5), ([HEADS, OBJECTS, HEADS, OBJECTS], "[4]", 61), ([OBJECTS, OTHER], "[other,1]", 5),
+     ([HEADS, OBJECTS, HEADS, OBJECTS], "[LDAC_OBJECTS,2]", 61)],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", [".fits", ".cat", ".ldac", ".txt"])
+def test_the_table_with_the_sources_is_found(tables, ext, x, suffix, tmp_path):
+    path = write_fits(tmp_path / f"c{suffix}", *tables)
+    assert read_table(f"{path}{ext}")["X_IMAGE"][0] == x
+
+
+@pytest.mark.parametrize(
+    ("tables", "ext", "words"),
+    [([OTHER, ("MORE", OTHER[1])], "", "several tables"), ([HEADS, OBJECTS] * 2, "", "several tables"),
+     ([NOTES, ("N2", NOTES[1])], "", "several tables"), ([OTHER], "[9]", "no extension"),
+     ([OTHER], "[0]", "not a table"),
+     ([OTHER, OTHER], "[OTHER]", "2 extensions")],
+)  # fmt: skip
+def test_which_table_is_never_guessed(tables, ext, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        read_table(f"{write_fits(tmp_path / 'c.fits', *tables)}{ext}")
+
+
+TEXTS = {
+    "bom": b"\xef\xbb\xbfra,dec,mag\n150.5,2.25,21\n",
+    "utf16": "ra,dec,mag\n150.5,2.25,21\n".encode("utf-16"),
+    "semicolons": b"ra;dec;mag\n150.5;2.25;21\n",
+    "decimal commas": b"ra;dec;mag\r\n150,5;2,25;21\r\n",
+    "tabs": b"ra\tdec\tmag\n150.5\t2.25\t21\n",
+    "bars": b"ra|dec|mag\n150.5|2.25|21\n",
+    "blanks": b"# ra dec mag\n150.5 2.25 21\n",
+    "comment": b"# made by hand, in 2020\nra,dec,mag\n150.5,2.25,21\n",
+    "comment of names": b"#ra,dec,mag\n150.5,2.25,21\n",
+    "sextractor": b"#   1 ra  Right ascension  [deg]\n#   2 dec  Declination  [deg]\n#   3 mag\n 150.5 2.25 21\n",
+    "quoted": b'"ra","dec","mag"\n"150.5","2.25","21"\n',
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.parametrize("suffix", [".csv", ".cat", ".dat", ".fits"])
+def test_text_by_its_content(kind, suffix, tmp_path):
+    path = tmp_path / f"c{suffix}"
+    path.write_bytes(TEXTS[kind])
+    table = read_table(path)
+    assert table.colnames == ["ra", "dec", "mag"]
+    np.testing.assert_allclose(degrees_of(table), [[150.5], [2.25]])
+    assert len(select(table, "mag<22")) == 1
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
+@pytest.mark.parametrize("form", ["fits", "votable", "ascii.ecsv", "ascii.csv"])
+def test_packed_or_not_under_any_name(pack, form, tmp_path):
+    Table({"RA": RA, "DEC": DEC}).write(tmp_path / "c", format=form)
+    for data in ((tmp_path / "c").read_bytes(), pack((tmp_path / "c").read_bytes())):
+        (tmp_path / "other.txt").write_bytes(data)
+        np.testing.assert_allclose(degrees_of(read_table(tmp_path / "other.txt")), [RA, DEC])
+
+
+def test_sky_columns_of_astropy(tmp_path):
+    QTable({"sky": SkyCoord(RA * u.deg, DEC * u.deg).galactic}).write(tmp_path / "c.ecsv")
+    np.testing.assert_allclose(degrees_of(read_table(tmp_path / "c.ecsv")), [RA, DEC])
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"\x89HDF\r\n\x1a\n", b"PAR1....", b"\x00\x01\x02" * 50, b"ra,dec\n"])
+def test_what_is_no_catalogue_is_refused(data, tmp_path):
+    (tmp_path / "c.csv").write_bytes(data)
+    with pytest.raises(InputError, match=r"c\.csv"):
+        read_table(tmp_path / "c.csv")
+
+
+def test_missing_values_are_kept_as_missing(tmp_path):
+    table = QTable({
+        "z": MaskedColumn([0.1, 0.2, 0.3], mask=[0, 1, 0]), "n": MaskedColumn([1, 2, 3], mask=[0, 1, 0]),
+        "name": MaskedColumn(["aa", "bb", "cc"], mask=[0, 1, 0]), "flux": Masked([1.0, 2.0, 3.0] * u.nJy, [0, 1, 0]),
+        "mixed": np.array([1.5, None, 2], object), "words": np.array(["a", None, b"c"], object),
+        "counts": np.array([1, None, 2**60 + 1], object), "code": MaskedColumn([b"x", b"y", b"z"], mask=[0, 1, 0]),
+    })  # fmt: skip
+    Stamps(np.ones((3, 8, 8, 1)), ["r"], 0.2, catalogue=table).save(tmp_path / "a.h5")
+    back = Stamps.load(tmp_path / "a.h5").catalogue
+    assert np.isnan([back["z"][1], back["flux"][1].value, back["mixed"][1]]).all()
+    assert (back["n"][1], back["name"][1], back["words"][1], back["counts"][1], back["code"][1]) == (-1, "", "", -1, "")
+    assert back["counts"][2] == 2**60 + 1
+    assert back["flux"].unit == u.nJy
+    assert list(back["words"]) == ["a", "", "c"]
+    np.testing.assert_array_equal(missing(table["n"]), [False, True, False])
+    assert plain(table["n"]).dtype.kind == "i"
+
+
+BIG = 1237648720693755918
+IDS = {"int64": np.arange(BIG - 1, BIG + 2), "uint64": np.arange(2**64 - 3, 2**64 - 1, dtype=np.uint64)}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_large_integers_are_told_apart(kind, tmp_path):
+    Table({"id": IDS[kind]}).write(tmp_path / "c.fits")
+    table, second = read_table(tmp_path / "c.fits"), int(IDS[kind][1])
+    others = [int(one) for one in IDS[kind] if one != second]
+    for test in (f"id={second}", f"id=={second}", f"id>={second}, id<={second}"):
+        assert [int(one) for one in select(table, test)["id"]] == [second]
+    assert [int(one) for one in select(table, f"id!={second}")["id"]] == others
+    assert [int(one) for one in select(table, f"id<{second}")["id"]] == [one for one in others if one < second]
+
+
+def test_integers_against_fractions_and_beyond_their_range():
+    table = Table({"n": np.array([1, 2, 3], np.int16), "u": np.array([0, 1, 2], np.uint8)})
+    for test, n in (
+        ("n<2.5", 2), ("n>2.5", 1), ("n>=2", 2), ("n<1e9", 3), ("n!=2.5", 3), ("u>-1", 3), ("u<300", 3), ("n=2e0", 1),
+    ):  # fmt: skip
+        assert len(select(table, test)) == n, test
+    with pytest.raises(InputError, match="no row passes"):
+        select(table, "u=256")
+
+
+def test_floats_cannot_tell_large_numbers_apart():
+    with pytest.raises(InputError, match="float64, which cannot tell"):
+        select(Table({"id": np.array([float(BIG)])}), f"id={BIG}")
+    assert len(select(Table({"z": np.array([0.1, 0.2], np.float32)}), "z=0.1")) == 1
+
+
+def test_what_is_missing_passes_no_test():
+    table = Table({"n": MaskedColumn([1, 2, 3], mask=[0, 0, 1]), "z": [1.0, np.nan, 3.0]})
+    assert list(select(table, "n!=5")["n"]) == [1, 2]
+    assert list(select(table, "n<3")["n"]) == [1, 2]
+    assert list(select(table, "z!=1")["z"]) == [3]
+
+
+def test_text_is_only_equal_or_not():
+    table = Table({"name": ["NGC 1, A", "b and c"], "mag": ["21.5", "9.5"]})
+    assert list(select(table, "name='NGC 1, A'")["name"]) == ["NGC 1, A"]
+    assert list(select(table, "name!='b and c'")["name"]) == ["NGC 1, A"]
+    with pytest.raises(InputError, match="holds text"):
+        select(table, "mag<20")
+
+
+def test_which_table_was_taken_is_said(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        read_table(write_fits(tmp_path / "c.fits", NOTES, OTHER))
+    assert "OTHER was taken" in caplog.text

@@ -1,0 +1,124 @@
+"""What is wrong with a request is said in one line that names it and the mend, and nothing that was written is lost."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from typer.testing import CliRunner
+
+from galzoo.cli import app
+from galzoo.errors import GalzooError, InputError
+from galzoo.tasks.detect.iterate import detect_iterated
+from galzoo.tasks.detect.run import Settings, detect_field
+from tests.field.fields import BANDS, FWHM, SCALE, blends, draw, write
+from tests.tasks.detect.fakes import Peaks
+
+QUICK = Settings(tile=64, report=False)
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("field")
+    return write(folder / "field.fits", draw((80, 90), blends((80, 90), 8)))
+
+
+def fails(function, field, folder, *words, error=InputError, **options):
+    """The call must fail with one line that holds `words`, and leave an older catalogue as it was."""
+    (folder / "out").mkdir(exist_ok=True)
+    (folder / "out" / "catalogue.ecsv").write_text("precious")
+    options = {"seeing": FWHM * SCALE, "bands": list(BANDS), "settings": QUICK, **options}
+    with pytest.raises(error) as caught:
+        function(field, folder / "out", **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+    assert (folder / "out" / "catalogue.ecsv").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (("both --psf and --seeing", "give one"), {"psf": "psf.fits"}),
+        (("--seeing is -1", "above 0"), {"seeing": -1}),
+        (("unknown preset 'no_such_preset'",), {"preset": "no_such_preset"}),
+        (("do not detect",), {"preset": "vqvae_candels_h"}),
+        (("band 'r' is none", "g, i, z", "--as"), {"detector": Peaks(bands=("g", "i", "z"))}),
+        (("pixels of 0.2 arcsec", "knows 0.4", "resample"), {"detector": Peaks(pixel_scale=0.4)}),
+        (("missing.ecsv", "no such catalogue"), {"truth": "missing.ecsv"}),
+        (("band 'g' is named twice",), {"bands": ["g", "g", "i"]}),
+    ],
+)
+def test_requests(words, options, field, tmp_path):
+    fails(detect_field, field, tmp_path, *words, error=GalzooError if "preset" in options else InputError, **options)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words", "options"),
+    [
+        ({"x": [5.0], "y": [5.0]}, ("no magnitude", "--columns mag="), {}),
+        ({"x": [5.0], "y": [5.0], "m": [20.0]}, ("no column 'i_auto'",), {"columns": {"mag": "i_auto"}}),
+        ({"x": [500.0], "y": [5.0], "mag": [20.0]}, ("none of 1 rows is on the field (90x80)",), {}),
+        ({"x": [np.nan], "y": [5.0], "mag": [20.0]}, ("none of 1 rows",), {}),
+        ({"a": [500.0], "mag": [20.0]}, ("no positions", "map ra and dec"), {}),
+        ({"x": [5.0], "y": [5.0], "mag": [20.0]}, ("column role 'dex' is unknown",), {"columns": {"dex": "x"}}),
+    ],
+)
+def test_truth_lists(columns, words, options, field, tmp_path):
+    fails(detect_field, field, tmp_path, *words, truth=Table(columns), **options)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"threshold": 5.0}, "--threshold is 5.0; give a probability"),
+        ({"threshold": 0.0}, "between 0 and 1"),
+        ({"tile": 10}, "--tile is 10"),
+        ({"inject": -1}, "--inject is -1"),
+        ({"inject_magnitudes": (26, 20)}, "the brighter and the fainter limit"),
+        ({"match": 0}, "--match is 0"),
+    ],
+)
+def test_settings(settings, words):
+    with pytest.raises(InputError, match=words):
+        Settings(**settings)
+
+
+def test_images(field, tmp_path):
+    fails(detect_field, tmp_path / "none.fits", tmp_path, "none.fits")
+    (tmp_path / "broken.fits").write_bytes(field.read_bytes()[:4000])
+    fails(detect_field, tmp_path / "broken.fits", tmp_path, "broken.fits", bands=None)
+    write(tmp_path / "dark.fits", np.full((3, 80, 90), np.nan))
+    fails(detect_field, tmp_path / "dark.fits", tmp_path, "too few good pixels")
+    write(tmp_path / "flat.fits", np.ones((3, 80, 90)))
+    fails(detect_field, tmp_path / "flat.fits", tmp_path, "no noise", "--variance")
+    fits.writeto(tmp_path / "psf.fits", np.zeros((9, 9), np.float32))
+    fails(detect_field, field, tmp_path, "psf.fits", psf=tmp_path / "psf.fits", seeing=None)
+
+
+def test_iterating(field, tmp_path):
+    fails(detect_iterated, field, tmp_path, "--rounds is 0", rounds=0)
+    fails(detect_iterated, field, tmp_path, "--inject and --iterate", settings=Settings(inject=3))
+    fails(detect_iterated, field, tmp_path, "do not detect", residual="vqvae_candels_h", error=GalzooError)
+
+
+def test_output(field, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file; name a folder"):
+        detect_field(field, tmp_path / "file", seeing=0.7, settings=QUICK)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--as", "g,r"], "name the bands of the files first"),
+        (["--residual", "some"], "--residual is for --iterate"),
+        (["--deblender", "some"], "--deblender is for --iterate"),
+        (["--inject", "5", "--inject-magnitudes", "bright"], "give two numbers, e.g. 20,26"),
+        (["--threshold", "7"], "give a probability between 0 and 1"),
+    ],
+)
+def test_command(arguments, words, field):
+    result = CliRunner().invoke(app, ["detect", str(field), *arguments])
+    assert result.exit_code != 0
+    assert words in (" ".join(result.output.split()) + str(result.exception or ""))

@@ -1,0 +1,48 @@
+"""Stamps of other bands or pixels than a preset's are said, or brought there with their flux."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from galzoo.domain import in_domain
+from galzoo.errors import InputError
+from tests.conftest import make_stamps
+
+CARD = {"name": "mine", "data": {"bands": ["g", "r"], "pixel_scale_arcsec": 0.2, "unit": "nJy"}}
+
+
+def test_its_own_domain_is_silent(caplog):
+    stamps = make_stamps(n=2, bands=("g", "r"))
+    assert in_domain(stamps, CARD, conform=True) is stamps
+    assert in_domain(make_stamps(n=2), {"name": "run"}) is not None
+    assert caplog.text == ""
+
+
+def test_another_scale_warns_or_conforms(caplog):
+    stamps = dataclasses.replace(make_stamps(n=4, size=48, bands=("g", "r")), pixel_scale=0.3)
+    assert in_domain(stamps, CARD) is stamps
+    assert "pixels of 0.3 arcsec where mine has 0.2" in caplog.text
+    assert "--conform" in caplog.text
+    there = in_domain(stamps, CARD, conform=True)
+    assert there.pixel_scale == 0.2
+    assert there.shape == (72, 72)
+    # The same field, so the same flux, within the noise of 48 x 48 pixels.
+    np.testing.assert_allclose(there.image.sum(axis=(1, 2)), stamps.image.sum(axis=(1, 2)), atol=4 * 48)
+
+
+def test_other_bands(caplog):
+    stamps = make_stamps(n=2, bands=("r",))
+    in_domain(stamps, CARD)
+    assert "bands r where mine has g, r" in caplog.text
+    there = in_domain(stamps, CARD, conform=True)
+    assert there.bands == ("g", "r")
+    assert np.isinf(there.variance[..., 0]).all()
+    assert np.isfinite(there.variance[..., 1]).any()
+
+
+def test_pictures_are_refused():
+    stamps = dataclasses.replace(make_stamps(n=2), pixel_scale=0.4)
+    card = {"name": "mine", "data": {"bands": ["r"], "pixel_scale_arcsec": 0.2, "unit": ""}}
+    with pytest.raises(InputError, match="8-bit"):
+        in_domain(stamps, card, conform=True)
