@@ -7,9 +7,9 @@ TASK = Task(
     title="Say how many sources are in each stamp, and how likely it is a blend",
     roles={"model": "galzoo.contracts.counts:Counter"},
     run="galzoo.tasks.screen.run:screen",
-    command="",
-    help="Say how many sources are in each stamp.",
-    next="",
+    command="galzoo.tasks.screen.command:screen",
+    help="Say how likely each source of a catalogue is an unrecognised blend.",
+    next="galzoo screen FIELD.fits CATALOGUE.fits --preset {preset}",
     suites=(
         Suite(
             name="count",
