@@ -283,8 +283,8 @@ def _packaged():
     names = presets_for("screen")
     if not names:
         raise InputError(
-            "no preset that screens is shipped yet; train one (galzoo train mc_resnet --recipe lsst_i_30s) and give its folder "
-            "with --preset"
+            "no preset that screens is shipped yet; train one (galzoo train mc_resnet --recipe lsst_i_30s) and give "
+            "its folder with --preset"
         )
     return names[0]
 
