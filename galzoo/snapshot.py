@@ -8,7 +8,7 @@ from galzoo.data.training_sources import training_sources
 from galzoo.errors import InputError
 from galzoo.files import atomic_path, write_json
 from galzoo.registry import get_family
-from galzoo.train import account, compile_stage, make_model
+from galzoo.train import account, compile_stage, finish, make_model
 
 
 def snapshot(run, data_path):
@@ -41,11 +41,12 @@ def snapshot(run, data_path):
     restore_state(run, model)
     # Keras puts the averages, where there are any, in the place of the weights.
     model.optimizer.finalize_variable_values(model.trainable_variables)
+    sources = training_sources(data_path, recipe["data"], get_family(recipe["family"]), recipe["runtime"]["seed"])
+    finish(model, sources["valid"], recipe["stages"][-1]["batch_size"])
     folder = run / "snapshot"
     model.compile()
     with atomic_path(folder / "model.keras") as path:
         model.save(path)
     write_json(folder / "recipe.json", recipe)
-    sources = training_sources(data_path, recipe["data"], get_family(recipe["family"]), recipe["runtime"]["seed"])
     write_json(folder / "training.json", account(recipe, sources, progress["history"]))
     return folder

@@ -17,10 +17,11 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from galzoo import callbacks as run_callbacks
 from galzoo.contents import digest
-from galzoo.contracts.training import Adapts
+from galzoo.contracts.training import Adapts, Finishes
 from galzoo.data.in_graph import make_layer
 from galzoo.data.open_source import read_header
 from galzoo.data.pipeline import evaluation_batches, training_batches
@@ -47,7 +48,8 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         Stamp file.
     output : str or Path
         Folder of the run: ``recipe.json``, ``inputs.json``, ``history.csv``, ``state.h5``, ``pictures/``,
-        ``logs/``, ``model.keras`` and ``training.json``.
+        ``logs/``, ``model.keras`` and ``training.json``; with several stages ``stages/``, the weights at the end of
+        each in their order in the model.
     resume : bool
         Go on where the run in `output` stopped; it ends at the weights that an uninterrupted run gives.
     init : keras.Model, optional
@@ -116,6 +118,10 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         )
         if patience is not None:
             run_callbacks.restore_best(output, model)
+        if len(recipe["stages"]) > 1:
+            with atomic_path(output / "stages" / f"{number}_{stage['name']}.npz") as path:
+                np.savez(path, *map(keras.ops.convert_to_numpy, model.weights))
+    finish(model, source["valid"], recipe["stages"][-1]["batch_size"])
     with atomic_path(output / "model.keras") as path:
         # The optimiser is in state.h5; without it the file is a third of the size.
         model.compile()
@@ -247,6 +253,13 @@ def start_weights(model, init, source, stage, seed):
         steps = range(getattr(model, "adapt_batches", 4))
         iterator = map(batches.__getitem__, steps) if isinstance(batches, keras.utils.PyDataset) else iter(batches)
         model.adapt([batch for _, batch in zip(steps, iterator, strict=False)])
+
+
+def finish(model, valid, batch_size):
+    """Let a model that `Finishes` fit what it fits to validation data."""
+    if isinstance(model, Finishes):
+        rows = range(0, len(valid), batch_size)
+        model.finish(valid.batch(np.arange(start, min(start + batch_size, len(valid)))) for start in rows)
 
 
 def inputs_of(recipe, data_path):

@@ -17,7 +17,10 @@ def test_folders_of_the_package_are_found():
 
 def test_the_wheel_carries_recipes_and_presets():
     """What setup.py maps into the package is what the two folders hold."""
-    patterns = {"zoo_configs": ("*.yaml", "*.md"), "pretrained": ("*.keras", "*.npz", "*.yaml", "*.json", "*.md", "*.png")}
+    patterns = {
+        "zoo_configs": ("*.yaml", "*.md"),
+        "pretrained": ("*.keras", "*.npz", "*.yaml", "*.json", "*.md", "*.png"),
+    }
     setup = (resources.configs_dir().parent / "setup.py").read_text()
     for name, kinds in patterns.items():
         assert f'"galzoo.{name}": "{name}"' in setup

@@ -17,6 +17,14 @@ class Adapts(Protocol):
         """Start a fresh model from a list of training batches, dicts of arrays as in training."""
 
 
+@runtime_checkable
+class Finishes(Protocol):
+    """A model with something to fit once it is trained, such as a temperature, to data that training did not see."""
+
+    def finish(self, batches):
+        """Fit it to validation batches, an iterable of dicts of arrays as in training."""
+
+
 class Frozen(Protocol):
     """A model with parts that no stage of a recipe trains.
 

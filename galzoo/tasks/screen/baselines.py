@@ -1,0 +1,124 @@
+"""What counts sources without a network: shares, SEP's peaks, logistic regression, a Gaussian process."""
+
+import warnings
+
+import numpy as np
+
+from galzoo.data.extraction import extract
+from galzoo.metrics.calibration import nll
+
+# Thresholds of SEP tried on validation stamps, in the noise of a pixel.
+_THRESHOLDS = (1.0, 1.5, 2.0, 3.0, 5.0)
+# Principal components, and rows of the Gaussian process: its cost goes with their cube.
+_COMPONENTS, _PROCESS_COMPONENTS, _PROCESS_ROWS = 40, 15, 400
+
+
+def fit_baselines(batches, label, classes):
+    """Fit every baseline to scenes that are not those judged.
+
+    Parameters
+    ----------
+    batches : list of dict
+        Keys ``image``, ``variance`` and, where present, ``mask``.
+    label : int array, (n,)
+        Class of each row of the batches.
+    classes : int
+
+    Returns
+    -------
+    dict of str to callable
+        A list of batches to probabilities, (n, class).
+    """
+    shares = (np.bincount(label, minlength=classes) + 1.0) / (len(label) + classes)
+    found = {
+        "shares alone": lambda other: np.tile(shares, (sum(len(one["image"]) for one in other), 1)),
+        "SEP peaks": _fit_peaks(batches, label, classes),
+    }
+    if len(np.unique(label)) > 1:
+        pixels = standard_pixels(batches)
+        found["logistic regression"] = _fit_linear(pixels, label, classes)
+        found["Gaussian process"] = _fit_process(pixels, label, classes)
+    return found
+
+
+def standard_pixels(batches):
+    """Return asinh of the pixels over their noise as rows (n, number), 0 where bad."""
+    parts = []
+    for batch in batches:
+        weight = _weight(batch)
+        pixels = np.arcsinh(np.where(weight > 0, batch["image"], 0) * np.sqrt(weight))
+        parts.append(pixels.reshape(len(pixels), -1).astype(np.float32))
+    return np.concatenate(parts)
+
+
+def _weight(batch):
+    with np.errstate(divide="ignore"):
+        weight = np.nan_to_num(1 / np.asarray(batch["variance"], np.float64), nan=0, posinf=0)
+    return weight if batch.get("mask") is None else np.where(batch["mask"], 0, weight)
+
+
+def count_peaks(batches, threshold):
+    """Return how many sources SEP finds in each stamp, all bands together, (n,)."""
+    numbers = []
+    for batch in batches:
+        weight = _weight(batch)
+        total = weight.sum(axis=-1)
+        light = np.sum(np.where(weight > 0, batch["image"], 0) * weight, axis=-1)
+        mask = ~(total > 0)
+        snr = np.where(mask, 0, light / np.sqrt(np.where(mask, 1, total))).astype(np.float32)
+        numbers += [len(extract(one, threshold, 1.0, bad)[0]) for one, bad in zip(snr, mask, strict=True)]
+    return np.asarray(numbers)
+
+
+def _fit_peaks(batches, label, classes):
+    """Return the share of each true number among stamps of so many peaks, at the threshold that tells most."""
+    best = None
+    for threshold in _THRESHOLDS:
+        peaks = np.minimum(count_peaks(batches, threshold), classes)
+        table = np.ones((classes + 1, classes))
+        np.add.at(table, (peaks, label), 1)
+        table /= table.sum(axis=1, keepdims=True)
+        loss = nll(table[peaks], label).mean()
+        if best is None or loss < best[0]:
+            best = loss, threshold, table
+    _, threshold, table = best
+    return lambda other: table[np.minimum(count_peaks(other, threshold), classes)]
+
+
+def _fit_linear(pixels, label, classes):
+    from sklearn.linear_model import LogisticRegression
+
+    return _of_components(pixels, label, classes, _COMPONENTS, LogisticRegression(C=0.1, max_iter=1000))
+
+
+def _fit_process(pixels, label, classes):
+    from sklearn.gaussian_process import GaussianProcessClassifier
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+
+    chosen = np.random.default_rng(0).permutation(len(label))[:_PROCESS_ROWS]
+    if len(np.unique(label[chosen])) < 2:
+        chosen = slice(None)
+    process = GaussianProcessClassifier(ConstantKernel(4.0, "fixed") * RBF(5.0, (1.0, 50.0)), random_state=0)
+    return _of_components(pixels[chosen], label[chosen], classes, _PROCESS_COMPONENTS, process)
+
+
+def _of_components(pixels, label, classes, components, classifier):
+    from sklearn.decomposition import PCA
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    components = min(components, *pixels.shape)
+    pipeline = make_pipeline(PCA(components, random_state=0), StandardScaler(), classifier)
+    with warnings.catch_warnings():
+        # A few rows leave the length of the process at its bound.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        pipeline.fit(pixels, label)
+
+    def probability(batches):
+        answer = pipeline.predict_proba(standard_pixels(batches))
+        full = np.full((len(answer), classes), 1e-4)
+        full[:, pipeline.classes_] += answer
+        return full / full.sum(axis=1, keepdims=True)
+
+    return probability

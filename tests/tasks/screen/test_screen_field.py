@@ -1,0 +1,180 @@
+"""`galzoo screen`: products, masked neighbours, the prior, and bad input in one line."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import QTable, Table
+
+from galzoo.contracts.counts import Counts
+from galzoo.errors import GalzooError, InputError
+from galzoo.tasks.screen import field as screening
+from galzoo.tasks.screen.field import FLAGS, Settings, corrected, neighbours, screen_field
+from tests.field import fields
+
+PLACES = [(40.0, 40.0), (46.0, 40.0), (80.0, 60.0), (3.0, 90.0), (500.0, 10.0)]
+
+
+class Counter:
+    """Counts one source, or two where more than a pixel in a hundred is masked."""
+
+    bands, pixel_scale = ("g", "r", "i"), fields.SCALE
+
+    def count(self, batch, passes=None, seed=0):
+        two = np.where(batch["mask"].mean(axis=(1, 2, 3)) > 0.01, 0.6, 0.1)
+        zero = np.zeros(len(two))
+        return Counts(np.stack([zero, 1 - two, two, zero], axis=1), zero + 0.3, zero + 0.1)
+
+
+@pytest.fixture
+def field(tmp_path):
+    sources = [(x, y, 600.0, 1.0) for x, y in PLACES[:4]]
+    fields.write(tmp_path / "field.fits", fields.draw((120, 128), sources))
+    return tmp_path / "field.fits"
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    x, y = np.transpose(PLACES)
+    Table({"id": np.arange(10, 15), "x": x, "y": y, "mag": [20.0, 21, 22, 23, 24]}).write(tmp_path / "cat.fits")
+    return tmp_path / "cat.fits"
+
+
+@pytest.fixture
+def preset(monkeypatch):
+    card = {"name": "p", "recipe": {"data": {"make": {"size": 32}}}, "metrics": {"blended_share": 0.6}}
+    monkeypatch.setattr(screening, "card_for", lambda *_: card)
+    monkeypatch.setattr(screening, "load_for", lambda *_: Counter())
+    return "p"
+
+
+def test_products_have_units_descriptions_and_flags(field, catalogue, preset, tmp_path):
+    written = screen_field(field, catalogue, tmp_path / "out", preset)
+    assert [path.name for path in written] == ["screen.ecsv", "screen.fits", "suspicious.png", "report.html"]
+    table = QTable.read(written[0])
+    assert table["id"].tolist() == [10, 11, 12, 13, 14]
+    assert table["x"].unit == "pix"
+    assert table["ra"].unit == "deg"
+    assert all(table[name].info.description for name in table.colnames)
+    flags = np.asarray(table["flags"])
+    assert flags[4] == FLAGS["off_field"]
+    assert flags[3] & FLAGS["edge"]
+    assert flags[2] == 0
+    assert np.isnan(table["p_blend"][4])
+    assert np.isfinite(table["p_blend"][:4]).all()
+    # Odds of .6 / .4 = 1.5, times (.2 / .8) / (.6 / .4) = 1 / 6.
+    assert table["p_blend"][0] == pytest.approx(0.2)
+    with fits.open(written[1]) as hdus:
+        assert hdus[1].header["TCOMM1"]
+        assert hdus[1].header["PREVAL"] == 0.2
+    longitude, latitude = fields.wcs().all_pix2world(40, 40, 0)
+    assert table["ra"][0].value == pytest.approx(longitude)
+    assert table["dec"][0].value == pytest.approx(latitude)
+
+
+def test_where_screens_fewer_but_masks_all(field, catalogue, preset, tmp_path):
+    settings = Settings(where="mag<20.5", report=False)
+    table = QTable.read(screen_field(field, catalogue, tmp_path / "out", preset, settings)[0])
+    assert table["id"].tolist() == [10]
+    assert table["p_2"][0] == 0.6
+
+
+def test_light_nearer_to_a_neighbour_is_masked_and_sky_is_not():
+    image = np.zeros((32, 32, 1), np.float32)
+    image[14:19, 20:25] = 50
+    image[14:19, 8:13] = 50
+    planes = {"image": image, "variance": np.ones_like(image)}
+    mask = neighbours(planes, np.array([10.0, 16.0]), np.array([[22.0, 16.0]]))
+    assert mask[16, 22]
+    assert not mask[16, 10]
+    assert not mask[2, 30]
+    assert not neighbours(planes, np.array([10.0, 16.0]), np.zeros((0, 2))).any()
+
+
+def test_prior_is_that_of_bayes():
+    # 1000 blends and 1000 others; 700 and 200 of them look so: 700 / 900. With 100 blends: 70 / (70 + 380).
+    assert corrected(np.array(700 / 900), 100 / 2000, 0.5) == pytest.approx(70 * 0.5 / (35 + 190))
+    assert corrected(np.array(0.3), 0.5, 0.5) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"prevalence": 0.0}, {"prevalence": 1.0}, {"prevalence": float("nan")}, {"passes": 0}, {"seed": -1},
+        {"size": 4}, {"size": 9999},
+    ],
+)  # fmt: skip
+def test_settings_out_of_range_are_named(options):
+    (name,) = options
+    with pytest.raises(InputError, match=f"--{name} is"):
+        Settings(**options)
+
+
+def _table(path, **columns):
+    Table(columns).write(path, overwrite=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ("no catalogue", "none.fits"),
+        ("no rows", "no rows"),
+        ("no positions", "ra"),
+        ("text positions", "pixel positions"),
+        ("elsewhere", "none of its"),
+        ("where leaves none", "mag<1"),
+        ("where of no column", "nothing"),
+        ("column is absent", "RAJ"),
+        ("no field", "gone.fits"),
+        ("another band", "'z'"),
+        ("another scale", "resample"),
+        ("output is a file", "is a file"),
+        ("two noise maps", "give one kind"),
+        ("text for a field", "text.fits"),
+        ("not a catalogue", "junk.fits"),
+    ],
+)
+def test_bad_input_is_one_clear_line(change, text, field, catalogue, preset, tmp_path, monkeypatch):
+    output, settings, columns, options = tmp_path / "out", Settings(report=False), None, {}
+    if change == "no catalogue":
+        catalogue = tmp_path / "none.fits"
+    elif change == "no rows":
+        catalogue = _table(tmp_path / "a.fits", x=np.zeros(0), y=np.zeros(0))
+    elif change == "no positions":
+        catalogue = _table(tmp_path / "a.fits", mag=[1.0])
+    elif change == "text positions":
+        catalogue = _table(tmp_path / "a.fits", x=["a"], y=["b"])
+    elif change == "elsewhere":
+        catalogue = _table(tmp_path / "a.fits", x=[9000.0], y=[9000.0])
+    elif change == "where leaves none":
+        settings = Settings(where="mag<1")
+    elif change == "where of no column":
+        settings = Settings(where="nothing<1")
+    elif change == "column is absent":
+        columns = {"ra": "RAJ"}
+    elif change == "no field":
+        field = tmp_path / "gone.fits"
+    elif change == "another band":
+        options = {"bands": ["g", "r", "i"], "names": ["g", "r", "z"]}
+    elif change == "another scale":
+        monkeypatch.setattr(Counter, "pixel_scale", 2 * fields.SCALE)
+    elif change == "output is a file":
+        output.write_text("")
+    elif change == "two noise maps":
+        options = {"rms": ["a"], "weight": ["b"]}
+    elif change == "text for a field":
+        field = tmp_path / "text.fits"
+        field.write_text("no image")
+    else:
+        catalogue = tmp_path / "junk.fits"
+        catalogue.write_bytes(b"junk" * 100)
+    with pytest.raises(GalzooError) as caught:
+        screen_field(field, catalogue, output, preset, settings, columns, **options)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_preset_says_so(field, catalogue, tmp_path, monkeypatch):
+    monkeypatch.setattr(screening, "presets_for", lambda *_: [])
+    with pytest.raises(InputError, match="no preset that screens is shipped yet"):
+        screen_field(field, catalogue, tmp_path / "out")
