@@ -26,6 +26,7 @@
 
 # %%
 # %matplotlib inline
+import dataclasses
 import os
 import tempfile
 from pathlib import Path
@@ -59,7 +60,9 @@ path = folder / "hdf.h5"
 count = cutouts_from_files(
     [str(picture)], path, size=64, pixel_scale=0.08, where=f"snr>{LEAST_SNR}", survey="Hubble Deep Field"
 )
-stamps = galzoo.Stamps.load(path)
+# A picture has red, green and blue; the preset knows them as the bands of SDSS that they were made of.
+stamps = dataclasses.replace(galzoo.Stamps.load(path), bands=("i", "r", "g"))
+stamps.save(path)
 print(count, "stamps")
 panel(stamps, rows=24)
 

@@ -221,8 +221,8 @@ def _image_base(path, scale):
 
 
 def _read_image(path, scale):
+    from galzoo.data.fits_keywords import pixel_scale
     from galzoo.data.planes import open_planes
-    from galzoo.data.sky import read_wcs, scale_of
 
     planes = open_planes(path, kind="psf")
     header, shape = planes[0].header, planes[0].shape
@@ -233,8 +233,7 @@ def _read_image(path, scale):
     if data.ndim != 2 or not np.all(np.isfinite(data)) or not data.sum() > 0:
         raise InputError(f"{path}: the PSF must be one image of finite values with a positive sum")
     if scale is None:
-        wcs = read_wcs(header, str(path))
-        scale = header.get("PIXSCL") or (None if wcs is None else scale_of(wcs))
+        scale = pixel_scale(header, str(path))
     if not scale:
         raise InputError(f"{path}: the header has no pixel scale; give psf_pixel_scale in arcsec")
     return data, float(scale)

@@ -29,5 +29,5 @@ FAMILY = Family(
         "He et al. 2017 (arXiv:1703.06870); Burke et al. 2019 (astro_rcnn, arXiv:1908.02748); centres: Zhou et al. "
         "2019 (arXiv:1904.07850)"
     ),
-    picture="galzoo.models.mask_rcnn.picture:draw_batch",
+    picture="galzoo.viz.detections:draw_batch",
 )

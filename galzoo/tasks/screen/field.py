@@ -16,9 +16,7 @@ from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.field.psf import field_psf
 from galzoo.presets import card_for, load_for, presets_for
-
-FLAGS = {"off_field": 1, "edge": 2, "bad_pixels": 4, "saturated": 8, "no_light": 16}
-"""Bits of the column ``flags``."""
+from galzoo.tasks.screen.flags import FLAGS
 
 # Stamps of one call of the model; share of bad pixels, neighbours' not counted, that is flagged.
 _TOGETHER, _BAD_SHARE = 128, 0.05

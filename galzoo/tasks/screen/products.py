@@ -7,7 +7,7 @@ from astropy.table import QTable
 
 from galzoo.evaluate.report import Report
 from galzoo.files import atomic_path
-from galzoo.tasks.screen.field import FLAGS
+from galzoo.tasks.screen.flags import FLAGS
 from galzoo.tasks.screen.pages import stamps_page
 from galzoo.viz.panels import save
 
