@@ -10,18 +10,17 @@ from galzoo.layers import boxes as boxing
 from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import clean, weights
-from galzoo.layers.roi_align import grid_points, interpolate, roi_align
+from galzoo.layers.roi_align import roi_align
 from galzoo.models.mask_rcnn import losses
 from galzoo.models.mask_rcnn.anchors import anchor_boxes, anchor_losses, anchor_proposals
+from galzoo.models.mask_rcnn.aperture import aperture_light
 from galzoo.models.mask_rcnn.calibrate import fit_calibration
 from galzoo.models.mask_rcnn.detections import detections
-from galzoo.models.mask_rcnn.first_pass import first_pass
 from galzoo.models.mask_rcnn.networks import Pyramid, StartBias, dense_head, mask_head, perceptron
+from galzoo.models.mask_rcnn.residual_batch import after_first_pass
 
 # Bins of the features of a proposal, and of its mask; the mask comes out twice as fine.
 _BINS, _MASK_BINS = 7, 14
-# Points on a side at which the image under a proposal is read, and the Gaussian that weighs them, as parts of the side.
-_APERTURE, _APERTURE_SIGMA = 11, 1 / 6
 # A proposal is read on a square of this many times its box, at least so many pixels.
 _CONTEXT, _LEAST_SIDE = 1.5, 14.0
 _STRIDE = 2
@@ -176,7 +175,7 @@ class MaskRCNN(keras.Model):
     def call(self, batch, training=False):
         batch, made = losses.with_source_images(batch), {}
         if self.residual and batch.get("model") is None and batch.get("source_images") is not None:
-            batch, made["missed"] = self._after_first_pass(batch, training)
+            batch, made["missed"] = after_first_pass(batch, self.seeds if training else 0)
         seen = self.look(batch, training)
         outputs = {"maps": seen["maps"], "noise": seen["noise"], **made}
         if batch.get("boxes") is None or batch.get("positions") is None:
@@ -235,7 +234,8 @@ class MaskRCNN(keras.Model):
         """
         number = self._number(seen["image"].shape[1:3])
         if self.anchors:
-            boxes, score = anchor_proposals(seen["maps"], self._anchor_boxes(seen), number, self.matrix_nms)
+            anchors = anchor_boxes([level.shape[1:3] for level in seen["features"]], self.strides, self.anchors)
+            boxes, score = anchor_proposals(seen["maps"], anchors, number, self.matrix_nms)
             centre = (boxes[..., :2] + boxes[..., 2:]) / 2
         else:
             score, cell = boxing.top_peaks(seen["maps"][..., 0], number)
@@ -274,7 +274,7 @@ class MaskRCNN(keras.Model):
         level = ops.cast(ops.floor(ops.log(side / _LEAST_SIDE) / np.log(2) + 1e-3), "int32")
         level = ops.clip(level, 0, len(self.strides) - 1)
         features = roi_align(seen["features"], self.strides, square, level, _BINS)
-        aperture, unit = self._aperture(seen, square, side)
+        aperture, unit = aperture_light(seen, square, side)
         inputs = [
             ops.reshape(features, (-1, number, _BINS**2 * features.shape[-1])),
             aperture / 4,
@@ -294,20 +294,6 @@ class MaskRCNN(keras.Model):
         found["scaled_flux"] = found["scaled_flux"] + aperture
         return found | {"centre": centre, "flux_unit": unit}
 
-    def _aperture(self, seen, square, side):
-        """Return the arcsinh of the light under a Gaussian on each square in units of its noise, and that unit."""
-        grid = _APERTURE
-        points = grid_points(square, grid)
-        offset = (np.arange(grid) + 0.5) / grid - 0.5
-        weight = np.exp(-0.5 * (offset**2 + offset[:, None] ** 2) / _APERTURE_SIGMA**2).astype("float32").ravel()
-        image = seen["image"]
-        rows, columns = image.shape[1:3]
-        pixels = interpolate(ops.reshape(image, (-1, rows * columns, image.shape[-1])), points, rows, columns)
-        spacing = ops.square(side / grid)[..., None]
-        light = ops.sum(pixels * weight[:, None], axis=2) * spacing
-        unit = seen["noise"][:, :, 0] * spacing * np.sqrt(np.sum(weight**2))
-        return ops.arcsinh(light / unit), unit
-
     def paint(self, features, boxes):
         """Return the logits of masks, (n, box, 28, 28, 2), of boxes on the pyramid: share of the light, footprint."""
         side = ops.max(boxes[..., 2:] - boxes[..., :2], axis=-1)
@@ -322,9 +308,6 @@ class MaskRCNN(keras.Model):
         cells = int(np.prod([-(-side // _STRIDE) for side in size]))
         share = max(self.proposals * cells * _STRIDE**2 / 128**2, self.proposals / 4)
         return min(int(np.ceil(share)), cells)
-
-    def _anchor_boxes(self, seen):
-        return anchor_boxes([level.shape[1:3] for level in seen["features"]], self.strides, self.anchors)
 
     def _proposed(self, maps, cell):
         """Return centres and boxes of cells (n, proposal)."""
@@ -349,14 +332,6 @@ class MaskRCNN(keras.Model):
             boxes = boxing.reach_to_box(positions, ops.clip(reach, -1.0, np.log(4.0 * max(height, width))))
             score = boxing.at_cells(seen["maps"][..., 0], cell)
         return positions, boxes, score
-
-    def _after_first_pass(self, batch, training):
-        """Return the batch with the ``model`` that a first pass would have fitted, and 1 where it missed a source."""
-        noise = noise_level(ops.cast(batch["variance"], "float32"), batch.get("mask"))
-        present = ops.cast(ops.any(weights(batch["variance"], batch.get("mask")) > 0, axis=(1, 2)), "float32")
-        snr = losses.signal_to_noise(batch, noise, present)
-        model, missed = first_pass(batch, snr, batch["image"].shape[1:3], self.seeds if training else 0)
-        return {**batch, "model": model}, ops.cast(missed, "float32")
 
     def _hide_bands(self, variance):
         """Return the variance, infinite in bands drawn at random, never in all."""
@@ -422,5 +397,5 @@ class MaskRCNN(keras.Model):
         if self.residual and batch.get("model") is None:
             batch = losses.with_source_images(batch)
             if batch.get("source_images") is not None:
-                batch, _ = self._after_first_pass(batch, training=False)
+                batch, _ = after_first_pass(batch, 0)
         return detections(self, batch, threshold)

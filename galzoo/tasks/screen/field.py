@@ -1,8 +1,6 @@
 """Screen the sources of a catalogue on a field."""
 
 import dataclasses
-import os
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -14,6 +12,7 @@ from galzoo.data.plain import plain
 from galzoo.data.sky import pixel_to_sky
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
+from galzoo.field.pieces import output_folder
 from galzoo.field.psf import field_psf
 from galzoo.presets import card_for, load_for, presets_for
 from galzoo.tasks.screen.flags import FLAGS
@@ -90,7 +89,7 @@ def screen_field(
     """
     from galzoo.tasks.screen.products import write_products
 
-    settings, output = settings or Settings(), _folder(output)
+    settings, output = settings or Settings(), output_folder(output)
     preset = _packaged() if preset is None else preset
     card = card_for("screen", preset)
     table = read_table(catalogue)
@@ -318,16 +317,3 @@ def _sky(table, found, field, x, y, rows):
     if {"ra", "dec"} <= set(found):
         return tuple(np.asarray(one, float)[rows] for one in sky_positions(table, found)[:2])
     return np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-
-
-def _folder(output):
-    output = Path(output)
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; name a folder to write to")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be made ({error.strerror}); name another folder") from None
-    if not os.access(output, os.W_OK | os.X_OK):
-        raise InputError(f"{output}: cannot be written to; name another folder")
-    return output

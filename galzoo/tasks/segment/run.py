@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from galzoo.contracts.segmentation import Segmented
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
+from galzoo.field.pieces import output_folder
 from galzoo.presets import card_for, load_card, load_for, presets_for
 from galzoo.tasks.segment.segments import THRESHOLD, find_segments, split_segments
 from galzoo.tasks.segment.votes import STRIDE, check_windows, vote_field
@@ -89,7 +89,7 @@ def segment_field(paths, output, preset=None, settings=None, progress=False, **o
     """
     from galzoo.tasks.segment.products import write_products
 
-    settings, output = settings or Settings(), _folder(output)
+    settings, output = settings or Settings(), output_folder(output)
     if preset is not None:
         # What is wrong with it is said before a large field is read.
         card_for("segment", preset)
@@ -211,16 +211,3 @@ def _check_scale(field, card, preset):
         raise InputError(f"{message}; resample the field, or train on images like it")
     if ratio > 1 + _SAME_SCALE:
         logger.warning("%s; classes depend on sizes in pixels, so take them with care", message)
-
-
-def _folder(output):
-    output = Path(output)
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; name a folder to write to")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be made ({error.strerror}); name another folder") from None
-    if not os.access(output, os.W_OK | os.X_OK):
-        raise InputError(f"{output}: cannot be written to; name another folder")
-    return output
