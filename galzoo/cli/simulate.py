@@ -39,6 +39,7 @@ def scenes(
         tuple[float, float] | None, typer.Option(help="Brightest and faintest AB magnitude in the reference band.")
     ] = None,
     stars: Annotated[float, typer.Option(help="Fraction of sources that are stars.")] = 0.0,
+    structure: Annotated[float, typer.Option(help="Fraction of discs with arms, bars, rings or one side.")] = 0.0,
     depth: Annotated[float, typer.Option(help="Exposure in units of the full survey's.")] = 1.0,
     psf_fwhm: Annotated[float | None, typer.Option(help="One FWHM for all scenes and bands, arcsec.")] = None,
     catalog: Annotated[Path | None, typer.Option(help="CatSim catalogue; the built-in galaxies by default.")] = None,
@@ -69,6 +70,7 @@ def scenes(
         density=density,
         magnitude_range=magnitudes,
         stars_fraction=stars,
+        structure=structure,
         depth=depth,
         psf_fwhm=psf_fwhm,
         catalogue=str(catalog) if catalog else None,

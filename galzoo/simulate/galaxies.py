@@ -1,7 +1,8 @@
 """Galaxies to draw: a population with joint magnitudes, sizes, bulge fractions, shapes and colours.
 
-A galaxy is an exponential disc, a de Vaucouleurs bulge and, in part of the discs, knots of star formation; each has its
-own spectrum, so that the galaxy's colour changes from centre to edge. The population is a table: the rows of a CatSim
+A galaxy is an exponential disc, a de Vaucouleurs bulge and, in part of the discs, knots of star formation and, on
+request, arms, bars, rings and lopsidedness (`galzoo.simulate.structure`); each has its own spectrum, so that the
+galaxy's colour changes from centre to edge. The population is a table: the rows of a CatSim
 catalogue, or a table of the same columns drawn from a Gaussian mixture fitted to it (`galzoo.simulate.mixture`), which
 needs no file.
 """
@@ -16,6 +17,7 @@ from scipy.special import gammainc
 
 from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
+from galzoo.simulate.structure import REACH, Arms, Bar, StructureModel
 
 WAVELENGTHS = np.array([368.1, 486.4, 625.0, 756.5, 870.2, 972.2])
 """Effective wavelengths of LSST ugrizy, nm (surveycodex): where the population's magnitudes are."""
@@ -30,6 +32,10 @@ differ by a few tenths, and by less in red or faint galaxies (Kennedy et al. 201
 _KNOT_COLOUR = -0.3
 """Knots are bluer than the smooth disc by this much in g - i (mag). A choice of ours."""
 
+_ARM_COLOUR = -0.2, 0.1
+"""Arms and rings are bluer than the smooth disc by this much in g - i (mean, scatter; mag). A choice of ours; bars are
+redder by as much as bulges."""
+
 BULGE_B = 7.66924944
 """b_n of the Sersic profile for n = 4 (Ciotti & Bertin 1999)."""
 
@@ -43,18 +49,20 @@ class Component:
 
     Parameters
     ----------
-    kind : {"bulge", "disc", "knots", "real", "star"}
+    kind : {"bulge", "disc", "knots", "pattern", "real", "star"}
         Which profile.
     flux : array, (band,)
         Total flux, nJy.
     half_light_radius : float
-        Circularised, arcsec; for knots that of the disc they lie in.
+        Circularised, arcsec; for knots and patterns that of the disc they lie in.
     axis_ratio : float
         Minor to major axis.
     points : array, (knot, 3), optional
         Knots only: x, y in units of the disc's scale length before projection, and weight (sum 1).
     index : int
         Real galaxies only: which one.
+    pattern : Arms, Bar, Ring or Lopsided, optional
+        Patterns only: the surface brightness over the face-on disc.
     """
 
     kind: str
@@ -63,6 +71,7 @@ class Component:
     axis_ratio: float
     points: np.ndarray | None = None
     index: int = -1
+    pattern: object = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,10 +225,23 @@ class GalaxySampler:
         Fraction of draws with a uniform magnitude; the others follow the population.
     knots : float
         Fraction of discs with knots.
+    structure : float
+        Fraction of discs with what `model` draws: arms, bars, rings, lopsidedness.
+    model : StructureModel, optional
+        How often and how strong these are.
     """
 
     def __init__(
-        self, population, wavelengths, reference, magnitude_range, largest_radius, flat_magnitude=0.7, knots=0.5
+        self,
+        population,
+        wavelengths,
+        reference,
+        magnitude_range,
+        largest_radius,
+        flat_magnitude=0.7,
+        knots=0.5,
+        structure=0.0,
+        model=None,
     ):
         wavelengths = np.asarray(wavelengths, dtype=float)
         magnitude = population.magnitudes_at(wavelengths[[reference]])[:, 0]
@@ -239,6 +261,8 @@ class GalaxySampler:
         self.reference = reference
         self.flat_magnitude = flat_magnitude
         self.knots = knots
+        self.structure = structure
+        self.model = model or StructureModel()
         self._sorted = magnitude[order]
         self._radius = radius[order]
         self._magnitudes = self.population.magnitudes_at(wavelengths)
@@ -289,19 +313,33 @@ class GalaxySampler:
         return self._magnitudes[row] - here, float(self.population.redshift[row])
 
     def _disc(self, rng, flux, radius, ratio):
-        if rng.random() >= self.knots:
-            return [Component("disc", flux, radius, ratio)]
-        share = rng.uniform(0.05, 0.4) * _reddening(self.wavelengths, _KNOT_COLOUR)
-        share = np.minimum(share, 0.8)
-        number = int(np.exp(rng.uniform(np.log(6), np.log(60))))
-        # Radii of an exponential disc are Gamma(2) distributed; luminosities fall off exponentially.
-        distance, azimuth = np.minimum(rng.gamma(2, size=number), 5), rng.uniform(0, 2 * np.pi, number)
-        weight = rng.exponential(size=number)
-        points = np.stack([distance * np.cos(azimuth), distance * np.sin(azimuth), weight / weight.sum()], axis=1)
-        return [
-            Component("disc", flux * (1 - share), radius, ratio),
-            Component("knots", flux * share, radius, ratio, points),
-        ]
+        """Return the components of a disc: the smooth one, its patterns, its knots."""
+        # Without structure no random number is spent on it, so that such galaxies are what they always were.
+        patterns = self.model.draw(rng) if self.structure > 0 and rng.random() < self.structure else []
+        parts = []
+        for pattern, share in patterns:
+            colour = rng.normal(*(_BULGE_COLOUR if isinstance(pattern, Bar) else _ARM_COLOUR))
+            part = np.minimum(share * _reddening(self.wavelengths, colour), 0.8 / len(patterns))
+            parts.append(Component("pattern", flux * part, radius, ratio, pattern=pattern))
+        if rng.random() < self.knots:
+            left = flux - sum(part.flux for part in parts)
+            share = np.minimum(rng.uniform(0.05, 0.4) * _reddening(self.wavelengths, _KNOT_COLOUR), 0.8)
+            arms = next((pattern for pattern, _ in patterns if isinstance(pattern, Arms)), None)
+            parts.append(Component("knots", left * share, radius, ratio, _knots(rng, arms)))
+        return [Component("disc", flux - sum(part.flux for part in parts), radius, ratio), *parts]
+
+
+def _knots(rng, arms):
+    """Return knots (knot, 3) as `Component` holds them; along `arms` if there are any, where stars form."""
+    number = int(np.exp(rng.uniform(np.log(6), np.log(60))))
+    # Radii of an exponential disc are Gamma(2) distributed; luminosities fall off exponentially.
+    distance, azimuth = np.minimum(rng.gamma(2, size=number), REACH), rng.uniform(0, 2 * np.pi, number)
+    if arms is not None:
+        tries = rng.uniform(0, 2 * np.pi, (24, number))
+        light = arms.brightness(distance * np.cos(tries), distance * np.sin(tries))
+        azimuth = np.take_along_axis(tries, np.argmax(light * rng.random(tries.shape), axis=0)[None], axis=0)[0]
+    weight = rng.exponential(size=number)
+    return np.stack([distance * np.cos(azimuth), distance * np.sin(azimuth), weight / weight.sum()], axis=1)
 
 
 def _reddening(wavelengths, colour):

@@ -83,7 +83,7 @@ def class_fractions(galaxy, reference):
     """
     if galaxy.kind == "star":
         return np.array([0.0, 0.0, 0.0, 1.0])
-    light = dict.fromkeys(("bulge", "disc", "knots"), 0.0)
+    light = dict.fromkeys(("bulge", "disc", "knots", "pattern"), 0.0)
     for part in galaxy.components:
         light[part.kind] += float(part.flux[reference])
     total = sum(light.values())

@@ -13,6 +13,7 @@ import galsim
 import numpy as np
 from scipy import fft
 
+from galzoo.simulate import structure
 from galzoo.simulate.galaxies import DISC_B
 from galzoo.simulate.psf import GSPARAMS
 
@@ -137,7 +138,12 @@ def component_transform(component, angle, grid, real=None):
         x, y = along * np.cos(angle) - across * np.sin(angle), along * np.sin(angle) + across * np.cos(angle)
         return grid.points(x, y, component.points[:, 2]) * grid.gaussian(_KNOT_SIZE * component.half_light_radius)
     shear = galsim.Shear(q=float(component.axis_ratio), beta=angle * galsim.radians)
-    return grid.transform(_profile(component.kind).dilate(float(component.half_light_radius)).shear(shear))
+    radius = float(component.half_light_radius)
+    if component.kind == "pattern":
+        # The pattern's azimuths count from the major axis.
+        face_on = structure.profile(component.pattern).rotate(angle * galsim.radians)
+        return grid.transform(face_on.dilate(radius / DISC_B).shear(shear))
+    return grid.transform(_profile(component.kind).dilate(radius).shear(shear))
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from galzoo.simulate.psf import Nominal, PSFModel
 from galzoo.simulate.render import TRUNCATION, StampGrid
 from galzoo.simulate.simulator import Simulator, unit_of
 from galzoo.simulate.stars import StarSampler
+from galzoo.simulate.structure import REACH
 from galzoo.simulate.surveys import get_survey
 
 _SIZES = 48, 96, 192, 384
@@ -28,8 +29,8 @@ _SIZES = 48, 96, 192, 384
 _FAINT = 0.01
 """A source is drawn out to where its surface brightness falls below this part of the noise of a pixel in every band."""
 
-_REACH = {"knots": 5.5 / DISC_B, "real": TRUNCATION}
-"""Reach in half-light radii: knots lie within 5 scale lengths."""
+_REACH = {"knots": (REACH + 0.5) / DISC_B, "pattern": REACH / DISC_B, "real": TRUNCATION}
+"""Reach in half-light radii; knots have a size of their own."""
 
 _TRIES = 1000
 """Places that are tried for a source before a scene is given up as too full."""

@@ -40,6 +40,8 @@ class ImageSpec:
         which gives signal-to-noise ratios from about 5 to 1000.
     flat_magnitude : float
         Fraction of galaxies with uniform magnitudes; the others follow the population's counts.
+    structure : float
+        Fraction of discs with arms, bars, rings or lopsidedness (`galzoo.simulate.structure`).
     catalogue : str
         CatSim catalogue to draw from; the built-in population by default.
     real_galaxies : str
@@ -63,6 +65,7 @@ class ImageSpec:
     depth: float = 1.0
     magnitude_range: tuple | None = None
     flat_magnitude: float = 0.7
+    structure: float = 0.0
     catalogue: str | None = None
     real_galaxies: str | None = None
     real_fraction: float = 0.0
@@ -87,7 +90,7 @@ class ImageSpec:
                 raise InputError(f"{name} is {getattr(self, name)}; give at least {least} pixels")
         if self.psf_size % 2 == 0:
             raise InputError(f"psf_size is {self.psf_size}; give an odd number, so that the PSF has a central pixel")
-        for name in ("flat_magnitude", "real_fraction"):
+        for name in ("flat_magnitude", "structure", "real_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give a fraction from 0 to 1")
         if self.real_fraction > 0 and not self.real_galaxies:
@@ -141,6 +144,7 @@ class Simulator:
             magnitude_range=self.spec.magnitude_range,
             largest_radius=self.largest_radius,
             flat_magnitude=self.spec.flat_magnitude,
+            structure=self.spec.structure,
         )
 
     def draw_galaxy(self, rng, sampler, real):
