@@ -8,6 +8,7 @@ import numpy as np
 
 from galzoo.contracts.codec import Codec
 from galzoo.contracts.detections import Detector
+from galzoo.contracts.encoder import Encoder
 from galzoo.contracts.galaxy_model import GalaxyModel
 from galzoo.contracts.prior import Prior
 from galzoo.contracts.separator import Separator
@@ -102,6 +103,12 @@ def _codec(model, inputs):
     return {"encoded": model.encode(batch_of(inputs)), "decoded": model.decode(inputs["codes"], noise)}
 
 
+def _encoded(model, inputs):
+    noise = np.ones((1, 1, 1, len(model.bands)), np.float32)
+    vectors = model.latents(batch_of(inputs))
+    return {"vectors": vectors} | ({"drawn": model.decode(vectors, noise)} if hasattr(model, "decode") else {})
+
+
 def _drawn(model, inputs):
     samples = model.sample(1, seed=_SEED)
     known = {f"condition.{name}": value for name, value in samples.condition.items() if np.isfinite(value).all()}
@@ -157,6 +164,7 @@ def _detector(model, inputs):
 
 _PROBES = {
     Codec: (_codes, _codec),
+    Encoder: (_nothing, _encoded),
     Prior: (_drawn, _prior),
     GalaxyModel: (_base, _galaxies),
     Separator: (_nothing, _separator),

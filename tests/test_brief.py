@@ -31,7 +31,7 @@ def samples():
         make_stamps(n=24), make_scenes(n=3, size=32, bands=("r",)), samples(), deblended(),
         Counts(np.ones((500, 4)), np.ones(500), np.ones(500)),
         Detections(np.ones((500, 9, 2)), np.ones((500, 9)), np.ones((500, 9, 4))),
-        Reconstruction(IMAGE, IMAGE, np.zeros((2, 5, 5), int), np.ones(2), 0.7),
+        Reconstruction(IMAGE, IMAGE, np.ones(2), 0.7, np.zeros((2, 5, 5), int)),
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip

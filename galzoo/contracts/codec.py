@@ -45,5 +45,5 @@ class Reconstructor(Protocol):
         -------
         dict of arrays
             ``image`` (n, y, x, band), as observed, without noise; ``deconvolved`` (n, y, x, band), in the model frame,
-            nowhere negative; ``codes`` int (n, y, x), one for each cell, each in the unit of the data.
+            nowhere negative; of a codec also ``codes`` int (n, y, x), one for each cell. In the unit of the data.
         """

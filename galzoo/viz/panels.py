@@ -60,7 +60,7 @@ def panel(stamps, rows=None, labels=None, columns=None, title=None):
 
 
 def reconstruction_panel(stamps, reconstruction, rows=6, title=None):
-    """Draw stamps beside their reconstruction, residual, deconvolved image, truth (if any) and codes.
+    """Draw stamps beside their reconstruction, residual, deconvolved image, truth and codes (if any).
 
     The observed image and its reconstruction share one stretch, and so do the deconvolved image and the truth.
     Residuals are image minus reconstruction in units of the noise, of all bands together; colours of the codes are
@@ -87,6 +87,8 @@ def reconstruction_panel(stamps, reconstruction, rows=6, title=None):
     names = ["image", "reconstruction", "residual / σ", "deconvolved", "truth", "codes"]
     if stamps.truth is None:
         names.remove("truth")
+    if reconstruction.codes is None:
+        names.remove("codes")
     figure, axes = _grid(len(rows), len(names), title, header=0.28, footer=0.3)
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=9, color=INK, pad=4)
@@ -107,7 +109,8 @@ def reconstruction_panel(stamps, reconstruction, rows=6, title=None):
         for name, plane in (("deconvolved", sharp), ("truth", stamps.truth[row] if "truth" in cell else None)):
             if plane is not None:
                 _show(cell[name], to_rgb(plane, bands=stamps.bands, variance=variance, like=reference))
-        _codes(cell["codes"], reconstruction.codes[row])
+        if "codes" in cell:
+            _codes(cell["codes"], reconstruction.codes[row])
         _label(cell["reconstruction"], f"χ²/pixel {reconstruction.chi2[row]:.2f}")
         if "snr" in stamps.catalogue.colnames:
             _label(cell["image"], f"S/N {float(stamps.catalogue['snr'][row]):.0f}")

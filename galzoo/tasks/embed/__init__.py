@@ -6,7 +6,11 @@ from galzoo.registry import Task
 TASK = Task(
     name="embed",
     title="Map galaxies by what a model finds alike, and show what its codes stand for",
-    roles={"model": "galzoo.contracts.codec:Codec", "prior": "galzoo.contracts.prior:Prior"},
+    roles={
+        "model": "galzoo.contracts.codec:Codec",
+        "prior": "galzoo.contracts.prior:Prior",
+        "encoder": "galzoo.contracts.encoder:Encoder",
+    },
     run="galzoo.tasks.embed.run:embed",
     command="galzoo.tasks.embed.command:embed",
     help="Map stamps by what a model finds alike, and show what its codes stand for.",

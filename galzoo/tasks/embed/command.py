@@ -40,11 +40,19 @@ def embed(
     if limit is not None and limit < 3:
         raise InputError(f"--limit is {limit}; a map needs at least 3 stamps")
     data = Stamps.load(stamps, _rows(hdf5.read_header(stamps)["n"], limit, seed))
-    data = in_domain(data, card_for("embed", preset, "model", "prior"), conform)
+    data = in_domain(data, card_for("embed", preset, "model", "prior", "encoder"), conform)
     # A wrong name should not cost the time of the model.
     for name in colour or ():
         read_column(data.catalogue, name)
-    result = run(load_for("embed", preset, "model", "prior"), data, method, seed, perplexity, batch_size, progress=True)
+    result = run(
+        load_for("embed", preset, "model", "prior", "encoder"),
+        data,
+        method,
+        seed,
+        perplexity,
+        batch_size,
+        progress=True,
+    )
     about = {"model": preset, "file": str(stamps)}
     for path in write_embedding(data, result, output, colour, about):
         sys.stdout.write(f"{path}\n")

@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import QTable
 
 from galzoo.contracts.codec import Codec
+from galzoo.contracts.encoder import Encoder
 from galzoo.data.bands import in_order
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, MissingDependencyError, UnknownNameError
@@ -34,16 +35,16 @@ class Embedding:
         The map: near each other is alike. Axes of t-SNE and UMAP mean nothing; those of PCA are its components.
     features : array, (n, feature)
         What the map was made from; see `features`.
-    codes : int array, (n, y, x)
-        One code a cell.
     method : {"tsne", "umap", "pca"}
     seed : int
-    codebook_size : int
-    cell : int
+    codes : int array, (n, y, x), optional
+        One code a cell. This and the next four are None for a model that gives one vector a stamp.
+    codebook_size : int, optional
+    cell : int, optional
         Pixels along a cell.
-    patches : array, (K, 3 cell, 3 cell, band)
+    patches : array, (K, 3 cell, 3 cell, band), optional
         What each code decodes to, with its surroundings, averaged over its uses; in noise levels, NaN where never used.
-    noise : array, (band,)
+    noise : array, (band,), optional
         Median noise level of the stamps, in their unit.
     perplexity : float, optional
         As used (t-SNE; for UMAP its number of neighbours).
@@ -55,24 +56,24 @@ class Embedding:
 
     xy: np.ndarray
     features: np.ndarray
-    codes: np.ndarray
     method: str
     seed: int
-    codebook_size: int
-    cell: int
-    patches: np.ndarray
-    noise: np.ndarray
+    codes: np.ndarray | None = None
+    codebook_size: int | None = None
+    cell: int | None = None
+    patches: np.ndarray | None = None
+    noise: np.ndarray | None = None
     perplexity: float | None = None
     explained_variance: list | None = None
     notes: list = dataclasses.field(default_factory=list)
 
 
 def features(model, stamps, batch_size=64, progress=False):
-    """Describe each stamp by its quantised vectors, whichever way the galaxy is turned.
+    """Describe each stamp by what a model encodes it as, whichever way the galaxy is turned.
 
     Parameters
     ----------
-    model : galzoo.contracts.codec.Codec, or a prior with one
+    model : galzoo.contracts.codec.Codec, or a prior with one, or galzoo.contracts.encoder.Encoder
     stamps : Stamps
         Bands in the model's order.
     batch_size : int
@@ -82,10 +83,10 @@ def features(model, stamps, batch_size=64, progress=False):
 
     Returns
     -------
-    features : array, (n, 2 ring D)
-        Mean and standard deviation of the vectors in each ring about the centre of the stamp, averaged over the 8
-        symmetries of the square.
-    codes : int array, (n, y, x)
+    features : array, (n, 2 ring D) or (n, D)
+        Of a codec: mean and standard deviation of the quantised vectors in each ring about the centre of the stamp; of
+        an encoder its vector. Averaged over the 8 symmetries of the square.
+    codes : int array, (n, y, x), or None
         Codes of the stamps as they are.
 
     Raises
@@ -104,6 +105,8 @@ def features(model, stamps, batch_size=64, progress=False):
     view with 0.65 and 0.66, histograms of codes with 0.26 and 0.54. The maximum in place of the deviation told Hubble
     types a little better (0.73 instead of 0.70) and arms and the radii of CANDELS a little worse.
     """
+    if isinstance(model, Encoder):
+        return _vectors(model, in_order(stamps, model.bands), batch_size, progress), None
     codec, stamps = _codec(model, stamps)
     parts, codes = [], []
     for start in track(range(0, len(stamps), batch_size), "embedding", progress):
@@ -118,6 +121,16 @@ def features(model, stamps, batch_size=64, progress=False):
     if not parts:
         raise InputError("no stamps to embed; the file or selection is empty")
     return np.concatenate(parts), np.concatenate(codes)
+
+
+def _vectors(model, stamps, batch_size, progress):
+    parts = []
+    for start in track(range(0, len(stamps), batch_size), "embedding", progress):
+        views = _symmetries(stamps_batch(stamps, slice(start, start + batch_size)))
+        parts.append(np.mean([keras.ops.convert_to_numpy(model.latents(view)) for view in views], axis=0))
+    if not parts:
+        raise InputError("no stamps to embed; the file or selection is empty")
+    return np.concatenate(parts).astype(np.float64)
 
 
 def embed(model, stamps, method="tsne", seed=0, perplexity=30.0, batch_size=64, progress=False):
@@ -154,15 +167,17 @@ def embed(model, stamps, method="tsne", seed=0, perplexity=30.0, batch_size=64, 
         raise InputError(f"{len(stamps)} stamps; a map needs at least 3")
     if method == "umap":
         _umap()
-    codec, stamps = _codec(model, stamps)
     described, codes = features(model, stamps, batch_size, progress)
-    patches, noise = _patches(codec, stamps, codes, batch_size)
     place = {"tsne": _tsne, "umap": _place_umap, "pca": _pca}[method]
     xy, extra = place(_varying(described), seed, perplexity)
     if method == "pca":
         extra["explained_variance"] = [float(share) for share in xy.var(axis=0) / described.var(axis=0).sum()]
-    size = int(codec.quantizer.codebook_size)
-    return Embedding(xy, described, codes, method, seed, size, _cell(stamps.shape, codes), patches, noise, **extra)
+    if codes is not None:
+        codec, stamps = _codec(model, stamps)
+        extra["patches"], extra["noise"] = _patches(codec, stamps, codes, batch_size)
+        extra |= {"codes": codes, "cell": _cell(stamps.shape, codes)}
+        extra["codebook_size"] = int(codec.quantizer.codebook_size)
+    return Embedding(xy, described, method, seed, **extra)
 
 
 def write_embedding(stamps, embedding, folder, colour=None, about=None):
@@ -184,8 +199,9 @@ def write_embedding(stamps, embedding, folder, colour=None, about=None):
     Returns
     -------
     list of Path
-        ``embedding.ecsv`` (the catalogue with ``latent_x`` and ``latent_y``), ``codes.ecsv`` (see `code_usage`),
-        ``embedding.png``, ``codes.png`` and ``summary.json`` (with `scores`, which are in the table's meta as well).
+        ``embedding.ecsv`` (the catalogue with ``latent_x`` and ``latent_y``), ``embedding.png`` and ``summary.json``
+        (with `scores`, which are in the table's meta as well); of a model with codes also ``codes.ecsv`` (see
+        `code_usage`) and ``codes.png``.
 
     Raises
     ------
@@ -205,37 +221,47 @@ def write_embedding(stamps, embedding, folder, colour=None, about=None):
     known = scores(embedding.features, embedding.xy, stamps.catalogue, embedding.seed)
     columns = [read_column(stamps.catalogue, name) for name in colour or telling(known, stamps.catalogue)]
     folder = Path(folder)
-    paths = [folder / name for name in ("embedding.ecsv", "codes.ecsv", "embedding.png", "codes.png", "summary.json")]
     summary = {**(about or {}), "method": embedding.method, "seed": embedding.seed, "stamps": len(stamps)}
     summary |= {key: getattr(embedding, key) for key in ("perplexity", "explained_variance", "notes")}
-    summary["codebook"] = codebook_usage(embedding.codes, embedding.codebook_size, seed=embedding.seed)
-    near = code_counts(embedding.codes[:, cell_radius(embedding.codes.shape[1:]) < NEAR], embedding.codebook_size)
-    summary["codebook"]["perplexity_near"] = float(perplexity_of_counts(near))
+    if embedding.codes is not None:
+        summary["codebook"] = codebook_usage(embedding.codes, embedding.codebook_size, seed=embedding.seed)
+        near = code_counts(embedding.codes[:, cell_radius(embedding.codes.shape[1:]) < NEAR], embedding.codebook_size)
+        summary["codebook"]["perplexity_near"] = float(perplexity_of_counts(near))
     summary["knows"] = known
 
     table = QTable(stamps.catalogue, copy=True)
     table["latent_x"], table["latent_y"] = np.asarray(embedding.xy, np.float64).T
     table.meta["latent_space"] = {key: value for key, value in summary.items() if key != "codebook"}
-    usage = code_usage(
-        embedding.codes,
-        {column.name: column.plain for column in columns},
-        embedding.codebook_size,
-    )
-    usage.meta["cell_pixels"] = embedding.cell
-    for path, content in zip(paths[:2], (table, usage), strict=True):
-        with atomic_path(path) as temporary:
-            content.write(temporary, format="ascii.ecsv", overwrite=True)
-    save(embedding_figure(stamps, embedding, columns, known), paths[2])
-    save(codes_figure(stamps, embedding, usage, columns), paths[3])
-    write_json(paths[4], summary)
+    paths = [_write_table(table, folder / "embedding.ecsv")]
+    if embedding.codes is not None:
+        told = {column.name: column.plain for column in columns}
+        usage = code_usage(embedding.codes, told, embedding.codebook_size)
+        usage.meta["cell_pixels"] = embedding.cell
+        paths.append(_write_table(usage, folder / "codes.ecsv"))
+    paths.append(folder / "embedding.png")
+    save(embedding_figure(stamps, embedding, columns, known), paths[-1])
+    if embedding.codes is not None:
+        paths.append(folder / "codes.png")
+        save(codes_figure(stamps, embedding, usage, columns), paths[-1])
+    paths.append(folder / "summary.json")
+    write_json(paths[-1], summary)
     return paths
+
+
+def _write_table(table, path):
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return path
 
 
 def _codec(model, stamps):
     """Return the part of a model that makes codes, and the stamps with their bands in its order."""
     codec = model if isinstance(model, Codec) else getattr(model, "codec", None)
     if codec is None:
-        raise InputError(f"{type(model).__name__} has no codes to embed; give a VQ-VAE or a prior over its codes")
+        raise InputError(
+            f"{type(model).__name__} has neither codes nor vectors to embed; give a VQ-VAE, a prior over its codes, or "
+            "an encoder"
+        )
     return codec, in_order(stamps, codec.bands)
 
 

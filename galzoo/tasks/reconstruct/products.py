@@ -60,8 +60,8 @@ def write_reconstruction(stamps, reconstruction, folder):
 def _first(reconstruction, rows):
     import dataclasses
 
-    arrays = {key: getattr(reconstruction, key)[rows] for key in ("image", "deconvolved", "codes", "chi2")}
-    return dataclasses.replace(reconstruction, **arrays)
+    arrays = {key: getattr(reconstruction, key) for key in ("image", "deconvolved", "codes", "chi2")}
+    return dataclasses.replace(reconstruction, **{key: a[rows] for key, a in arrays.items() if a is not None})
 
 
 def catalogue(stamps, reconstruction):
@@ -113,4 +113,6 @@ def _fits(stamps, reconstruction):
     for hdu in hdus:
         hdu.header["BUNIT"] = stamps.unit, "unit of the pixels"
         hdu.header["PIXSCALE"] = stamps.pixel_scale, "arcsec per pixel"
-    return fits.HDUList([primary, *hdus, fits.ImageHDU(reconstruction.codes.astype(np.int32), name="CODES")])
+    if reconstruction.codes is not None:
+        hdus.append(fits.ImageHDU(reconstruction.codes.astype(np.int32), name="CODES"))
+    return fits.HDUList([primary, *hdus])

@@ -14,6 +14,9 @@ from galzoo.layers.psf import convolve
 from galzoo.metrics.reconstruction import chi2_per_pixel
 from galzoo.progress import track
 
+# Of what a model returns.
+_KEPT = ("image", "deconvolved", "codes")
+
 
 @dataclasses.dataclass(repr=False)
 class Reconstruction(Brief):
@@ -25,19 +28,19 @@ class Reconstruction(Brief):
         Noiseless image as observed, through the stamp's PSF; in the unit of the stamps.
     deconvolved : array, (n, y, x, band)
         Image in the model frame: a round Gaussian PSF of `model_sigma` pixels.
-    codes : int array, (n, y, x)
-        One code a cell.
     chi2 : array, (n,)
         Chi-square per good pixel, all bands; NaN where a stamp has no good pixel.
     model_sigma : float
         Sigma of the model-frame PSF in pixels.
+    codes : int array, (n, y, x), optional
+        One code a cell, of models that have codes.
     """
 
     image: np.ndarray
     deconvolved: np.ndarray
-    codes: np.ndarray
     chi2: np.ndarray
     model_sigma: float
+    codes: np.ndarray | None = None
 
 
 def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
@@ -70,7 +73,8 @@ def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
     parts = []
     for start in track(range(0, len(stamps), batch_size), "reconstructing", progress):
         batch = stamps_batch(stamps, slice(start, start + batch_size))
-        outputs = {key: keras.ops.convert_to_numpy(value) for key, value in model.reconstruct(batch).items()}
+        outputs = model.reconstruct(batch)
+        outputs = {key: keras.ops.convert_to_numpy(outputs[key]) for key in _KEPT if key in outputs}
         if refine_steps and stamps.unit:
             outputs["deconvolved"] = refine(outputs["deconvolved"], batch, model.model_sigma, refine_steps)
             seen = convolve(outputs["deconvolved"], batch.get("psf"), model.model_sigma)

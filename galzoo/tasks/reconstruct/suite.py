@@ -38,13 +38,14 @@ class ReconstructionResult(Result):
         return result_tables(self.metrics)
 
     def headline(self):
-        sets = self.metrics["codebook"]
-        first = next(iter(sets))
+        first = next(iter(self.metrics["chi2"]))
         total = self.metrics["chi2"][first][-1]
         classical = self.metrics.get("deconvolution", {}).get("richardson_lucy")
-        return {
-            "perplexity": (sets[first]["perplexity"], sets[first]["perplexity_error"]),
-            "codes used": f"{100 * sets[first]['share_used']:.0f} %",
+        codes = {}
+        if used := self.metrics.get("codebook", {}).get(first):
+            codes["perplexity"] = (used["perplexity"], used["perplexity_error"])
+            codes["codes used"] = f"{100 * used['share_used']:.0f} %"
+        return codes | {
             "chi2 per pixel, median": (total["median"], total["median_error"]),
             "error of Richardson-Lucy over galzoo's": (
                 (classical["all"]["ratio"], classical["all"]["ratio_error"]) if classical else None

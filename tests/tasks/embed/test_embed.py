@@ -76,7 +76,7 @@ class TestFeatures:
         np.testing.assert_array_equal(features(prior, many[:4])[0], features(model, many[:4])[0])
 
     def test_what_cannot_be_embedded_is_refused(self, model, many):
-        with pytest.raises(InputError, match="has no codes"):
+        with pytest.raises(InputError, match="neither codes nor vectors"):
             features(object(), many)
         with pytest.raises(InputError, match="the bands g, r, i, the model takes r"):
             features(model, make_stamps(n=4, bands=("g", "r", "i")))

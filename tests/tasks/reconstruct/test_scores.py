@@ -41,7 +41,7 @@ def oracle(monkeypatch):
     def known(model, stamps, batch_size=64, progress=False, refine_steps=30):
         deconvolved = 1.1 * (stamps.image if stamps.truth is None else stamps.truth)
         codes = np.random.default_rng(0).integers(0, 16, (len(stamps), 4, 4))
-        return reconstruct.Reconstruction(deconvolved, deconvolved, codes, np.full(len(stamps), 1.02), 0.7)
+        return reconstruct.Reconstruction(deconvolved, deconvolved, np.full(len(stamps), 1.02), 0.7, codes)
 
     monkeypatch.setattr(reconstruct, "reconstruct", known)
 

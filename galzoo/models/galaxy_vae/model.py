@@ -1,0 +1,277 @@
+"""The galaxy VAE."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from galzoo.errors import InputError, RecipeError
+from galzoo.layers.adaptation import DomainLoss
+from galzoo.layers.augment import Rotate90Flip, random_masks
+from galzoo.layers.checks import check_batch
+from galzoo.layers.flux import FluxScaling, noise_level
+from galzoo.layers.likelihood import weights
+from galzoo.layers.psf import ConvolvePSF, sharpness
+from galzoo.models.galaxy_vae.networks import PATCH, fit_to, make_decoder, make_encoder
+
+# Logarithm of the deviation of a latent dimension, at least and at most.
+_LEAST, _MOST = -6.0, 2.0
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class GalaxyVAE(keras.Model):
+    """A galaxy as one vector, learnt from noisy, PSF-convolved images.
+
+    The encoder sees the image in units of its noise; the decoder gives a non-negative image in the model frame, which
+    the stamp's own PSF brings to what the telescope saw, where a likelihood compares it with the data. Latent
+    dimensions are dropped from the last on at random (nested dropout), so that the first ones tell most, and every
+    number of dimensions is a model of its own.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Names of the bands, in order.
+    size : int
+        Pixels on a side that are looked at, a multiple of ``4 * 2**(levels - 1)``; of larger stamps the middle, and
+        what is missing of smaller ones counts as masked.
+    latent : int
+        Length of the vector.
+    channels : sequence of int
+        Of each level; the first has a quarter of the pixels along a side, each further one half of that.
+    blocks : int
+        Residual blocks a level.
+    hidden : int
+        Units between maps and vector.
+    kl_weight : float
+        Weight of the Kullback-Leibler term.
+    free_bits : float
+        Nats that each dimension may hold for nothing, mean over a batch, against collapse (Kingma et al. 2016).
+    nested : float
+        Share of stamps that are shown with the first k dimensions alone, every k as probable.
+    likelihood : {"gaussian", "student"}
+        Half of chi2; or, as where the noise is unknown up to a factor a stamp, half of log(1 + chi2 a pixel) times the
+        pixels.
+    softening, error_floor, model_sigma, psf_channels, band_dropout, mask_dropout, augment
+        As in `galzoo.models.vqvae.model.VQVAE`.
+    adaptation : {"none", "mmd", "sinkhorn", "adversarial"}
+        How vectors of two surveys are brought together (`galzoo.layers.adaptation`). The first column of the condition
+        says which of the two, 0 or 1, a stamp is of.
+    adaptation_weight : float
+        Weight of that loss against the likelihood of a pixel.
+    seed : int
+        Of all that is random.
+
+    Notes
+    -----
+    Reads ``image``, ``variance`` and, where present, ``mask`` and ``psf``; returns a dict of ``image`` (as observed,
+    without noise) and ``deconvolved`` (model frame), both (n, y, x, band) in the unit of the input and 0 beyond `size`,
+    ``latent`` and ``log_deviation`` (n, latent).
+
+    References
+    ----------
+    Kingma & Welling 2014, arXiv:1312.6114; Kingma et al. 2016, arXiv:1606.04934 (free bits); Rippel et al. 2014,
+    arXiv:1402.0915 (nested dropout); Xu et al. 2023, MNRAS 526, 6391.
+    """
+
+    def __init__(
+        self,
+        bands=("band",),
+        size=64,
+        latent=40,
+        channels=(64, 96, 128),
+        blocks=2,
+        hidden=256,
+        kl_weight=1.0,
+        free_bits=0.05,
+        nested=0.5,
+        likelihood="gaussian",
+        softening=1.0,
+        error_floor=0.02,
+        model_sigma=0.7,
+        psf_channels=True,
+        band_dropout=0.0,
+        mask_dropout=0.1,
+        augment=True,
+        adaptation="none",
+        adaptation_weight=1.0,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        step = PATCH * 2 ** (len(channels) - 1)
+        if size < step or size % step:
+            raise RecipeError(f"size is {size}; {len(channels)} levels want a multiple of {step} pixels")
+        if latent < 1:
+            raise RecipeError(f"latent is {latent}; give at least 1")
+        if likelihood not in ("gaussian", "student"):
+            raise RecipeError(f"likelihood {likelihood!r} is unknown; use 'gaussian' or 'student'")
+        self._arguments = {
+            "bands": [str(band) for band in bands],
+            "size": size,
+            "latent": latent,
+            "channels": list(channels),
+            "blocks": blocks,
+            "hidden": hidden,
+            "kl_weight": kl_weight,
+            "free_bits": free_bits,
+            "nested": nested,
+            "likelihood": likelihood,
+            "softening": softening,
+            "error_floor": error_floor,
+            "model_sigma": model_sigma,
+            "psf_channels": psf_channels,
+            "band_dropout": band_dropout,
+            "mask_dropout": mask_dropout,
+            "augment": augment,
+            "adaptation": adaptation,
+            "adaptation_weight": adaptation_weight,
+            "seed": seed,
+        }
+        self.bands = tuple(str(band) for band in bands)
+        self.square, self.latent = (int(size), int(size)), int(latent)
+        self.kl_weight, self.free_bits, self.nested = float(kl_weight), float(free_bits), float(nested)
+        self.likelihood, self.error_floor = likelihood, float(error_floor)
+        self.model_sigma, self.psf_channels = float(model_sigma), bool(psf_channels)
+        self.band_dropout, self.mask_dropout = float(band_dropout), float(mask_dropout)
+        self.adaptation, self.adaptation_weight = adaptation, float(adaptation_weight)
+
+        self.augment = Rotate90Flip(seed=seed) if augment else None
+        self.draws = keras.random.SeedGenerator(seed + 1)
+        self.scaling = FluxScaling(softening)
+        self.forward_model = ConvolvePSF(model_sigma)
+        number = len(self.bands)
+        planes = number * (3 if self.psf_channels else 2)
+        self.encoder = make_encoder(size, planes, channels, blocks, hidden, self.latent)
+        self.decoder = make_decoder(size, number, channels, blocks, hidden, self.latent)
+        self.domains = DomainLoss(adaptation, name="domains")
+        self.domains.build((None, self.latent))
+        names = ("chi2", "divergence", "active") + (("domain",) if adaptation != "none" else ())
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
+        self.built = True
+
+    @classmethod
+    def tiny(cls, bands=("r",), **changes):
+        """Return a small model that builds at once, for tests."""
+        small = {"size": 16, "latent": 6, "channels": (8, 16), "blocks": 1, "hidden": 16}
+        return cls(bands=bands, **{**small, **changes})
+
+    def get_config(self):
+        return {**super().get_config(), **self._arguments}
+
+    def encode(self, batch, training=False):
+        """Return mean and logarithm of the deviation of the vectors, both (n, latent)."""
+        image, variance = ops.cast(batch["image"], "float32"), batch["variance"]
+        valid = ops.cast(weights(variance, batch.get("mask")) > 0, "float32")
+        if training and self.band_dropout:
+            shape = (ops.shape(image)[0], 1, 1, len(self.bands))
+            kept = keras.random.uniform(shape, seed=self.draws) >= self.band_dropout
+            valid = valid * ops.cast(kept, "float32")
+        if training and self.mask_dropout:
+            valid = valid * random_masks(image.shape, self.mask_dropout, self.draws, ops.shape(image)[0])
+        noise = noise_level(variance, batch.get("mask"))
+        planes = [self.scaling(ops.where(valid > 0, image, 0.0), noise), valid]
+        planes = [fit_to(plane, self.square) for plane in planes]
+        if self.psf_channels:
+            told = sharpness(batch.get("psf"), len(self.bands))[:, None, None]
+            planes.append(ops.broadcast_to(told, ops.shape(planes[0])))
+        mean, deviation = ops.split(self.encoder(ops.concatenate(planes, axis=-1), training=training), 2, axis=-1)
+        return mean, ops.clip(deviation - 1.0, _LEAST, _MOST)
+
+    def latents(self, batch):
+        """Return the means of the vectors, (n, latent), as `galzoo.contracts.encoder.Encoder` has it."""
+        check_batch(batch, self.bands, "galaxy_vae")
+        return self.encode(batch)[0]
+
+    def decode(self, latent, noise, shape=None):
+        """Turn vectors into model-frame images.
+
+        Parameters
+        ----------
+        latent : tensor, (n, latent)
+        noise : tensor, (n, 1, 1, band)
+            Noise level a band, in the unit that the image shall have.
+        shape : (int, int), optional
+            Pixels (y, x) of the images; `size` on both sides by default.
+
+        Returns
+        -------
+        tensor, (n, y, x, band)
+            Not negative; 0 beyond `size`.
+        """
+        image = self.scaling.invert(ops.softplus(self.decoder(latent)), noise)
+        return image if shape is None else fit_to(image, shape)
+
+    def call(self, batch, training=False):
+        check_batch(batch, self.bands, "galaxy_vae")
+        batch = {**batch, "image": ops.cast(batch["image"], "float32")}
+        if training and self.augment is not None:
+            batch = self.augment(batch, training=True)
+        mean, deviation = self.encode(batch, training)
+        vector, kept = mean, ops.ones_like(mean)
+        if training:
+            vector = mean + ops.exp(deviation) * keras.random.normal(ops.shape(mean), seed=self.draws)
+            kept = self._kept(ops.shape(mean)[0])
+        deconvolved = self.decode(
+            vector * kept, noise_level(batch["variance"], batch.get("mask")), batch["image"].shape[1:3]
+        )
+        outputs = {
+            "image": self.forward_model(deconvolved, batch.get("psf")),
+            "deconvolved": deconvolved,
+            "latent": mean,
+            "log_deviation": deviation,
+        }
+        if training:
+            # The loss must compare with what the network saw: the augmented batch.
+            outputs |= {"target": batch, "kept": kept}
+        return outputs
+
+    def reconstruct(self, batch, dimensions=None):
+        """Return what `call` does for a batch, by its first `dimensions` dimensions alone (all by default)."""
+        if dimensions is None:
+            return self(batch)
+        if not 1 <= dimensions <= self.latent:
+            raise InputError(f"dimensions is {dimensions}; the vectors have 1 to {self.latent}")
+        check_batch(batch, self.bands, "galaxy_vae")
+        mean, deviation = self.encode(batch)
+        first = np.arange(self.latent) < dimensions
+        noise = noise_level(batch["variance"], batch.get("mask"))
+        deconvolved = self.decode(ops.where(first, mean, 0.0), noise, batch["image"].shape[1:3])
+        seen = self.forward_model(deconvolved, batch.get("psf"))
+        return {"image": seen, "deconvolved": deconvolved, "latent": mean, "log_deviation": deviation}
+
+    def _kept(self, n):
+        """Return 1 for the dimensions (n, latent) that are shown, 0 for the last ones."""
+        draw = keras.random.uniform((n, 2), seed=self.draws)
+        number = ops.where(draw[:, 0] < self.nested, 1.0 + ops.floor(draw[:, 1] * self.latent), float(self.latent))
+        return ops.cast(np.arange(self.latent, dtype="float32") < number[:, None], "float32")
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        target = y_pred.get("target", x)
+        image = ops.cast(target["image"], "float32")
+        weight = weights(target["variance"], target.get("mask"))
+        # What lies beyond the pixels that are looked at does not count.
+        weight = weight * fit_to(fit_to(ops.ones_like(image), self.square), image.shape[1:3])
+        residual = ops.where(weight > 0, image - y_pred["image"], 0.0)
+        pixels = ops.maximum(ops.sum(ops.cast(weight > 0, "float32"), axis=(1, 2, 3)), 1.0)
+        chi2 = ops.sum(weight * ops.square(residual), axis=(1, 2, 3)) / pixels
+        # weight / (1 + weight (f m)^2) is the inverse of variance + (f m)^2, and stays 0 where the weight is.
+        floor = ops.square(self.error_floor * ops.stop_gradient(y_pred["image"]))
+        softened = ops.sum(weight / (1.0 + weight * floor) * ops.square(residual), axis=(1, 2, 3)) / pixels
+        nats = 0.5 * (ops.log1p(softened) if self.likelihood == "student" else softened)
+
+        mean, deviation = y_pred["latent"], y_pred["log_deviation"]
+        each = 0.5 * (ops.square(mean) + ops.exp(2 * deviation) - 1.0 - 2 * deviation)
+        kept = y_pred.get("kept", ops.ones_like(each))
+        each = ops.sum(each * kept, axis=0) / ops.maximum(ops.sum(kept, axis=0), 1.0)
+        share = ops.mean(kept, axis=0)
+        divergence = ops.sum(share * ops.maximum(each, self.free_bits))
+        loss = ops.mean(nats) + self.kl_weight * divergence / ops.mean(pixels)
+        self.trackers["chi2"].update_state(chi2)
+        self.trackers["divergence"].update_state(ops.sum(each))
+        self.trackers["active"].update_state(ops.sum(ops.cast(each > self.free_bits, "float32")))
+        if self.adaptation != "none":
+            if target.get("condition") is None:
+                raise RecipeError("adaptation wants a condition column that says of which survey a stamp is, 0 or 1")
+            domain = self.domains(mean, ops.cast(target["condition"], "float32")[:, 0])
+            self.trackers["domain"].update_state(domain)
+            loss = loss + self.adaptation_weight * domain
+        return loss

@@ -1,0 +1,245 @@
+"""The galaxy VAE by itself: its loss by hand, ordered dimensions, any stamp size, what does not count, adaptation."""
+
+import keras
+import numpy as np
+import pytest
+
+from galzoo.contracts.codec import Reconstructor
+from galzoo.contracts.encoder import Encoder
+from galzoo.errors import InputError, RecipeError
+from galzoo.layers.adaptation import DomainLoss, reverse_gradient
+from galzoo.models.galaxy_vae.model import GalaxyVAE
+from galzoo.models.galaxy_vae.networks import fit_to
+from galzoo.tasks import embed
+from galzoo.tasks.reconstruct import reconstruct
+from tests.conftest import make_stamps
+
+QUIET = {"augment": False, "mask_dropout": 0.0}
+
+
+def array(value):
+    return np.asarray(keras.ops.convert_to_numpy(value), np.float64)
+
+
+def model_of(**changes):
+    keras.utils.set_random_seed(3)
+    return GalaxyVAE.tiny(("g", "r"), **{**QUIET, **changes})
+
+
+def batch_of(n=6, size=16, seed=0):
+    stamps = make_stamps(n, size=size, bands=("g", "r"), seed=seed)
+    random = np.random.default_rng(seed)
+    batch = {"image": stamps.image, "psf": stamps.psf_of(slice(None))}
+    batch["variance"] = random.uniform(0.5, 3, stamps.image.shape).astype("float32")
+    batch["mask"] = random.random(stamps.image.shape) < 0.1
+    batch["variance"][1, ..., 0], batch["image"][2, 3, 4, 1] = np.inf, np.nan
+    batch["mask"][2, 3, 4, 1] = True
+    return batch
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student"])
+def test_loss_is_what_is_written_down(likelihood):
+    model, batch = model_of(likelihood=likelihood, error_floor=0.3, kl_weight=2.0, free_bits=0.2), batch_of()
+    random = np.random.default_rng(1)
+    made = dict(model(batch))
+    made["image"] = random.uniform(0, 5, batch["image"].shape).astype("float32")
+    made["latent"] = random.normal(0, [2, 1, 1, 0.1, 0.1, 0.1], (6, 6)).astype("float32")
+    made["log_deviation"] = np.tile([-2, -1, 0, 0, 0, -0.1], (6, 1)).astype("float32")
+    loss = float(model.compute_loss(x=batch, y_pred=made))
+    good = ~batch["mask"] & np.isfinite(batch["variance"])
+    square = np.where(good, np.nan_to_num(batch["image"]) - made["image"], 0.0) ** 2
+    variance = np.where(good, batch["variance"], 1.0) + (0.3 * made["image"]) ** 2
+    pixels = good.sum(axis=(1, 2, 3))
+    chi2 = (good * square / variance).sum(axis=(1, 2, 3)) / pixels
+    nats = 0.5 * (np.log1p(chi2) if likelihood == "student" else chi2)
+    deviation = np.exp(made["log_deviation"].astype(float))
+    each = 0.5 * (made["latent"] ** 2 + deviation**2 - 1 - 2 * np.log(deviation))
+    divergence = np.maximum(each.mean(axis=0), 0.2).sum()
+    assert loss == pytest.approx(nats.mean() + 2.0 * divergence / pixels.mean(), rel=1e-4)
+
+
+def test_pixels_that_do_not_count_change_nothing():
+    model, batch = model_of(), batch_of()
+    wild = {**batch, "image": np.where(batch["mask"], 1e6, batch["image"]).astype("float32")}
+    np.testing.assert_allclose(array(model.latents(batch)), array(model.latents(wild)), atol=1e-5)
+    losses = [float(model.compute_loss(x=b, y_pred=model(b))) for b in (batch, wild)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_vectors_do_not_know_the_unit_of_the_image():
+    model, batch = model_of(), batch_of()
+    scaled = {**batch, "image": batch["image"] * 50, "variance": batch["variance"] * 2500}
+    np.testing.assert_allclose(array(model.latents(batch)), array(model.latents(scaled)), atol=1e-4)
+    # A band that is not there, as in the second stamp, has no noise to give its unit.
+    ours, theirs = (np.delete(array(model(b)["image"]), 1, axis=0) for b in (scaled, batch))
+    np.testing.assert_allclose(ours, 50 * theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [11, 16, 23])
+def test_stamps_of_any_size_are_looked_at_in_the_middle(size):
+    model, batch = model_of(), batch_of(size=size)
+    outputs = model(batch)
+    assert array(outputs["image"]).shape == batch["image"].shape
+    assert np.isfinite(array(outputs["image"])).all()
+    if size > 16:
+        far = {**batch, "image": batch["image"].copy()}
+        far["image"][:, 0], far["mask"] = 100.0, batch["mask"]
+        # The rim is not looked at, and does not count for the loss.
+        np.testing.assert_allclose(array(model.latents(far)), array(model.latents(batch)), atol=1e-5)
+        losses = [float(model.compute_loss(x=b, y_pred=model(b))) for b in (batch, far)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_fit_keeps_the_middle():
+    planes = np.arange(30, dtype="float32").reshape(1, 5, 6, 1)
+    small = array(fit_to(planes, (3, 4)))
+    np.testing.assert_array_equal(small, planes[:, 1:4, 1:5])
+    large = array(fit_to(planes, (7, 9)))
+    np.testing.assert_array_equal(large[:, 1:6, 1:7], planes)
+    assert large.sum() == planes.sum()
+
+
+def test_dimensions_are_dropped_from_the_last_on_and_each_number_as_often():
+    model = model_of(nested=1.0)
+    kept = array(model._kept(4000))
+    assert set(np.unique(kept)) == {0.0, 1.0}
+    assert np.all(np.diff(kept, axis=1) <= 0)
+    counts = np.bincount(kept.sum(axis=1).astype(int), minlength=7)[1:] / 4000
+    np.testing.assert_allclose(counts, 1 / 6, atol=0.03)
+    assert array(model_of(nested=0.0)._kept(50)).min() == 1
+
+
+def test_reconstruction_by_the_first_dimensions_ignores_the_others():
+    model, batch = model_of(), batch_of()
+    full = model.reconstruct(batch)
+    np.testing.assert_array_equal(array(model.reconstruct(batch, 6)["image"]), array(full["image"]))
+    noise = np.ones((6, 1, 1, 2), "float32")
+    vectors = array(full["latent"]).astype("float32")
+    two = array(model.decode(np.where(np.arange(6) < 2, vectors, 0), noise))
+    from_batch = array(model.reconstruct({**batch, "variance": np.ones_like(batch["image"])}, 2)["deconvolved"])
+    assert from_batch.shape == two.shape
+    with pytest.raises(InputError, match="dimensions is 7; the vectors have 1 to 6"):
+        model.reconstruct(batch, 7)
+
+
+def test_training_lowers_the_loss():
+    model, batch = model_of(nested=0.7, kl_weight=0.1, softening=5.0), batch_of(n=24)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    first = model.evaluate(batch, verbose=0, return_dict=True)["loss"]
+    model.fit(batch, epochs=30, batch_size=24, verbose=0)
+    assert model.evaluate(batch, verbose=0, return_dict=True)["loss"] < 0.9 * first
+
+
+def test_saved_and_loaded_it_says_the_same(tmp_path):
+    model, batch = model_of(adaptation="adversarial"), batch_of()
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(array(model.latents(batch)), array(again.latents(batch)))
+
+
+def test_it_serves_reconstruct_and_embed(tmp_path):
+    model, stamps = model_of(), make_stamps(12, size=16, bands=("r", "g"))
+    assert isinstance(model, Encoder)
+    assert isinstance(model, Reconstructor)
+    made = reconstruct(model, stamps)
+    assert made.codes is None
+    assert made.image.shape == stamps.image.shape
+    from galzoo.tasks.reconstruct import write_reconstruction
+
+    assert len(write_reconstruction(stamps, made, tmp_path / "r")) == 4
+    found = embed.embed(model, stamps, method="pca")
+    assert found.features.shape == (12, 6)
+    assert {path.name for path in embed.write_embedding(stamps, found, tmp_path / "e")} == {
+        "embedding.ecsv",
+        "embedding.png",
+        "summary.json",
+    }
+
+
+def test_vectors_of_embed_do_not_hang_on_how_the_stamp_is_turned():
+    from galzoo.tasks.embed.run import features
+
+    model, stamps = model_of(), make_stamps(3, size=16, bands=("g", "r"))
+    turned = make_stamps(3, size=16, bands=("g", "r"))
+    turned.image = np.rot90(stamps.image, axes=(1, 2)).copy()
+    for name in ("variance", "psf", "mask"):
+        plane = getattr(stamps, name)
+        if plane is not None:
+            setattr(turned, name, np.rot90(plane, axes=(1, 2)).copy())
+    np.testing.assert_allclose(features(model, stamps)[0], features(model, turned)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"size": 20}, "multiple of 8"),
+        ({"size": 4}, "multiple of 8"),
+        ({"latent": 0}, "latent is 0"),
+        ({"likelihood": "poisson"}, "'poisson' is unknown"),
+        ({"adaptation": "coral"}, "'coral' is unknown"),
+    ],
+)
+def test_wrong_arguments_are_named(changes, words):
+    with pytest.raises(RecipeError, match=words):
+        model_of(**changes)
+
+
+def test_adaptation_without_domains_is_refused():
+    model, batch = model_of(adaptation="mmd"), batch_of()
+    with pytest.raises(RecipeError, match="of which survey"):
+        model.compute_loss(x=batch, y_pred=model(batch))
+
+
+def test_discrepancy_of_two_gaussians_is_that_of_the_formula():
+    random = np.random.default_rng(0)
+    vectors = np.concatenate([random.normal(0, 1, (40, 3)), random.normal(1, 1, (20, 3))]).astype("float32")
+    domain = np.repeat([0.0, 1.0], [40, 20]).astype("float32")
+    found = float(DomainLoss("mmd")(vectors, domain))
+    v = vectors / (vectors.std(axis=0) + 1e-3)
+    d = ((v[:, None] - v[None]) ** 2).sum(axis=-1)
+    k = np.mean([np.exp(-d / (w * d.mean())) for w in (0.25, 0.5, 1, 2, 4)], axis=0)
+    expected = k[:40, :40].mean() + k[40:, 40:].mean() - 2 * k[:40, 40:].mean()
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["mmd", "sinkhorn"])
+def test_distances_grow_with_the_shift_and_vanish_without(kind):
+    random = np.random.default_rng(0)
+    base = random.normal(size=(128, 4)).astype("float32")
+    domain = np.tile([0.0, 1.0], 64).astype("float32")
+    found = [float(DomainLoss(kind)(base + shift * domain[:, None], domain)) for shift in (0.0, 1.0, 3.0)]
+    assert abs(found[0]) < 0.5 * found[1] < 0.25 * found[2]
+    assert float(DomainLoss(kind)(base, np.zeros(128, "float32"))) == 0.0
+
+
+def test_sinkhorn_of_two_far_points_is_their_cost():
+    vectors = np.repeat([[0.0, 0.0], [3.0, 4.0]], 8, axis=0).astype("float32")
+    domain = np.repeat([0.0, 1.0], 8).astype("float32")
+    # Half of all pairs are apart, so the cost in units of the mean is 2.
+    assert float(DomainLoss("sinkhorn")(vectors, domain)) == pytest.approx(2.0, abs=0.05)
+
+
+def test_gradient_is_reversed():
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        value = tf.Variable([1.0, 2.0])
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(reverse_gradient(value) * [3.0, 5.0])
+        np.testing.assert_allclose(tape.gradient(loss, value), [-3.0, -5.0])
+        assert float(loss) == 13.0
+    else:
+        import jax
+
+        function = lambda v: (reverse_gradient(v) * np.array([3.0, 5.0])).sum()  # noqa: E731
+        np.testing.assert_allclose(jax.grad(function)(np.array([1.0, 2.0])), [-3.0, -5.0])
+
+
+def test_adversary_learns_to_tell_domains_apart_where_vectors_cannot_answer():
+    random = np.random.default_rng(0)
+    domain = np.tile([0.0, 1.0], 64).astype("float32")
+    vectors = (random.normal(size=(128, 4)) + 3 * domain[:, None]).astype("float32")
+    layer = DomainLoss("adversarial")
+    layer.build((None, 4))
+    assert float(layer(vectors, domain)) == pytest.approx(0.0, abs=1e-5)
+    assert float(layer(vectors, np.ones(128, "float32"))) < 0.0
