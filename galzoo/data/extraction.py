@@ -9,6 +9,9 @@ import numpy as np
 
 from galzoo.errors import InputError
 
+# Peaks that one footprint may have.
+_MOST_PEAKS = 1 << 14
+
 
 def extract(image, threshold, error, mask=None, least_area=5, levels=32, contrast=0.005, kernel=None, name=""):
     """Extract sources from an image without sky.
@@ -45,6 +48,8 @@ def extract(image, threshold, error, mask=None, least_area=5, levels=32, contras
     """
     import sep
 
+    # Its default of 1024 is passed by the middle of a globular cluster.
+    sep.set_sub_object_limit(_MOST_PEAKS)
     options = {} if kernel is None else {"filter_kernel": np.asarray(kernel, np.float32), "filter_type": "matched"}
     try:
         return sep.extract(

@@ -1,13 +1,13 @@
-"""The PSF of a field: given as files or as a FWHM, or measured on its smallest bright sources."""
+"""The PSF of a field: given as files or as a FWHM, or measured on the stars of the field."""
 
 import logging
 
 import numpy as np
 
-from galzoo.data.psf import fwhm_of, read_psf
+from galzoo.data.psf import fwhm_of, psf_from_stars, read_psf, stack_psf
 from galzoo.errors import InputError
 from galzoo.field.open_field import as_list, expand
-from galzoo.field.photometry import half_light_radius
+from galzoo.field.stars import LEAST_STARS, around, find_stars, sizes
 
 logger = logging.getLogger(__name__)
 
@@ -15,8 +15,12 @@ LARGEST_PSF = 65
 """Largest side of a PSF image in pixels."""
 # A Gaussian PSF reaches so many FWHM from its centre.
 _GAUSSIAN_REACH = 2.5
-# Sources that the seeing is measured on: the brightest, of which the smallest are taken for stars.
-_STARS, _STAR_SNR, _STAR_QUANTILE = 200, 20.0, 0.2
+# So many stars are stacked, out to so many of their half-light radii.
+_STACKED, _STACK_REACH = 60, 8.0
+# Without stars, this part of the bright sources is taken to be as small as they would be.
+_SMALLEST = 0.05
+# Logarithm of widths by which a given PSF contradicts the stars, if they are so many.
+_CONTRADICTS, _WITNESSES = np.log(1.1), 8
 
 
 def field_psf(field, paths=None, seeing=None):
@@ -88,7 +92,10 @@ def mean_fwhm(psf_of, field):
 
 
 def measured_psf(field, sources):
-    """Return Gaussian PSFs of the width of the smallest bright sources, (1, p, p, band).
+    """Return PSFs measured on the stars of a field, (1, p, p, band).
+
+    That is the stack of its stars (`galzoo.field.stars`); where they are fewer than three, Gaussians as wide as the
+    smallest bright sources.
 
     Parameters
     ----------
@@ -101,31 +108,71 @@ def measured_psf(field, sources):
     InputError
         If there is no bright compact source.
     """
-    order = np.argsort(-sources["snr"])[:_STARS]
-    order = order[sources["snr"][order] >= _STAR_SNR]
-    reach, found = 16, []
-    for row in order:
-        x, y = sources["x"][row], sources["y"][row]
-        x0, y0 = int(round(x)) - reach, int(round(y)) - reach
-        planes = field.read(y0, y0 + 2 * reach + 1, x0, x0 + 2 * reach + 1)
-        near = np.s_[reach - 6 : reach + 7, reach - 6 : reach + 7]
-        if planes["mask"][near].any():
-            continue
-        place = np.array([x - x0]), np.array([y - y0])
-        radii = [
-            half_light_radius(planes["image"][..., band], None, *place, 8.0)[0] for band in range(len(field.bands))
-        ]
-        found.append(radii)
-    found = np.array(found).reshape(-1, len(field.bands))
-    # A disc of noise has its half-light radius at 0.7 of the aperture; a source is well inside.
-    found = np.where((found > 0.5) & (found < 5.0), found, np.nan)
-    if not len(found) or not np.isfinite(found).any():
-        raise InputError(f"{field.name}: no bright compact source to measure the seeing on; give --psf or --seeing")
-    with np.errstate(invalid="ignore"):
-        values = [np.nanquantile(one, _STAR_QUANTILE) if np.isfinite(one).any() else np.nan for one in found.T]
-    values = np.where(np.isfinite(values), values, np.nanmedian(values))
-    # Half the light of a Gaussian is within half its FWHM.
-    fwhm = 2 * values
-    said = ", ".join(f"{band} {width * field.pixel_scale:.2f}" for band, width in zip(field.bands, fwhm, strict=True))
-    logger.warning("%s: no PSF given; Gaussians of the FWHM measured on compact sources (arcsec): %s", field.name, said)
-    return gaussian_of(fwhm, len(field.bands))
+    rows, radii = find_stars(field, sources)
+    if len(rows):
+        psf, how = _stacked(field, sources, rows, radii), f"stack of {min(len(rows), _STACKED)} stars"
+    else:
+        rows, radii = sizes(field, sources)
+        if not len(rows):
+            raise InputError(f"{field.name}: no bright compact source to measure the seeing on; give --psf or --seeing")
+        # Half the light of a Gaussian is within half its FWHM.
+        psf = gaussian_of(2 * np.quantile(radii, _SMALLEST), len(field.bands))
+        how = "Gaussian as wide as the smallest bright sources, which may be galaxies: too few of one size to be stars"
+    said = ", ".join(f"{band} {width * field.pixel_scale:.2f}" for band, width in _widths(field, psf).items())
+    logger.warning("%s: no PSF given; %s, FWHM in arcsec: %s", field.name, how, said)
+    return psf
+
+
+def _stacked(field, sources, rows, radii):
+    """Return the stack of stars, (1, p, p, band)."""
+    reach = int(np.clip(np.ceil(_STACK_REACH * np.median(radii)), 8, LARGEST_PSF // 2))
+    stars, masks = [], []
+    for row in rows[:_STACKED]:
+        planes, _, _ = around(field, sources["x"][row], sources["y"][row], reach)
+        stars.append(planes["image"])
+        masks.append(planes["mask"].any(axis=(0, 1)))
+    stars, masks = np.array(stars), np.array(masks)
+    # A star that one band masks at its rim still serves the others; where all are, the masked pixels are 0.
+    chosen = [~bad if (~bad).sum() >= LEAST_STARS else np.ones(len(bad), bool) for bad in masks.T]
+    return stack_psf([psf_from_stars(stars[good][..., band]) for band, good in enumerate(chosen)])[None]
+
+
+def _widths(field, psf):
+    return dict(zip(field.bands, (fwhm_of(plane) for plane in np.moveaxis(psf[0], -1, 0)), strict=True))
+
+
+def contradiction(field, sources, psf_of):
+    """Say in a line of the log in which bands a given PSF is more than 10 % wider or narrower than the field's stars.
+
+    Parameters
+    ----------
+    field : Field
+    sources : dict of arrays
+        As of `galzoo.field.tiles.collect`.
+    psf_of : callable
+        As of `constant_psf`.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        FWHM in pixels of the given PSF and of the stars, in bands where they differ.
+    """
+    rows, radii = find_stars(field, sources)
+    if len(rows) < _WITNESSES:
+        return {}
+    middle = np.median(sources["x"][rows]), np.median(sources["y"][rows])
+    given = _widths(field, np.asarray(psf_of(*np.array(middle)[:, None])))
+    seen = _widths(field, _stacked(field, sources, rows, radii))
+    found = {
+        band: (given[band], seen[band]) for band in field.bands if abs(np.log(given[band] / seen[band])) > _CONTRADICTS
+    }
+    if found:
+        said = ", ".join(
+            f"{band} {one * field.pixel_scale:.2f} and {other * field.pixel_scale:.2f}"
+            for band, (one, other) in found.items()
+        )
+        logger.warning(
+            "%s: the PSF given and %d stars of the field differ by more than 10 %% in FWHM (arcsec): %s; check the PSF "
+            "and its pixel scale", field.name, len(rows), said,
+        )  # fmt: skip
+    return found

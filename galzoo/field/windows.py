@@ -10,6 +10,10 @@ COUNTS = (1, 2, 4, 8, 16)
 """Numbers of sources that a window is padded to."""
 MOST_SOURCES = COUNTS[-1]
 _LARGE_SIDES = (192, 256)
+# Semi-axes that the window of a single source reaches at least.
+_SEMI_AXES = 3.0
+# Side in pixels of the largest window that is read, not fitted.
+_WIDEST = 2048
 BATCH = 32
 # Numbers in one array (n, source, y, x, band) of a batch.
 _BATCH_NUMBERS = 1 << 22
@@ -26,6 +30,8 @@ class Unit:
         Rows in the table of sources.
     x0, y0, side : int
         Lower-left pixel of the window in the field, and its side.
+    truncated : bool
+        Whether the source is larger than the window.
     """
 
     group: int
@@ -33,6 +39,7 @@ class Unit:
     x0: int
     y0: int
     side: int
+    truncated: bool = False
 
     @property
     def count(self):
@@ -56,23 +63,39 @@ def make_units(sources, rows, pad):
     -------
     list of Unit
         One where at most `MOST_SOURCES` fit into the largest window, else several of near sources. A source that is
-        larger than that gets a window of its own, of up to 256 pixels, about its position if it is larger still.
+        larger than that gets a window of its own, of up to 256 pixels, about its position if it is larger still
+        (`truncated`).
     """
     low = np.array([sources["x0"][rows].min(), sources["y0"][rows].min()])
     high = np.array([sources["x1"][rows].max(), sources["y1"][rows].max()])
     need = int((high - low).max()) + 2 * pad
     group = int(sources["group"][rows[0]])
     alone = len(rows) == 1
+    if alone:
+        # Peaks about a large galaxy take pixels of its rim from its box.
+        place, reach = np.array([sources["x"][rows[0]], sources["y"][rows[0]]]), _SEMI_AXES * sources["a"][rows[0]]
+        low, high = np.minimum(low, np.floor(place - reach)), np.maximum(high, np.ceil(place + reach) + 1)
+        low, high = low.astype(int), high.astype(int)
+        need = int((high - low).max()) + 2 * pad
     if alone or len(rows) <= MOST_SOURCES and need <= SIDES[-1]:
         side = next((side for side in SIDES + (_LARGE_SIDES if alone else ()) if side >= need), _LARGE_SIDES[-1])
-        if need > side:
+        truncated = need > side
+        if truncated:
             low = high = np.round([sources["x"][rows[0]], sources["y"][rows[0]]]).astype(int)
         x0, y0 = ((low + high - side) // 2).tolist()
-        return [Unit(group, rows, x0, y0, side)]
+        return [Unit(group, rows, x0, y0, side, truncated)]
     places = np.stack([sources["x"][rows], sources["y"][rows]], axis=-1)
     order = np.argsort(places[:, np.argmax(np.ptp(places, axis=0))], kind="stable")
     half = len(rows) // 2
     return [unit for part in (order[:half], order[half:]) for unit in make_units(sources, np.sort(rows[part]), pad)]
+
+
+def wide_unit(unit, sources, number, reach):
+    """Return a unit of the source `number` of another alone, with a window of `reach` semi-axes on each side of it."""
+    row = unit.sources[number]
+    half = int(np.clip(np.ceil(reach * sources["a"][row]), unit.side // 2, _WIDEST // 2))
+    x0, y0 = int(round(sources["x"][row])) - half, int(round(sources["y"][row])) - half
+    return Unit(unit.group, unit.sources[[number]], x0, y0, 2 * half + 1)
 
 
 def cut(field, segmentation, unit):

@@ -165,7 +165,8 @@ def test_catalogue_names_the_sources_and_the_rest_is_masked(tmp_path):
 def table(x, y, half=4):
     x, y = np.asarray(x, float), np.asarray(y, float)
     boxes = {"x0": x - half, "x1": x + half, "y0": y - half, "y1": y + half}
-    return {"x": x, "y": y, "group": np.zeros(len(x), int)} | {key: value.astype(int) for key, value in boxes.items()}
+    whole = {key: value.astype(int) for key, value in boxes.items()}
+    return {"x": x, "y": y, "a": np.zeros(len(x)) + half / 3, "group": np.zeros(len(x), int)} | whole
 
 
 def test_large_groups_are_split_among_neighbours():
@@ -183,7 +184,7 @@ def test_large_groups_are_split_among_neighbours():
 
 def test_large_source_gets_a_window_of_its_own():
     (unit,) = make_units(table([200.0], [210.0], half=90), np.arange(1), 9)
-    assert (unit.side, unit.x0, unit.y0) == (256, 72, 82)
+    assert (unit.side, unit.x0, unit.y0, unit.truncated) == (256, 72, 82, False)
     (pair, large) = make_units(table([100.0, 200.0], [210.0, 210.0], half=np.array([4, 80])), np.arange(2), 9)
     assert (pair.side, large.side) == (48, 192), "others of its group stay in small ones"
 
@@ -191,7 +192,15 @@ def test_large_source_gets_a_window_of_its_own():
 def test_source_larger_than_any_window_gets_the_largest_about_its_position():
     sources = table([200.0], [210.0], half=180) | {"x": np.array([30.0])}
     (unit,) = make_units(sources, np.arange(1), 9)
-    assert (unit.side, unit.x0, unit.y0) == (256, 30 - 128, 210 - 128)
+    assert (unit.side, unit.x0, unit.y0, unit.truncated) == (256, 30 - 128, 210 - 128, True)
+
+
+def test_a_window_holds_the_moments_of_a_source_whose_box_is_small():
+    """Peaks about a large galaxy take the pixels of its rim; three semi-axes on each side and the padding remain."""
+    (unit,) = make_units(table([200.0], [210.0], half=40) | {"a": np.array([33.0])}, np.arange(1), 9)
+    assert (unit.side, unit.truncated) == (256, False)
+    assert unit.x0 <= 200 - 99 - 9
+    assert unit.x0 + unit.side >= 200 + 99 + 9
 
 
 def test_coincident_sources_are_split_too():

@@ -1,5 +1,6 @@
 """What the columns of a deblend catalogue are, and where it comes from, for the headers of its files."""
 
+import math
 import shlex
 import sys
 
@@ -79,6 +80,10 @@ def provenance(field, about):
     if "correlation" in about:
         header["NOISECOR"] = float(about["correlation"]), "correlation of the noise"
     header["MAGZERO"] = AB_NJY, "AB magnitude of 1 nJy"
+    for number, (band, scale) in enumerate(zip(field.bands, field.mosaic.scales, strict=True), 1):
+        # What was read or given, which the fluxes of this table no longer show.
+        point = AB_NJY - 2.5 * math.log10(scale)
+        header[f"ZEROPT{number}"] = round(point, 6), f"AB zero point of the input image, band {band}"
     header["FLUXUNIT"] = "nJy"
     header["HISTORY"] = "command: " + shlex.join(sys.argv).encode("ascii", "replace").decode()
     return header

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
-from galzoo.field.windows import MOST_SOURCES, batch_size, cut, make_units
+from galzoo.field.photometry import KRON_REACH
+from galzoo.field.windows import MOST_SOURCES, batch_size, cut, make_units, wide_unit
 from galzoo.tasks.deblend import residual_sources
 from galzoo.tasks.deblend.fit_windows import Fit, fit
-from galzoo.tasks.deblend.flags import at_edge, correlated_errors, judge, measure, rough, unseen
+from galzoo.tasks.deblend.flags import aperture, at_edge, correlated_errors, judge, measure, rough, unseen
 
 # Numbers in the source images of a chunk, which are all in memory.
 _CHUNK_NUMBERS = 1 << 22
@@ -90,7 +91,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
         chunk.add_sources()
     chunk.refine()
     rows = [
-        _rows(unit, one, result, other, chunk.sources, detection, settings)
+        _rows(field, segmentation, unit, one, result, other, chunk.sources, detection, settings)
         for unit, one, result, other in zip(chunk.units, planes, chunk.fits, chunk.others, strict=True)
     ]
     found = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
@@ -290,10 +291,14 @@ def _moved(sources, unit, result, fwhm):
     return {key: np.concatenate([values, copies[key]]) for key, values in sources.items()}, unit
 
 
-def _rows(unit, planes, result, others, sources, detection, settings):
+def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings):
     """Return what is known of the sources of a window."""
     flags = judge(unit, planes, result, detection.fwhm, others)
     found = measure(unit, planes, result, sources, detection, others)
+    for row in np.flatnonzero(flags & FLAGS["truncated"]):
+        whole = wide_unit(unit, sources, row, KRON_REACH)
+        flux = aperture(whole, cut(field, segmentation, whole), sources, detection.weights)
+        found["aperture_flux"][row], found["aperture_flux_err"][row] = flux[0][0], flux[1][0]
     start = np.stack([sources["x"][unit.sources], sources["y"][unit.sources]], axis=-1)
     lost = (flags & FLAGS["fallback"]) > 0
     places = np.where(lost[:, None] | ~np.isfinite(result.positions), start, result.positions)

@@ -9,6 +9,8 @@ from galzoo.metrics.reconstruction import inverse_variance
 
 POOR_CHI2 = 2.0
 """Mean chi squared on the footprint above which a fit is flagged as poor."""
+# Part of the rim of a window on which the light of a source is above the noise, from which it is cut there.
+_RIM_PART = 0.1
 # Standard deviations by which chi squared is above what noise gives, from which a fit is called rough.
 _SIGNIFICANT = 4.0
 
@@ -31,7 +33,7 @@ def judge(unit, planes, fit, fwhm, others=None):
     """Return the flags of each source; images of sources that must fall back are set to 0.
 
     A source falls back to the undeblended measurement where its flux is not finite or in sum not positive, its core is
-    masked or saturated, or its model makes chi squared higher than no model for it.
+    masked or saturated, its model makes chi squared higher than no model for it, or it is larger than its window.
 
     Parameters
     ----------
@@ -65,6 +67,10 @@ def judge(unit, planes, fit, fwhm, others=None):
         if saturated.any():
             flags[row] |= FLAGS["saturated"]
         broken[row] |= not bad.size or bad.mean() > 0.5 or saturated.any()
+    # A model that ends at the window's edge is neither the galaxy nor its flux.
+    cut = _cut(planes, fit.image) | unit.truncated
+    flags[cut] |= FLAGS["truncated"]
+    broken |= cut
     if not (~planes["mask"] & near[..., None]).any():
         flags |= FLAGS["not_fitted"]
         broken[:] = True
@@ -83,6 +89,22 @@ def judge(unit, planes, fit, fwhm, others=None):
     if n and chi2 / n > POOR_CHI2:
         flags |= FLAGS["poor_fit"]
     return flags
+
+
+def _cut(planes, images):
+    """Return which sources, images (n, y, x, band), shine at the rim of their window within the field, bool (n,)."""
+    y0, y1, x0, x1 = planes["inside"]
+    side = images.shape[1]
+    rim = np.zeros(images.shape[1:3], bool)
+    for axis, (first, last) in ((0, (y0, y1)), (1, (x0, x1))):
+        # Where the window leaves the field the light is cut by that.
+        ends = ([0] if first == 0 else []) + ([side - 1] if last == side else [])
+        np.moveaxis(rim, axis, 0)[ends] = True
+    rim[:y0] = rim[y1:] = rim[:, :x0] = rim[:, x1:] = False
+    if not rim.any():
+        return np.zeros(len(images), bool)
+    light = np.nan_to_num(images[:, rim]).astype(float) ** 2 / planes["variance"][rim]
+    return np.mean(light.sum(axis=-1) > 1, axis=1) > _RIM_PART
 
 
 def _core(shape, x, y, radius):
@@ -167,9 +189,9 @@ def measure(unit, planes, fit, sources, detection, others=None):
         blendedness = np.where(shared > 0, 1 - square / shared, np.nan)
     chi2, n = chi2_of(planes, total, planes["own"])
     like = np.where(np.isfinite(fit.flux_width), fit.flux_width, _likelihood_width(planes, fit))
-    aperture, error = _aperture(unit, planes, sources, detection.weights)
+    kron, error = aperture(unit, planes, sources, detection.weights)
     return {
-        "blendedness": blendedness, "flux_like_err": like, "aperture_flux": aperture, "aperture_flux_err": error,
+        "blendedness": blendedness, "flux_like_err": like, "aperture_flux": kron, "aperture_flux_err": error,
         "chi2": np.full(len(fit.flux), chi2 / n if n else np.nan),
     }  # fmt: skip
 
@@ -220,7 +242,7 @@ def _likelihood_width(planes, fit):
     return width
 
 
-def _aperture(unit, planes, sources, weights):
+def aperture(unit, planes, sources, weights):
     """Return Kron fluxes of the undeblended window and their errors, (n, band)."""
     rows = unit.sources
     x, y = sources["x"][rows] - unit.x0, sources["y"][rows] - unit.y0

@@ -18,7 +18,7 @@ from galzoo.field import tiles as tiling
 from galzoo.field.detection import detection_for
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder, request_stamp, save_piece, work_folder
-from galzoo.field.psf import constant_psf, field_psf, mean_fwhm, measured_psf
+from galzoo.field.psf import constant_psf, contradiction, field_psf, mean_fwhm, measured_psf
 from galzoo.presets import card_for
 from galzoo.progress import track
 from galzoo.resources import release
@@ -95,7 +95,7 @@ def deblend_field(
     psf : path, sequence of paths, array (1, p, p, band) or callable, optional
         PSF images, one a band; or ``psf(x, y)`` for n positions in the field, which returns (n, p, p, band).
     seeing : float, optional
-        FWHM of a Gaussian PSF in arcsec; measured on the smallest bright sources where there is no `psf` either.
+        FWHM of a Gaussian PSF in arcsec; where there is no `psf` either, the stack of the field's stars.
     settings : Settings, optional
     progress : bool
         Show bars.
@@ -144,6 +144,8 @@ def deblend_field(
         if psf_of is None and len(sources["x"]):
             psf_of = constant_psf(measured_psf(field, sources), field)
             detection = dataclasses.replace(detection, fwhm=mean_fwhm(psf_of, field))
+        elif len(sources["x"]):
+            contradiction(field, sources, psf_of)
         if detect is not None and psf_of is not None:
             places = detected_positions(field, detect, psf_of, sources, segmentation, settings.tile, work / "detected")
             sources, segmentation = _find(field, work / "detected", detection, places, settings.tile, progress, "at")

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import QTable
 from scipy.ndimage import gaussian_filter
 
@@ -85,3 +86,22 @@ def test_only_what_noise_makes_of_an_error_grows():
     np.testing.assert_allclose(found["aperture_flux_err"], [[8.0, 4.0, 2.0]])
     same = correlated_errors(errors, 1.0)
     np.testing.assert_allclose(same["flux_error"], errors["flux_error"])
+
+
+def test_a_galaxy_larger_than_any_window_is_flagged_and_measured_in_an_aperture(tmp_path):
+    """No square of light is left in the model; the flux is that of the whole galaxy; a far source is fitted as ever."""
+    sources = [(300, 290, 3e6, 45.0), (60, 60, 2000, 1.0)]
+    deblender = functools.partial(least_squares, sizes=(0.0, 1.5, 45.0))
+    table = catalogue(tmp_path, draw((600, 620), sources), deblender, sources)
+    far = np.hypot(table["x"].value - 60, table["y"].value - 60).argmin()
+    large = np.hypot(table["x"].value - 300, table["y"].value - 290).argmin()
+    assert table["flags"][large] & FLAGS["truncated"]
+    assert table["flags"][large] & FLAGS["fallback"]
+    assert not table["flags"][far] & FLAGS["truncated"]
+    for band, part in zip(BANDS, (0.6, 1.0, 1.3), strict=True):
+        assert table[f"flux_{band}"].value[large] == pytest.approx(part * 3e6, rel=0.08)
+    with fits.open(tmp_path / "out" / "model.fits") as hdus:
+        model = hdus["R"].data.astype(float)
+    # The far one's is all the light there is.
+    assert model[50:70, 50:70].sum() == pytest.approx(2000, rel=0.2)
+    assert np.abs(model[200:]).max() == 0

@@ -168,6 +168,19 @@ def test_every_column_is_described_and_the_header_says_where_it_is_from(done):
     assert "command:" in str(header["HISTORY"])
 
 
+def test_zero_points_of_the_input_are_in_the_header(tmp_path):
+    """Given band by band: what 1 in the file means, not what 1 in the catalogue does."""
+    path = write(tmp_path / "field.fits", draw((64, 80), [(40, 30, 900, 0)]))
+    points = {"g": 27.0, "r": 27.1, "i": 22.5}
+    deblend_field(
+        path, tmp_path / "out", deblender=least_squares, settings=QUICK, seeing=FWHM * SCALE, bands=BANDS,
+        zero_point=points,
+    )  # fmt: skip
+    header = fits.getheader(tmp_path / "out" / "catalogue.fits", 1)
+    assert [header[f"ZEROPT{number}"] for number in (1, 2, 3)] == pytest.approx([27.0, 27.1, 22.5], abs=1e-5)
+    assert header["MAGZERO"] == 31.4
+
+
 def test_regions_are_where_the_sources_are(done):
     folder, table, _, _ = done
     lines = (folder / "sources.reg").read_text().splitlines()[3:]
