@@ -119,7 +119,7 @@ def trained():
     optimizer = keras.optimizers.Adam(1e-2)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)
-    for _ in range(120):
+    for _ in range(240):
         model.train_on_batch(batch)
     return model
 

@@ -78,8 +78,8 @@ def in_bands(detect, bands, known):
             wide["psf"] = np.repeat(batch["psf"][..., :1], len(known), axis=-1)
             wide["psf"][..., place] = batch["psf"]
         answer = detect(wide, *arguments)
-        known = {field.name for field in dataclasses.fields(answer)} & {"flux", "flux_error"}
-        changes = {key: getattr(answer, key)[..., place] for key in known if getattr(answer, key) is not None}
+        fluxes = {field.name for field in dataclasses.fields(answer)} & {"flux", "flux_error"}
+        changes = {key: getattr(answer, key)[..., place] for key in fluxes if getattr(answer, key) is not None}
         return dataclasses.replace(answer, **changes)
 
     return run

@@ -46,7 +46,9 @@ def draw_field(finder, sample, n, folder, seed=0, progress=False):
     with counter(len(cores), "drawing catalogues", progress) as advance:
         for number, (core, path) in enumerate(zip(cores, paths, strict=True)):
             if not path.is_file():
-                drawn = sample(finder.batch([core]), n, int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
+                drawn = sample(
+                    finder.batch([core]), n, int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+                )
                 save_piece(path, _of_core(drawn, core, finder))
             advance(1)
     return paths
@@ -142,10 +144,15 @@ def count_table(counts, shape, region):
         "std": samples.std(axis=0), "low": low, "high": high,
     })  # fmt: skip
     said = {
-        "x0": "first column of the region; the first row is the whole field", "y0": "first line", "x1": "column after the last",
-        "y1": "line after the last", "mean": "mean number of stars over the draws", "std": "standard deviation",
-        "low": "5 % of the draws have fewer", "high": "5 % have more",
-    }  # fmt: skip
+        "x0": "first column of the region; the first row is the whole field",
+        "y0": "first line",
+        "x1": "column after the last",
+        "y1": "line after the last",
+        "mean": "mean number of stars over the draws",
+        "std": "standard deviation",
+        "low": "5 % of the draws have fewer",
+        "high": "5 % have more",
+    }
     for key, text in said.items():
         table[key].info.description = text
     table.meta["draws"] = n

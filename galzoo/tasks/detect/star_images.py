@@ -40,7 +40,9 @@ def write_images(field, rows, psf_of, output, work):
             reach = psf.shape[0] / 2 + 4
             near = (places[:, 0] > x0 - reach) & (places[:, 0] < x1 + reach)
             near &= (places[:, 1] > y0 - reach) & (places[:, 1] < y1 + reach)
-            seen = StarLight(psf).add(np.zeros((y1 - y0, x1 - x0, len(field.bands))), places[near], flux[near], (x0, y0))
+            seen = StarLight(psf).add(
+                np.zeros((y1 - y0, x1 - x0, len(field.bands))), places[near], flux[near], (x0, y0)
+            )
             planes = field.read(y0, y1, x0, x1)
             left = np.where(planes["mask"], np.nan, planes["image"] - seen)
             model[:, y0:y1, x0:x1] = np.moveaxis(seen, -1, 0)
