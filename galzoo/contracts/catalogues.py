@@ -1,6 +1,7 @@
 """Catalogues of sources drawn from a posterior, as any detector may give them."""
 
 import dataclasses
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -46,6 +47,14 @@ class Catalogues(Brief):
         if side < 1:
             raise InputError(f"side is {side}; give regions of at least 1 pixel")
         return region_counts(self.positions, self.count, self.shape, side)
+
+
+@runtime_checkable
+class CatalogueSampler(Protocol):
+    """A detector that can draw catalogues from its posterior."""
+
+    def posterior(self, batch, n=100, seed=0):
+        """Return `n` `Catalogues` of each image of a batch (see `galzoo.data.keys`); same seed, same catalogues."""
 
 
 def region_counts(positions, count, shape, side):

@@ -152,6 +152,17 @@ def _saturation_scale(header, key):
     return scale
 
 
+def electrons_per_unit(header):
+    """Return the electrons of one unit of the pixels, None where a header does not say: its unit is no count."""
+    unit = "".join(str(header.get("BUNIT") or "").lower().split())
+    if unit in _ELECTRONS:
+        return 1.0
+    if unit and unit not in COUNTS:
+        return None
+    gain = next((value for key in GAINS if (value := number(header, key))), 0)
+    return gain if gain > 0 else None
+
+
 def exposure_time(header, name="image"):
     """Return the exposure time in seconds; raise `InputError` where it is absent or not positive."""
     for key in EXPOSURE_TIMES:

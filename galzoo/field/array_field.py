@@ -18,9 +18,11 @@ class ArrayField:
     wcs : astropy WCS, optional
     name : str
         What to call it in errors.
+    gain : array, (band,), optional
+        Electrons per unit, 0 where it is not known.
     """
 
-    def __init__(self, image, variance, mask=None, bands=("band",), pixel_scale=0.2, wcs=None, name="image"):
+    def __init__(self, image, variance, mask=None, bands=("band",), pixel_scale=0.2, wcs=None, name="image", gain=None):
         mask = np.zeros(image.shape, bool) if mask is None else np.asarray(mask, bool)
         mask = mask | ~np.isfinite(image) | ~np.isfinite(variance) | ~(np.asarray(variance) > 0)
         self._planes = {
@@ -31,6 +33,7 @@ class ArrayField:
         }
         self.shape, self.bands, self.pixel_scale = image.shape[:2], tuple(bands), float(pixel_scale)
         self.wcs, self.name = wcs, name
+        self.gain = np.zeros(len(self.bands)) if gain is None else np.asarray(gain, float)
 
     def read(self, y0, y1, x0, x1):
         """Return the pixels [y0, y1) x [x0, x1), those off the image masked; see `Field.read`."""

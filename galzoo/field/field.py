@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from galzoo.data.fits import variance_of
+from galzoo.data.fits_keywords import electrons_per_unit
 from galzoo.data.fits_keywords import saturation as header_saturation
 from galzoo.data.per_band import one_a_band
 from galzoo.errors import InputError
@@ -38,6 +39,8 @@ class Field:
         by the bands of the mosaic.
     sky_passes : int
         How often the sky is measured again without the light that is seen above it.
+    gain : float, sequence of float or dict of band to float, optional
+        Electrons per unit of the file; from the header by default, where that is in counts.
 
     Attributes
     ----------
@@ -47,16 +50,18 @@ class Field:
     wcs : astropy WCS or None
     pixel_scale : float
         Arcsec per pixel.
+    gain : array, (band,)
+        Electrons per nJy, 0 where it is not known.
     psf : array, (1, p, p, band) or None
         Unit sum.
 
     Raises
     ------
     InputError
-        If no pixel is good, or there is no noise to be found.
+        If no pixel is good, there is no noise to be found, or a gain is not above 0.
     """
 
-    def __init__(self, mosaic, names=None, subtract_sky=True, saturation=None, sky_passes=_SKY_PASSES):
+    def __init__(self, mosaic, names=None, subtract_sky=True, saturation=None, sky_passes=_SKY_PASSES, gain=None):
         self.mosaic = mosaic
         self.bands = tuple(names or mosaic.bands)
         self.shape, self.wcs, self.pixel_scale = mosaic.shape, mosaic.wcs, mosaic.pixel_scale
@@ -72,6 +77,7 @@ class Field:
             header_saturation(plane.header, plane.name) if one is None else float(one)
             for plane, one in zip(mosaic.planes, given, strict=True)
         ]
+        self.gain = self._electrons(gain)
         mosaic.expect(max(1, self.shape[0] // CELL))
         names = [f"{plane.name}, band {band}" for plane, band in zip(mosaic.planes, self.bands, strict=True)]
         self.sky = measure_sky(self._raw_nan, self.shape, names, need_noise=mosaic.noise is None)
@@ -83,6 +89,18 @@ class Field:
 
     def __exit__(self, *_):
         self.close()
+
+    def _electrons(self, gain):
+        """Return electrons per nJy of each band, 0 where it is not known."""
+        given = one_a_band(gain, self.mosaic.bands, "gains")
+        wrong = next((one for one in given if one is not None and not 0 < one < np.inf), None)
+        if wrong is not None:
+            raise InputError(f"{self.name}: gain is {wrong}; give electrons per unit of the image, above 0")
+        known = [
+            (electrons_per_unit(plane.header) if one is None else float(one)) or 0.0
+            for plane, one in zip(self.mosaic.planes, given, strict=True)
+        ]
+        return np.array(known) / np.asarray(self.mosaic.scales, float)
 
     def close(self):
         """Close the files."""

@@ -13,7 +13,7 @@ from galzoo.field.field import Field
 
 def open_field(
     paths, bands=None, names=None, weight=None, rms=None, variance=None, flags=None, zero_point=None, pixel_scale=None,
-    subtract_sky=True, saturation=None,
+    subtract_sky=True, saturation=None, gain=None,
 ):  # fmt: skip
     """Open a field: a cube, a file with an extension a band, one file a band, or a pattern with ``{band}``.
 
@@ -31,7 +31,7 @@ def open_field(
         Not 0 = bad; one for all bands, or one a band.
     zero_point, pixel_scale
         As in `galzoo.data.fits.open_mosaic`.
-    subtract_sky, saturation
+    subtract_sky, saturation, gain
         As in `Field`.
 
     Returns
@@ -65,9 +65,9 @@ def open_field(
         paths = [paths[index] for index in keep] if len(paths) == len(bands) else paths
         kinds = {kind: _pick(expand(as_list(value), bands), keep, len(bands)) for kind, value in kinds.items()}
         flags = _pick(expand(as_list(flags), bands), keep, len(bands))
-        zero_point, saturation = (
+        zero_point, saturation, gain = (
             _kept(value, keep, bands, what)
-            for value, what in ((zero_point, "zero points"), (saturation, "saturation levels"))
+            for value, what in ((zero_point, "zero points"), (saturation, "saturation levels"), (gain, "gains"))
         )
         bands, names = [bands[index] for index in keep], [names[index] for index in keep]
     else:
@@ -86,7 +86,7 @@ def open_field(
         unit="nJy",
     )
     try:
-        return Field(mosaic, names, subtract_sky, saturation)
+        return Field(mosaic, names, subtract_sky, saturation, gain=gain)
     except BaseException:
         mosaic.close()
         raise

@@ -58,7 +58,7 @@ def fit_detector(model, field, name="the detector"):
 
 
 def in_bands(detect, bands, known):
-    """Let a detector of the bands `known` answer for data of `bands`: absent bands have no weight."""
+    """Let a method of a detector of the bands `known` answer for data of `bands`: absent bands have no weight."""
     if tuple(bands) == tuple(known):
         return detect
     place = [list(known).index(band) for band in bands]
@@ -68,19 +68,18 @@ def in_bands(detect, bands, known):
         wide[..., place] = plane
         return wide
 
-    def run(batch, threshold=0.0):
+    def run(batch, *arguments):
         wide = dict(batch)
-        for key, value in (("image", 0), ("variance", np.inf), ("mask", True), ("model", 0)):
+        for key, value in (("image", 0), ("variance", np.inf), ("mask", True), ("model", 0), ("gain", 0)):
             if key in batch:
                 wide[key] = filled(batch[key], value)
         if "psf" in batch:
             # A PSF must not be empty, whatever its weight.
             wide["psf"] = np.repeat(batch["psf"][..., :1], len(known), axis=-1)
             wide["psf"][..., place] = batch["psf"]
-        answer = detect(wide, threshold)
-        changes = {
-            key: getattr(answer, key)[..., place] for key in ("flux", "flux_error") if getattr(answer, key) is not None
-        }
+        answer = detect(wide, *arguments)
+        fluxes = {field.name for field in dataclasses.fields(answer)} & {"flux", "flux_error"}
+        changes = {key: getattr(answer, key)[..., place] for key in fluxes if getattr(answer, key) is not None}
         return dataclasses.replace(answer, **changes)
 
     return run

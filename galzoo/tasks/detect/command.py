@@ -39,6 +39,14 @@ def detect(
     inject_magnitudes: Annotated[
         str | None, typer.Option(help="Their AB magnitudes, e.g. 20,26; about the depth by default.")
     ] = None,
+    inject_kind: Annotated[str, typer.Option(help="What they are: both, star or galaxy.")] = "both",
+    samples: Annotated[
+        int | None, typer.Option(help="Catalogues drawn from the posterior; 50 where the preset can.")
+    ] = None,
+    daophot: Annotated[bool, typer.Option("--daophot", help="Write the catalogue as ALLSTAR files too.")] = False,
+    gain: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Electrons per unit of the file: 4.6, or r=4.6,i=5.2.")
+    ] = None,
     iterate: Annotated[
         bool, typer.Option("--iterate", help="Deblend, look into the residual, and again until nothing new is found.")
     ] = False,
@@ -69,7 +77,10 @@ def detect(
         raise InputError("--as renames --bands, which is not given; name the bands of the files first")
     if (residual or deblender) and not iterate:
         raise InputError(f"--{'residual' if residual else 'deblender'} is for --iterate; add --iterate or leave it out")
-    settings = Settings(threshold, tile, coco, report, inject, _pair(inject_magnitudes), match=match)
+    settings = Settings(
+        threshold, tile, coco, report, inject, _pair(inject_magnitudes), match=match,
+        inject_kind=inject_kind, samples=samples, daophot=daophot,
+    )  # fmt: skip
     options = {
         "preset": preset,
         "psf": psf or None,
@@ -89,6 +100,7 @@ def detect(
         "pixel_scale": pixel_scale,
         "subtract_sky": background,
         "saturation": parse(saturation, "--saturation"),
+        "gain": parse(gain, "--gain"),
     }
     if iterate:
         written = detect_iterated(field, output, residual=residual, deblender=deblender, rounds=rounds, **options)

@@ -14,6 +14,8 @@ from galzoo.metrics.binned import bin_masks, scatter68
 from galzoo.metrics.detection import OUTCOMES, outcome_shares, outcomes, share
 from galzoo.metrics.matching import match
 
+# A star brighter than an artificial one by more than this is another (Stetson & Harris 1988, AJ 96, 909).
+_BLENDED = 0.75
 _MAGNITUDES = ("mag", "magnitude", "mag_auto", "mag_i", "imag", "mag_r", "rmag", "i_mag", "r_mag")
 
 
@@ -181,9 +183,10 @@ class WithSources:
 def by_injection(search, rows, settings, pieces=None, progress=False):
     """Add artificial sources to a field, search it again, and see which are found and how well they are measured.
 
-    Half are points, half exponential discs of about the sizes of faint galaxies, all in the same colour; they lie on a
-    jittered grid, so that they do not blend with each other, though with what is there. Their own photon noise is not
-    added.
+    They are points, exponential discs of about the sizes of faint galaxies, or half of either, all in the same colour;
+    they lie on a jittered grid, so that they do not blend with each other, though with what is there. Where the gain is
+    known they have photon noise of their own. Points must be found within a pixel and .75 mag of what they are, as in
+    artificial-star tests of crowded fields.
 
     Parameters
     ----------
@@ -206,15 +209,21 @@ def by_injection(search, rows, settings, pieces=None, progress=False):
     limits = settings.inject_magnitudes or _depth(field, search.fwhm)
     magnitude = random.uniform(*limits, len(places))
     kind = np.where(np.arange(len(places)) % 2 == 0, "star", "galaxy")
+    if settings.inject_kind != "both":
+        kind[:] = settings.inject_kind
     corners, images, radius = _draw(search, places, magnitude, kind, random)
+    images = [_with_photons(one, field.gain, random) for one in images]
     found, _ = search.run(settings.tile, pieces, progress, field=WithSources(field, corners, images))
     # What was there before takes its own detections first.
     known = np.concatenate([places, np.stack([rows["x"], rows["y"]], axis=-1)])
-    distance = max(settings.match / field.pixel_scale, 1.0)
+    distance = 1.0 if settings.inject_kind == "star" else max(settings.match / field.pixel_scale, 1.0)
     of = match(np.stack([found["x"], found["y"]], axis=-1), known, distance).found_of_truth[: len(places)]
     flux = flux_in(found, field.bands.index(_middle(field)))
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = np.where(of >= 0, njy_to_magnitude(flux)[of] - magnitude, np.nan)
+    if settings.inject_kind == "star":
+        of = np.where(np.abs(np.nan_to_num(difference, nan=np.inf)) < _BLENDED, of, -1)
+        difference[of < 0] = np.nan
     edges = limits[0] + 0.5 * np.arange(int(np.ceil(np.ptp(limits) / 0.5)) + 1)
     table = _by_magnitude(edges, magnitude, of >= 0)
     for name, function, said in (
@@ -230,8 +239,14 @@ def by_injection(search, rows, settings, pieces=None, progress=False):
     sources = QTable({"x": places[:, 0], "y": places[:, 1], "magnitude": magnitude, "kind": kind, "radius": radius})
     sources["found"], sources["difference"] = of >= 0, difference
     summary = [{"kind": one, "n": int((kind == one).sum()), "completeness": share((of >= 0)[kind == one])}
-               for one in ("star", "galaxy")]  # fmt: skip
+               for one in ("star", "galaxy") if (kind == one).any()]  # fmt: skip
     return {"table": table, "summary": summary, "sources": sources}
+
+
+def _with_photons(image, gain, random):
+    """Return light with the noise of its photons in the bands whose gain (electrons per unit) is known."""
+    variance = np.maximum(image, 0) * np.where(gain > 0, 1 / np.where(gain > 0, gain, 1), 0)
+    return (image + np.sqrt(variance) * random.standard_normal(image.shape)).astype(np.float32)
 
 
 def _grid(shape, n, random):

@@ -161,16 +161,12 @@ class DetectorFinder:
     def tile(self, core, number):
         """Find the sources of tile `number`, whose core is (y0, y1, x0, x1): edges are multiples of `block`."""
         shape = self.field.shape
-        cores = [
-            (y0, min(y0 + self.block, shape[0]), x0, min(x0 + self.block, shape[1]))
-            for y0 in range(core[0], core[1], self.block)
-            for x0 in range(core[2], core[3], self.block)
-        ]
+        cores = self.cores(core)
         parts, sources = [], 0
         columns = -(-shape[1] // self.block)
         for start in range(0, len(cores), _BATCH):
             some = cores[start : start + _BATCH]
-            answer = self.detect(self._batch(some), self.threshold)
+            answer = self.detect(self.batch(some), self.threshold)
             for row, one in enumerate(some):
                 piece = (one[0] // self.block) * columns + one[2] // self.block
                 part = self._part(answer, row, one, piece)
@@ -179,16 +175,27 @@ class DetectorFinder:
                 parts.append(part)
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
-    def _batch(self, cores):
+    def batch(self, cores):
+        """Return what a detector is told of the blocks whose cores are (y0, y1, x0, x1), margins and all."""
         side, margin = self.block + 2 * self.margin, self.margin
         windows = [(y0 - margin, y0 - margin + side, x0 - margin, x0 - margin + side) for y0, _, x0, _ in cores]
         planes = [self.field.read(*window) for window in windows]
         batch = {key: np.stack([one[key] for one in planes]) for key in ("image", "variance", "mask")}
         middle = np.array([(x0 + (self.block - 1) / 2, y0 + (self.block - 1) / 2) for y0, _, x0, _ in cores])
         batch["psf"] = np.asarray(self.psf_of(*middle.T), np.float32)
+        batch["gain"] = np.tile(np.asarray(self.field.gain, np.float32), (len(cores), 1))
         if self.model is not None:
             batch["model"] = np.stack([_window(self.model, window) for window in windows])
         return batch
+
+    def cores(self, core):
+        """Return the cores of the blocks of a part (y0, y1, x0, x1) of the field."""
+        shape = self.field.shape
+        return [
+            (y0, min(y0 + self.block, shape[0]), x0, min(x0 + self.block, shape[1]))
+            for y0 in range(core[0], core[1], self.block)
+            for x0 in range(core[2], core[3], self.block)
+        ]
 
     def _part(self, answer, row, core, piece):
         """Return what was found in one block."""

@@ -127,6 +127,9 @@ def make_catalogue(field, rows, classes, about=None):
         add(f"flux_err_{band}", error[:, index], f"standard deviation of flux_{band}", u.nJy)
         add(f"mag_{band}", magnitude[:, index], f"AB magnitude in {band}", u.mag)
         add(f"mag_err_{band}", magnitude_error[:, index], f"standard deviation of mag_{band}", u.mag)
+    nearest, many = crowding(rows["x"], rows["y"], about["fwhm_pixels"] if about else 3.0)
+    add("nearest", nearest, "distance to the nearest other source, NaN where there is none", u.pix)
+    add("crowding", many, "number of other sources within 2 FWHM of the PSF")
     add("snr", rows["snr"], "signal-to-noise of the aperture flux, all bands together")
     scale = field.pixel_scale
     add("a", rows["a"] * scale, "semi-major axis (second moments of the source's pixels)", u.arcsec)
@@ -147,6 +150,17 @@ def make_catalogue(field, rows, classes, about=None):
     table.meta |= {"zero_point_ab": AB_NJY, "pixel_scale_arcsec": scale, "flag_bits": dict(FLAGS)}
     table.meta |= {key: value for key, value in (about or {}).items() if isinstance(value, int | float | str)}
     return table
+
+
+def crowding(x, y, fwhm):
+    """Return the distance to the nearest other source and the number of others within 2 FWHM, (n,) each."""
+    from scipy.spatial import cKDTree
+
+    places = np.stack([x, y], axis=-1).reshape(-1, 2)
+    if len(places) < 2:
+        return np.full(len(places), np.nan), np.zeros(len(places), int)
+    tree = cKDTree(places)
+    return tree.query(places, k=2)[0][:, 1], tree.query_ball_point(places, 2 * fwhm, return_length=True) - 1
 
 
 def position_angle(wcs, x, y, theta):

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 
+from galzoo.contracts.catalogues import CatalogueSampler
 from galzoo.errors import InputError
 from galzoo.field.detection import Detection, detection_for
 from galzoo.field.open_field import open_field
@@ -13,7 +14,7 @@ from galzoo.field.pieces import output_folder, request_stamp, work_folder
 from galzoo.field.psf import constant_psf, field_psf, gaussian_of, mean_fwhm, measured_psf
 from galzoo.field.tiles import detect_tile
 from galzoo.presets import card_for
-from galzoo.tasks.detect.choose_detector import choose_detector, fit_detector
+from galzoo.tasks.detect.choose_detector import choose_detector, fit_detector, in_bands
 from galzoo.tasks.detect.find import Pieces, find
 from galzoo.tasks.detect.finders import ClassicalFinder, DetectorFinder, snr_of
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # FWHM in pixels where no PSF is known, and side of the middle of the field on which it is measured.
 _GUESSED_FWHM, _MIDDLE = 3.0, 1024
+# Catalogues drawn where nothing is said.
+_SAMPLES = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,12 @@ class Settings:
         Of the artificial sources.
     match : float
         Arcsec within which a detection is a source of a truth list.
+    inject_kind : {"both", "star", "galaxy"}
+        What artificial sources are.
+    samples : int, optional
+        Catalogues drawn from the posterior; by default 50 where the detector can, else none.
+    daophot : bool
+        Write the catalogue in the form of DAOPHOT's ALLSTAR too.
     """
 
     threshold: float = 0.5
@@ -55,6 +64,9 @@ class Settings:
     inject_magnitudes: tuple | None = None
     seed: int = 0
     match: float = 1.0
+    inject_kind: str = "both"
+    samples: int | None = None
+    daophot: bool = False
 
     def __post_init__(self):
         if not 0 < self.threshold < 1:
@@ -65,6 +77,10 @@ class Settings:
             raise InputError(f"--inject is {self.inject}; give a number of artificial sources, 0 or more")
         if not 0 < self.match < np.inf:
             raise InputError(f"--match is {self.match}; give a distance in arcsec above 0, e.g. 1")
+        if self.inject_kind not in ("both", "star", "galaxy"):
+            raise InputError(f"--inject-kind is {self.inject_kind!r}; give both, star or galaxy")
+        if self.samples is not None and self.samples < 0:
+            raise InputError(f"--samples is {self.samples}; give a number of catalogues, 0 or more")
         pair = self.inject_magnitudes
         if pair is not None and not (len(pair) == 2 and np.isfinite(pair).all() and pair[0] < pair[1]):
             raise InputError(f"--inject-magnitudes is {pair}; give the brighter and the fainter limit, e.g. 20,26")
@@ -121,7 +137,7 @@ def detect_field(
         search = Search.of(field, preset, detector, known, settings)
         field = search.field
         key = {"field": request_stamp(paths, options, psf, truth), "about": search.about, "seeing": seeing}
-        key["settings"] = {name: getattr(settings, name) for name in ("threshold", "tile")}
+        key["settings"] = {name: getattr(settings, name) for name in ("threshold", "tile", "samples")}
         work = work_folder(output, key, restart)
         rows, instances = search.run(settings.tile, Pieces(work), progress)
         scores = {}
@@ -132,8 +148,27 @@ def detect_field(
             folder.mkdir(exist_ok=True)
             scores["injected"] = by_injection(search, rows, settings, Pieces(folder), progress)
         written = write_products(field, rows, instances, search, output, settings, scores)
+        written += _star_products(search, rows, output, work, settings, progress)
         del instances
     shutil.rmtree(work)
+    return written
+
+
+def _star_products(search, rows, output, work, settings, progress):
+    """Write what a detector that draws catalogues has besides, and return the paths."""
+    from galzoo.tasks.detect.posterior import draw_field, write_posterior
+    from galzoo.tasks.detect.products import make_catalogue
+    from galzoo.tasks.detect.star_images import write_allstar, write_images
+
+    written, field = [], search.field
+    if search.sample is not None:
+        n = _SAMPLES if settings.samples is None else settings.samples
+        if n:
+            pieces = draw_field(search.finder(), search.sample, n, work, settings.seed, progress)
+            written += write_posterior(field, pieces, n, output)
+        written += write_images(field, rows, search.psf_of, output, work)
+    if settings.daophot:
+        written += write_allstar(field, make_catalogue(field, rows, search.classes), output)
     return written
 
 
@@ -157,6 +192,8 @@ class Search:
         What the report says.
     classical : galzoo.field.detection.Detection
         How the classical detection looks at this field.
+    sample : callable, optional
+        ``sample(batch, n, seed)`` draws catalogues in the bands of the field.
     """
 
     field: object
@@ -167,22 +204,33 @@ class Search:
     classes: tuple
     about: dict
     classical: object
+    sample: object = None
 
     @classmethod
     def of(cls, field, preset, detector, known, settings):
         """Prepare to search a field by a preset, a detector, or the classical detection where both are None."""
-        detect, classes, method = None, ("galaxy", "star"), "SEP"
+        detect, classes, method, sample = None, ("galaxy", "star"), "SEP", None
         if preset is not None or detector is not None:
             method = str(preset) if detector is None else type(detector).__name__
             chosen = choose_detector(preset, field) if detector is None else fit_detector(detector, field, method)
             detect, field, model = chosen
             classes = tuple(model.classes)
+            if isinstance(model, CatalogueSampler):
+                sample = in_bands(model.posterior, field.bands, model.bands)
         weights = tuple((1 / field.noise_levels()).tolist())
         psf_of = constant_psf(_measured(field, weights) if known is None else known, field)
         fwhm = mean_fwhm(psf_of, field)
         classical = detection_for(field, fwhm, snr_of(settings.threshold))
         about = {"method": method, "fwhm_pixels": fwhm, "noise_correlation": classical.correlation}
-        return cls(field, psf_of, fwhm, detect, settings.threshold, classes, about, classical)
+        if sample is None and settings.samples:
+            raise InputError(
+                f"--samples is {settings.samples}, but {method} draws no catalogues; leave it out, or --preset"
+            )
+        return cls(field, psf_of, fwhm, detect, settings.threshold, classes, about, classical, sample)
+
+    def finder(self):
+        """Return what hands the field to the detector block by block."""
+        return DetectorFinder(self.field, self.detect, self.psf_of, self.threshold)
 
     def run(self, tile, pieces=None, progress=False, field=None, threshold=None):
         """Return rows and instance map, see `galzoo.tasks.detect.find.find`."""

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from galzoo.contracts.catalogues import region_counts
+from galzoo.contracts.catalogues import CatalogueSampler, region_counts
 from galzoo.errors import InputError
 from galzoo.metrics.calibration import coverage, ranks, resample, uniformity
 from galzoo.metrics.star_catalogues import catalogue_scores, f1_score, match_stars
@@ -71,7 +71,7 @@ def evaluate_stars(model, batches, photometry=20, seed=0, progress=False):
         result["methods"]["galzoo, the same fields"] = _matched(found[rest], fields[rest]) | {"seconds": seconds}
         result["methods"]["photutils"] = _matched(catalogues, fields[rest]) | {"seconds": spent}
         result["photometry"] = dataclasses.asdict(tuned)
-    if hasattr(model, "posterior"):
+    if isinstance(model, CatalogueSampler):
         result["counts"] = _counts(model, batches, seed)
     return result
 

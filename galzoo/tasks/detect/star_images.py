@@ -1,0 +1,96 @@
+"""What a catalogue of stars makes of a field: the model's image, the residual, and files for users of DAOPHOT."""
+
+import numpy as np
+from astropy.io import fits
+
+from galzoo.field.star_light import StarLight
+from galzoo.files import atomic_path, write_text
+from galzoo.resources import release
+
+# Rows of the field at a time; the PSF is that of the middle of such squares.
+_STRIP = 384
+
+
+def write_images(field, rows, psf_of, output, work):
+    """Write ``model.fits`` and ``residual.fits``, an extension a band in nJy.
+
+    Parameters
+    ----------
+    field : Field
+    rows : dict of arrays
+        With ``x, y`` and ``flux`` (n, band).
+    psf_of : callable
+        ``psf_of(x, y)`` returns PSFs (n, p, p, band).
+    output, work : Path
+        Folders of products and of what is unfinished.
+
+    Returns
+    -------
+    list of Path
+    """
+    places = np.stack([rows["x"], rows["y"]], axis=-1)
+    flux = np.nan_to_num(rows["flux"])
+    size = (len(field.bands), *field.shape)
+    model = np.memmap(work / "model.dat", np.float32, "w+", shape=size)
+    residual = np.memmap(work / "residual.dat", np.float32, "w+", shape=size)
+    for y0 in range(0, field.shape[0], _STRIP):
+        for x0 in range(0, field.shape[1], _STRIP):
+            y1, x1 = min(y0 + _STRIP, field.shape[0]), min(x0 + _STRIP, field.shape[1])
+            psf = np.asarray(psf_of(np.array([(x0 + x1 - 1) / 2]), np.array([(y0 + y1 - 1) / 2])))[0]
+            reach = psf.shape[0] / 2 + 4
+            near = (places[:, 0] > x0 - reach) & (places[:, 0] < x1 + reach)
+            near &= (places[:, 1] > y0 - reach) & (places[:, 1] < y1 + reach)
+            seen = StarLight(psf).add(
+                np.zeros((y1 - y0, x1 - x0, len(field.bands))), places[near], flux[near], (x0, y0)
+            )
+            planes = field.read(y0, y1, x0, x1)
+            left = np.where(planes["mask"], np.nan, planes["image"] - seen)
+            model[:, y0:y1, x0:x1] = np.moveaxis(seen, -1, 0)
+            residual[:, y0:y1, x0:x1] = np.moveaxis(left, -1, 0)
+        release(model, residual)
+    written = []
+    header = fits.Header() if field.wcs is None else field.wcs.to_header(relax=True)
+    header["BUNIT"], header["MAGZERO"], header["PIXSCALE"] = "nJy", 31.4, field.pixel_scale
+    for name, planes in (("model", model), ("residual", residual)):
+        written.append(output / f"{name}.fits")
+        with atomic_path(written[-1]) as path, fits.open(path, "append") as hdus:
+            hdus.append(fits.PrimaryHDU())
+            for band, plane in zip(field.bands, planes, strict=True):
+                hdus.append(fits.ImageHDU(plane, header, name=band))
+            hdus.flush()
+        release(planes)
+    return written
+
+
+def allstar(table, band, shape, gain=0.0):
+    """Return a catalogue in the form of DAOPHOT's ALLSTAR: id, x and y counted from 1, magnitude, error, then sky 0,
+    iterations 0, and 0 for CHI and SHARP, which this catalogue does not have.
+
+    Magnitudes are AB; stars without a positive flux are left out.
+
+    References
+    ----------
+    Stetson 1987, PASP 99, 191.
+    """
+    lines = [
+        " NL   NX   NY  LOWBAD HIGHBAD  THRESH     AP1  PH/ADU  RNOISE    FRAD",
+        f"  1{shape[1]:5d}{shape[0]:5d}{0:8.1f}{0:8.1f}{0:8.2f}{0:8.2f}{gain:8.2f}{0:8.2f}{0:8.2f}",
+        "",
+    ]
+    magnitude, error = table[f"mag_{band}"].value, table[f"mag_err_{band}"].value
+    for row in np.flatnonzero(np.isfinite(magnitude)):
+        at = table["x"][row].value + 1, table["y"][row].value + 1
+        lines.append(
+            f"{table['id'][row]:7d}{at[0]:9.3f}{at[1]:9.3f}{magnitude[row]:9.4f}{min(error[row], 9.9999):9.4f}"
+            f"{0:9.3f}{0:9.0f}{0:9.3f}{0:9.3f}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_allstar(field, table, output):
+    """Write ``stars_<band>.als`` for each band and return the paths."""
+    written = []
+    for band in field.bands:
+        written.append(output / f"stars_{band}.als")
+        write_text(written[-1], allstar(table, band, field.shape))
+    return written
