@@ -10,6 +10,7 @@ from galzoo.contracts.suites import Request
 from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
 from galzoo.files import plain
+from galzoo.tasks.detect import suite
 from galzoo.tasks.detect.classical import ClassicalDetector, SecondLook
 from galzoo.tasks.detect.scores import evaluate_detection
 from galzoo.tasks.detect.suite import CLASSICAL, DetectResult, run
@@ -120,7 +121,9 @@ def test_baselines_and_the_result(scenes):
     assert sum(shares[name] for name in shares if name != "n" and not name.endswith("_error")) == pytest.approx(1)
 
 
-def test_the_suite_writes_a_report(scenes, tmp_path):
+def test_the_suite_writes_a_report(scenes, tmp_path, monkeypatch):
+    # A network for the second look takes a minute.
+    monkeypatch.setattr(suite, "packaged_deblender", lambda bands, scale: None)
     scenes.save(tmp_path / "scenes.h5")
     card = {"name": "one", "recipe": {"data": {"path": None}, "evaluate": {"batch_size": 2}}}
     request = Request({"model": Knowing(scenes)}, card, (tmp_path / "scenes.h5",), limit=4, report=tmp_path / "r.html")
