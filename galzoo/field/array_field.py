@@ -1,5 +1,7 @@
 """`ArrayField`: images in memory that are read as a `galzoo.field.field.Field` is."""
 
+import copy
+
 import numpy as np
 
 
@@ -34,6 +36,12 @@ class ArrayField:
         self.shape, self.bands, self.pixel_scale = image.shape[:2], tuple(bands), float(pixel_scale)
         self.wcs, self.name = wcs, name
         self.gain = np.zeros(len(self.bands)) if gain is None else np.asarray(gain, float)
+
+    def renamed(self, bands):
+        """Return the field with other names of its bands; see `Field.renamed`."""
+        other = copy.copy(self)
+        other.bands = tuple(bands)
+        return other
 
     def read(self, y0, y1, x0, x1):
         """Return the pixels [y0, y1) x [x0, x1), those off the image masked; see `Field.read`."""

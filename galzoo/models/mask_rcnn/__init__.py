@@ -6,7 +6,7 @@ FAMILY = Family(
     name="mask_rcnn",
     title="Mask R-CNN: stars and galaxies of crowded multi-band images, with masks, fluxes and shapes",
     model="galzoo.models.mask_rcnn.model:MaskRCNN",
-    tasks=("detect",),
+    tasks=("detect", "detect:residual"),
     keys=(
         "image",
         "variance",

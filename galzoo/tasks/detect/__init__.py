@@ -25,6 +25,14 @@ TASK = Task(
             data="scenes",
         ),
         Suite(
+            name="residual",
+            title="Sources that a first pass has missed: share found at few false ones, beside the second look",
+            run="galzoo.tasks.detect.residual_suite:run",
+            result="galzoo.tasks.detect.residual_suite:ResidualResult",
+            tasks=("detect", "detect:residual"),
+            data="scenes",
+        ),
+        Suite(
             name="stars",
             title="Catalogues of crowded star fields: one-to-one matches, counts and pulls, beside PSF photometry",
             run="galzoo.tasks.detect.stars_suite:run",
@@ -41,6 +49,7 @@ __getattr__, __dir__ = publish(
         "detect_field": "galzoo.tasks.detect.run",
         "detect_iterated": "galzoo.tasks.detect.iterate",
         "evaluate_detection": "galzoo.tasks.detect.scores",
+        "evaluate_residual": "galzoo.tasks.detect.residual_scores",
         "evaluate_stars": "galzoo.tasks.detect.stars_scores",
         "ClassicalDetector": "galzoo.tasks.detect.classical",
         "Settings": "galzoo.tasks.detect.run",

@@ -84,11 +84,11 @@ def as_detections(found, classes):
         e, angle = (1 - q2) / (1 + q2), 2 * rows["theta"][order]
         result["shape"][scene, :k] = np.stack([e * np.cos(angle), e * np.sin(angle), rows["radius"][order]], axis=-1)
         for place, row in enumerate(order):
-            result["masks"][scene, place] = _grid(instances == row + 1, rows["box"][row])
+            result["masks"][scene, place] = mask_grid(instances == row + 1, rows["box"][row])
     return Detections(**result, classes=tuple(classes))
 
 
-def _grid(mask, box):
+def mask_grid(mask, box):
     """Return a mask of pixels on an even grid over a box."""
     steps = (np.arange(MASK_SIDE) + 0.5) / MASK_SIDE
     x = np.clip(np.round(box[0] + steps * (box[2] - box[0])).astype(int), 0, mask.shape[1] - 1)

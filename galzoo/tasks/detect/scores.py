@@ -5,6 +5,7 @@ import time
 import numpy as np
 
 from galzoo.contracts.detections import CLASSES
+from galzoo.data.zeropoint import njy_to_magnitude
 from galzoo.errors import InputError
 from galzoo.metrics.average_precision import (
     assigned,
@@ -13,17 +14,19 @@ from galzoo.metrics.average_precision import (
     mask_overlaps,
     precision_at_recall,
 )
-from galzoo.metrics.calibration import expected_calibration_error, reliability, resample
+from galzoo.metrics.calibration import expected_calibration_error, reliability, reliability_by, resample
 from galzoo.metrics.detection import outcome_shares, outcomes, share, share_in_bins, threshold_at_false_rate
 from galzoo.metrics.matching import match
 from galzoo.progress import track
 from galzoo.tasks.detect.footprints import pixels_of
-from galzoo.tasks.detect.truth import scene_truths
+from galzoo.tasks.detect.truth import has_images, scene_truths
 
 MATCH_PIXELS = 3.0
 """A detection is a true source where it is at most so many pixels away."""
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALL = 0.8
+# Detections in a bin of magnitude below which its calibration says nothing.
+_LEAST_IN_BIN = 20
 BINS = {
     "magnitude": (16.0, 18.0, 19.0, 20.0, 21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 28.0),
     "blendedness": (0.0, 0.01, 0.1, 0.3, 1.0),
@@ -42,7 +45,8 @@ def evaluate_detection(detectors, scenes, reference, batch_size=4, rate=None, ba
     detectors : dict of str to Detector
         Every one sees all scenes; the first is the one judged.
     scenes : Scenes
-        With isolated images or cutouts.
+        With isolated images or cutouts; without them, if they say the signal-to-noise ratio of each source, all but
+        the average precision is measured.
     reference : str
         Name of the detector at whose rate of false detections, at a probability of 1/2, all are compared.
     batch_size : int
@@ -67,20 +71,22 @@ def evaluate_detection(detectors, scenes, reference, batch_size=4, rate=None, ba
     """
     if not detectors or not len(scenes):
         raise InputError(f"{len(detectors)} detectors and {len(scenes)} scenes; give at least one of each")
-    if scenes.isolated is None and scenes.cutouts is None:
-        raise InputError("scenes have no isolated images or cutouts, so there is no truth to score against")
     bands = list(scenes.bands)
+    if not has_images(scenes) and not any(f"snr_{one}" in scenes.sources.colnames for one in bands):
+        raise InputError(
+            "scenes have no isolated images or cutouts, and no column snr_..., so there is no truth to score against"
+        )
     band = band or ("i" if "i" in bands else bands[len(bands) // 2])
     truths = scene_truths(scenes, bands.index(band))
     answers = {name: _answers(one, scenes, batch_size, progress, name) for name, one in detectors.items()}
-    parts = {name: [_compare(*pair, scenes.shape) for pair in zip(found, truths, strict=True)]
+    parts = {name: [_compare(*pair, scenes.shape, bands.index(band)) for pair in zip(found, truths, strict=True)]
              for name, (found, _) in answers.items()}  # fmt: skip
     if rate is None:
         rate = float(np.mean([np.sum(~one["true"] & (one["probability"] >= 0.5)) for one in parts[reference]]))
     results = {"scenes": len(scenes), "sources": int(sum(one.wanted.sum() for one in truths)), "band": band}
     results |= {"false_rate": rate, "reference": reference, "methods": {}}
     for name, one in parts.items():
-        results["methods"][name] = _scored(one, truths, rate) | {"seconds": answers[name][1]}
+        results["methods"][name] = _scored(one, truths, rate, has_images(scenes)) | {"seconds": answers[name][1]}
     return results
 
 
@@ -96,7 +102,7 @@ def _answers(detector, scenes, batch_size, progress, name):
         for row in range(len(answer)):
             kept = answer.probability[row] > 0
             one = {key: np.asarray(getattr(answer, key)[row][kept]) for key in ("positions", "probability", "boxes")}
-            for key in ("class_probability", "masks", "shape"):
+            for key in ("class_probability", "masks", "shape", "flux"):
                 values = getattr(answer, key)
                 one[key] = None if values is None else np.asarray(values[row][kept])
             found.append(one)
@@ -104,7 +110,7 @@ def _answers(detector, scenes, batch_size, progress, name):
     return found, float(np.median(seconds[1:] or seconds))
 
 
-def _compare(found, truth, shape):
+def _compare(found, truth, shape, band):
     """Return what is needed of one scene: detections without those of sources that need not be found."""
     pair = match(found["positions"], truth.positions, MATCH_PIXELS)
     of = pair.truth_of_found
@@ -114,8 +120,11 @@ def _compare(found, truth, shape):
     number[truth.wanted] = np.arange(truth.wanted.sum())
     source, y, x, _ = pixels_of(found["boxes"][rows], None if found["masks"] is None else found["masks"][rows], shape)
     pixels = [y[source == row] * shape[1] + x[source == row] for row in range(len(rows))]
-    classes = found["class_probability"]
+    classes, flux = found["class_probability"], found["flux"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        measured = np.full(len(rows), np.nan) if flux is None else njy_to_magnitude(flux[rows, band])
     return {
+        "magnitude": np.where(np.isfinite(measured), measured, np.nan),
         "positions": found["positions"][rows], "probability": found["probability"][rows].astype(float),
         "boxes": found["boxes"][rows], "true": of[rows] >= 0, "source": np.where(of[rows] >= 0, number[of[rows]], -1),
         "class_probability": None if classes is None else classes[rows],
@@ -126,7 +135,7 @@ def _compare(found, truth, shape):
     }  # fmt: skip
 
 
-def _scored(parts, truths, rate):
+def _scored(parts, truths, rate, images):
     probability, true = (np.concatenate([one[key] for one in parts]) for key in ("probability", "true"))
     threshold = threshold_at_false_rate(probability, true, len(parts), rate)
     scene = np.concatenate([np.full(int(one.wanted.sum()), number) for number, one in enumerate(truths)])
@@ -135,7 +144,8 @@ def _scored(parts, truths, rate):
     hit = np.concatenate(hit)
     kept = probability >= threshold
     of_scene = np.concatenate([np.full(len(one["true"]), number) for number, one in enumerate(parts)])
-    result = {"ap": _average_precisions(parts, truths), "threshold": threshold if np.isfinite(threshold) else None}
+    result = {"ap": _average_precisions(parts, truths) if images else {}}
+    result["threshold"] = threshold if np.isfinite(threshold) else None
     result["completeness"], result["completeness_error"] = share(hit, scene)
     result["purity"], result["purity_error"] = share(true[kept], of_scene[kept])
     named = np.concatenate([_outcomes(one, truth, threshold) for one, truth in zip(parts, truths, strict=True)])
@@ -145,7 +155,8 @@ def _scored(parts, truths, rate):
         if np.isfinite(by).any():
             result[f"by_{key}"] = [row for row in share_in_bins(hit, by, edges, scene) if row["n"]]
             result[f"outcomes_by_{key}"] = [row for row in outcome_shares(named, by, edges, scene) if row["n"]]
-    result["calibration"] = _calibration(probability, true, of_scene)
+    measured = np.concatenate([one["magnitude"] for one in parts])
+    result["calibration"] = _calibration(probability, true, of_scene, measured)
     return result
 
 
@@ -182,9 +193,14 @@ def _outcomes(one, truth, threshold):
     return outcomes(one["positions"][kept], truth.positions[truth.wanted], MATCH_PIXELS, found_reach=reach)
 
 
-def _calibration(probability, true, scene):
-    """Return how far the probabilities of detections are from how often they are true, where that can be measured."""
+def _calibration(probability, true, scene, magnitude):
+    """Return how far the probabilities of detections are from how often they are true, also by measured magnitude."""
     if not len(probability):
         return None
-    value, error = resample(expected_calibration_error, np.clip(probability, 0, 1), true, groups=scene)
-    return {"ece": value, "ece_error": error, "reliability": reliability(np.clip(probability, 0, 1), true)}
+    probability = np.clip(probability, 0, 1)
+    value, error = resample(expected_calibration_error, probability, true, groups=scene)
+    by = reliability_by(probability, true, magnitude, BINS["magnitude"], groups=scene)
+    return {
+        "ece": value, "ece_error": error, "reliability": reliability(probability, true),
+        "by_magnitude": [row for row in by if row["n"] >= _LEAST_IN_BIN],
+    }  # fmt: skip

@@ -6,13 +6,14 @@ from galzoo.contracts.suites import Result
 from galzoo.data import scenes_hdf5
 from galzoo.data.hdf5 import open_file, read_array
 from galzoo.data.scenes import Scenes
-from galzoo.errors import InputError
+from galzoo.errors import GalzooError, InputError
 from galzoo.evaluate.held_out import evenly, refuse_real
 from galzoo.metrics.detection import OUTCOMES
-from galzoo.tasks.detect.classical import ClassicalDetector
+from galzoo.tasks.detect.classical import ClassicalDetector, SecondLook
+from galzoo.tasks.detect.plain_sep import PlainSEP
 from galzoo.tasks.detect.scores import evaluate_detection
 
-CLASSICAL = "SEP"
+CLASSICAL, PLAIN, SECOND = "SEP", "SEP, 1.5 sigma", "SEP, second look"
 
 
 def run(request):
@@ -21,7 +22,8 @@ def run(request):
     Parameters
     ----------
     request : galzoo.contracts.suites.Request
-        One scene file with isolated images or cutouts; where it has a split, only its test scenes are scored. By
+        One scene file whose sources are known; without isolated images or cutouts average precision is left out. Where
+        it has a split, only its test scenes are scored. By
         default the file that the model was trained on.
 
     Returns
@@ -34,7 +36,7 @@ def run(request):
     if len(files) != 1:
         raise InputError(f"{len(files)} scene files; give one with --data (galzoo simulate scenes)")
     scenes = held_out(files[0], model.bands, request.limit)
-    detectors = {"galzoo": model, CLASSICAL: ClassicalDetector(tuple(model.bands), scenes.pixel_scale)}
+    detectors = {"galzoo": model} | classical_methods(scenes)
     metrics = evaluate_detection(detectors, scenes, CLASSICAL, request.recipe["evaluate"]["batch_size"], progress=True)
     result = DetectResult({"suite": "detect", "model": "galzoo"} | metrics)
     if request.report is not None:
@@ -44,12 +46,37 @@ def run(request):
     return result
 
 
+def classical_methods(scenes):
+    """Return the detectors by name that every model is put beside: SEP's in two settings, and the second look.
+
+    The second look needs a packaged preset that deblends, in the bands and pixels of the scenes; else it is left out.
+    """
+    bands, scale = tuple(scenes.bands), scenes.pixel_scale
+    methods = {CLASSICAL: ClassicalDetector(bands, scale), PLAIN: PlainSEP(bands, scale)}
+    deblend = packaged_deblender(bands, scale)
+    return methods if deblend is None else methods | {SECOND: SecondLook(deblend, bands, scale)}
+
+
+def packaged_deblender(bands, pixel_scale):
+    """Return what ``galzoo deblend`` would deblend fields of these bands and pixels with; None where nothing fits."""
+    from galzoo.field.array_field import ArrayField
+    from galzoo.tasks.deblend.choose_preset import choose_deblender
+
+    shape = (8, 8, len(bands))
+    field = ArrayField(np.zeros(shape, np.float32), np.ones(shape, np.float32), None, bands, pixel_scale)
+    try:
+        return choose_deblender(None, None, "map", field)[0]
+    except GalzooError:
+        return None
+
+
 def held_out(path, bands, limit=None):
     """Return the `Scenes` of the test split of a file, at most `limit` of them, evenly spread."""
     header = scenes_hdf5.read_header(path)
     if list(header["bands"]) != list(bands):
         raise InputError(f"{path}: bands are {', '.join(header['bands'])}; the model needs {', '.join(bands)}")
-    if not {"isolated", "cutouts"} & set(header["keys"]):
+    known = any(name.startswith("snr_") for name in header["source_columns"])
+    if not {"isolated", "cutouts"} & set(header["keys"]) and not known:
         raise InputError(f"{path}: no isolated images or cutouts, so no truth; simulate scenes with them")
     rows = np.arange(header["n"])
     if "split" in header["columns"]:
@@ -85,19 +112,28 @@ class DetectResult(Result):
             for name, one in methods.items()
         ]  # fmt: skip
         rate = f"{self.metrics['false_rate']:.2g} false detections a scene"
-        tables = {"Average precision": precision, f"At {rate}": same}
+        tables = {f"At {rate}": same}
+        if precision:
+            tables = {"Average precision": precision} | tables
         for key in ("magnitude", "blendedness"):
             rows = {}
             for name, one in methods.items():
                 for row in one.get(f"by_{key}", ()):
-                    label = _label(row)
+                    label = bin_label(row)
                     rows.setdefault(label, {key: label, "sources": row["n"]})[name] = (row["share"], row["share_error"])
             if rows:
                 tables[f"Completeness by {key}"] = list(rows.values())
+        rows = {}
+        for name, one in methods.items():
+            for row in (one.get("calibration") or {}).get("by_magnitude", ()):
+                label = bin_label(row)
+                rows.setdefault(label, {"magnitude": label})[name] = (row["excess"], row["excess_error"])
+        if rows:
+            tables["Probability less share that is true, by measured magnitude"] = list(rows.values())
         for name, one in methods.items():
             for key in ("magnitude", "radius", "separation"):
                 rows = [
-                    {key: _label(row), "sources": row["n"]}
+                    {key: bin_label(row), "sources": row["n"]}
                     | {kind: (row[kind], row[f"{kind}_error"]) for kind in OUTCOMES}
                     for row in one.get(f"outcomes_by_{key}", ())
                 ]
@@ -118,5 +154,6 @@ class DetectResult(Result):
         }  # fmt: skip
 
 
-def _label(row):
+def bin_label(row):
+    """Return the name of a bin of `galzoo.metrics.detection.share_in_bins`."""
     return f"{row['low']:g} and above" if row["high"] is None else f"{row['low']:g} to {row['high']:g}"

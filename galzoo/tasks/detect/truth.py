@@ -20,7 +20,7 @@ class SceneTruth:
     ----------
     positions : array, (n, 2)
     boxes : array, (n, 4)
-        Pixel edges of what of each is above the noise alone.
+        Pixel edges of what of each is above the noise alone; 0 where the scenes have no images of the sources.
     pixels : list of int arrays
         Numbers ``y * width + x`` of pixels in which it is above the noise and has half of the light or more.
     classes : int array, (n,)
@@ -48,7 +48,7 @@ def scene_truths(scenes, band):
     Parameters
     ----------
     scenes : Scenes
-        With isolated images or cutouts.
+        With isolated images or cutouts, or at least with the signal-to-noise ratio of each source.
     band : int
         The reference band.
     """
@@ -60,7 +60,8 @@ def scene_truths(scenes, band):
     for row, count in enumerate(counts):
         own = slice(first, first + count)
         first += count
-        images, corners = _images(scenes, row, own, count)
+        shown = has_images(scenes)
+        images, corners = _images(scenes, row, own, count) if shown else ([], [])
         positions = places[row, :count].astype(float)
         columns = {key: _column(table, key, own, count) for key in ("half_light_radius", f"blendedness_{name}")}
         flux = _column(table, f"flux_{name}", own, count)
@@ -75,12 +76,19 @@ def scene_truths(scenes, band):
             magnitude = njy_to_magnitude(flux)
         found.append(
             SceneTruth(
-                positions, _boxes(images, sigma[row], positions, corners, scenes.shape),
-                _pixels(images, corners, sigma[row], scenes.shape), _classes(table, own, count), magnitude,
+                positions,
+                _boxes(images, sigma[row], positions, corners, scenes.shape) if shown else np.zeros((count, 4)),
+                _pixels(images, corners, sigma[row], scenes.shape) if shown else [np.zeros(0, int)] * count,
+                _classes(table, own, count), magnitude,
                 columns["half_light_radius"], near[row, :count], blended, snr, snr >= LEAST_SNR,
             )
         )  # fmt: skip
     return found
+
+
+def has_images(scenes):
+    """Return whether scenes have each source alone, as boxes and masks need it."""
+    return scenes.isolated is not None or scenes.cutouts is not None
 
 
 def _images(scenes, row, own, count):

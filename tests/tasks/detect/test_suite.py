@@ -10,7 +10,10 @@ from galzoo.contracts.suites import Request
 from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
 from galzoo.files import plain
+from galzoo.tasks.detect import suite
 from galzoo.tasks.detect.classical import ClassicalDetector, SecondLook
+from galzoo.tasks.detect.residual_scores import SECOND, evaluate_residual
+from galzoo.tasks.detect.residual_suite import ResidualResult
 from galzoo.tasks.detect.scores import evaluate_detection
 from galzoo.tasks.detect.suite import CLASSICAL, DetectResult, run
 from galzoo.tasks.detect.truth import scene_truths
@@ -120,7 +123,9 @@ def test_baselines_and_the_result(scenes):
     assert sum(shares[name] for name in shares if name != "n" and not name.endswith("_error")) == pytest.approx(1)
 
 
-def test_the_suite_writes_a_report(scenes, tmp_path):
+def test_the_suite_writes_a_report(scenes, tmp_path, monkeypatch):
+    # A network for the second look takes a minute.
+    monkeypatch.setattr(suite, "packaged_deblender", lambda bands, scale: None)
     scenes.save(tmp_path / "scenes.h5")
     card = {"name": "one", "recipe": {"data": {"path": None}, "evaluate": {"batch_size": 2}}}
     request = Request({"model": Knowing(scenes)}, card, (tmp_path / "scenes.h5",), limit=4, report=tmp_path / "r.html")
@@ -137,3 +142,15 @@ def test_bad_requests(scenes):
     bare = Scenes(scenes.image, scenes.bands, 0.2, sources=scenes.sources)
     with pytest.raises(InputError, match="no isolated images or cutouts"):
         evaluate_detection({"a": Knowing(scenes)}, bare, "a")
+
+
+def test_what_the_first_pass_misses_is_found(scenes):
+    some = scenes[np.arange(4)]
+    result = evaluate_residual({"true": Knowing(some), "false": Knowing(some, false=4, miss=9)}, least_squares, some)
+    assert result["missed"] > 0
+    one, other = result["methods"]["true"], result["methods"]["false"]
+    assert one["found_at_5"] == 1
+    assert one["false"] == 0
+    assert other["found_at_5"] == 0
+    assert set(result["methods"]) == {"true", "false", SECOND}
+    assert "found at 5 % false" in ResidualResult({"suite": "residual", "model": "true"} | result).headline()
