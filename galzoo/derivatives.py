@@ -39,6 +39,45 @@ def gradient(function, x):
     return ops.convert_to_numpy(jax.grad(lambda value: ops.sum(function(value)))(x))
 
 
+def value_and_gradients(function, *inputs):
+    """Return a function's value and the gradients of its sum by each of its inputs, as tensors.
+
+    They can be differentiated again, so that a loss may hold them.
+
+    Parameters
+    ----------
+    function : callable
+        Takes tensors and returns a tensor, made of `keras.ops`; it draws no random numbers.
+    *inputs : tensors
+
+    Returns
+    -------
+    value : tensor
+    gradients : tuple of tensors, shapes of `inputs`
+
+    Raises
+    ------
+    InputError
+        If the back end has no automatic differentiation.
+    """
+    if _backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            value = function(*inputs)
+            total = tf.reduce_sum(value)
+        return value, tuple(tape.gradient(total, inputs, unconnected_gradients="zero"))
+    import jax
+
+    def total(*given):
+        value = function(*given)
+        return ops.sum(value), value
+
+    gradients, value = jax.grad(total, argnums=tuple(range(len(inputs))), has_aux=True)(*inputs)
+    return value, gradients
+
+
 def columns(function, x, *others):
     """Return a function's value and its derivatives by each number along the last axis of its first argument.
 

@@ -94,3 +94,18 @@ class Prior(Protocol):
 
     def score(self, x, condition=None) -> np.ndarray:
         """Return the gradient of `log_prob` by the pixels, shape of `x`; an error where the space has none."""
+
+
+@runtime_checkable
+class PixelDensity(Protocol):
+    """A prior over pixels whose density other programs may build into their own graphs."""
+
+    def image_density(self, image, condition):
+        """Return `Prior.log_prob` as a tensor (n,), to be differentiated.
+
+        Parameters
+        ----------
+        image : tensor, (n, y, x, band)
+        condition : tensor, (n, column)
+            NaN for what is not known; one column where the prior has none.
+        """

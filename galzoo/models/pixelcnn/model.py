@@ -381,6 +381,10 @@ class PixelCNN(keras.Model):
         """Return the gradient of `log_prob` by the pixels, shape of `x`; an `InputError` for codes and levels."""
         return sampling.score(self, x, condition, noise)
 
+    def image_density(self, image, condition):
+        """Return `log_prob` of images of typical noise as a tensor; see `galzoo.contracts.prior.PixelDensity`."""
+        return sampling.image_density(self, image, condition)
+
     def sample(self, n, condition=None, seed=0, **options):
         """Draw galaxies; see `galzoo.models.pixelcnn.sample.sample` for the options.
 

@@ -194,6 +194,16 @@ def score(model, x, condition=None, noise=None):
     return np.concatenate([gradient(density(rows), x[rows]) for rows in blocks])
 
 
+def image_density(model, image, condition):
+    """Return the log-density of images (n, y, x, band) scaled by the typical noise, a tensor (n,)."""
+    noise = ops.reshape(_median_noise(model), (1, 1, 1, -1))
+    return _log_prob(model, model.scale(image, noise), condition) + _log_jacobian(model, image, noise)
+
+
+def _median_noise(model):
+    return np.asarray(model.conditions.typical_noise(), "float32")
+
+
 def _log_prob(model, values, condition):
     values = ops.convert_to_tensor(values)
     return ops.sum(model.head.log_prob(model.network(values, condition), values), axis=(1, 2))

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from galzoo.derivatives import value_and_gradients
+from galzoo.errors import InputError
+from galzoo.models.score_prior.model import ScorePrior
+from galzoo.models.score_prior.sampling import schedule
+from tests.conftest import make_stamps
+
+
+def batch_of(n=16, size=16, **options):
+    stamps = make_stamps(n=n, size=size, **options)
+    planes = {"image": stamps.image, "variance": stamps.variance, "truth": stamps.truth}
+    return {key: np.asarray(value, "float32") for key, value in planes.items()}
+
+
+@pytest.fixture(scope="module")
+def stirred():
+    """A prior whose heads are no longer nothing."""
+    model = ScorePrior.tiny(noiseless=True, stamp_size=(16, 16), columns=("mag",))
+    model.adapt([{**batch_of(), "condition": np.linspace(20, 24, 16, dtype="float32")[:, None]}])
+    rng = np.random.default_rng(1)
+    for head in (model.field, model.potential):
+        head.kernel.assign(0.05 * rng.normal(size=head.kernel.shape))
+    return model
+
+
+def test_untrained_it_is_a_gaussian_at_the_greatest_noise():
+    model = ScorePrior.tiny(noiseless=True)
+    model.adapt([batch_of()])
+    values = np.random.default_rng(0).normal(size=(4, 16, 16, 1)).astype("float32") * model.sigma_max
+    found = ops.convert_to_numpy(model.log_density(values, ops.full((4,), np.log(50.0)), np.full((4, 1), np.nan, "f4")))
+    sigma2 = 50.0**2
+    wanted = -0.5 * (values.astype("f8") ** 2).sum((1, 2, 3)) / sigma2 - 128 * np.log(2 * np.pi * sigma2)
+    np.testing.assert_allclose(found, wanted, atol=0.5)
+
+
+@pytest.mark.parametrize("size", [16, 25])
+def test_score_is_the_slope_of_log_prob(stirred, size):
+    truth = batch_of(n=2, size=size)["truth"]
+    direction = np.random.default_rng(0).normal(size=truth.shape).astype("float32")
+    score = stirred.score(truth, {"mag": 22.0})
+    assert score.shape == truth.shape
+    step = 0.02
+    ends = [stirred.log_prob(truth + sign * step * direction, {"mag": 22.0}).astype("f8") for sign in (1, -1)]
+    wanted = (ends[0] - ends[1]) / (2 * step)
+    found = (score.astype("f8") * direction).sum((1, 2, 3))
+    np.testing.assert_allclose(found, wanted, rtol=5e-3, atol=5e-3 * np.abs(wanted).max())
+
+
+def test_derivative_by_the_noise_level(stirred):
+    values, known = stirred.scale(batch_of(n=3)["truth"]), np.full((3, 1), np.nan, "float32")
+    level = ops.full((3,), np.float32(0.3))
+    _, (_, slope) = value_and_gradients(lambda z, at: stirred.log_density(z, at, known), values, level)
+    ends = [np.asarray(stirred.log_density(values, level + change, known)) for change in (0.02, -0.02)]
+    np.testing.assert_allclose(np.asarray(slope), (ends[0] - ends[1]) / 0.04, rtol=0.02, atol=0.5)
+
+
+def test_the_free_field_is_the_preconditioned_denoiser(stirred):
+    values, known = stirred.scale(batch_of(n=2)["truth"]), np.full((2, 1), np.nan, "float32")
+    stirred.potential.trainable = False
+    try:
+        clean, level = stirred.denoise(values, ops.full((2,), np.float32(np.log(1e-3))), known)
+        # Where there is hardly any noise, the image is its own best guess.
+        np.testing.assert_allclose(np.asarray(clean), np.asarray(values), atol=0.02)
+        assert not np.any(np.asarray(level))
+    finally:
+        stirred.potential.trainable = True
+
+
+def test_samples_are_the_same_for_the_same_seed(stirred):
+    few, more = (stirred.sample(n, {"mag": 22.0}, seed=3, steps=3) for n in (2, 3))
+    np.testing.assert_allclose(more.image[:2], few.image, rtol=1e-3, atol=1e-2)
+    assert few.image.shape == (2, 16, 16, 1)
+    assert few.image.min() >= 0
+    assert np.all(np.isfinite(few.log_prob))
+    assert stirred.sample(1, size=(17, 20), steps=2).image.shape == (1, 17, 20, 1)
+
+
+def test_schedule_falls_from_end_to_end():
+    levels = schedule(0.1, 10.0, 6)
+    np.testing.assert_allclose(levels[[0, -1]], [10.0, 0.1])
+    assert np.all(np.diff(levels) < 0)
+
+
+def test_what_does_not_fit_is_refused(stirred):
+    with pytest.raises(InputError, match="NaN"):
+        stirred.log_prob(np.full((1, 16, 16, 1), np.nan))
+    with pytest.raises(InputError, match="no condition 'size'"):
+        stirred.score(np.zeros((1, 16, 16, 1)), {"size": 1.0})
+    with pytest.raises(InputError, match="no noiseless truth"):
+        stirred({key: value for key, value in batch_of(n=1).items() if key != "truth"})
