@@ -2,7 +2,8 @@
 
     python scripts/bench_morphology.py SDSS.h5 [--encoder vqvae_sdss_rgb] [--most 450] [--views 1] [--steps 150]
 
-SDSS.h5 is what `galzoo data` makes of EFIGI and Galaxy Zoo 1 pictures, neighbours masked. Objects are split by id. Makes
+SDSS.h5 is what `galzoo data` makes of EFIGI and Galaxy Zoo 1 pictures, neighbours masked. Objects are split by id. It
+makes
 docs/benchmarks/bench_morphology.json.
 """
 

@@ -88,7 +88,8 @@ def _fit(preset, path, output, column, labels, match, told, chosen, batch_size, 
     found = result.metrics
     lines = [f"note: {note}" for note in result.notes]
     for name in ("balanced_accuracy", "accuracy", "nll", "ece"):
-        lines.append(f"{name:<18} {found[name]:.3f} ± {found[f'{name}_error']:.3f} ({found['n']} stamps {found['of']})")
+        error, of = found[f"{name}_error"], f"{found['n']} stamps {found['of']}"
+        lines.append(f"{name:<18} {found[name]:.3f} ± {error:.3f} ({of})")
     lines += [
         f"{row['class']:<18} found {row['found']:.2f} of {row['n']}, pure {row['pure']:.2f}" for row in found["classes"]
     ]

@@ -72,9 +72,7 @@ def load_classifier(folder):
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is damaged ({' '.join(str(error).split())[:100]}); fit it again") from None
     if said.get("version") != _VERSION or kind not in (*KINDS, "finetune"):
-        raise InputError(
-            f"{path}: version {said.get('version')} of kind {kind!r} is unknown to this galzoo; fit it again"
-        )
+        raise InputError(f"{path}: version {said.get('version')} of kind {kind!r} is unknown here; fit it again")
     if kind == "finetune":
         from galzoo.tasks.classify.run import Tuned
 

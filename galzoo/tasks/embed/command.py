@@ -41,8 +41,8 @@ def embed(
     from galzoo.data import hdf5
     from galzoo.data.stamps import Stamps
     from galzoo.domain import in_domain
-    from galzoo.presets import card_for, load_for
     from galzoo.inference.stamp_features import features
+    from galzoo.presets import card_for, load_for
     from galzoo.tasks.embed.neighbours import rows_of, write_like, write_pairs, write_strangest
     from galzoo.tasks.embed.outliers import chi2_a_pixel
     from galzoo.tasks.embed.run import embed as run

@@ -58,7 +58,7 @@ class LatentDensity:
 
 
 def chi2_a_pixel(model, stamps, batch_size=64, progress=False):
-    """Return chi2 a good pixel between stamps and what a model reconstructs, (n,); None where it reconstructs nothing."""
+    """Return chi2 a good pixel of what a model reconstructs of stamps, (n,); None where it reconstructs nothing."""
     model, stamps = encoder_of(model, stamps)
     if not isinstance(model, Reconstructor):
         return None
