@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from galzoo.contracts.codec import Codec
+from galzoo.contracts.encoder import Encoder
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError
 from galzoo.inference.stamp_features import ring_shares, symmetries
@@ -49,7 +49,7 @@ class FineTuned(keras.Model):
 
     def vectors(self, batch):
         """Return the vectors of a batch, (n, size)."""
-        if not isinstance(self.encoder, Codec):
+        if isinstance(self.encoder, Encoder):
             return ops.cast(self.encoder.latents(batch), "float32")
         cells = ops.cast(self.encoder.quantizer(self.encoder.encode(batch))["quantised"], "float32")
         shares = ring_shares(cells.shape[1:3], batch["image"].shape[1:3])

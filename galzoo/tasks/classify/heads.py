@@ -6,6 +6,8 @@ Arrays, and not pickles, are what is saved: they can be read by any version and 
 
 import numpy as np
 
+from galzoo.errors import InputError
+
 # Principal components that are kept: more cost time and told nothing more.
 _COMPONENTS = 128
 _TREES = 200
@@ -30,14 +32,14 @@ def fit(kind, features, label, classes, chosen, seed):
     from sklearn.decomposition import PCA
 
     number = min(_COMPONENTS, features.shape[1], max(1, len(features) - 1))
+    if not np.ptp(features, axis=0).max() > 1e-9:
+        raise InputError("the model describes all labelled galaxies alike; is it trained?")
     parts = PCA(number, svd_solver="covariance_eigh" if len(features) > features.shape[1] else "full").fit(features)
     spread = np.sqrt(np.maximum(parts.explained_variance_, 0))
     kept = spread > 1e-6 * max(spread.max(), 1e-30)
     # One scale for all, so that a direction counts as much as it varies; its square is 1 on average.
     scale = np.sqrt(max((spread**2).mean(), 1e-30))
     arrays = {"centre": parts.mean_, "components": parts.components_[kept].T / scale}
-    if not kept.any():
-        arrays["components"] = np.zeros((features.shape[1], 1))
     return arrays | HEADS[kind][0](project(arrays, features), label, classes, chosen, seed)
 
 

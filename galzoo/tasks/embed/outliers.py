@@ -34,11 +34,11 @@ class LatentDensity:
             raise InputError(f"{len(features)} usual galaxies; a density needs at least {_FEWEST}")
         if not np.isfinite(features).all():
             raise InputError("vectors of usual galaxies are not finite; mask bad pixels")
+        if not np.ptp(features, axis=0).max() > 1e-9:
+            raise InputError("the model describes all usual galaxies alike; is it trained?")
         number = min(_COMPONENTS, features.shape[1], len(features) // _VECTORS)
         self.parts = PCA(number, svd_solver="full").fit(features)
         spread = np.sqrt(self.parts.explained_variance_)
-        if not spread[0] > 1e-9:
-            raise InputError("the model describes all usual galaxies alike; is it trained?")
         self.kept = spread > 1e-6 * spread[0]
         self.spread = spread[self.kept]
         x = self._project(features)

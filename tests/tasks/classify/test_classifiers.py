@@ -48,9 +48,10 @@ class TestFit:
         groups = np.repeat(np.arange(40), 5)
         x, label = np.repeat(x, 5, axis=0) + 1e-3 * random.normal(size=(200, 5)), np.repeat(label, 5)
         _, unseen = fit(x, label, ["a", "b"], groups, "knn")
-        assert np.mean(unseen.argmax(axis=1) == label) < 0.75
+        alone = np.mean(unseen.argmax(axis=1) == label)
+        assert alone < 0.7
         _, leaked = fit(x, label, ["a", "b"], None, "knn")
-        assert np.mean(leaked.argmax(axis=1) == label) > 0.95
+        assert np.mean(leaked.argmax(axis=1) == label) > alone + 0.2
 
     def test_equal_prior_finds_the_rare_class(self):
         x, label = blobs(400, apart=1.5)
