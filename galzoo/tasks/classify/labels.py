@@ -84,7 +84,9 @@ def read_labels(path, column, catalogue, unknown=(), least=5, match=None):
     given = {}
     for key, value in zip(keys[known], values[known], strict=True):
         if given.setdefault(key, value) != value:
-            raise InputError(f"{path}: {match} {key} is both {str(given[key])!r} and {str(value)!r}; give one label an object")
+            raise InputError(
+                f"{path}: {match} {key} is both {str(given[key])!r} and {str(value)!r}; give one label an object"
+            )
     own = _values(catalogue[match])[0]
     found = np.array([given.get(key, "") for key in own], dtype=str)
     if len(own) and not (found != "").any():
