@@ -36,7 +36,7 @@ def class_of(table):
     """Return the data set and class number of each row, -1 where it has none."""
     source, t_type = np.asarray(table["source"]).astype(str), np.asarray(table["t_type"], float)
     vote = np.asarray(table["label"], int)
-    number = np.full(len(table), -1)
+    number = np.full(len(source), -1)
     for k, (low, high) in enumerate(HUBBLE.values()):
         number[(source == "efigi") & (t_type >= low) & (t_type <= high)] = k
     for k, votes in enumerate(ZOO.values()):

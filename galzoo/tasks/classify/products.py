@@ -109,8 +109,8 @@ def _report(stamps, result, folder, about):
         found = result.metrics
         report.section("How good it is").text(
             f"Measured on {found['n']} labelled stamps, {found['of']}. Cross-entropy, Brier score, accuracy of the "
-            "most probable class and calibration are at the frequencies of the labels; balanced accuracy is the share of "
-            "each class that is found, mean over classes."
+            "most probable class and calibration are at the frequencies of the labels; balanced accuracy is the share "
+            "of each class that is found, mean over classes."
         )
         names = ("balanced_accuracy", "accuracy", "nll", "brier", "ece")
         line = {name: (found[name], found[f"{name}_error"]) for name in names}

@@ -50,8 +50,12 @@ def test_pairs_are_near_and_strangers_are_not():
 
 @pytest.mark.parametrize(
     ("vectors", "message"),
-    [(np.zeros((5, 3)), "at least 30"), (np.zeros((60, 3)), "all usual galaxies alike"), (np.full((60, 3), np.nan), "not finite")],
-)  # fmt: skip
+    [
+        (np.zeros((5, 3)), "at least 30"),
+        (np.zeros((60, 3)), "all usual galaxies alike"),
+        (np.full((60, 3), np.nan), "not finite"),
+    ],
+)
 def test_no_density(vectors, message):
     with pytest.raises(InputError, match=message):
         LatentDensity(vectors)
