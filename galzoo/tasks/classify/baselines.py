@@ -94,7 +94,7 @@ class ResNetClassifier(keras.Model):
         image, variance, mask = batch["image"], batch["variance"], batch.get("mask")
         valid = ops.cast(weights(variance, mask) > 0, "float32")
         scaled = self.scaling(clean(image, variance, mask), noise_level(variance, mask))
-        maps = self.trunk.last(*self.trunk(ops.concatenate([scaled, valid], axis=-1), training), training)
+        maps = self.trunk.last(*self.trunk(ops.concatenate([scaled, valid], axis=-1), training=training), training)
         return self.head(ops.mean(maps, axis=(1, 2)))
 
 
