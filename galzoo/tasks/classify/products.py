@@ -132,7 +132,7 @@ def _report(stamps, result, folder, about):
             [{"class": name, "stamps": int(n)} for name, n in zip(result.names, given, strict=True)]
         )
     report.section("The surest of each class")
-    draw("classes.png", _surest(stamps, result), "A line a class, the surest first, with the probability")
+    draw("classes.png", _surest(stamps, result), "A line a class, the surest first, and its probability")
     if result.metrics is not None:
         wrong = np.flatnonzero((result.part == "test") & (result.number >= 0) & (result.chosen != result.number))
         wrong = wrong[np.argsort(-result.probability[wrong].max(axis=1), kind="stable")][:_MISTAKES]
