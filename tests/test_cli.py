@@ -103,10 +103,10 @@ class TestWithoutData:
     def test_show(self, galzoo, fails):
         code, out, _ = galzoo("show", "vqvae")
         assert code == 0
-        assert "tasks: reconstruct, embed\n" in out
+        assert "tasks: reconstruct, embed, classify\n" in out
         assert "smoke" in out.partition("recipes:")[2].partition("\n  presets:")[0]
         assert "vqvae_lsst" in out.partition("presets:")[2].partition("\n  trains on:")[0]
-        assert yaml.safe_load(galzoo("show", "vqvae", "--full")[1])["tasks"] == ["reconstruct", "embed"]
+        assert yaml.safe_load(galzoo("show", "vqvae", "--full")[1])["tasks"] == ["reconstruct", "embed", "classify"]
         assert "did you mean 'vqvae'" in fails("show", "vqvea")
 
     def test_show_a_preset_fits_a_screen_and_full_has_all(self, galzoo):

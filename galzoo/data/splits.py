@@ -61,14 +61,19 @@ def split_names(columns, valid=0.1, test=0.1, seed=0):
         if odd:
             raise InputError(f"catalogue column 'split' holds {odd[0]!r}; use {', '.join(SPLITS)}")
         return names
-    keys = np.asarray(columns["id"]).astype(str)
-    if "ra" in columns and "dec" in columns:
-        ra, dec = np.asarray(columns["ra"], float), np.asarray(columns["dec"], float)
-        if np.all(np.isfinite(ra)) and np.all(np.isfinite(dec)):
-            keys = sky_cells(ra, dec)
+    keys = object_keys(columns)
     unique, inverse = np.unique(keys, return_inverse=True)
     numbers = np.array([_uniform(f"{seed}/{key}") for key in unique])[inverse]
     return np.where(numbers < test, "test", np.where(numbers < test + valid, "valid", "train"))
+
+
+def object_keys(columns):
+    """Return what a split goes by, (n,) of str: the cell on the sky where all have finite coordinates, else the id."""
+    if "ra" in columns and "dec" in columns:
+        ra, dec = np.asarray(columns["ra"], float), np.asarray(columns["dec"], float)
+        if np.all(np.isfinite(ra)) and np.all(np.isfinite(dec)):
+            return sky_cells(ra, dec)
+    return np.asarray(columns["id"]).astype(str)
 
 
 def scenes_of_split(columns, sources, name, valid=0.1, test=0.1, seed=0):

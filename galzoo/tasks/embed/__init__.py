@@ -21,7 +21,7 @@ __getattr__, __dir__ = publish(
     __name__,
     {
         "embed": "galzoo.tasks.embed.run",
-        "features": "galzoo.tasks.embed.run",
+        "features": "galzoo.inference.stamp_features",
         "write_embedding": "galzoo.tasks.embed.run",
         "code_usage": "galzoo.tasks.embed.latent_scores",
         "scores": "galzoo.tasks.embed.latent_scores",

@@ -26,13 +26,25 @@ def embed(
     seed: Annotated[int, typer.Option(help="Of the draw, the map and the scores.")] = 0,
     perplexity: Annotated[float, typer.Option(help="About how many neighbours count; not for pca.")] = 30.0,
     batch_size: Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")] = 64,
+    like: Annotated[
+        list[str] | None, typer.Option(help="Id or row of a galaxy: a page of those most like it; repeatable.")
+    ] = None,
+    outliers: Annotated[
+        bool, typer.Option("--outliers", help="Score how strange each is; pages of the strangest.")
+    ] = False,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Stamps of the same galaxies (same id) in another survey: how near pairs are.")
+    ] = None,
     conform: Conform = False,
 ):
     """Map stamps by what a model finds alike, and show what its codes stand for."""
     from galzoo.data import hdf5
     from galzoo.data.stamps import Stamps
     from galzoo.domain import in_domain
+    from galzoo.inference.stamp_features import features
     from galzoo.presets import card_for, load_for
+    from galzoo.tasks.embed.neighbours import rows_of, write_like, write_pairs, write_strangest
+    from galzoo.tasks.embed.outliers import chi2_a_pixel
     from galzoo.tasks.embed.run import embed as run
     from galzoo.tasks.embed.run import write_embedding
     from galzoo.viz.columns import read_column
@@ -44,17 +56,19 @@ def embed(
     # A wrong name should not cost the time of the model.
     for name in colour or ():
         read_column(data.catalogue, name)
-    result = run(
-        load_for("embed", preset, "model", "prior", "encoder"),
-        data,
-        method,
-        seed,
-        perplexity,
-        batch_size,
-        progress=True,
-    )
+    rows_of(data.catalogue, like or ())
+    model = load_for("embed", preset, "model", "prior", "encoder")
+    result = run(model, data, method, seed, perplexity, batch_size, progress=True)
     about = {"model": preset, "file": str(stamps)}
-    for path in write_embedding(data, result, output, colour, about):
+    written = write_embedding(data, result, output, colour, about)
+    written += write_like(data, result.features, like or (), output)
+    if outliers:
+        written += write_strangest(data, result.features, chi2_a_pixel(model, data, batch_size, True), output, seed)
+    if pairs is not None:
+        other = in_domain(Stamps.load(pairs), card_for("embed", preset, "model", "prior", "encoder"), conform)
+        vectors = result.features, features(model, other, batch_size, progress=True)[0]
+        written += write_pairs(data, other, vectors, output)
+    for path in written:
         sys.stdout.write(f"{path}\n")
     for line in _told(output / "summary.json", result.notes):
         sys.stdout.write(f"{line}\n")

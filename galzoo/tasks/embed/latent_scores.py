@@ -4,6 +4,7 @@ import numpy as np
 from astropy.table import QTable
 
 from galzoo.errors import InputError
+from galzoo.inference.stamp_features import cell_radius
 from galzoo.metrics.codebook import code_counts
 
 # A code counts as used on the galaxy when it stands within so many cells of the centre.
@@ -148,17 +149,6 @@ def telling(known, catalogue):
         if len(chosen) == _SHOWN:
             break
     return chosen
-
-
-def cell_radius(shape, size=None):
-    """Return the distance of the cells from the centre of the stamp in cells, (y, x).
-
-    The last cells reach beyond a stamp whose `size` in pixels they do not divide, so its centre is not theirs.
-    """
-    cell = 1 if size is None else 2 ** round(np.log2(size[0] / shape[0]))
-    size = shape if size is None else size
-    y, x = (np.arange(cells) + 0.5 - 0.5 * pixels / cell for cells, pixels in zip(shape, size, strict=True))
-    return np.hypot(y[:, None], x)
 
 
 def per_use(total, count):

@@ -7,20 +7,15 @@ import keras
 import numpy as np
 from astropy.table import QTable
 
-from galzoo.contracts.codec import Codec
-from galzoo.contracts.encoder import Encoder
-from galzoo.data.bands import in_order
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, MissingDependencyError, UnknownNameError
 from galzoo.files import atomic_path, write_json
+from galzoo.inference.stamp_features import cell_radius, codec_of, features
 from galzoo.layers.flux import noise_level
 from galzoo.metrics.codebook import code_counts, codebook_usage, perplexity_of_counts
-from galzoo.progress import track
-from galzoo.tasks.embed.latent_scores import NEAR, cell_radius, code_usage, per_use, scores, telling
+from galzoo.tasks.embed.latent_scores import NEAR, code_usage, per_use, scores, telling
 
 METHODS = ("tsne", "umap", "pca")
-# Edges in cells of the rings in which vectors are pooled: fine where galaxies are, wide where there is mostly sky.
-RINGS = (1.2, 2.2, 3.2, 4.5, 6.5, 9.0)
 # Principal components that t-SNE and UMAP start from: the rest is noise, and distances cost less.
 _COMPONENTS = 50
 
@@ -68,71 +63,6 @@ class Embedding:
     notes: list = dataclasses.field(default_factory=list)
 
 
-def features(model, stamps, batch_size=64, progress=False):
-    """Describe each stamp by what a model encodes it as, whichever way the galaxy is turned.
-
-    Parameters
-    ----------
-    model : galzoo.contracts.codec.Codec, or a prior with one, or galzoo.contracts.encoder.Encoder
-    stamps : Stamps
-        Bands in the model's order.
-    batch_size : int
-        Stamps at a time; bounds the memory.
-    progress : bool
-        Show a progress bar.
-
-    Returns
-    -------
-    features : array, (n, 2 ring D) or (n, D)
-        Of a codec: mean and standard deviation of the quantised vectors in each ring about the centre of the stamp; of
-        an encoder its vector. Averaged over the 8 symmetries of the square.
-    codes : int array, (n, y, x), or None
-        Codes of the stamps as they are.
-
-    Raises
-    ------
-    InputError
-        If the model has no codes or the bands do not fit it.
-
-    Notes
-    -----
-    A code can stand for an edge that rises to the left, so neither a histogram of codes nor the map itself is the same
-    for a galaxy and its mirror image. Rings forget the angle within the map, and the 8 views what codes know of it;
-    in between there remain small differences. The encoder sees asinh images in units of the noise, so features tell
-    a faint galaxy from a bright one, and not nJy from counts. All elements of a vector share one scale, and the
-    features are not standardised: that would raise sky, which hardly varies, to the rank of the galaxy.
-    On 1500 stamps each of CANDELS and SDSS these features told the half-light radius with R2 of 0.81 and 0.65, a single
-    view with 0.65 and 0.66, histograms of codes with 0.26 and 0.54. The maximum in place of the deviation told Hubble
-    types a little better (0.73 instead of 0.70) and arms and the radii of CANDELS a little worse.
-    """
-    if isinstance(model, Encoder):
-        return _vectors(model, in_order(stamps, model.bands), batch_size, progress), None
-    codec, stamps = _codec(model, stamps)
-    parts, codes = [], []
-    for start in track(range(0, len(stamps), batch_size), "embedding", progress):
-        views = []
-        for view in _symmetries(stamps_batch(stamps, slice(start, start + batch_size))):
-            quantised = codec.quantizer(codec.encode(view))
-            vectors = keras.ops.convert_to_numpy(quantised["quantised"]).astype(np.float64)
-            if not views:
-                codes.append(keras.ops.convert_to_numpy(quantised["codes"]))
-            views.append(_pool(vectors, view["image"].shape[1:3]))
-        parts.append(np.mean(views, axis=0))
-    if not parts:
-        raise InputError("no stamps to embed; the file or selection is empty")
-    return np.concatenate(parts), np.concatenate(codes)
-
-
-def _vectors(model, stamps, batch_size, progress):
-    parts = []
-    for start in track(range(0, len(stamps), batch_size), "embedding", progress):
-        views = _symmetries(stamps_batch(stamps, slice(start, start + batch_size)))
-        parts.append(np.mean([keras.ops.convert_to_numpy(model.latents(view)) for view in views], axis=0))
-    if not parts:
-        raise InputError("no stamps to embed; the file or selection is empty")
-    return np.concatenate(parts).astype(np.float64)
-
-
 def embed(model, stamps, method="tsne", seed=0, perplexity=30.0, batch_size=64, progress=False):
     """Put stamps on a map on which those that the model finds alike are near each other.
 
@@ -173,7 +103,7 @@ def embed(model, stamps, method="tsne", seed=0, perplexity=30.0, batch_size=64, 
     if method == "pca":
         extra["explained_variance"] = [float(share) for share in xy.var(axis=0) / described.var(axis=0).sum()]
     if codes is not None:
-        codec, stamps = _codec(model, stamps)
+        codec, stamps = codec_of(model, stamps)
         extra["patches"], extra["noise"] = _patches(codec, stamps, codes, batch_size)
         extra |= {"codes": codes, "cell": _cell(stamps.shape, codes)}
         extra["codebook_size"] = int(codec.quantizer.codebook_size)
@@ -254,38 +184,9 @@ def _write_table(table, path):
     return path
 
 
-def _codec(model, stamps):
-    """Return the part of a model that makes codes, and the stamps with their bands in its order."""
-    codec = model if isinstance(model, Codec) else getattr(model, "codec", None)
-    if codec is None:
-        raise InputError(
-            f"{type(model).__name__} has neither codes nor vectors to embed; give a VQ-VAE, a prior over its codes, or "
-            "an encoder"
-        )
-    return codec, in_order(stamps, codec.bands)
-
-
-def _symmetries(batch):
-    """Yield the batch as it is and in its other seven orientations."""
-    for turns in range(4):
-        turned = {key: np.rot90(plane, turns, axes=(1, 2)) for key, plane in batch.items()}
-        yield {key: np.ascontiguousarray(plane) for key, plane in turned.items()}
-        yield {key: np.ascontiguousarray(plane[:, :, ::-1]) for key, plane in turned.items()}
-
-
 def _cell(shape, codes):
     """Return the pixels along a cell, a power of two, of stamps of `shape`."""
     return 2 ** round(np.log2(shape[0] / codes.shape[1]))
-
-
-def _pool(vectors, size):
-    """Return mean and deviation of vectors (n, y, x, D) in each ring that has a cell, (n, 2 ring D)."""
-    ring = np.digitize(cell_radius(vectors.shape[1:3], size), RINGS)
-    pooled = []
-    for number in np.unique(ring):
-        inside = vectors[:, ring == number]
-        pooled += [inside.mean(axis=1), inside.std(axis=1)]
-    return np.concatenate(pooled, axis=-1)
 
 
 def _varying(described):

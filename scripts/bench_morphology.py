@@ -1,0 +1,221 @@
+"""How much classes, Hubble types and outliers an encoder tells, beside pixels, structure and a supervised network.
+
+    python scripts/bench_morphology.py SDSS.h5 [--encoder vqvae_sdss_rgb] [--most 450] [--views 1] [--steps 150]
+
+SDSS.h5 is what `galzoo data` makes of EFIGI and Galaxy Zoo 1 pictures, neighbours masked. Objects are split by id. It
+makes
+docs/benchmarks/bench_morphology.json.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from galzoo.data import hdf5
+from galzoo.data.splits import split_names
+from galzoo.data.stamps import Stamps
+from galzoo.inference.stamp_features import features
+from galzoo.metrics.calibration import resample
+from galzoo.metrics.classification import balanced_accuracy
+from galzoo.presets import load_for
+from galzoo.tasks.classify import baselines, classifiers
+from galzoo.tasks.embed.outliers import LatentDensity, chi2_a_pixel
+
+OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks" / "bench_morphology.json"
+# T-types (Baillard et al. 2011, table 2); dwarf ellipticals (11) are left out.
+HUBBLE = {"E": (-6, -4), "S0": (-3, -1), "Sa-Sb": (0, 3), "Sbc-Sd": (4, 7), "Sdm-Im": (8, 10)}
+# Leaves of Galaxy Zoo 1; both senses of winding are spirals, and "don't know" is left out.
+ZOO = {"elliptical": (0,), "spiral": (1, 2), "edge-on": (3,), "merger": (5,)}
+A_CLASS, DRAWS = 10, 10
+
+
+def class_of(table):
+    """Return the data set and class number of each row, -1 where it has none."""
+    source, t_type = np.asarray(table["source"]).astype(str), np.asarray(table["t_type"], float)
+    vote = np.asarray(table["label"], int)
+    number = np.full(len(source), -1)
+    for k, (low, high) in enumerate(HUBBLE.values()):
+        number[(source == "efigi") & (t_type >= low) & (t_type <= high)] = k
+    for k, votes in enumerate(ZOO.values()):
+        number[(source == "gz1") & np.isin(vote, votes)] = k
+    return source, number
+
+
+def chosen_rows(source, number, most, seed=0):
+    """Return at most so many rows a class of each data set."""
+    random, rows = np.random.default_rng(seed), []
+    for name in ("efigi", "gz1"):
+        for k in range(number.max() + 1):
+            inside = np.flatnonzero((source == name) & (number == k))
+            rows.append(random.permutation(inside)[:most])
+    return np.sort(np.concatenate(rows))
+
+
+def regimes(label, train, seed=0):
+    """Yield name and rows to learn from of each draw."""
+    random, classes = np.random.default_rng(seed), np.unique(label[train])
+    for _ in range(DRAWS):
+        yield "10 a class", np.concatenate([random.permutation(train[label[train] == k])[:A_CLASS] for k in classes])
+    for _ in range(3):
+        parts = [random.permutation(train[label[train] == k]) for k in classes]
+        yield "10 %", np.concatenate([part[: max(3, len(part) // 10)] for part in parts])
+    yield "all", train
+
+
+def mean_balanced(label, predicted, classes):
+    """Return the balanced accuracy, mean over draws (draw, n), and its bootstrap error over objects."""
+    predicted = np.stack(predicted, axis=1)
+
+    def mean(one, many):
+        return np.mean([balanced_accuracy(one, each, classes) for each in many.T])
+
+    value, error = resample(mean, label, predicted)
+    each = [balanced_accuracy(label, one, classes) for one in predicted.T]
+    return {"balanced_accuracy": value, "error": error, "spread_of_draws": float(np.std(each)), "draws": len(each)}
+
+
+def classes_of(described, stamps, label, names, train, test, options):
+    """Return the balanced accuracy of each description and of the supervised network, for each number of labels."""
+    found = {}
+    for regime, rows in regimes(label, train):
+        for name, vectors in described.items():
+            kind = "linear"
+            fitted, _ = classifiers.fit(vectors[rows], label[rows], names, None, kind, "equal")
+            found.setdefault((name, regime), []).append(fitted.probability(vectors[test]).argmax(axis=1))
+        done = found.setdefault(("supervised ResNet-18", regime), [])
+        # Its training costs a hundred times as much as a probe.
+        if len(done) < options.networks:
+            steps = options.steps if regime == "all" else max(40, options.steps // 3)
+            network = baselines.train_resnet(stamps, label, rows, len(names), steps, options.filters, seed=len(done))
+            done.append(baselines.predict_resnet(network, stamps, test).argmax(axis=1))
+    table = []
+    for (name, regime), predicted in found.items():
+        table.append({"method": name, "labels": regime} | mean_balanced(label[test], predicted, len(names)))
+    return table
+
+
+def t_types_of(described, stamps, t_type, train, test, options):
+    """Return the mean error of the Hubble type that each description and the network give."""
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    predicted = {}
+    for name, vectors in described.items():
+        probe = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 11))).fit(vectors[train], t_type[train])
+        predicted[name] = probe.predict(vectors[test])
+    middle, spread = t_type[train].mean(), t_type[train].std()
+    scaled = ((t_type - middle) / spread).astype(np.float32)
+    network = baselines.train_resnet(stamps, scaled, train, 1, options.steps, options.filters)
+    predicted["supervised ResNet-18"] = baselines.predict_resnet(network, stamps, test)[:, 0] * spread + middle
+    predicted["the median"] = np.full(len(test), np.median(t_type[train]))
+    rows = []
+    for name, values in predicted.items():
+        value, error = resample(np.mean, np.abs(values - t_type[test]))
+        rows.append({"method": name, "mean_error": value, "error": error, "n": len(test)})
+    return rows
+
+
+def strange(stamps, seed=0):
+    """Return stamps with artefacts, superposed with another, and at another scale, by name."""
+    import dataclasses
+
+    from scipy.ndimage import zoom
+
+    random, image = np.random.default_rng(seed), stamps.image
+    noise = np.sqrt(np.nanmedian(stamps.variance, axis=(1, 2), keepdims=True))
+    artefacts = image.astype(np.float32).copy()
+    for row, picture in enumerate(artefacts):
+        if row % 2:  # a satellite trail through the middle half
+            angle, offset = random.uniform(0, np.pi), random.uniform(-8, 8)
+            y, x = np.indices(picture.shape[:2]) - (picture.shape[0] - 1) / 2
+            picture[np.abs(x * np.sin(angle) - y * np.cos(angle) - offset) < 1.5] += 30 * noise[row, 0, 0]
+        else:  # a dead block of columns, in one band
+            start = random.integers(12, 44)
+            picture[:, start : start + 6, random.integers(picture.shape[2])] = 0
+    other = np.roll(image, random.integers(1, len(image)), axis=0).astype(np.float32)
+    shift = 10
+    moved = np.roll(other, (shift, -shift), axis=(1, 2))
+    scaled = np.stack([zoom(each.astype(np.float32), (3, 3, 1), order=1)[64:128, 64:128] for each in image])
+    made = {"artefacts": artefacts, "superpositions": image.astype(np.float32) + moved, "wrong scale": scaled}
+    top = 255 if image.dtype == np.uint8 else np.inf
+    return {
+        name: dataclasses.replace(stamps, image=np.clip(values, None, top).astype(image.dtype))
+        for name, values in made.items()
+    }
+
+
+def outliers_of(model, stamps, described, train, test, options):
+    """Return the area under the ROC curve of each score for each kind of strange stamp."""
+    from sklearn.metrics import roc_auc_score
+
+    kept = test[: options.strange]
+    density = LatentDensity(described[train])
+    usual = {"latent density": density.strangeness(described[kept]), "chi2 a pixel": chi2_a_pixel(model, stamps[kept])}
+    rows = []
+    for kind, odd in strange(stamps[kept]).items():
+        vectors, _ = features(model, odd, views=options.views)
+        found = {"latent density": density.strangeness(vectors), "chi2 a pixel": chi2_a_pixel(model, odd)}
+        truth = np.repeat([0, 1], len(kept))
+        for score in found:
+            if found[score] is None:
+                continue
+            values = np.concatenate([usual[score], found[score]])
+            value, error = resample(roc_auc_score, truth, values, groups=np.tile(np.arange(len(kept)), 2))
+            rows.append({"outliers": kind, "score": score, "auroc": value, "error": error, "n": len(kept)})
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--encoder", default="vqvae_sdss_rgb")
+    parser.add_argument("--most", type=int, default=100_000, help="rows a class")
+    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=1500, help="of the network with all labels")
+    parser.add_argument("--filters", type=int, default=32, help="channels of its first stage")
+    parser.add_argument("--networks", type=int, default=10, help="draws that it is trained for")
+    parser.add_argument("--strange", type=int, default=400, help="usual and strange stamps a kind")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    options = parser.parse_args()
+    start = time.process_time()
+    table = hdf5.read_columns(options.data)
+    source, number = class_of(table)
+    rows = chosen_rows(source, number, options.most)
+    stamps, source, number = Stamps.load(options.data, rows), source[rows], number[rows]
+    model = load_for("embed", options.encoder, "model", "prior", "encoder")
+    part = split_names({"id": np.asarray(stamps.catalogue["id"]).astype(str)}, 0.0, 0.3)
+    described = {f"probe on {Path(options.encoder).name}": features(model, stamps, views=options.views)[0]}
+    described["random encoder"] = features(baselines.untrained(model), stamps, views=options.views)[0]
+    described["structure (CAS, Gini, M20)"] = baselines.structure(stamps)
+    described["PCA-40"] = baselines.pixel_components(stamps, np.flatnonzero(part == "train"))
+    print(f"described {len(stamps)} stamps: {time.process_time() - start:.0f} s of CPU", flush=True)
+    result = {"encoder": Path(options.encoder).name, "stamps": len(stamps), "views": options.views,
+              "rows a class at most": options.most, "network_steps": options.steps,
+              "network_filters": options.filters}  # fmt: skip
+    for name, classes in (("efigi", list(HUBBLE)), ("gz1", list(ZOO))):
+        inside = source == name
+        train, test = (np.flatnonzero(inside & (part == which)) for which in ("train", "test"))
+        result[name] = classes_of(described, stamps, number, classes, train, test, options)
+        counts = np.bincount(number[train], minlength=len(classes)), np.bincount(number[test], minlength=len(classes))
+        result[f"{name}_classes"] = [{"class": each, "train": int(counts[0][k]), "test": int(counts[1][k])}
+                                     for k, each in enumerate(classes)]  # fmt: skip
+        print(name, f"{time.process_time() - start:.0f} s of CPU", *result[name], sep="\n", flush=True)
+        if name == "efigi":
+            t_type = np.asarray(stamps.catalogue["t_type"], float)
+            result["t_type"] = t_types_of(described, stamps, t_type, train, test, options)
+            print(*result["t_type"], sep="\n", flush=True)
+    train, test = (np.flatnonzero(part == which) for which in ("train", "test"))
+    first = next(iter(described.values()))
+    test = np.random.default_rng(0).permutation(test)
+    result["outliers"] = outliers_of(model, stamps, first, train, test, options)
+    print(*result["outliers"], sep="\n")
+    result["cpu_seconds"] = time.process_time() - start
+    options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
