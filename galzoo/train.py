@@ -21,7 +21,7 @@ import numpy as np
 
 from galzoo import callbacks as run_callbacks
 from galzoo.contents import digest
-from galzoo.contracts.training import Adapts, Finishes
+from galzoo.contracts.training import Adapts, Finishes, TakesOver
 from galzoo.data.in_graph import make_layer
 from galzoo.data.open_source import read_header
 from galzoo.data.pipeline import evaluation_batches, training_batches
@@ -241,7 +241,9 @@ def compile_stage(model, stage, runtime):
 
 def start_weights(model, init, source, stage, seed):
     """Copy the weights of `init`, or let a fresh model adapt to some batches."""
-    if init is not None:
+    if init is not None and isinstance(model, TakesOver):
+        model.take_over(init)
+    elif init is not None:
         mine, theirs = model.weights, init.weights
         if [tuple(weight.shape) for weight in mine] != [tuple(weight.shape) for weight in theirs]:
             own = json.dumps(init.get_config(), default=str)

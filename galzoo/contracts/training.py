@@ -18,6 +18,14 @@ class Adapts(Protocol):
 
 
 @runtime_checkable
+class TakesOver(Protocol):
+    """A model that can start from one with other layers, by the parts that both have."""
+
+    def take_over(self, start):
+        """Copy what it can from the model `start`; raise `InputError` where they do not fit each other."""
+
+
+@runtime_checkable
 class Finishes(Protocol):
     """A model with something to fit once it is trained, such as a temperature, to data that training did not see."""
 

@@ -243,3 +243,31 @@ def test_adversary_learns_to_tell_domains_apart_where_vectors_cannot_answer():
     layer.build((None, 4))
     assert float(layer(vectors, domain)) == pytest.approx(0.0, abs=1e-5)
     assert float(layer(vectors, np.ones(128, "float32"))) < 0.0
+
+
+def test_only_images_of_the_second_survey_are_decoded_another_way():
+    model, batch = model_of(adaptation="mmd"), batch_of()
+    for weight in model.translation.weights:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    told = {**batch, "condition": np.array([[0.0], [1.0]] * 3, "float32")}
+    plain, known = (array(model(one)["deconvolved"]) for one in (batch, told))
+    np.testing.assert_array_equal(known[::2], plain[::2])
+    assert np.all(np.abs(known[1::2] - plain[1::2]).max(axis=(1, 2, 3)) > 0)
+    np.testing.assert_array_equal(array(model.latents(told)), array(model.latents(batch)))
+    np.testing.assert_array_equal(array(model.reconstruct(told, 6)["deconvolved"]), known)
+
+
+@pytest.mark.parametrize("kind", ["mmd", "adversarial"])
+def test_adaptation_starts_from_a_model_of_one_survey(kind):
+    first, batch = model_of(), batch_of()
+    keras.utils.set_random_seed(8)
+    second = GalaxyVAE.tiny(("g", "r"), adaptation=kind, **QUIET)
+    before = array(second.latents(batch))
+    second.take_over(first)
+    assert np.abs(before - array(first.latents(batch))).max() > 0
+    told = {**batch, "condition": np.ones((6, 1), "float32")}
+    # Nothing is added to the vectors of the second survey at first.
+    for key in ("latent", "image"):
+        np.testing.assert_array_equal(array(second(told)[key]), array(first(batch)[key]))
+    with pytest.raises(InputError, match="another encoder"):
+        model_of(latent=5).take_over(first)

@@ -11,7 +11,7 @@ from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import weights
 from galzoo.layers.psf import ConvolvePSF, sharpness
-from galzoo.models.galaxy_vae.networks import PATCH, fit_to, make_decoder, make_encoder
+from galzoo.models.galaxy_vae.networks import PATCH, fit_to, make_decoder, make_encoder, make_translation
 
 # Logarithm of the deviation of a latent dimension, at least and at most.
 _LEAST, _MOST = -6.0, 2.0
@@ -54,7 +54,9 @@ class GalaxyVAE(keras.Model):
         As in `galzoo.models.vqvae.model.VQVAE`.
     adaptation : {"none", "mmd", "sinkhorn", "adversarial"}
         How vectors of two surveys are brought together (`galzoo.layers.adaptation`). The first column of the condition
-        says which of the two, 0 or 1, a stamp is of.
+        says which of the two, 0 or 1, a stamp is of; where it is not told, images are decoded as those of survey 0.
+        The second survey's vectors pass one more network before they are decoded, so that what its telescope does need
+        not be told by the vector.
     adaptation_weight : float
         Weight of that loss against the likelihood of a pixel.
     seed : int
@@ -144,6 +146,9 @@ class GalaxyVAE(keras.Model):
         self.decoder = make_decoder(size, number, channels, blocks, hidden, self.latent)
         self.domains = DomainLoss(adaptation, name="domains")
         self.domains.build((None, self.latent))
+        self.translation = None
+        if adaptation != "none":
+            self.translation = make_translation(self.latent, hidden)
         names = ("chi2", "divergence", "active") + (("domain",) if adaptation != "none" else ())
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
@@ -181,7 +186,7 @@ class GalaxyVAE(keras.Model):
         check_batch(batch, self.bands, "galaxy_vae")
         return self.encode(batch)[0]
 
-    def decode(self, latent, noise, shape=None):
+    def decode(self, latent, noise, shape=None, domain=None):
         """Turn vectors into model-frame images.
 
         Parameters
@@ -191,12 +196,16 @@ class GalaxyVAE(keras.Model):
             Noise level a band, in the unit that the image shall have.
         shape : (int, int), optional
             Pixels (y, x) of the images; `size` on both sides by default.
+        domain : tensor, (n,), optional
+            0 or 1: as which of the two surveys of an adaptation shows the galaxy; 0 by default.
 
         Returns
         -------
         tensor, (n, y, x, band)
             Not negative; 0 beyond `size`.
         """
+        if self.translation is not None and domain is not None:
+            latent = latent + ops.reshape(domain, (-1, 1)) * self.translation(latent)
         image = self.scaling.invert(ops.softplus(self.decoder(latent)), noise)
         return image if shape is None else fit_to(image, shape)
 
@@ -210,9 +219,8 @@ class GalaxyVAE(keras.Model):
         if training:
             vector = mean + ops.exp(deviation) * keras.random.normal(ops.shape(mean), seed=self.draws)
             kept = self._kept(ops.shape(mean)[0])
-        deconvolved = self.decode(
-            vector * kept, noise_level(batch["variance"], batch.get("mask")), batch["image"].shape[1:3]
-        )
+        noise = noise_level(batch["variance"], batch.get("mask"))
+        deconvolved = self.decode(vector * kept, noise, batch["image"].shape[1:3], self._domain(batch))
         outputs = {
             "image": self.forward_model(deconvolved, batch.get("psf")),
             "deconvolved": deconvolved,
@@ -234,9 +242,27 @@ class GalaxyVAE(keras.Model):
         mean, deviation = self.encode(batch)
         first = np.arange(self.latent) < dimensions
         noise = noise_level(batch["variance"], batch.get("mask"))
-        deconvolved = self.decode(ops.where(first, mean, 0.0), noise, batch["image"].shape[1:3])
+        vector = ops.where(first, mean, 0.0)
+        deconvolved = self.decode(vector, noise, batch["image"].shape[1:3], self._domain(batch))
         seen = self.forward_model(deconvolved, batch.get("psf"))
         return {"image": seen, "deconvolved": deconvolved, "latent": mean, "log_deviation": deviation}
+
+    def take_over(self, start):
+        """Start from a galaxy VAE with the same encoder and decoder, whatever its adaptation."""
+        for name in ("encoder", "decoder"):
+            mine, theirs = (getattr(model, name, None) for model in (self, start))
+            if theirs is None or [w.shape for w in mine.weights] != [w.shape for w in theirs.weights]:
+                raise InputError(
+                    f"the start model has another {name} than the recipe; use its own: {start.get_config()}"
+                )
+        for name in ("encoder", "decoder"):
+            getattr(self, name).set_weights(getattr(start, name).get_weights())
+
+    def _domain(self, batch):
+        """Return which of two surveys each stamp is of (n,), where it is told and matters."""
+        if self.adaptation == "none" or batch.get("condition") is None:
+            return None
+        return ops.cast(batch["condition"], "float32")[:, 0]
 
     def _kept(self, n):
         """Return 1 for the dimensions (n, latent) that are shown, 0 for the last ones."""
@@ -269,9 +295,10 @@ class GalaxyVAE(keras.Model):
         self.trackers["divergence"].update_state(ops.sum(each))
         self.trackers["active"].update_state(ops.sum(ops.cast(each > self.free_bits, "float32")))
         if self.adaptation != "none":
-            if target.get("condition") is None:
+            survey = self._domain(target)
+            if survey is None:
                 raise RecipeError("adaptation wants a condition column that says of which survey a stamp is, 0 or 1")
-            domain = self.domains(mean, ops.cast(target["condition"], "float32")[:, 0])
-            self.trackers["domain"].update_state(domain)
-            loss = loss + self.adaptation_weight * domain
+            apart = self.domains(mean, survey)
+            self.trackers["domain"].update_state(apart)
+            loss = loss + self.adaptation_weight * apart
         return loss

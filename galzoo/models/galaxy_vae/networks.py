@@ -42,6 +42,15 @@ def make_decoder(size, bands, channels, blocks, hidden, latent):
     return decoder
 
 
+def make_translation(latent, hidden):
+    """Return the network from a vector to what is added to it for the second of two surveys; nothing at first."""
+    translation = keras.Sequential(name="translation")
+    translation.add(layers.Dense(hidden, activation="silu", dtype="float32"))
+    translation.add(layers.Dense(latent, kernel_initializer="zeros", dtype="float32"))
+    translation.build((None, latent))
+    return translation
+
+
 def fit_to(planes, shape):
     """Return planes (n, y, x, plane) of `shape` (y, x) pixels: the middle, or with 0 around them."""
     for axis, size in zip((1, 2), shape, strict=True):
