@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 def test_every_paper_is_cited_once(name):
     entries = parse(citation(name))
     family = families()[name if name in families() else galzoo.load_card(name)["family"]]
-    wanted = re.findall(r"arXiv:(\d{4}\.\d{5})|, arXiv:(\d{4}\.\d{5})", family.reference)
+    wanted = re.findall(r"arXiv:(\d{4}\.\d{4,5})|, arXiv:(\d{4}\.\d{4,5})", family.reference)
     wanted = [one or other for one, other in wanted]
     cited = [entry["eprint"] for entry in entries.values() if "eprint" in entry]
     assert sorted(cited) == sorted(wanted)
