@@ -11,6 +11,7 @@ from galzoo import presets
 from galzoo.errors import PresetError, UnknownNameError
 from galzoo.presets import checksum, find_preset, load_card, write_preset
 from galzoo.recipe import check_recipe, load_recipe
+from galzoo.registry import get_family
 
 CARD = ("name", "title", "family", "created", "sha256", "licence", "data", "training", "limits", "metrics", "recipe")
 
@@ -109,7 +110,11 @@ class TestPackaged:
         model = galzoo.load(name)
         assert list(model.bands) == card["data"]["bands"]
         image = np.random.default_rng(0).normal(size=(2, 32, 32, len(model.bands))).astype("float32")
-        outputs = model({"image": image, "variance": np.ones_like(image), "truth": np.abs(image)})
+        psf = np.zeros((2, 5, 5, len(model.bands)), "float32")
+        psf[:, 2, 2] = 1
+        batch = {"image": image, "variance": np.ones_like(image), "truth": np.abs(image), "psf": psf}
+        required = get_family(card["family"]).required
+        outputs = model({key: value for key, value in batch.items() if key != "psf" or "psf" in required})
         assert outputs
         for value in outputs.values():
             assert np.all(np.isfinite(np.asarray(value)))
