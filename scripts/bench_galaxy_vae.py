@@ -1,0 +1,132 @@
+"""Measure galaxy VAEs: the loss by number of dimensions, and what adaptation recovers of a probe's accuracy.
+
+python scripts/bench_galaxy_vae.py dimensions RUN STAMPS [--output FILE.json]
+python scripts/bench_galaxy_vae.py adapt BEFORE AFTER... --data TWO_SURVEYS --label COLUMN [--output FILE.json]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from galzoo.data.bands import in_order
+from galzoo.data.batches import stamps_batch
+from galzoo.data.splits import split_names
+from galzoo.data.stamps import Stamps
+from galzoo.errors import InputError
+from galzoo.files import write_json
+from galzoo.metrics.adaptation import domain_auc, recovery
+from galzoo.metrics.calibration import expected_calibration_error, top_class
+from galzoo.presets import load
+from galzoo.tasks.embed.run import features
+
+# Of Xu et al. 2023.
+DIMENSIONS = 6, 12, 18, 24, 30, 40
+
+
+def by_dimensions(model, stamps, numbers, batch_size=64):
+    """Return a row a number of dimensions: chi2 a pixel and loss, mean nats a stamp, its error from batches.
+
+    The loss is the model's own, Kullback-Leibler terms of the dimensions in use included.
+    """
+    rows = []
+    for number in numbers:
+        shown = (np.arange(model.latent) < number).astype("float32")
+        losses, chi2 = [], []
+        for start in range(0, len(stamps), batch_size):
+            batch = stamps_batch(stamps, slice(start, start + batch_size))
+            outputs = model.reconstruct(batch, number)
+            outputs["kept"] = np.broadcast_to(shown, outputs["latent"].shape)
+            good = np.isfinite(batch["variance"]) & (batch["variance"] > 0)
+            if batch.get("mask") is not None:
+                good &= ~np.asarray(batch["mask"], bool)
+            residual = np.where(good, batch["image"] - keras.ops.convert_to_numpy(outputs["image"]), 0.0)
+            pixels = np.maximum(good.sum((1, 2, 3)), 1)
+            weighted = np.square(residual) / np.where(good, batch["variance"], 1)
+            chi2 += (weighted.sum((1, 2, 3)) / pixels).tolist()
+            losses.append(float(model.compute_loss(x=batch, y_pred=outputs, training=False)) * pixels.mean())
+        rows.append(
+            {
+                "dimensions": number,
+                "loss": float(np.mean(losses)),
+                "loss_error": float(np.std(losses, ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else None,
+                "chi2_median": float(np.median(chi2)),
+            }
+        )
+    return rows
+
+
+def probed(vectors, label, train, test):
+    """Return probabilities and classes of the rows `test`, by a logistic regression on the rows `train`.
+
+    Classes are decided as if all were as frequent; probabilities keep the frequencies of `train`.
+    """
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000)).fit(vectors[train], label[train])
+    probability = probe.predict_proba(vectors[test])
+    return probability, np.argmax(probability / np.bincount(label[train]) * train.sum(), axis=1)
+
+
+def adaptation(before, after, stamps, label):
+    """Return a row a model of what it recovers on the second survey of `stamps`; the first row is `before` itself."""
+    domain = np.asarray(stamps.catalogue["domain"])
+    test = np.asarray(stamps.catalogue["split"]).astype(str) == "test"
+    train = ~test & (domain == 0)
+    rows, first = [], None
+    for name, model in {"before": before, **after}.items():
+        vectors = features(model, stamps)[0]
+        probability, predicted = probed(vectors, label, train, test)
+        first = predicted if first is None else first
+        target = domain[test] == 1
+        confidence, correct = top_class(probability[target], label[test][target])
+        row = {"model": name, **recovery(label[test], domain[test], first, predicted)}
+        row["ece_target"] = float(expected_calibration_error(confidence, correct))
+        rows.append(row | {f"auc_{key}": value for key, value in domain_auc(vectors[test], domain[test]).items()})
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("dimensions", help="loss by number of dimensions, on the test part of a stamp file")
+    one.add_argument("model")
+    one.add_argument("data", type=Path)
+    one.add_argument("--limit", type=int, default=1500)
+    two = commands.add_parser("adapt", help="share of a probe's loss that adaptation recovers")
+    two.add_argument("before")
+    two.add_argument("after", nargs="+")
+    two.add_argument("--data", type=Path, required=True, help="made by galzoo data make two_surveys")
+    two.add_argument("--label", default="label", help="column of classes; negative = unknown")
+    two.add_argument("--merge", type=int, nargs="*", help="class that each value stands for, such as 0 1 1 2")
+    for each in (one, two):
+        each.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    stamps = Stamps.load(options.data)
+    if options.command == "dimensions":
+        model = load(options.model)
+        columns = {name: np.asarray(stamps.catalogue[name]) for name in stamps.catalogue.colnames}
+        rows = np.flatnonzero(split_names(columns) == "test")[: options.limit]
+        result = by_dimensions(model, in_order(stamps[rows], model.bands), DIMENSIONS)
+    else:
+        label = np.asarray(stamps.catalogue[options.label]).astype(int)
+        merge = options.merge or range(label.max() + 1)
+        known = (label >= 0) & (label < len(merge))
+        label = np.asarray(merge)[label[known]]
+        after = {str(name): load(name) for name in options.after}
+        result = adaptation(load(options.before), after, stamps[known], label)
+    for row in result:
+        told = (f"{key} {value if isinstance(value, str) else np.round(value, 3)}" for key, value in row.items())
+        sys.stdout.write(", ".join(told) + "\n")
+    if options.output:
+        write_json(options.output, result)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
