@@ -44,6 +44,13 @@ def write_text(path, text):
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_table(path, table):
+    """Write an astropy table to `path` as ECSV, atomically; return the path."""
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return path
+
+
 def write_json(path, value):
     """Write `value` to `path` as indented JSON, atomically; see `plain`."""
     write_text(path, json.dumps(plain(value), indent=2) + "\n")

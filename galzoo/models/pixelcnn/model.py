@@ -115,8 +115,7 @@ class PixelCNN(keras.Model):
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.bands = tuple(str(band) for band in bands)
-        self.columns = tuple(columns)
+        self.bands, self.columns = tuple(str(band) for band in bands), tuple(columns)
         check_head(head, codec)
         check_flux(flux_column, flux_band, self.columns, self.bands)
         self.codec = None if codec is None else checked_codec(codec, self.bands)

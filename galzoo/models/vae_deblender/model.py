@@ -228,11 +228,8 @@ class VAEDeblender(keras.Model):
 
     def latents(self, batch):
         """Return the mean vectors (n, latent) of the galaxies in the middle of stamps; see `Encoder`."""
-        n, height, width = ops.shape(batch["image"])[:3]
-        middle = ops.cast(ops.stack([(width - 1) / 2, (height - 1) / 2]), "float32")
-        positions = ops.broadcast_to(middle, (n, 1, 2))
         image = ops.cast(batch["image"], "float32")
-        return self.encode({**batch, "image": image, "positions": positions, "present": ops.ones((n, 1))})[0][:, 0]
+        return self.encode(self._complete({**batch, "image": image, "positions": None}))[0][:, 0]
 
     def look(self, image, valid, noise, sharpness, marked, fraction):
         """Return what `encode` does, of windows around m sources.

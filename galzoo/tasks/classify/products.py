@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import QTable
 
 from galzoo.evaluate.report import Report
-from galzoo.files import atomic_path, write_json
+from galzoo.files import write_json, write_table
 from galzoo.tasks.classify.pictures import balance_figure, confusion_figure, reliability_figure
 from galzoo.viz.panels import panel, save
 
@@ -41,8 +41,7 @@ def write_products(stamps, result, folder, about=None, report=True):
     folder.mkdir(parents=True, exist_ok=True)
     about = about or {}
     written = [folder / "classes.ecsv"]
-    with atomic_path(written[0]) as path:
-        make_table(stamps, result, about).write(path, format="ascii.ecsv", overwrite=True)
+    write_table(written[0], make_table(stamps, result, about))
     if result.metrics is not None:
         write_json(folder / "summary.json", about | {"notes": result.notes} | result.metrics)
         written.append(folder / "summary.json")

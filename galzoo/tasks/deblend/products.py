@@ -11,7 +11,7 @@ from galzoo.data.hdf5 import StampsWriter
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
-from galzoo.files import atomic_path
+from galzoo.files import atomic_path, write_table
 from galzoo.interop.ds9 import write_regions
 from galzoo.resources import release
 from galzoo.tasks.deblend.catalogue_header import describe, fits_table, provenance
@@ -53,8 +53,7 @@ def write_products(field, chunks, segmentation, psf, ids, output, work, settings
     rows, order = _rows(chunks, len(field.bands))
     table = make_catalogue(field, rows, ids, about)
     written = []
-    with atomic_path(output / "catalogue.ecsv") as path:
-        table.write(path, format="ascii.ecsv", overwrite=True)
+    write_table(output / "catalogue.ecsv", table)
     with atomic_path(output / "catalogue.fits") as path:
         fits.HDUList([fits.PrimaryHDU(), fits_table(table, provenance(field, about), field.bands)]).writeto(
             path, overwrite=True

@@ -6,7 +6,7 @@ from astropy.table import QTable
 
 from galzoo.contracts.catalogues import region_counts
 from galzoo.field.pieces import save_piece
-from galzoo.files import atomic_path
+from galzoo.files import atomic_path, write_table
 from galzoo.progress import counter
 
 REGION = 64
@@ -117,8 +117,7 @@ def write_posterior(field, paths, n, output, region=REGION):
         file.attrs.update({"bands": list(field.bands), "draws": n, "unit": "nJy", "shape": field.shape})
         file.create_dataset("count", data=total)
         file["count"].attrs["of"] = "stars of each draw"
-    with atomic_path(written[1]) as path:
-        count_table(counts, field.shape, region).write(path, format="ascii.ecsv", overwrite=True)
+    write_table(written[1], count_table(counts, field.shape, region))
     return written
 
 

@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
-from galzoo.files import atomic_path, write_text
+from galzoo.files import atomic_path, write_table, write_text
 from galzoo.resources import release
 from galzoo.tasks.detect.measure import FLAGS
 
@@ -41,8 +41,7 @@ def write_products(field, rows, instances, search, output, settings, scores):
     """
     table = make_catalogue(field, rows, search.classes, search.about)
     written = [output / "catalogue.ecsv", output / "catalogue.fits"]
-    with atomic_path(written[0]) as path:
-        table.write(path, format="ascii.ecsv", overwrite=True)
+    write_table(written[0], table)
     with atomic_path(written[1]) as path:
         hdu = fits.table_to_hdu(_without_meta(table, {"MAGZERO": AB_NJY, "PIXSCALE": field.pixel_scale}))
         for number, name in enumerate(table.colnames, 1):
@@ -62,8 +61,7 @@ def write_products(field, rows, instances, search, output, settings, scores):
         write_text(written[-1], json.dumps(coco(table, rows, instances, search.classes, field.name)))
     for name, score in scores.items():
         written.append(output / f"completeness_{name}.ecsv")
-        with atomic_path(written[-1]) as path:
-            score["table"].write(path, format="ascii.ecsv", overwrite=True)
+        write_table(written[-1], score["table"])
     if settings.report:
         from galzoo.tasks.detect.report import write_report
 

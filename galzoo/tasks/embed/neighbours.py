@@ -7,7 +7,7 @@ import numpy as np
 from astropy.table import QTable
 
 from galzoo.errors import InputError
-from galzoo.files import atomic_path
+from galzoo.files import write_table
 from galzoo.tasks.embed.outliers import LatentDensity, ranked, usual_rows
 from galzoo.viz.panels import panel, save
 
@@ -71,7 +71,7 @@ def write_like(stamps, features, names, folder):
         save(panel(stamps, [row, *order], labels, columns=5, title=f"Most like {name}, by distance"), path)
         table = QTable(stamps.catalogue[order], copy=True)
         table["distance"] = distance
-        written += [path, _table(table, path.with_suffix(".ecsv"))]
+        written += [path, write_table(path.with_suffix(".ecsv"), table)]
     return written
 
 
@@ -106,7 +106,7 @@ def write_strangest(stamps, features, chi2, folder, seed=0):
         save(panel(stamps, order, [f"{value:.3g}" for value in values[order]], columns=8, title=title), path)
         written.append(path)
     table.meta["gaussians"] = int(density.mixture.n_components)
-    return [_table(table, Path(folder) / "outliers.ecsv"), *written]
+    return [write_table(Path(folder) / "outliers.ecsv", table), *written]
 
 
 def pair_distances(first, second):
@@ -160,7 +160,7 @@ def write_pairs(first, second, vectors, folder):
     order = np.argsort(distance, kind="stable")
     table = QTable({"id": names[0][left], "distance": distance, "rank": rank})[order]
     table.meta |= {"found_first": float(np.mean(rank == 0)), "median_distance": float(np.median(distance))}
-    written = [_table(table, Path(folder) / "pairs.ecsv")]
+    written = [write_table(Path(folder) / "pairs.ecsv", table)]
     for word, chosen in (("like", order[:_PAIRS]), ("dislike", order[::-1][:_PAIRS])):
         written.append(Path(folder) / f"{word}.png")
         save(_pairs_page(first[left[chosen]], second[right[chosen]], distance[chosen]), written[-1])
@@ -179,9 +179,3 @@ def _pairs_page(first, second, distance):
             for row in range(len(stamps))
         ]
     return picture_grid(columns, [f"{value:.2f}" for value in distance])
-
-
-def _table(table, path):
-    with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
-    return path

@@ -7,7 +7,7 @@ from galzoo.contracts.codec import Reconstructor
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError
 from galzoo.inference.stamp_features import encoder_of
-from galzoo.layers.likelihood import weights
+from galzoo.metrics.reconstruction import chi2_per_pixel
 from galzoo.progress import track
 
 # Principal components that the density is of, Gaussians that are tried, vectors that each needs a component.
@@ -65,12 +65,10 @@ def chi2_a_pixel(model, stamps, batch_size=64, progress=False):
     found = [np.zeros(0)]
     for start in track(range(0, len(stamps), batch_size), "reconstructing", progress):
         batch = stamps_batch(stamps, slice(start, start + batch_size))
-        weight = keras.ops.convert_to_numpy(weights(batch["variance"], batch.get("mask"))).astype(np.float64)
-        image = keras.ops.convert_to_numpy(model.reconstruct(batch)["image"]).astype(np.float64)
-        residual = np.where(weight > 0, np.asarray(batch["image"], np.float64) - image, 0.0)
-        pixels = np.maximum((weight > 0).sum(axis=(1, 2, 3)), 1)
-        found.append((weight * residual**2).sum(axis=(1, 2, 3)) / pixels)
-    return np.concatenate(found)
+        image = keras.ops.convert_to_numpy(model.reconstruct(batch)["image"])
+        found.append(chi2_per_pixel(batch["image"], image, batch["variance"], batch.get("mask")))
+    # A stamp without a good pixel is not unusual.
+    return np.nan_to_num(np.concatenate(found))
 
 
 def usual_rows(catalogue, seed=0):

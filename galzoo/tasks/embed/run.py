@@ -9,7 +9,7 @@ from astropy.table import QTable
 
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, MissingDependencyError, UnknownNameError
-from galzoo.files import atomic_path, write_json
+from galzoo.files import write_json, write_table
 from galzoo.inference.stamp_features import cell_radius, codec_of, features
 from galzoo.layers.flux import noise_level
 from galzoo.metrics.codebook import code_counts, codebook_usage, perplexity_of_counts
@@ -162,12 +162,12 @@ def write_embedding(stamps, embedding, folder, colour=None, about=None):
     table = QTable(stamps.catalogue, copy=True)
     table["latent_x"], table["latent_y"] = np.asarray(embedding.xy, np.float64).T
     table.meta["latent_space"] = {key: value for key, value in summary.items() if key != "codebook"}
-    paths = [_write_table(table, folder / "embedding.ecsv")]
+    paths = [write_table(folder / "embedding.ecsv", table)]
     if embedding.codes is not None:
         told = {column.name: column.plain for column in columns}
         usage = code_usage(embedding.codes, told, embedding.codebook_size)
         usage.meta["cell_pixels"] = embedding.cell
-        paths.append(_write_table(usage, folder / "codes.ecsv"))
+        paths.append(write_table(folder / "codes.ecsv", usage))
     paths.append(folder / "embedding.png")
     save(embedding_figure(stamps, embedding, columns, known), paths[-1])
     if embedding.codes is not None:
@@ -176,12 +176,6 @@ def write_embedding(stamps, embedding, folder, colour=None, about=None):
     paths.append(folder / "summary.json")
     write_json(paths[-1], summary)
     return paths
-
-
-def _write_table(table, path):
-    with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
-    return path
 
 
 def _cell(shape, codes):

@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from galzoo.data.stamps import Stamps
-from galzoo.files import atomic_path
+from galzoo.files import atomic_path, write_table
 from galzoo.metrics.shape import adaptive_moments, aperture_flux
 
 _PANEL_ROWS = 12
@@ -40,8 +40,7 @@ def write_reconstruction(stamps, reconstruction, folder):
     paths = [folder / name for name in ("reconstruction.fits", "catalogue.ecsv", "deconvolved.h5", "panel.png")]
     with atomic_path(paths[0]) as path:
         _fits(stamps, reconstruction).writeto(path, overwrite=True)
-    with atomic_path(paths[1]) as path:
-        catalogue(stamps, reconstruction).write(path, format="ascii.ecsv", overwrite=True)
+    write_table(paths[1], catalogue(stamps, reconstruction))
     meta = {**stamps.meta, "model_sigma": reconstruction.model_sigma, "content": "deconvolved to the model frame"}
     Stamps(
         reconstruction.deconvolved,

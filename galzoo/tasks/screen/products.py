@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from galzoo.evaluate.report import Report
-from galzoo.files import atomic_path
+from galzoo.files import atomic_path, write_table
 from galzoo.tasks.screen.flags import FLAGS
 from galzoo.tasks.screen.pages import stamps_page
 from galzoo.viz.panels import save
@@ -32,8 +32,7 @@ def write_products(result, output, about, report=True):
     """
     table = make_table(result, about)
     written = [output / "screen.ecsv", output / "screen.fits"]
-    with atomic_path(written[0]) as path:
-        table.write(path, format="ascii.ecsv", overwrite=True)
+    write_table(written[0], table)
     with atomic_path(written[1]) as path:
         bare = table.copy()
         bare.meta.clear()

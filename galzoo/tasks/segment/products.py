@@ -3,7 +3,7 @@
 from astropy.io import fits
 
 from galzoo.data.zeropoint import AB_NJY
-from galzoo.files import atomic_path
+from galzoo.files import atomic_path, write_table
 from galzoo.tasks.segment.catalogue import make_catalogue
 
 
@@ -43,8 +43,7 @@ def write_products(field, segmented, band, output, settings, about):
         fits.HDUList(hdus).writeto(path, overwrite=True)
     with atomic_path(output / "segmentation.fits") as path:
         fits.PrimaryHDU(segmented.segmentation, header).writeto(path, overwrite=True)
-    with atomic_path(output / "catalogue.ecsv") as path:
-        table.write(path, format="ascii.ecsv", overwrite=True)
+    write_table(output / "catalogue.ecsv", table)
     with atomic_path(output / "catalogue.fits") as path:
         plain = table.copy()
         # Keywords of FITS have eight letters.
