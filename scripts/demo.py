@@ -46,6 +46,8 @@ FIELD = SceneSpec(
 # Hubble types that galaxies are drawn for, elliptical to irregular, and how many of each.
 T_TYPES, EACH = (-5, -2, 1, 3, 5, 9), 4
 SIZE = 64
+# What the preset's pictures show in red, green and blue; the Hubble picture's colours are called the same.
+BANDS = ("i", "r", "g")
 # Rows and steps of the model that is trained here; the preset had a hundred times more of each.
 EPOCHS, STEPS = 4, 30
 
@@ -61,7 +63,7 @@ def picture_path():
 def cut(folder):
     """Find the sources, cut a stamp of each, and return the stamps of galaxies that a stamp holds well."""
     path = folder / "stamps.h5"
-    cutouts_from_files([str(picture_path())], path, size=SIZE, pixel_scale=0.08, unit="", progress=True)
+    cutouts_from_files([str(picture_path())], path, size=SIZE, bands=BANDS, pixel_scale=0.08, unit="", progress=True)
     stamps = Stamps.load(path)
     table = stamps.catalogue
     bright = np.asarray(table["snr"]) > 20

@@ -40,7 +40,9 @@ def preset_figure(model, card):
     from galzoo.viz.panels import reconstruction_panel
 
     simulated = card["recipe"]["data"]["name"] == "simulated"
-    stamps = from_faint_to_bright(new_stamps(card) if simulated else deep_field(card["data"]["stamp_size"][0]))
+    stamps = from_faint_to_bright(
+        new_stamps(card) if simulated else deep_field(card["data"]["stamp_size"][0], model.bands)
+    )
     result = reconstruct(model, stamps)
     what, sharp = "Galaxies of the Hubble Deep Field, a colour picture,", ""
     if simulated:
@@ -70,8 +72,11 @@ def new_stamps(card):
     return simulate_stamps(StampSpec(**{**options, "seed": SEED}), range(DRAWN))
 
 
-def deep_field(size):
-    """Return stamps of large, isolated galaxies of the Hubble Deep Field picture, which scikit-image carries."""
+def deep_field(size, bands):
+    """Return stamps of large, isolated galaxies of the Hubble Deep Field picture, which scikit-image carries.
+
+    Its red, green and blue are called by the names in `bands`: what a model of pictures shows in these colours.
+    """
     import skimage
 
     from galzoo.field.cutouts import cutouts_from_files
@@ -79,7 +84,7 @@ def deep_field(size):
     picture = Path(skimage.__file__).parent / "data" / "hubble_deep_field.jpg"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stamps.h5"
-        cutouts_from_files([str(picture)], path, size=size, pixel_scale=0.08, where="snr>100, r50>4")
+        cutouts_from_files([str(picture)], path, size=size, bands=bands, pixel_scale=0.08, where="snr>100, r50>4")
         stamps = Stamps.load(path)
     stamps = stamps[np.flatnonzero(np.asarray(stamps.catalogue["bad_fraction"]) < 0.2)]
     # Models of pictures learnt from them with all that is in them, so neighbours stay.
