@@ -63,7 +63,7 @@ class VQVAE(keras.Model):
         Fraction of the model added to the noise in quadrature, in training only: it keeps the few brightest stamps from
         ruling the gradient. Reported chi2 never contains it.
     truth_weight : float
-        Weight of the error against the noiseless model-frame image, where the batch has one.
+        Weight of the error against the noiseless model-frame image, where the batch has one, under the same likelihood.
     psf_channels : bool
         Tell the encoder how sharp each band is.
     band_dropout : float
@@ -293,8 +293,7 @@ class VQVAE(keras.Model):
         # weight / (1 + weight (f m)^2) is the inverse of variance + (f m)^2, and stays 0 where the weight is.
         floor = ops.square(self.error_floor * ops.stop_gradient(y_pred["image"]))
         softened = weight / (1.0 + weight * floor)
-        reconstruction = ops.sum(softened * ops.square(residual), axis=(1, 2, 3)) / pixels
-        reconstruction = 0.5 * (ops.log1p(reconstruction) if self.likelihood == "student" else reconstruction)
+        reconstruction = self._misfit(ops.sum(softened * ops.square(residual), axis=(1, 2, 3)) / pixels)
         quantizer_loss = ops.sum(ops.stack(self.losses))
         loss = ops.mean(reconstruction) + quantizer_loss
         if self.truth_weight and target.get("truth") is not None:
@@ -302,13 +301,17 @@ class VQVAE(keras.Model):
             # The model frame has no noise of its own; its errors are weighed like those of the observed image.
             noise = noise_level(target["variance"], target.get("mask"))
             scale = ops.square(noise) + ops.square(self.error_floor * truth)
-            error = ops.square(truth - y_pred["deconvolved"]) / scale
-            loss = loss + 0.5 * self.truth_weight * ops.mean(error)
+            error = ops.mean(ops.square(truth - y_pred["deconvolved"]) / scale, axis=(1, 2, 3))
+            loss = loss + self.truth_weight * ops.mean(self._misfit(error))
 
         self.chi2_tracker.update_state(chi2)
         self.quantizer_tracker.update_state(quantizer_loss)
         self.perplexity.update_state(y_pred["codes"])
         return loss
+
+    def _misfit(self, chi2):
+        """Return what a stamp of a chi2 a pixel, (n,), adds to the loss."""
+        return 0.5 * (ops.log1p(chi2) if self.likelihood == "student" else chi2)
 
     def adapt(self, batches):
         """Start the codebook of a fresh model at the k-means centres of what its encoder gives.
