@@ -36,6 +36,7 @@ def write_readme(folder, card):
         card["limits"].strip(),
         "## Scores",
         "On objects that training never saw. Errors are by bootstrap over stamps.",
+        *_evaluation(card),
     ]
     for title, rows in result_of(card["metrics"]).tables().items():
         parts += [f"### {title}", markdown_table(rows)]
@@ -109,6 +110,19 @@ def _sizes(card):
 def _change(entry):
     figure = "".join(f", {name} {value:.6g}" for name, value in entry.get("figure", {}).items())
     return f"- {entry['date']}, galzoo {entry['galzoo']}: model `{entry['sha256'][:12]}`{figure}"
+
+
+def _evaluation(card):
+    """Return a paragraph on what the scores were measured on, and the command that measures them again, if known."""
+    judged = card.get("evaluation")
+    if judged is None:
+        return []
+    files = ", ".join(f"`{name}` ({file['rows']}, `{file['sha256'][:12]}`)" for name, file in judged["files"].items())
+    command = f"python scripts/make_pretrained.py --score {card['name']} --data ROOT --work WORK"
+    return [
+        f"At most {judged['limit']} held-out objects of each file, with its rows and the beginning of its sha256: "
+        f"{files}. Again: `{command}` ([how](../../docs/train.md))."
+    ]
 
 
 def _hours(training):

@@ -229,7 +229,7 @@ def _figure(metrics, path):
     return metrics if isinstance(metrics, (int, float)) else None
 
 
-def write_preset(run, folder, metrics, header, created):
+def write_preset(run, folder, metrics, header, created, evaluation=None):
     """Make a preset folder from a finished run.
 
     Parameters
@@ -241,9 +241,11 @@ def write_preset(run, folder, metrics, header, created):
     metrics : dict
         Results of the evaluation suite.
     header : dict
-        Header of the stamp file that it was trained on (`galzoo.data.hdf5.read_header`).
+        Header of the file that it was trained on (`galzoo.data.open_source.read_header`).
     created : str
         Date, ISO 8601.
+    evaluation : dict, optional
+        What it was scored on: ``limit`` of objects of each set, and ``files``, name to ``rows`` and ``sha256``.
 
     Returns
     -------
@@ -286,6 +288,7 @@ def write_preset(run, folder, metrics, header, created):
             changelog_entry(created, __version__, sha256, metrics, export.get("better")),
         ],
         "headline": headline(metrics),
+        **({} if evaluation is None else {"evaluation": evaluation}),
         "metrics": metrics,
         "recipe": recipe,
     }

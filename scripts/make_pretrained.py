@@ -3,12 +3,14 @@
     python scripts/make_pretrained.py vqvae_lsst --data ROOT --work WORK
     python scripts/make_pretrained.py --queue FILE --data ROOT --work WORK
     python scripts/make_pretrained.py --snapshot vqvae_lsst --data ROOT --work WORK
+    python scripts/make_pretrained.py --score vqvae_lsst --data ROOT --work WORK
 
 `ROOT` holds the public images and catalogues (docs/data.md), `WORK` takes data files, runs and evaluations. A run is
 named by its preset or as FAMILY/RECIPE. A line of the queue is such a name and changes of the recipe, quoted as in a
 shell: ``pixelcnn/lsst stages.0.ema=0.999``; ``#`` begins a comment. The same command after an interruption goes on
 where it was. A preset that is there is replaced only by a better one, by the figure that its recipe names. A
-snapshot makes a preset of a run that goes on.
+snapshot makes a preset of a run that goes on. ``--score`` makes the card of a preset again, from its model: on as many
+objects of the same sets as the card says.
 """
 
 import argparse
@@ -19,19 +21,23 @@ import shlex
 import sys
 from pathlib import Path
 
-from galzoo import resources
+from galzoo import __version__, resources
 from galzoo.cards import write_readme
+from galzoo.contents import digest
 from galzoo.data.build_dataset import make_named
-from galzoo.data.hdf5 import read_header
+from galzoo.data.open_source import read_header
 from galzoo.errors import GalzooError, InputError, PresetError, RecipeError
 from galzoo.evaluate.run import evaluate
 from galzoo.files import write_json
-from galzoo.presets import check_better, load_card, write_preset
+from galzoo.presets import changelog_entry, check_better, find_preset, headline, load_card, write_card, write_preset
 from galzoo.recipe import list_recipes, load_recipe
 from galzoo.registry import families
 from galzoo.selftest import write_selftest
 from galzoo.snapshot import snapshot
 from galzoo.train import train
+
+# Held-out stamps or scenes of each set that a new preset is scored on.
+LIMIT = 600
 
 
 def find_recipe(name):
@@ -106,19 +112,52 @@ def data_of(recipe, places):
     return make_data(recipe.data.name, {**recipe.data.options, **recipe.export.data}, places)
 
 
-def export(recipe, folder, data, places, limit):
-    """Score the finished run or snapshot in `folder` and make it the preset if it is better; return lines to show."""
-    evaluation = folder / "evaluation"
-    on = judged_on(recipe.evaluate.data, places) or data
+def judge(recipe, folder, data, places, limit, evaluation):
+    """Score the model in `folder` into the folder `evaluation`.
+
+    Returns lines to show, the numbers, and what they were measured on, for the card.
+    """
+    on = judged_on(recipe.evaluate.data, places) or [data]
     real = judged_on(recipe.evaluate.real, places, missing=True)
     lines = evaluate(folder, on, real, evaluation, limit=limit)
     metrics = json.loads((evaluation / "metrics.json").read_text(encoding="utf-8"))
+    files = {path.name: {"rows": read_header(path)["n"], "sha256": digest(path)} for path in (*on, *real)}
+    return lines, metrics, {"limit": limit, "galzoo": __version__, "files": files}
+
+
+def export(recipe, folder, data, places, limit):
+    """Score the finished run or snapshot in `folder` and make it the preset if it is better; return lines to show."""
+    lines, metrics, judged = judge(recipe, folder, data, places, limit, folder / "evaluation")
     preset = resources.pretrained_dir() / recipe.export.preset
     check_better(preset, metrics, recipe.export.better)
-    write_preset(folder, preset, metrics, read_header(data), datetime.date.today().isoformat())
+    write_preset(folder, preset, metrics, read_header(data), _today(), judged)
     write_selftest(preset)
     write_readme(preset, load_card(preset))
     return [*lines, str(preset)]
+
+
+def score(name, places, limit=None):
+    """Make the card of a preset again from its model, on what the card was made on; return lines to show.
+
+    The changelog says if the figure that the preset was chosen by has moved.
+    """
+    folder, card = find_preset(name), load_card(name)
+    recipe = load_recipe(*find_recipe(card["name"]))
+    limit = limit or card.get("evaluation", {}).get("limit", LIMIT)
+    evaluation = places["WORK"] / "evaluations" / card["name"]
+    lines, metrics, judged = judge(recipe, folder, data_of(recipe, places), places, limit, evaluation)
+    better = recipe.export.better
+    entry = changelog_entry(_today(), __version__, card["sha256"], metrics, better and better.model_dump())
+    if entry.get("figure") != card["changelog"][-1].get("figure"):
+        card["changelog"].append(entry)
+    card |= {"evaluation": judged, "headline": headline(metrics), "metrics": metrics}
+    write_card(folder, json.loads(json.dumps(card)))
+    write_readme(folder, load_card(folder))
+    return [*lines, str(folder)]
+
+
+def _today():
+    return datetime.date.today().isoformat()
 
 
 def make(name, changes, places, limit, from_snapshot=False):
@@ -180,13 +219,18 @@ def main(arguments=None):
     what.add_argument("preset", nargs="?", help="name of a preset, or FAMILY/RECIPE")
     what.add_argument("--queue", type=Path, help="file with a run a line")
     what.add_argument("--snapshot", metavar="RUN", help="make the preset from the state of a run that is not finished")
+    what.add_argument("--score", metavar="PRESET", help="make the card of a preset that is there again")
     parser.add_argument("--data", type=Path, required=True, help="folder of the public images and catalogues")
     parser.add_argument("--work", type=Path, required=True, help="folder for data files, runs and evaluations")
-    parser.add_argument("--limit", type=int, default=600, help="held-out stamps to score")
+    parser.add_argument("--limit", type=int, help=f"held-out objects to score: {LIMIT}; for --score as the card says")
     parser.add_argument("--set", action="append", default=[], help="change the recipe, as in galzoo train")
     options = parser.parse_args(arguments)
     places = {"ROOT": options.data, "WORK": options.work}
     try:
+        if options.score:
+            say("\n".join(score(options.score, places, options.limit)))
+            return 0
+        options.limit = options.limit or LIMIT
         if options.snapshot:
             say("\n".join(make(options.snapshot, options.set, places, options.limit, from_snapshot=True)))
             return 0

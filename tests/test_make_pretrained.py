@@ -1,14 +1,18 @@
 """The queue that makes presets: exact resume, and a preset is replaced by a better one only."""
 
+import hashlib
 import importlib.util
 import json
 
+import h5py
 import pytest
+import yaml
 
 from galzoo import resources
 from galzoo.errors import PresetError, RecipeError
-from galzoo.presets import check_better
+from galzoo.presets import check_better, load_card
 from galzoo.recipe import Better, load_recipe
+from tests.scenes import make_scenes
 
 SCRIPT = resources.configs_dir().parent / "scripts" / "make_pretrained.py"
 
@@ -20,7 +24,7 @@ def script(monkeypatch, tmp_path):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module.resources, "pretrained_dir", lambda: tmp_path / "presets")
-    module.score, module.trained = 1.0, []
+    module.value, module.trained, module.judged = 1.0, [], []
 
     def train(recipe, data, run, resume):
         module.trained.append((recipe["stages"][0]["epochs"], resume))
@@ -28,13 +32,14 @@ def script(monkeypatch, tmp_path):
         (run / "recipe.json").write_text(json.dumps(recipe))
         (run / "training.json").write_text("{}")
         (run / "state.h5").write_text("")
-        if module.score is None:
+        if module.value is None:
             raise KeyboardInterrupt
         (run / "model.keras").write_text("weights")
 
     def evaluate(run, on, real, output, limit):
-        output.mkdir()
-        (output / "metrics.json").write_text(json.dumps({"sets": [{"chi2": module.score}]}))
+        module.judged.append((run, on, limit))
+        output.mkdir(parents=True)
+        (output / "metrics.json").write_text(json.dumps({"sets": [{"chi2": module.value}]}))
         return ["table"]
 
     monkeypatch.setattr(module, "train", train)
@@ -54,11 +59,11 @@ def command(tmp_path, stamp_file):
 
 
 def test_a_queue_goes_on_after_a_failed_run_and_after_a_kill(script, command, tmp_path, capsys):
-    script.score = None
+    script.value = None
     with pytest.raises(KeyboardInterrupt):
         script.main(command)
     assert "no export.preset" in capsys.readouterr().out
-    script.score = 1.0
+    script.value = 1.0
     assert script.main(command) == 2
     assert script.trained == [(7, False), (7, True)]
     assert (tmp_path / "presets" / "small" / "model.keras").read_text() == "weights"
@@ -69,11 +74,50 @@ def test_a_queue_goes_on_after_a_failed_run_and_after_a_kill(script, command, tm
     assert "done before" in capsys.readouterr().out
 
 
+def test_a_card_says_what_it_was_measured_on_and_one_command_makes_it_again(
+    script, command, tmp_path, stamp_file, monkeypatch
+):
+    script.main([*command, "--limit", "7"])
+    folder = tmp_path / "presets" / "small"
+    card = yaml.safe_load((folder / "card.yaml").read_text())
+    file = card["evaluation"]["files"][stamp_file.name]
+    assert card["evaluation"]["limit"] == 7
+    assert file["sha256"] == hashlib.sha256(stamp_file.read_bytes()).hexdigest()
+    with h5py.File(stamp_file) as stamps:
+        assert file["rows"] == len(stamps["image"])
+    # The same model has another score now.
+    recipe = script.load_recipe("vqvae", "smoke", ["export.preset=small", f"data.path={stamp_file}"])
+    better = Better(metric=["sets", -1, "chi2"], lower=True)
+    recipe = recipe.model_copy(update={"export": recipe.export.model_copy(update={"better": better})})
+    monkeypatch.setattr(script, "find_recipe", lambda name: ("vqvae", name))
+    monkeypatch.setattr(script, "load_recipe", lambda family, name: recipe)
+    monkeypatch.setattr(script, "find_preset", lambda name: folder)
+    monkeypatch.setattr(script, "load_card", lambda name: load_card(folder))
+    script.value = 1.25
+    assert script.main(["--score", "small", *command[2:]]) == 0
+    assert script.judged[-1] == (folder, [stamp_file], 7)
+    assert len(script.trained) == 1
+    again = load_card(folder)
+    assert again["metrics"] == {"sets": [{"chi2": 1.25}]}
+    assert again["evaluation"] == card["evaluation"]
+    assert [entry["figure"]["sets.-1.chi2"] for entry in again["changelog"]] == [1.0, 1.25]
+    assert len({entry["sha256"] for entry in again["changelog"]}) == 1
+
+
+def test_a_model_of_scenes_becomes_a_preset(script, command, tmp_path):
+    path = tmp_path / "scenes.h5"
+    make_scenes(4, size=32).save(path)
+    line = f"vqvae/smoke export.preset=small 'export.better={{metric: [sets, -1, chi2], lower: true}}' data.path={path}"
+    (tmp_path / "queue").write_text(line)
+    assert script.main(command) == 0
+    assert load_card(tmp_path / "presets" / "small")["data"]["stamp_size"] == [32, 32]
+
+
 def test_only_a_better_preset_replaces_the_one_that_is_there(script, command, tmp_path, capsys):
     card = tmp_path / "presets" / "small" / "card.yaml"
     for run, (score, kept) in enumerate([(1.0, False), (1.5, True), (0.5, False)]):
         before = card.read_text() if run else ""
-        script.score = score
+        script.value = score
         script.main([*command[:-1], str(tmp_path / f"work{run}")])
         out = capsys.readouterr().out
         assert ("kept" in out) == kept
