@@ -27,6 +27,12 @@ from galzoo.errors import InputError
 PIXEL_SCALE = 0.396
 BANDS = ("i", "r", "g")
 SUFFIXES = (".jpg", ".jpeg", ".png")
+# What the numbers of a column mean, where they are classes (Lintott et al. 2008, table 2).
+CLASS_NAMES = {
+    "label": {
+        "0": "elliptical", "1": "clockwise", "2": "anticlockwise", "3": "edge-on", "4": "star or unknown", "5": "merger",
+    }
+}  # fmt: skip
 _PART = 1024
 
 
@@ -106,6 +112,8 @@ def make_sdss(source, output, size=64, crop=None, deduplicate=True):
         "note": "8-bit, display-stretched; efigi and gz1 pictures are scaled to each galaxy (column pixel_scale)",
         "duplicate_pairs": len(pairs),
     }
+    if "gz1" in counts:
+        meta["class_names"] = CLASS_NAMES
     with StampsWriter(output) as writer:
         for start in range(0, len(images), _PART):
             rows = slice(start, start + _PART)

@@ -14,7 +14,7 @@ _BRIGHT = 95
 _BEND = 1e-3
 
 
-def page(stamps, condition=None, title=None):
+def page(stamps, condition=None, title=None, names=None):
     """Draw a page of galaxies, all with one stretch, in colour where there are bands for it.
 
     Parameters
@@ -24,13 +24,15 @@ def page(stamps, condition=None, title=None):
     condition : dict of arrays, (n,), optional
         What each was drawn for: written into it where it is known, into the title where it is one for all.
     title : str, optional
+    names : dict, optional
+        Column of `condition` -> {number: name} of what are classes.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
     shown = stamps[:_SHOWN]
-    pictures, names = shown.image, stamps.bands
+    pictures, bands = shown.image, stamps.bands
     if pictures.dtype != np.uint8:
         # One tall picture of all galaxies has one stretch.
         tall = shown.image.reshape(-1, *shown.image.shape[2:])
@@ -42,10 +44,11 @@ def page(stamps, condition=None, title=None):
         common = np.full(tall.shape, np.exp(np.mean(np.log(np.maximum(noise, 1e-30)))) ** 2)
         pictures = to_rgb(tall, shown.bands, common, like=np.broadcast_to(peak, tall.shape))
         pictures = pictures.reshape(*shown.image.shape[:3], 3)
-        names = ("R", "G", "B")
+        bands = ("R", "G", "B")
     many, one = [], [title or f"{stamps.survey} {'·'.join(stamps.bands)}, {stamps.pixel_scale:.3g}″ pixels"]
     for name, values in (condition or {}).items():
-        texts = [f"{name} {_brief(value)}" if value == value else "" for value in np.asarray(values)[:_SHOWN]]
+        called = (names or {}).get(name, {})
+        texts = [called.get(value, f"{name} {_brief(value)}") if value == value else "" for value in np.asarray(values)[:_SHOWN]]
         if len(set(texts)) == 1:
             one.append(texts[0])
         else:
@@ -54,7 +57,7 @@ def page(stamps, condition=None, title=None):
     n = len(shown)
     # As few gaps as possible in the last line, of grids between a square and twice as wide as high.
     columns = min(range(int(np.ceil(np.sqrt(n))), int(np.ceil(np.sqrt(2 * n))) + 1), key=lambda k: (-n % k, k))
-    drawn = Stamps(pictures, bands=names, pixel_scale=stamps.pixel_scale, unit="")
+    drawn = Stamps(pictures, bands=bands, pixel_scale=stamps.pixel_scale, unit="")
     return panel(drawn, rows=n, labels=labels, columns=columns, title=", ".join(filter(None, one)))
 
 

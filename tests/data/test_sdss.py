@@ -103,6 +103,7 @@ def test_folder_and_file_make_one_set(tmp_path):
     assert stamps.catalogue["name"][5] == "gz1-587000000000000002"
     assert list(stamps.catalogue["kind"]) == ["a", "b", "c", "d", "", "", ""]
     assert list(stamps.catalogue["label"]) == [-1, -1, -1, -1, 0, 1, 2]
+    assert stamps.meta["class_names"]["label"]["1"] == "clockwise"
     assert (np.ptp(stamps.variance, axis=(1, 2)) == 0).all()
     assert len(sdss_pictures(folder, size=32)) == 4
 

@@ -38,7 +38,7 @@ def sample(
     """Draw galaxies from a trained prior: stamps, FITS and a picture."""
     from galzoo.presets import load_card, load_for
     from galzoo.simulate.observe import observe, plan
-    from galzoo.tasks.sample.run import parse_conditions, warnings_of, write_samples
+    from galzoo.tasks.sample.run import class_names, parse_conditions, warnings_of, write_samples
 
     if survey is not None:
         from galzoo.simulate.surveys import get_survey
@@ -51,9 +51,11 @@ def sample(
         raise InputError(f"--depth is {depth}; give the exposure in units of the full survey's, above 0")
     model = load_for("sample", name)
     plan(model, survey, bands, noise, psf, say=False)
+    card = load_card(name, metrics=False)
+    names = class_names(card)
     drawn = model.sample(
         number,
-        condition=parse_conditions(conditions or (), model, number, seed) or None,
+        condition=parse_conditions(conditions or (), model, number, seed, names) or None,
         seed=seed,
         temperature=temperature,
         top_k=top_k,
@@ -62,7 +64,7 @@ def sample(
         progress=True,
     )
     stamps = observe(drawn, survey, bands, noise, size, seed, depth, psf or None)
-    for path in write_samples(drawn, stamps, output):
+    for path in write_samples(drawn, stamps, output, names):
         sys.stdout.write(f"{path}\n")
-    for sentence in warnings_of(load_card(name, metrics=False)):
+    for sentence in warnings_of(card):
         sys.stdout.write(f"note: {sentence}\n")

@@ -25,13 +25,15 @@ def preset_figure(model, card):
     """
     from galzoo.data.stamps import Stamps
     from galzoo.simulate.observe import observe
+    from galzoo.tasks.sample.run import class_names
     from galzoo.viz.page import page
 
     name, title = card["name"], card["title"]
     if card["recipe"]["data"]["name"] != "simulated":
         column, values = _first_range(model)
         samples = model.sample(len(values), {column: values} if column else None, seed=SEED)
-        figure = page(observe(samples), {column: values} if column else None, title=f"samples of {name} by {column}")
+        said, names = f"samples of {name} by {column}", class_names(card)
+        figure = page(observe(samples), {column: values} if column else None, title=said, names=names)
         return figure, f"None of these galaxies exists: samples of the preset `{name}` ({title}), by {column}."
     from galzoo.tasks.reconstruct.picture import new_stamps
 

@@ -13,7 +13,7 @@ from galzoo.simulate.observe import IN_FRAME
 logger = logging.getLogger(__name__)
 
 
-def write_samples(samples, stamps, folder):
+def write_samples(samples, stamps, folder, names=None):
     """Write samples and what `observe` made of them into a folder.
 
     Parameters
@@ -23,6 +23,8 @@ def write_samples(samples, stamps, folder):
         Of the same galaxies.
     folder : str or Path
         Made if absent.
+    names : dict, optional
+        Of classes, see `class_names`; the picture has them in place of numbers.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def write_samples(samples, stamps, folder):
     stamps.save(paths[0])
     with atomic_path(paths[1]) as path:
         _fits(samples, stamps).writeto(path, overwrite=True)
-    save(page(stamps, samples.condition), paths[2])
+    save(page(stamps, samples.condition, names=names), paths[2])
     return paths
 
 
@@ -75,7 +77,13 @@ def _fits(samples, stamps):
     return fits.HDUList([*hdus, table])
 
 
-def parse_conditions(texts, model, n=1, seed=0):
+def class_names(card):
+    """Return what the classes of a preset's conditions are called, by column and number, as its card says."""
+    named = card.get("data", {}).get("meta", {}).get("class_names", {})
+    return {column: {float(value): name for value, name in names.items()} for column, names in named.items()}
+
+
+def parse_conditions(texts, model, n=1, seed=0, names=None):
     """Read what galaxies are asked for.
 
     Parameters
@@ -89,6 +97,8 @@ def parse_conditions(texts, model, n=1, seed=0):
         How many values to draw from a range.
     seed : int
         Of those draws.
+    names : dict, optional
+        Of classes, see `class_names`; they can be asked for by name.
 
     Returns
     -------
@@ -119,18 +129,19 @@ def parse_conditions(texts, model, n=1, seed=0):
             raise InputError(f"condition {column!r} is given twice; give it once, or a range as low:high")
         known = model.condition_ranges.get(column)
         if isinstance(known, list):
-            condition[column] = _class(column, value, known)
+            condition[column] = _class(column, value, known, (names or {}).get(column, {}))
         else:
             generator = np.random.default_rng([seed, *column.encode()])
             condition[column] = _number(text, column, value, known, n, generator)
     return condition
 
 
-def _class(column, value, classes):
-    for name in classes:
-        if value in (str(name), _plain(name)):
-            return name
-    raise InputError(f"{column}={value}: no such class; known are {', '.join(map(_plain, classes))}")
+def _class(column, value, classes, names):
+    for number in classes:
+        if value in (str(number), _plain(number), names.get(number)):
+            return number
+    known = (f"{_plain(number)} ({names[number]})" if number in names else _plain(number) for number in classes)
+    raise InputError(f"{column}={value}: no such class; known are {', '.join(known)}")
 
 
 def _plain(value):

@@ -17,7 +17,7 @@ from galzoo.simulate.observe import observe
 from galzoo.simulate.other_telescope import Optics
 from galzoo.simulate.surveys import get_survey, noise_sigma
 from galzoo.tasks.sample import command
-from galzoo.tasks.sample.run import parse_conditions, write_samples
+from galzoo.tasks.sample.run import class_names, parse_conditions, write_samples
 from galzoo.viz.page import page
 
 
@@ -305,6 +305,19 @@ class TestConditions:
     def test_refused(self, text, message):
         with pytest.raises((InputError, UnknownNameError), match=message):
             parse_conditions([text], StubModel())
+
+    def test_classes_are_asked_for_and_shown_by_name(self):
+        card = {"data": {"meta": {"class_names": {"label": {"0": "elliptical", "3": "edge-on"}}}}}
+        model = StubModel()
+        model.columns, model.condition_ranges = ("label",), {"label": [0.0, 1.0, 3.0]}
+        names = class_names(card)
+        for text, number in (("label=edge-on", 3), ("label=3", 3), ("label=0.0", 0), ("label=1", 1)):
+            assert parse_conditions([text], model, names=names) == {"label": number}
+        with pytest.raises(InputError, match=r"no such class; known are 0 \(elliptical\), 1, 3 \(edge-on\)"):
+            parse_conditions(["label=spiral"], model, names=names)
+        samples = make_samples(3)
+        figure = page(observe(samples), {"label": np.array([3.0, 0.0, 1.0])}, names=names)
+        assert [axis.texts[0].get_text() for axis in figure.axes[:3]] == ["edge-on", "elliptical", "label 1"]
 
     def test_twice_and_none(self):
         with pytest.raises(InputError, match="'mag' is given twice"):
