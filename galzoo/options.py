@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from galzoo.errors import InputError
+
 
 def complete_preset(incomplete: str):
     """Return the presets whose names begin so."""
@@ -58,3 +60,73 @@ Saturation = Annotated[
     ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder or file to write.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")]
+Report = Annotated[bool, typer.Option(help="Draw pictures and write the report.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Begin anew although a run is unfinished.")]
+Tile = Annotated[int, typer.Option(help="Side of a tile in pixels; bounds the memory.")]
+
+# What commands that take a field are told of it.
+FieldFiles = Annotated[
+    list[str], typer.Argument(help="FITS: a cube, a file with an extension a band, or a file a band.")
+]
+FieldPreset = Annotated[
+    str | None,
+    typer.Option(
+        help="A preset, or the folder of a run; the packaged one that fits by default.", autocompletion=complete_preset
+    ),
+]
+Bands = Annotated[str | None, typer.Option(help="Names of the bands in the files, comma-separated.")]
+Names = Annotated[str | None, typer.Option("--as", help="What the preset calls each of --bands; - leaves one out.")]
+Psf = Annotated[list[Path] | None, typer.Option(help="PSF image, one for all or one a band.")]
+Seeing = Annotated[float | None, typer.Option(help="FWHM of a Gaussian PSF in arcsec, without --psf.")]
+Weight = Annotated[list[str] | None, typer.Option(help="Weight map a band (inverse variance).")]
+Rms = Annotated[list[str] | None, typer.Option(help="Noise map a band.")]
+Variance = Annotated[list[str] | None, typer.Option(help="Variance map a band.")]
+Flags = Annotated[list[str] | None, typer.Option(help="Flag map; not 0 = bad.")]
+PixelScale = Annotated[float | None, typer.Option(help="Arcsec per pixel, where the header has no WCS.")]
+Background = Annotated[bool, typer.Option(help="Subtract the sky, measured on a mesh.")]
+
+
+def field_options(
+    bands, names, weight, rms, variance, flags, zero_point, pixel_scale, background, saturation, gain=None
+):
+    """Return what `galzoo.field.open_field.open_field` is told, from options as typed.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be read.
+    """
+    from galzoo.data.per_band import parse
+
+    if names is not None and bands is None:
+        raise InputError("--as renames --bands, which is not given; name the bands of the files first")
+    return {
+        "bands": bands.split(",") if bands else None,
+        "names": names.split(",") if names else None,
+        "weight": weight,
+        "rms": rms,
+        "variance": variance,
+        "flags": flags,
+        "zero_point": parse(zero_point, "--zero-point"),
+        "pixel_scale": pixel_scale,
+        "subtract_sky": background,
+        "saturation": parse(saturation, "--saturation"),
+        **({} if gain is None else {"gain": parse(gain, "--gain")}),
+    }
+
+
+def column_names(text):
+    """Return the roles of columns, role to name, of "ra=RA_ICRS,dec=DE_ICRS"; None as it is.
+
+    Raises
+    ------
+    InputError
+        If it does not read so.
+    """
+    if text is None:
+        return None
+    pairs = [[part.strip() for part in pair.partition("=")] for pair in text.split(",")]
+    if not all(role and name for role, _, name in pairs):
+        raise InputError(f"--columns is {text!r}; give pairs, e.g. ra=RA_ICRS,dec=DE_ICRS")
+    return {role: name for role, _, name in pairs}

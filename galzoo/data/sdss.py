@@ -30,7 +30,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 # What the numbers of a column mean, where they are classes (Lintott et al. 2008, table 2).
 CLASS_NAMES = {
     "label": {
-        "0": "elliptical", "1": "clockwise", "2": "anticlockwise", "3": "edge-on", "4": "star or unknown", "5": "merger",
+        "0": "elliptical", "1": "clockwise", "2": "anticlockwise", "3": "edge-on", "4": "unknown", "5": "merger",
     }
 }  # fmt: skip
 _PART = 1024

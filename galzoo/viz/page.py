@@ -48,7 +48,10 @@ def page(stamps, condition=None, title=None, names=None):
     many, one = [], [title or f"{stamps.survey} {'·'.join(stamps.bands)}, {stamps.pixel_scale:.3g}″ pixels"]
     for name, values in (condition or {}).items():
         called = (names or {}).get(name, {})
-        texts = [called.get(value, f"{name} {_brief(value)}") if value == value else "" for value in np.asarray(values)[:_SHOWN]]
+        texts = [
+            called.get(value, f"{name} {_brief(value)}") if value == value else ""
+            for value in np.asarray(values)[:_SHOWN]
+        ]
         if len(set(texts)) == 1:
             one.append(texts[0])
         else:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import Conform, complete_preset
+from galzoo.options import BatchSize, Conform, Report, complete_preset
 
 
 def classify(
@@ -35,8 +35,8 @@ def classify(
     views: Annotated[int | None, typer.Option(help="Orientations averaged over, 1 to 8; each costs as much.")] = None,
     epochs: Annotated[int, typer.Option(help="Of finetune, at most.")] = 10,
     seed: Annotated[int, typer.Option(help="Of what is held out, folds and training.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")] = 64,
-    report: Annotated[bool, typer.Option(help="Draw pictures and write the report.")] = True,
+    batch_size: BatchSize = 64,
+    report: Report = True,
     conform: Conform = False,
 ):
     """Learn classes from a table of labels and give every stamp calibrated probabilities."""

@@ -6,30 +6,25 @@ from typing import Annotated
 
 import typer
 
+from galzoo import options
 from galzoo.errors import InputError
-from galzoo.options import Saturation, ZeroPoint, complete_preset
 
 
 def detect(
-    field: Annotated[
-        list[str],
-        typer.Argument(help="FITS: a cube, a file with an extension a band, or a file a band."),
-    ],
+    field: options.FieldFiles,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("detected"),
     preset: Annotated[
         str | None,
         typer.Option(
             help="A preset, or the folder of a run; the classical detection by SEP by default.",
-            autocompletion=complete_preset,
+            autocompletion=options.complete_preset,
         ),
     ] = None,
-    bands: Annotated[str | None, typer.Option(help="Names of the bands in the files, comma-separated.")] = None,
-    names: Annotated[
-        str | None, typer.Option("--as", help="What the preset calls each of --bands; - leaves one out.")
-    ] = None,
+    bands: options.Bands = None,
+    names: options.Names = None,
     threshold: Annotated[float, typer.Option(help="Least probability; 0.5 is S/N 5 without a preset.")] = 0.5,
-    psf: Annotated[list[Path] | None, typer.Option(help="PSF image, one for all or one a band.")] = None,
-    seeing: Annotated[float | None, typer.Option(help="FWHM of a Gaussian PSF in arcsec, without --psf.")] = None,
+    psf: options.Psf = None,
+    seeing: options.Seeing = None,
     truth: Annotated[Path | None, typer.Option(help="Catalogue of what is there: completeness and purity.")] = None,
     columns: Annotated[
         str | None, typer.Option(help="Its column names where they are not known: ra=...,dec=...,mag=...")
@@ -55,57 +50,46 @@ def detect(
     ] = None,
     deblender: Annotated[str | None, typer.Option(help="Preset that deblends for --iterate.")] = None,
     rounds: Annotated[int, typer.Option(help="Most rounds of --iterate.")] = 4,
-    weight: Annotated[list[str] | None, typer.Option(help="Weight map a band (inverse variance).")] = None,
-    rms: Annotated[list[str] | None, typer.Option(help="Noise map a band.")] = None,
-    variance: Annotated[list[str] | None, typer.Option(help="Variance map a band.")] = None,
-    flags: Annotated[list[str] | None, typer.Option(help="Flag map; not 0 = bad.")] = None,
-    zero_point: ZeroPoint = None,
-    pixel_scale: Annotated[float | None, typer.Option(help="Arcsec per pixel, where the header has no WCS.")] = None,
-    saturation: Saturation = None,
-    background: Annotated[bool, typer.Option(help="Subtract the sky, measured on a mesh.")] = True,
-    tile: Annotated[int, typer.Option(help="Side of a tile in pixels; bounds the memory.")] = 1024,
+    weight: options.Weight = None,
+    rms: options.Rms = None,
+    variance: options.Variance = None,
+    flags: options.Flags = None,
+    zero_point: options.ZeroPoint = None,
+    pixel_scale: options.PixelScale = None,
+    saturation: options.Saturation = None,
+    background: options.Background = True,
+    tile: options.Tile = 1024,
     coco: Annotated[bool, typer.Option("--coco", help="Write the masks as COCO JSON too.")] = False,
-    report: Annotated[bool, typer.Option(help="Draw pictures and write the report.")] = True,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew although a run is unfinished.")] = False,
+    report: options.Report = True,
+    restart: options.Restart = False,
 ):
     """Find the sources of a field: catalogue, instance map, regions, picture and report."""
-    from galzoo.data.per_band import parse
     from galzoo.tasks.detect.iterate import detect_iterated
     from galzoo.tasks.detect.run import Settings, detect_field
 
-    if names is not None and bands is None:
-        raise InputError("--as renames --bands, which is not given; name the bands of the files first")
     if (residual or deblender) and not iterate:
         raise InputError(f"--{'residual' if residual else 'deblender'} is for --iterate; add --iterate or leave it out")
     settings = Settings(
         threshold, tile, coco, report, inject, _pair(inject_magnitudes), match=match,
         inject_kind=inject_kind, samples=samples, daophot=daophot,
     )  # fmt: skip
-    options = {
+    asked = {
         "preset": preset,
         "psf": psf or None,
         "seeing": seeing,
         "truth": truth,
-        "columns": dict(pair.partition("=")[::2] for pair in columns.split(",")) if columns else None,
+        "columns": options.column_names(columns),
         "settings": settings,
         "progress": True,
         "restart": restart,
-        "bands": bands.split(",") if bands else None,
-        "names": names.split(",") if names else None,
-        "weight": weight,
-        "rms": rms,
-        "variance": variance,
-        "flags": flags,
-        "zero_point": parse(zero_point, "--zero-point"),
-        "pixel_scale": pixel_scale,
-        "subtract_sky": background,
-        "saturation": parse(saturation, "--saturation"),
-        "gain": parse(gain, "--gain"),
+        **options.field_options(
+            bands, names, weight, rms, variance, flags, zero_point, pixel_scale, background, saturation, gain
+        ),
     }
     if iterate:
-        written = detect_iterated(field, output, residual=residual, deblender=deblender, rounds=rounds, **options)
+        written = detect_iterated(field, output, residual=residual, deblender=deblender, rounds=rounds, **asked)
     else:
-        written = detect_field(field, output, **options)
+        written = detect_field(field, output, **asked)
     for path in written:
         sys.stdout.write(f"{path}\n")
 

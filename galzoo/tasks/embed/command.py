@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import Conform, Preset
+from galzoo.options import BatchSize, Conform, Preset
 
 # Columns that are told best, printed at the end.
 _SAID = 8
@@ -25,7 +25,7 @@ def embed(
     limit: Annotated[int | None, typer.Option(help="Only so many stamps, drawn at random by --seed.")] = None,
     seed: Annotated[int, typer.Option(help="Of the draw, the map and the scores.")] = 0,
     perplexity: Annotated[float, typer.Option(help="About how many neighbours count; not for pca.")] = 30.0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")] = 64,
+    batch_size: BatchSize = 64,
     like: Annotated[
         list[str] | None, typer.Option(help="Id or row of a galaxy: a page of those most like it; repeatable.")
     ] = None,

@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import Conform, Output, Preset
+from galzoo.options import BatchSize, Conform, Output, Preset
 
 
 def reconstruct(
     preset: Preset,
     stamps: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
     output: Output = Path("out"),
-    batch_size: Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")] = 64,
+    batch_size: BatchSize = 64,
     limit: Annotated[int | None, typer.Option(help="Only the first so many stamps.")] = None,
     refine_steps: Annotated[
         int, typer.Option(help="Likelihood updates at most; 0 shows what the codes alone say.", min=0)

@@ -176,7 +176,7 @@ class TestBad:
 
         with pytest.raises(InputError, match="--as renames --bands"):
             segment([str(field)], tmp_path / "out", names="F160W")
-        with pytest.raises(InputError, match="--zero-point is 'dim'"):
+        with pytest.raises(InputError, match="--zero-point is dim"):
             segment([str(field)], tmp_path / "out", zero_point="dim")
 
 
