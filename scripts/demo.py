@@ -28,6 +28,7 @@ from galzoo.recipe import load_recipe
 from galzoo.simulate.scenes import SceneSpec, simulate_scenes
 from galzoo.tasks.deblend import deblend_field
 from galzoo.tasks.reconstruct import catalogue, reconstruct, write_reconstruction
+from galzoo.tasks.reconstruct.products import shown_rows
 from galzoo.tasks.sample import observe, write_samples
 from galzoo.train import train
 from galzoo.viz.panels import panel, reconstruction_panel, save
@@ -159,13 +160,6 @@ def main():
     console.print(f"open {folder / 'report.html'}")
 
 
-def shown_rows(stamps, number=8):
-    """Return the brightest stamps of a single galaxy: those of which least is masked, as at edges and near others."""
-    masked = stamps.mask.mean(axis=(1, 2, 3))
-    whole = np.argsort(masked, kind="stable")[: 3 * number]
-    return np.sort(whole[np.argsort(-np.asarray(stamps.catalogue["snr"])[whole])][:number])
-
-
 def write_report(folder, deblended, stamps, test, made, rows, products, drawn):
     """Write ``report.html``: the field, what was found, both models, new galaxies, and the catalogue's first rows."""
     report = Report("galzoo demo", "A simulated LSST field, and galaxies of the Hubble Deep Field (NASA)")
@@ -179,7 +173,7 @@ def write_report(folder, deblended, stamps, test, made, rows, products, drawn):
     report.figure(folder / "stamps.png", "Some of the stamps.")
     report.section("Reconstruction of held-out stamps").table(rows)
     report.text("The preset never saw this telescope: it was trained on SDSS pictures, ground-based and much coarser.")
-    rows_shown = shown_rows(test)
+    rows_shown = shown_rows(test, 8)
     for name, (_, part) in reversed(made.items()):
         report.figure(reconstruction_panel(test, part, rows=rows_shown), f"Model: {name}.")
     report.section("New galaxies").text(

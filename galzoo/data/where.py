@@ -20,7 +20,12 @@ _PARTS = re.compile(rf"({_QUOTED})|,|&+|\band\b")
 
 
 def select(table, where, name="catalogue"):
-    """Return the rows that pass simple tests.
+    """Return the rows of a table that pass simple tests; arguments are those of `passing`."""
+    return table[passing(table, where, name)]
+
+
+def passing(table, where, name="catalogue"):
+    """Return which rows of a table pass simple tests, a bool array.
 
     Parameters
     ----------
@@ -59,7 +64,7 @@ def select(table, where, name="catalogue"):
         keep &= passed & ~missing(table[column])
     if not keep.any():
         raise InputError(f"{name}: no row passes {where!r} of {len(table)}; loosen it")
-    return table[keep]
+    return keep
 
 
 def _clauses(where):

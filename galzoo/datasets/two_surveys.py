@@ -82,24 +82,18 @@ def make_two_surveys(output, source, target=None, shift=None, where=None, size=N
 
 
 def _chosen(stamps, where):
-    import numpy as np
+    from galzoo.data.where import passing
 
-    from galzoo.data.where import select
-
-    if where is None:
-        return stamps
-    table = stamps.catalogue.copy()
-    table["_row"] = np.arange(len(table))
-    return stamps[np.asarray(select(table, where)["_row"])]
+    return stamps if where is None else stamps[passing(stamps.catalogue, where)]
 
 
 def _middle(stamps, side):
     """Return stamps with the central `side` pixels."""
     import dataclasses
 
+    from galzoo.data.crop import crop_batch
+
     if min(stamps.shape) < side:
         raise InputError(f"stamps of {stamps.shape} pixels have no {side} on a side; give a smaller size")
-    top, left = ((length - side) // 2 for length in stamps.shape)
     planes = {key: getattr(stamps, key) for key in stamps.planes}
-    cut = {k: plane[:, top : top + side, left : left + side] for k, plane in planes.items() if plane is not None}
-    return dataclasses.replace(stamps, **cut)
+    return dataclasses.replace(stamps, **crop_batch({k: one for k, one in planes.items() if one is not None}, side))

@@ -6,14 +6,7 @@ A *domain* is 0 for the survey that a probe was trained on and 1 for the other, 
 import numpy as np
 
 from galzoo.errors import InputError
-
-
-def balanced_accuracy(label, predicted):
-    """Return the mean over classes of the share of their members that are predicted right, 0 to 1."""
-    label, predicted = np.asarray(label), np.asarray(predicted)
-    if label.ndim != 1 or label.shape != predicted.shape or not len(label):
-        raise InputError(f"label has shape {label.shape} and predicted {predicted.shape}; both must be (n,), n above 0")
-    return float(np.mean([np.mean(predicted[label == one] == one) for one in np.unique(label)]))
+from galzoo.metrics.classification import balanced_accuracy
 
 
 def recovery(label, domain, before, after, draws=1000, level=0.95, seed=0):

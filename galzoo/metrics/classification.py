@@ -33,8 +33,15 @@ def confusion(label, predicted, classes):
     return np.bincount(flat, minlength=classes**2).reshape(classes, classes)
 
 
-def balanced_accuracy(label, predicted, classes):
-    """Return the share of each class that is found, mean over the classes that occur; NaN without rows."""
+def balanced_accuracy(label, predicted, classes=None):
+    """Return the share of each class that is found, mean over the classes that occur; NaN without rows.
+
+    Classes are 0 to `classes` - 1, or, without that number, whatever values there are.
+    """
+    if classes is None:
+        values, numbers = np.unique(np.concatenate([label, predicted]), return_inverse=True)
+        label, predicted = np.split(numbers, [len(label)])
+        classes = len(values)
     table = confusion(label, predicted, classes)
     there = table.sum(axis=1) > 0
     return float(np.mean(np.diag(table)[there] / table.sum(axis=1)[there])) if there.any() else float("nan")

@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
-from galzoo.metrics.adaptation import balanced_accuracy, domain_auc, recovery
+from galzoo.metrics.adaptation import domain_auc, recovery
+from galzoo.metrics.classification import balanced_accuracy
 
 
 def test_balanced_accuracy_counts_each_class_alike():
     label = np.repeat([0, 1], [90, 10])
     assert balanced_accuracy(label, np.zeros(100)) == 0.5
     assert balanced_accuracy(label, np.r_[np.zeros(90), np.ones(5), np.zeros(5)]) == 0.75
+    # Values need not be numbers from 0, and what is predicted alone is no class that could be missed.
+    assert balanced_accuracy(np.array(["disc", "disc", "merger"]), np.array(["disc", "star", "merger"])) == 0.75
+    assert np.isnan(balanced_accuracy([], []))
+    with pytest.raises(InputError, match=r"both must be \(n,\)"):
+        balanced_accuracy([0, 1], [0])
 
 
 def case(right_before, right_after, n=200):

@@ -32,7 +32,7 @@ def write_reconstruction(stamps, reconstruction, folder):
     -------
     list of Path
         ``reconstruction.fits`` (extensions IMAGE, RECONSTRUCTION, DECONVOLVED as stamp, band, y, x, and CODES),
-        ``catalogue.ecsv``, ``deconvolved.h5`` (Stamps) and ``panel.png``.
+        ``catalogue.ecsv``, ``deconvolved.h5`` (Stamps) and ``panel.png``, of the `shown_rows`.
     """
     from galzoo.viz.panels import reconstruction_panel, save
 
@@ -51,16 +51,19 @@ def write_reconstruction(stamps, reconstruction, folder):
         survey=stamps.survey,
         meta=meta,
     ).save(paths[2])
-    shown = slice(0, _PANEL_ROWS)
-    save(reconstruction_panel(stamps[shown], _first(reconstruction, shown)), paths[3])
+    save(reconstruction_panel(stamps, reconstruction, rows=shown_rows(stamps, _PANEL_ROWS)), paths[3])
     return paths
 
 
-def _first(reconstruction, rows):
-    import dataclasses
-
-    arrays = {key: getattr(reconstruction, key) for key in ("image", "deconvolved", "codes", "chi2")}
-    return dataclasses.replace(reconstruction, **{key: a[rows] for key, a in arrays.items() if a is not None})
+def shown_rows(stamps, number):
+    """Return the brightest of the stamps of which least is masked, as at edges and near others; in their order."""
+    masked = np.zeros(len(stamps)) if stamps.mask is None else stamps.mask.mean(axis=(1, 2, 3))
+    if "snr" in stamps.catalogue.colnames:
+        bright = np.nan_to_num(np.asarray(stamps.catalogue["snr"], float))
+    else:
+        bright = np.nansum(stamps.image, axis=(1, 2, 3), dtype=float)
+    whole = np.lexsort((-bright, masked))[: 3 * number]
+    return np.sort(whole[np.argsort(-bright[whole], kind="stable")][:number])
 
 
 def catalogue(stamps, reconstruction):
