@@ -10,6 +10,7 @@ from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.field.psf import constant_psf, contradiction, field_psf, measured_psf
 from galzoo.field.stars import find_stars, on_branch
+from galzoo.tasks.detect.run import Settings, detect_field
 from tests.field.fields import BANDS, FWHM, SCALE, draw, write
 
 SHAPE = (400, 420)
@@ -76,3 +77,11 @@ def test_a_psf_that_stars_contradict_is_said(tmp_path, caplog, part, said):
     assert ("differ by more than 10 %" in caplog.text) is said
     for one, other in found.values():
         assert one / other == pytest.approx(part, rel=0.06)
+
+
+@pytest.mark.parametrize(("part", "said"), [(1.0, False), (1.3, True)])
+def test_detection_says_it_too(tmp_path, caplog, part, said):
+    path, _, _ = sky(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        detect_field(path, tmp_path / "out", bands=BANDS, seeing=part * FWHM * SCALE, settings=Settings(report=False))
+    assert ("differ by more than 10 %" in caplog.text) is said

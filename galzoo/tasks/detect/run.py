@@ -11,7 +11,7 @@ from galzoo.errors import InputError
 from galzoo.field.detection import Detection, detection_for
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder, request_stamp, work_folder
-from galzoo.field.psf import constant_psf, field_psf, gaussian_of, mean_fwhm, measured_psf
+from galzoo.field.psf import constant_psf, contradiction, field_psf, gaussian_of, mean_fwhm, measured_psf
 from galzoo.field.tiles import detect_tile
 from galzoo.presets import card_for
 from galzoo.tasks.detect.choose_detector import choose_detector, fit_detector, in_bands
@@ -218,7 +218,10 @@ class Search:
             if isinstance(model, CatalogueSampler):
                 sample = in_bands(model.posterior, field.bands, model.bands)
         weights = tuple((1 / field.noise_levels()).tolist())
-        psf_of = constant_psf(_measured(field, weights) if known is None else known, field)
+        sources = _middle_sources(field, weights)
+        psf_of = constant_psf(_measured(field, sources) if known is None else known, field)
+        if known is not None:
+            contradiction(field, sources, psf_of)
         fwhm = mean_fwhm(psf_of, field)
         classical = detection_for(field, fwhm, snr_of(settings.threshold))
         about = {"method": method, "fwhm_pixels": fwhm, "noise_correlation": classical.correlation}
@@ -255,12 +258,16 @@ class Search:
         return rows | {"class_probability": np.where(unknown[:, None], starlike, known)}
 
 
-def _measured(field, weights):
-    """Return a PSF measured on compact sources in the middle of a field; a guess where there is none."""
+def _middle_sources(field, weights):
+    """Return the sources in the middle of a field, of which some may be stars, for its PSF."""
     (height, width), half = field.shape, _MIDDLE // 2
     y0, x0 = max(height // 2 - half, 0), max(width // 2 - half, 0)
     core = (y0, min(y0 + _MIDDLE, height), x0, min(x0 + _MIDDLE, width))
-    sources = detect_tile(field, core, Detection(_GUESSED_FWHM, weights))
+    return detect_tile(field, core, Detection(_GUESSED_FWHM, weights))
+
+
+def _measured(field, sources):
+    """Return a PSF measured on compact sources of a field; a guess where there is none."""
     try:
         return measured_psf(field, sources)
     except InputError:
