@@ -4,10 +4,10 @@
 
 Scenes are fields of ``galzoo simulate scenes`` with the signal-to-noise ratio of each source. The catalogue is SEP's:
 five connected pixels above 1.5 sigma of the sum of the bands, behind its usual filter, and S/N 5 in all. A row is an
-unrecognised blend if two or more true sources above S/N 5 have their centre in its pixels. The screen sees the field and the positions of the catalogue, as
-``galzoo screen`` does. Beside it: cuts in size and elongation, and a classifier of what a catalogue says of a source
-(gradient boosting, trained on the other fields in ten folds), which knows the truth of nine tenths of these fields.
-Errors are those of a bootstrap of fields.
+unrecognised blend if two or more true sources above S/N 5 have their centre in its pixels. The screen sees the field
+and the positions of the catalogue, as ``galzoo screen`` does. Beside it: cuts in size and elongation, and a
+classifier of what a catalogue says of a source (gradient boosting, trained on the other fields in ten folds), which
+knows the truth of nine tenths of these fields. Errors are those of a bootstrap of fields.
 """
 
 import argparse
