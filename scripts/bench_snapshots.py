@@ -59,7 +59,7 @@ def main():
     judged = arguments.preset or arguments.run
     request = Request({"model": load(judged)}, load_card(judged), (arguments.data,), limit=arguments.limit)
     snapshots = Snapshots(arguments.run)
-    valid = held_out_scenes(Request(request.models, request.card, request.files, limit=1000), "valid")[0]
+    valid = held_out_scenes(Request(request.models, request.card, request.files, limit=500), "valid")[0]
     snapshots.fit([valid.batch(np.arange(len(valid)))])
     result = run(request, {"snapshot ensemble": snapshots})
     for title, rows in result.tables().items():
