@@ -3,9 +3,10 @@
     python scripts/bench_detect.py ../shared/data -o /tmp/detect [--preset PRESET] [--deblend] [--only hsc]
 
 Fields: an HSC tile (gri, 454 objects labelled by scarlet and cross-matched) and a coadd of LSST DESC's DC2 (ugrizy,
-424 true objects). Methods: SEP's detection, what ``galzoo deblend`` finds with its second look (minutes), and a preset.
-The lists are those of other programs, cut at their own depth: what is fainter or lies in a blend that they did not take
-apart counts as false here.
+424 true objects). Methods: SEP's detection, what ``galzoo deblend`` finds with its second look (minutes), and a
+preset, also cut to as many detections as SEP has, the most probable ones. Catalogues that are in the folder are not
+made again without --restart. The lists are those of other programs, cut at their own depth: what is fainter or lies
+in a blend that they did not take apart counts as false here.
 """
 
 import argparse
@@ -82,6 +83,10 @@ def main():
     parser.add_argument("--preset", help="a detector")
     parser.add_argument("--deblend", action="store_true", help="also what galzoo deblend finds with its second look")
     parser.add_argument("--only", choices=("hsc", "dc2"))
+    parser.add_argument("--restart", action="store_true", help="make catalogues anew that are there")
+    parser.add_argument(
+        "--json", type=Path, help="where the numbers are written; numbers.json in the folder by default"
+    )
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     text, numbers = [], {}
@@ -95,13 +100,17 @@ def main():
             if method is None:
                 continue
             out = folder / Path(method).name
-            detect_field(
-                paths, out, preset=None if method == "SEP" else method, settings=Settings(), restart=True, **options
-            )
+            if arguments.restart or not (out / "catalogue.ecsv").is_file():
+                preset = None if method == "SEP" else method
+                detect_field(paths, out, preset=preset, settings=Settings(), restart=arguments.restart, **options)
             tables[method] = QTable.read(out / "catalogue.ecsv")
+            if method != "SEP":
+                order = np.argsort(-np.asarray(tables[method]["probability"]), kind="stable")
+                tables[f"{method}, as many as SEP"] = tables[method][order[: len(tables["SEP"])]]
         if arguments.deblend:
             settings = DeblendSettings(stamp_size=0, report=False)
-            deblend_field(paths, folder / "deblend", settings=settings, restart=True, **options)
+            if arguments.restart or not (folder / "deblend" / "catalogue.ecsv").is_file():
+                deblend_field(paths, folder / "deblend", settings=settings, restart=arguments.restart, **options)
             tables["galzoo deblend"] = QTable.read(folder / "deblend" / "catalogue.ecsv")
         summaries = []
         for method, table in tables.items():
@@ -115,7 +124,7 @@ def main():
             figure = picture(field, tables["SEP"], ("galaxy", "star"), np.stack([truth["x"], truth["y"]], axis=-1))
             save(figure, folder / "listed.png")
     write_text(arguments.output / "tables.md", "\n".join(text))
-    write_json(arguments.output / "numbers.json", numbers)
+    write_json(arguments.json or arguments.output / "numbers.json", numbers)
     print("\n".join(text))
 
 

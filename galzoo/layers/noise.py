@@ -111,6 +111,23 @@ def observe(noiseless, sky_variance, gain, seed, photons=False):
     return image * shown, variance + ops.where(present, 0.0, np.float32(np.inf))
 
 
+def observed_variance(image, sky_variance, gain):
+    """Return the variance (n, y, x, band) that the maps of observed images say: of the sky and the light that is seen.
+
+    The true variance, of the light without noise, is known only of simulations and would tell what is there.
+
+    Parameters
+    ----------
+    image : tensor, (n, y, x, band)
+        As observed, the sky subtracted.
+    sky_variance, gain
+        As of `observe`.
+    """
+    image, finite = ops.convert_to_tensor(image), ops.isfinite(gain)
+    own = ops.where(finite, 1 / ops.where(finite, gain, 1.0), 0.0) * ops.relu(image)
+    return sky_variance + ops.where(ops.isfinite(sky_variance), own, 0.0)
+
+
 def noise_of(batch, gain=None):
     """Return what the noise of a blend is made of.
 

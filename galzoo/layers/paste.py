@@ -9,7 +9,7 @@ from galzoo.errors import InputError
 from galzoo.layers import artefacts, placement
 from galzoo.layers.blend import SERVED, centroid, needed_stamps, positive_range
 from galzoo.layers.geometry import boxes_of, significance, turn, turn_ellipticity
-from galzoo.layers.noise import gain_and_sky, noise_of, observe
+from galzoo.layers.noise import gain_and_sky, noise_of, observe, observed_variance
 
 STAR = 1
 SHAPES = ("ellipticity", "half_light_radius")
@@ -65,8 +65,9 @@ class PasteScenes(keras.layers.Layer):
     ``corners``. Entries beyond ``n_sources`` are 0, classes -1. Boxes and segmentation are where a source alone is
     above the noise (`galzoo.data.footprints`); where several are, the most significant has the pixel.
 
-    Scene i has the PSF and the sky of stamp i. Positions are uniform over the scene. A stamp is turned by quarters
-    and mirrored alike wherever it is shown in a batch. It is a `galzoo.contracts.source.DataLayer`.
+    The variance is that of the sky and the observed light, as pipelines say it. Scene i has the PSF and the sky of
+    stamp i. Positions are uniform over the scene. A stamp is turned by quarters and mirrored alike wherever it is shown
+    in a batch. It is a `galzoo.contracts.source.DataLayer`.
 
     Raises
     ------
@@ -195,7 +196,8 @@ class PasteScenes(keras.layers.Layer):
         ids, inside = self._pixels_of(corners, window)
         noiseless = self._sum(images, ids, n)
         gain, level = gain_and_sky(sky, per_flux)
-        image, variance = observe(noiseless, sky, gain[:, None, None], self.seed_generator, self.photons)
+        image, _ = observe(noiseless, sky, gain[:, None, None], self.seed_generator, self.photons)
+        variance = observed_variance(image, sky, gain[:, None, None])
         mask = ops.zeros_like(image, dtype="bool")
         if self.cosmic_rays:
             image, mask = artefacts.cosmic_rays(image, variance, mask, self.cosmic_rays, self.seed_generator)

@@ -123,6 +123,17 @@ def test_pixels_positions_boxes_and_labels_agree(made, scene):
     np.testing.assert_allclose(made["variance"][scene].min(axis=(0, 1)), SKY, rtol=1e-3)
 
 
+def test_the_variance_is_that_of_sky_and_observed_light():
+    gain = np.array([0.5, 2.0])
+    made = numpy(
+        PasteScenes(size=SIZE, sources=(4, 4), bank=1, gain=gain.tolist(), flux_range=(5.0, 5.0))(stamp_batch())
+    )
+    seen = np.maximum(made["image"], 0)
+    np.testing.assert_allclose(made["variance"], SKY + seen / gain, rtol=1e-5)
+    # Sources, whose light without noise is everywhere above 0, are not to be read from it.
+    assert 0.5 < (made["variance"] > SKY * 1.0001).mean() < 0.95
+
+
 def test_fluxes_and_classes_are_those_of_the_stamps(made):
     for scene, sources in enumerate(SOURCES):
         for number, (stamp, _, _, factor, star) in enumerate(sources):

@@ -94,3 +94,14 @@ def test_what_does_not_fit(model, batch):
     for arguments in ({"stem_stride": 3}, {"classes": 1}, {"dropout": 1.0}):
         with pytest.raises(RecipeError, match=next(iter(arguments))):
             MCResNet(**arguments)
+
+
+def test_passes_are_those_of_a_convolution_a_pass(model):
+    random = np.random.default_rng(3)
+    inner, bypass = (random.normal(size=(3, 2, 4, 48)).astype("float32") for _ in range(2))
+    factors = (random.random((3, 5, 48)) < 0.7) / np.float32(0.7)
+    block = model.trunk.blocks[-1]
+    found = keras.ops.convert_to_numpy(model.trunk.last_of_passes(inner, bypass, factors.astype("float32")))
+    for number in range(5):
+        one = block.second(inner * factors[:, None, None, number].astype("float32"), bypass)
+        np.testing.assert_allclose(found[number::5], keras.ops.convert_to_numpy(one), rtol=1e-4, atol=1e-4)

@@ -89,5 +89,5 @@ def _masks(model, seen, boxes):
         some = boxes[:, first : first + _CHUNK]
         missing = _CHUNK - some.shape[1]
         logits = ops.convert_to_numpy(model.paint(seen["features"], np.pad(some, ((0, 0), (0, missing), (0, 0)))))
-        parts.append(1 / (1 + np.exp(-logits[:, : some.shape[1], ..., 0])))
+        parts.append(1 / (1 + np.exp(-np.clip(logits[:, : some.shape[1], ..., 0], -50, 50))))
     return np.concatenate(parts, axis=1)

@@ -17,8 +17,8 @@ from galzoo.models.mc_resnet.network import SPACING, CountHead, Trunk
 # FWHM, so that the scale is linear for faint sources and logarithmic for bright ones.
 _FLUX_UNIT = 5.0
 _SMALLEST_LOG, _LARGEST_LOG = -4.0, 4.0
-# Stamps looked at in one go, and stamps times passes.
-_TOGETHER, _ROWS = 128, 1280
+# Most stamps looked at in one go, and most cells of their last maps, which all passes share.
+_TOGETHER, _CELLS = 32, 288
 # The share of a normal distribution within one standard deviation.
 _ONE_SIGMA = 68.27
 
@@ -141,18 +141,29 @@ class MCResNet(keras.Model):
         told = ops.broadcast_to(told, ops.shape(image))
         return self.trunk(ops.concatenate([scaled, valid, told], axis=-1), training=training)
 
-    def head_of(self, inner, bypass, seed=None, training=False):
-        """Return the outputs from what `features` gave; with dropout where there is a `seed`."""
+    def head_of(self, inner, bypass, draws=None, training=False):
+        """Return the outputs from what `features` gave; with dropout where there are `draws`, a `SeedGenerator`."""
 
         def drop(values, shape=None):
-            if seed is None or not self.dropout:
+            if draws is None or not self.dropout:
                 return values
-            return keras.random.dropout(values, self.dropout, noise_shape=shape, seed=next(seeds))
+            return keras.random.dropout(values, self.dropout, noise_shape=shape, seed=draws)
 
-        fixed = not isinstance(seed, keras.random.SeedGenerator)
-        seeds = iter(range(seed, seed + 8) if fixed and seed is not None else [seed] * 8)
         features = self.trunk.last(drop(inner, (None, 1, 1, None)), bypass, training)
         return {key: ops.cast(value, "float32") for key, value in self.head(features, drop=drop).items()}
+
+    def _passes_of(self, inner, bypass, passes, seed):
+        """Return the outputs (pass, n, ...) of random passes, as NumPy arrays, from what `features` gave."""
+        n, channels = inner.shape[0], inner.shape[-1]
+        seeds = iter(range(seed, seed + 8))
+
+        def drop(values):
+            return keras.random.dropout(values, self.dropout, seed=next(seeds))
+
+        factors = drop(ops.ones((n, passes, channels), dtype=inner.dtype))
+        found = self.head(self.trunk.last_of_passes(inner, bypass, factors), drop=drop)
+        found = {key: ops.convert_to_numpy(ops.cast(value, "float32")) for key, value in found.items()}
+        return {key: value.reshape(n, passes, *value.shape[1:]).swapaxes(0, 1) for key, value in found.items()}
 
     def call(self, batch, training=False):
         inner, bypass = self.features(batch, training)
@@ -209,22 +220,16 @@ class MCResNet(keras.Model):
             Same seed, same batch, same numbers.
         """
         passes = self.passes if passes is None else int(passes)
-        parts = []
-        for start in range(0, len(batch["image"]), _TOGETHER):
-            part = {key: value[start : start + _TOGETHER] if len(value) > 1 else value for key, value in batch.items()}
-            n = len(part["image"])
+        parts, cells = [], int(np.prod([-(-side // self.head.spacing) for side in batch["image"].shape[1:3]]))
+        together = max(1, min(_TOGETHER, _CELLS // cells))
+        for start in range(0, len(batch["image"]), together):
+            part = {key: value[start : start + together] if len(value) > 1 else value for key, value in batch.items()}
             inner, bypass = self.features(part)
             if not passes or not self.dropout:
                 parts.append({key: ops.convert_to_numpy(v)[None] for key, v in self.head_of(inner, bypass).items()})
                 continue
-            several, made = max(1, _ROWS // n), []
-            for done in range(0, passes, several):
-                repeat = min(several, passes - done)
-                number = np.random.SeedSequence([seed, start, done]).generate_state(1)[0] >> 2
-                outputs = self.head_of(*(ops.tile(x, (repeat, 1, 1, 1)) for x in (inner, bypass)), int(number))
-                outputs = {key: ops.convert_to_numpy(value) for key, value in outputs.items()}
-                made.append({key: value.reshape(repeat, n, *value.shape[1:]) for key, value in outputs.items()})
-            parts.append({key: np.concatenate([one[key] for one in made]) for key in made[0]})
+            number = np.random.SeedSequence([seed, start]).generate_state(1)[0] >> 2
+            parts.append(self._passes_of(inner, bypass, passes, int(number)))
         return {key: np.concatenate([part[key] for part in parts], axis=1) for key in parts[0]}
 
     def count(self, batch, passes=None, seed=0):

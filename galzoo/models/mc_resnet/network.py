@@ -54,6 +54,34 @@ class BasicBlock(keras.layers.Layer):
         """Return the output of the block from what `first` gave."""
         return ops.relu(bypass + self.norms[1](self.convolutions[1](inner), training=training))
 
+    def second_of_passes(self, inner, bypass, factors):
+        """Return the outputs of `second` of several passes, in each of which whole channels of `inner` have factors.
+
+        Parameters
+        ----------
+        inner, bypass : tensors, (n, y, x, channel)
+            As from `first`.
+        factors : tensor, (n, pass, channel)
+
+        Returns
+        -------
+        tensor, (n * pass, y, x, filter)
+
+        Notes
+        -----
+        A convolution is a sum over its input channels. What each channel gives is made once, and the passes are sums of
+        it: the kernel's nine places are gone through once in place of once a pass.
+        """
+        rows, columns, channels = inner.shape[1:]
+        padded = ops.pad(inner, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        places = [padded[:, y : y + rows, x : x + columns] for y in range(3) for x in range(3)]
+        places = ops.reshape(ops.stack(places, axis=-1), (-1, rows * columns, channels, 9))
+        kernel = ops.reshape(self.convolutions[1].kernel, (9, channels, self.filters))
+        each = ops.einsum("nsct,tcf->ncsf", places, ops.cast(kernel, places.dtype))
+        each = ops.reshape(each, (-1, channels, rows * columns * self.filters))
+        sums = ops.reshape(ops.matmul(factors, each), (-1, rows, columns, self.filters))
+        return ops.relu(ops.repeat(bypass, factors.shape[1], axis=0) + self.norms[1](sums, training=False))
+
     def call(self, inputs, training=False):
         return self.second(*self.first(inputs, training), training)
 
@@ -99,6 +127,10 @@ class Trunk(keras.layers.Layer):
     def last(self, inner, bypass, training=False):
         """Return the last map (n, y, x, 8 * filters) from what a call gave."""
         return self.blocks[-1].second(inner, bypass, training)
+
+    def last_of_passes(self, inner, bypass, factors):
+        """Return the last maps (n * pass, y, x, 8 * filters); see `BasicBlock.second_of_passes`."""
+        return self.blocks[-1].second_of_passes(inner, bypass, factors)
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "stem_stride": self.stem_stride}

@@ -30,11 +30,32 @@ def choose_detector(preset, field, role="model"):
     Raises
     ------
     InputError
-        If a band of the field is none of the detector's, or the pixels are too different.
+        If a band of the field is none of the detector's, the pixels are too different, or the preset is for the other
+        role.
     """
     from galzoo.presets import load_for
 
-    return fit_detector(load_for("detect", preset, role), field, str(preset))
+    model = load_for("detect", preset, role)
+    check_role(model, preset, role == "residual")
+    return fit_detector(model, field, str(preset))
+
+
+def check_role(model, name, residual):
+    """Raise `InputError` unless a detector looks where it is to look: at what a fit has left, or at images.
+
+    Families such as mask_rcnn serve both roles, each model only one: ``model.residual`` says which.
+    """
+    own = bool(getattr(model, "residual", False))
+    if own and not residual:
+        raise InputError(
+            f"{name}: looks for what a fit has left and needs its model; give it as --residual with --iterate, and a "
+            "detector of images, or none, as --preset"
+        )
+    if residual and not own:
+        raise InputError(
+            f"{name}: is a detector of images, not of what a fit has left; give it as --preset, and as --residual one "
+            "that was trained so (galzoo train mask_rcnn --recipe lsst_residual), or none for the second look"
+        )
 
 
 def fit_detector(model, field, name="the detector"):

@@ -4,6 +4,7 @@ from galzoo.contracts.suites import Result
 from galzoo.errors import InputError
 from galzoo.evaluate.held_out import refuse_real
 from galzoo.evaluate.report import Report
+from galzoo.tasks.detect.choose_detector import check_role
 from galzoo.tasks.detect.residual_scores import SECOND, evaluate_residual
 from galzoo.tasks.detect.suite import bin_label, held_out, packaged_deblender
 
@@ -29,6 +30,7 @@ def run(request):
     if len(request.files) != 1:
         raise InputError(f"{len(request.files)} scene files; give one with --data (galzoo simulate scenes)")
     model = request.model
+    check_role(model, request.card["name"], residual=True)
     scenes = held_out(request.files[0], model.bands, request.limit)
     deblend = packaged_deblender(tuple(model.bands), scenes.pixel_scale)
     if deblend is None:

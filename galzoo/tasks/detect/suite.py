@@ -9,6 +9,7 @@ from galzoo.data.scenes import Scenes
 from galzoo.errors import GalzooError, InputError
 from galzoo.evaluate.held_out import evenly, refuse_real
 from galzoo.metrics.detection import OUTCOMES
+from galzoo.tasks.detect.choose_detector import check_role
 from galzoo.tasks.detect.classical import ClassicalDetector, SecondLook
 from galzoo.tasks.detect.plain_sep import PlainSEP
 from galzoo.tasks.detect.scores import evaluate_detection
@@ -32,6 +33,7 @@ def run(request):
     """
     refuse_real(request, "detections are scored where the truth is known")
     model = request.model
+    check_role(model, request.card["name"], residual=False)
     files = request.files or ((request.recipe["data"]["path"],) if request.recipe["data"].get("path") else ())
     if len(files) != 1:
         raise InputError(f"{len(files)} scene files; give one with --data (galzoo simulate scenes)")

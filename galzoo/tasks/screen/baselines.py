@@ -9,8 +9,8 @@ from galzoo.metrics.calibration import nll
 
 # Thresholds of SEP tried on validation stamps, in the noise of a pixel.
 _THRESHOLDS = (1.0, 1.5, 2.0, 3.0, 5.0)
-# Principal components, and rows of the Gaussian process: its cost goes with their cube.
-_COMPONENTS, _PROCESS_COMPONENTS, _PROCESS_ROWS = 40, 15, 400
+# Principal components, and rows of the Gaussian process, whose cost goes with their cube; fewer fit its length.
+_COMPONENTS, _PROCESS_COMPONENTS, _PROCESS_ROWS, _LENGTH_ROWS = 40, 15, 2000, 400
 
 
 def fit_baselines(batches, label, classes):
@@ -88,37 +88,47 @@ def _fit_peaks(batches, label, classes):
 def _fit_linear(pixels, label, classes):
     from sklearn.linear_model import LogisticRegression
 
-    return _of_components(pixels, label, classes, _COMPONENTS, LogisticRegression(C=0.1, max_iter=1000))
+    reduce, rows = _components(pixels, _COMPONENTS)
+    return _classifier(reduce, LogisticRegression(C=0.1, max_iter=1000).fit(rows, label), classes)
 
 
 def _fit_process(pixels, label, classes):
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessClassifier
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
-    chosen = np.random.default_rng(0).permutation(len(label))[:_PROCESS_ROWS]
-    if len(np.unique(label[chosen])) < 2:
-        chosen = slice(None)
+    reduce, rows = _components(pixels, _PROCESS_COMPONENTS)
+    order = np.random.default_rng(0).permutation(len(label))
+    few, many = (order[:number] for number in (_LENGTH_ROWS, _PROCESS_ROWS))
+    if len(np.unique(label[few])) < 2:
+        few = many = order
     process = GaussianProcessClassifier(ConstantKernel(4.0, "fixed") * RBF(5.0, (1.0, 50.0)), random_state=0)
-    return _of_components(pixels[chosen], label[chosen], classes, _PROCESS_COMPONENTS, process)
-
-
-def _of_components(pixels, label, classes, components, classifier):
-    from sklearn.decomposition import PCA
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    components = min(components, *pixels.shape)
-    pipeline = make_pipeline(PCA(components, random_state=0), StandardScaler(), classifier)
     with warnings.catch_warnings():
         # A few rows leave the length of the process at its bound.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        pipeline.fit(pixels, label)
+        process.fit(rows[few], label[few])
+    length = np.median([kernel.k2.length_scale for kernel in getattr(process.kernel_, "kernels", [process.kernel_])])
+    process = GaussianProcessClassifier(ConstantKernel(4.0) * RBF(length), optimizer=None)
+    return _classifier(reduce, process.fit(rows[many], label[many]), classes)
+
+
+def _components(pixels, number):
+    """Return what takes rows of pixels to so many standardized principal components, and those of the given ones."""
+    from sklearn.decomposition import PCA
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    reduce = make_pipeline(PCA(min(number, *pixels.shape), random_state=0), StandardScaler())
+    return reduce, reduce.fit_transform(pixels)
+
+
+def _classifier(reduce, classifier, classes):
+    """Return the probabilities (n, class) of a list of batches as a function."""
 
     def probability(batches):
-        answer = pipeline.predict_proba(standard_pixels(batches))
+        answer = classifier.predict_proba(reduce.transform(standard_pixels(batches)))
         full = np.full((len(answer), classes), 1e-4)
-        full[:, pipeline.classes_] += answer
+        full[:, classifier.classes_] += answer
         return full / full.sum(axis=1, keepdims=True)
 
     return probability

@@ -22,12 +22,14 @@ _MADE, _TOGETHER = 5000, 100
 _KEYS = ("image", "variance", "mask", "psf", "n_sources", "positions", "flux")
 # Flux over the noise of a pixel, and pixels between the nearest two; sigmas of the errors.
 _SNR_EDGES, _SEPARATION_EDGES = (0, 20, 40, 80, 160, np.inf), (0, 4, 6, 9, 13, np.inf)
-_LEVELS, _SPLITS = (0.68, 0.95), ("test", "valid")
+_LEVELS, _SPLITS = (0.68, 0.95), ("test", "valid", "train")
+# Training scenes that baselines are fitted to, for each that is judged.
+_FITTED = 2
 _SCORES = ("nll", "brier", "accuracy", "ece")
 
 _BY = {
-    "by_snr": "Probability of the number, by flux over the noise of a pixel",
-    "by_separation": "Probability of the number, by pixels between the nearest two",
+    "by_snr": "Probability of the number, by measured flux of the brightest over the noise of a pixel",
+    "by_separation": "Probability of the number, by measured pixels between the nearest two",
 }
 
 
@@ -78,10 +80,22 @@ class CountResult(Result):
         return {key: (found[key], found[f"{key}_error"]) for key in ("nll", "ece", "accuracy")}
 
 
-def run(request):
+def run(request, others=None):
     """Score the probabilities of held-out stamps, beside one pass without dropout and classical baselines.
 
-    The baselines are fitted to scenes of the validation split.
+    Parameters
+    ----------
+    request : galzoo.contracts.suites.Request
+    others : dict of str to callable, optional
+        Further methods: each is given a list of batches and returns probabilities (n, class).
+
+    Returns
+    -------
+    CountResult
+
+    Notes
+    -----
+    The baselines are fitted to scenes of the training split.
     """
     refuse_real(request, "the suite 'count' needs scenes whose sources are known")
     source, groups = held_out_scenes(request)
@@ -94,9 +108,9 @@ def run(request):
     }
     classes = probabilities["model"].shape[1]
     label = _labels(batches, classes)
-    fitted = _batches(held_out_scenes(request, "valid")[0])
-    for name, baseline in fit_baselines(fitted, _labels(fitted, classes), classes).items():
-        probabilities[name] = baseline(batches)
+    fitted = _batches(held_out_scenes(request, "train", _FITTED)[0])
+    for name, method in (fit_baselines(fitted, _labels(fitted, classes), classes) | (others or {})).items():
+        probabilities[name] = method(batches)
     top, right = top_class(probabilities["model"], label)
     blended = np.clip(probabilities["model"][:, 2:].sum(axis=1), 0, 1)
     metrics = {
@@ -127,7 +141,7 @@ def _labels(batches, classes):
 
 
 def measured(batches, counts, label, top, right, groups=None):
-    """Return reliability by S/N and by separation, and how often the errors of places and fluxes cover the truth.
+    """Return reliability by what is measured, and how often the errors of places and fluxes cover the truth.
 
     Parameters
     ----------
@@ -143,15 +157,17 @@ def measured(batches, counts, label, top, right, groups=None):
     Returns
     -------
     dict
-        ``by_snr``, ``by_separation``, ``coverage_positions``, ``coverage_flux``; those whose truth is there.
+        ``by_snr``, ``by_separation`` (of what the model measures: by the truth no forecast would be reliable),
+        ``coverage_positions``, ``coverage_flux``; those that the model measures, and whose truth is there.
     """
     found = {}
-    if all(batch.get("flux") is not None for batch in batches):
-        snr = np.concatenate([_brightest(batch) for batch in batches])
-        rows = label > 0
+    number = np.concatenate([one.probability.argmax(axis=1) for one in counts])
+    if all(one.flux is not None for one in counts):
+        snr = np.concatenate([_brightest(*pair) for pair in zip(batches, counts, strict=True)])
+        rows = number > 0
         found["by_snr"] = reliability_by(top[rows], right[rows], snr[rows], _SNR_EDGES, groups=_of(groups, rows))
-    if all(batch.get("positions") is not None for batch in batches):
-        apart = np.concatenate([_separation(batch) for batch in batches])
+    if all(one.positions is not None for one in counts):
+        apart = np.concatenate([_separation(one) for one in counts])
         rows = np.isfinite(apart)
         found["by_separation"] = reliability_by(
             top[rows], right[rows], apart[rows], _SEPARATION_EDGES, groups=_of(groups, rows)
@@ -169,18 +185,18 @@ def _of(groups, rows):
     return None if groups is None else np.asarray(groups)[rows]
 
 
-def _brightest(batch):
-    """Return the flux of the brightest source over the noise of a pixel, all bands together, (n,)."""
+def _brightest(batch, counts):
+    """Return the measured flux of the brightest source over the noise of a pixel, all bands together, (n,)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.sqrt(np.nanmedian(np.where(np.isfinite(batch["variance"]), batch["variance"], np.nan), axis=(1, 2)))
-        ratio = np.nan_to_num(batch["flux"][:, 0] / noise)
+        ratio = np.nan_to_num(counts.flux[:, 0] / noise)
     return np.sqrt(np.sum(ratio**2, axis=-1))
 
 
-def _separation(batch):
-    """Return the least distance of two sources that count, pixels, (n,); NaN with fewer than two."""
-    places = np.asarray(batch["positions"], np.float64)
-    number = np.minimum(np.asarray(batch["n_sources"]), places.shape[1])
+def _separation(counts):
+    """Return the least measured distance of two sources of the most probable number, pixels, (n,); NaN below two."""
+    places = np.asarray(counts.positions, np.float64)
+    number = np.minimum(counts.probability.argmax(axis=1), places.shape[1])
     present = np.arange(places.shape[1]) < number[:, None]
     apart = np.sqrt(np.sum((places[:, :, None] - places[:, None]) ** 2, axis=-1))
     pair = present[:, :, None] & present[:, None] & ~np.eye(places.shape[1], dtype=bool)
@@ -197,10 +213,11 @@ def _pairs(batch, value, error, key):
     return truth[:, :most][shown], value[:, :most][shown], error[:, :most][shown]
 
 
-def held_out_scenes(request, split="test"):
-    """Return a source of scenes that training did not see, and the object that each is made of, or None.
+def held_out_scenes(request, split="test", times=1):
+    """Return a source of scenes of a split, and the object that each is made of, or None.
 
-    Scenes of a file as they are; of stamps those that the recipe's layer makes of the split.
+    Scenes of a file as they are; of stamps those that the recipe's layer makes of the split, `times` as many as are
+    judged.
 
     Raises
     ------
@@ -214,13 +231,14 @@ def held_out_scenes(request, split="test"):
     header = read_header(path)
     if header["kind"] == "scenes":
         optional = [key for key in _KEYS if key not in ("image", "variance", "n_sources")]
-        options = {"optional": optional, "split_options": data["split"], "limit": request.limit}
+        limit = None if request.limit is None else times * request.limit
+        options = {"optional": optional, "split_options": data["split"], "limit": limit}
         return open_source(path, ("image", "variance", "n_sources"), split, **options), None
     if not data["make"]:
         raise InputError(f"{path}: holds stamps, and the recipe makes no scenes of them; give scenes with --data")
     layer = make_layer(data["make"], 0)
     base = open_source(path, layer.needs(header["keys"]), split, split_options=data["split"])
-    made, total = MadeSource(base, layer, _KEYS), request.limit or _MADE
+    made, total = MadeSource(base, layer, _KEYS), times * (request.limit or _MADE)
     number = _SPLITS.index(split)
     random = np.random.default_rng(number)
     rows, parts = [], []

@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from galzoo.cli import app
 from galzoo.errors import GalzooError, InputError
+from galzoo.models.mask_rcnn.model import MaskRCNN
+from galzoo.tasks.detect.choose_detector import check_role
 from galzoo.tasks.detect.iterate import detect_iterated
 from galzoo.tasks.detect.run import Settings, detect_field
 from tests.field.fields import BANDS, FWHM, SCALE, blends, draw, write
@@ -100,6 +102,15 @@ def test_iterating(field, tmp_path):
     fails(detect_iterated, field, tmp_path, "--rounds is 0", rounds=0)
     fails(detect_iterated, field, tmp_path, "--inject and --iterate", settings=Settings(inject=3))
     fails(detect_iterated, field, tmp_path, "do not detect", residual="vqvae_candels_h", error=GalzooError)
+    fails(detect_iterated, field, tmp_path, "detector of images", "lsst_residual", residual="mask_rcnn_lsst")
+
+
+def test_a_detector_of_residuals_is_none_of_images():
+    check_role(MaskRCNN.tiny(residual=True), "mine", residual=True)
+    check_role(MaskRCNN.tiny(), "mine", residual=False)
+    check_role(Peaks(), "of another package", residual=False)
+    with pytest.raises(InputError, match="mine: looks for what a fit has left.*--residual with --iterate"):
+        check_role(MaskRCNN.tiny(residual=True), "mine", residual=False)
 
 
 def test_output(field, tmp_path):
