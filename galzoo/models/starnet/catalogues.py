@@ -15,8 +15,9 @@ def detections(model, batch, threshold=0.0):
     """Return the `Detections` of a batch; see `StarNet.detect`."""
     from keras import ops
 
-    keys = ("image", "variance", "mask", "psf", "gain")
-    seen = {key: np.asarray(batch[key]) for key in keys if batch.get(key) is not None}
+    from galzoo.models.starnet.model import SEEN
+
+    seen = {key: np.asarray(batch[key]) for key in SEEN if batch.get(key) is not None}
     cells = {key: ops.convert_to_numpy(value) for key, value in model(seen).items()}
     found = [entries({key: value[row] for key, value in cells.items()}, threshold) for row in range(len(seen["image"]))]
     most = max((len(one["probability"]) for one in found), default=0)
