@@ -178,8 +178,8 @@ class StampSource(FileSource):
     """One split of a stamp file, served in batches; see `FileSource`.
 
     It can serve the planes of the file, ``psf``, ``label``, ``condition``, and from columns of the catalogue ``gain``
-    and ``sky`` (``gain_<band>`` and ``sky_<band>``), ``faintest``, and of the one source of each stamp ``ellipticity`` (e1, e2) and
-    ``half_light_radius``.
+    and ``sky`` (``gain_<band>`` and ``sky_<band>``), ``faintest``, and of the one source of each stamp ``ellipticity``
+    (e1, e2) and ``half_light_radius``.
     """
 
     def _columns_of(self, columns):

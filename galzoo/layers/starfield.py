@@ -68,7 +68,7 @@ class StarField(keras.layers.Layer):
     Notes
     -----
     Called with a dict that has ``image``, which says how many fields of how many bands are wanted, and, with
-    `given_psf`, ``psf``. Returns ``image, variance, mask, psf, positions, n_sources, flux, source_class, gain, sky, faintest``.
+    `given_psf`, ``psf``. Returns what `SERVED` names.
     The stars whose centres are on the field come brightest first; those beyond its edges whose light reaches it are
     drawn, but not told. The variance is estimated from the noisy image, as in real data. It is a
     `galzoo.contracts.source.DataLayer`.

@@ -1,4 +1,4 @@
-"""What a trained StarNet is corrected by: numbers of stars by crowding, and errors, from fields that it has not seen."""
+"""Numbers of stars by crowding, and errors, of a trained StarNet corrected by fields that it has not seen."""
 
 import numpy as np
 
@@ -14,8 +14,8 @@ _LOOSE = 1.0
 _CENTRAL = (0.1587, 0.8413)
 # Errors are judged by entries of this probability and more, matched as the suite `stars` matches them.
 _SURE, _MATCH = 0.5, {"radius": 1.0, "magnitudes": 1.0}
-# Places at which the residual is asked on the way to the solution.
-_STEPS = 12
+# Gauss-Newton steps, and rounds in which errors are scaled: those of entries are only in part those of their cells.
+_STEPS, _ROUNDS = 12, 4
 
 
 def apply(cells, calibration):
@@ -37,18 +37,81 @@ def apply(cells, calibration):
     logit = cells["logit"].astype(np.float64)
     found = dict(cells)
     found["logit"] = logit + (_weights(logit) @ np.asarray(calibration["shift"]))[..., None]
+    for key, factor in (("log_position_error", "position"), ("log_flux_error", "flux")):
+        found[key] = cells[key] + np.log(np.asarray(calibration[factor])).astype(np.float32)
     if "log_spread" in cells:
         found["log_spread"] = cells["log_spread"] + np.log(calibration["spread"])
     return found
 
 
+def fit(model, batches):
+    """Return the calibration of a model by fields that it has not seen.
+
+    Parameters
+    ----------
+    model : StarNet
+        Its own calibration is not used.
+    batches : iterable of dict
+        What the model sees, and ``positions, n_sources, flux``.
+
+    Returns
+    -------
+    dict
+        ``shift`` of the logits at `KNOTS`; ``spread``, ``position`` and, a band, ``flux``: factors of errors. As JSON
+        can hold it.
+
+    Notes
+    -----
+    Errors of places and fluxes are made such that half the width of the central 68 % of errors over their standard
+    deviations is 1, for stars of a probability of 1/2 and more.
+    """
+    batches = [{key: np.asarray(value) for key, value in batch.items()} for batch in batches]
+    cells = [model.cells(batch) for batch in batches]
+    shift, spread = fit_counts(cells, [batch["n_sources"] for batch in batches])
+    found = {"shift": shift.tolist(), "spread": spread, "position": 1.0, "flux": [1.0] * len(model.bands)}
+    for _ in range(_ROUNDS):
+        place, *fluxes = _pulls(cells, batches, found)
+        found["position"] = float(found["position"] * place)
+        found["flux"] = [float(old * new) for old, new in zip(found["flux"], fluxes, strict=True)]
+    return found
+
+
+def _pulls(cells, batches, calibration):
+    """Return half the width of the central 68 % of the pulls of places and of the flux in each band."""
+    from galzoo.models.starnet.catalogues import entries
+
+    pulls = []
+    for one, batch in zip(cells, batches, strict=True):
+        corrected = apply(one, calibration)
+        for row, number in enumerate(batch["n_sources"]):
+            found = entries({key: value[row] for key, value in corrected.items()}, _SURE)
+            places, flux = batch["positions"][row, :number], batch["flux"][row, :number]
+            partner = match_stars(found["positions"], found["flux"][:, 0], places, flux[:, 0], **_MATCH)
+            there = np.flatnonzero(partner >= 0)
+            at = partner[there]
+            place = (found["positions"][at] - places[there]) / found["position_error"][at]
+            pulls.append(np.concatenate([place, (found["flux"][at] - flux[there]) / found["flux_error"][at]], axis=-1))
+    pulls = np.concatenate(pulls)
+    columns = [pulls[:, :2].ravel(), *pulls[:, 2:].T]
+    return [float(np.diff(np.nanquantile(one, _CENTRAL))[0] / 2) for one in columns]
+
+
 def _weights(logit):
     """Return the share of each knot in the shift of each pixel, (n, y, x, knot)."""
-    from scipy.ndimage import uniform_filter
-
-    crowding = uniform_filter((1 / (1 + np.exp(-logit))).sum(axis=-1), (0, _WINDOW, _WINDOW), mode="nearest")
+    crowding = (1 / (1 + np.exp(-logit))).sum(axis=-1)
+    for axis in (1, 2):
+        crowding = _running_mean(crowding, axis)
     place = np.interp(np.log(np.maximum(crowding, 1e-6)), np.log(KNOTS), np.arange(len(KNOTS)))
     return np.maximum(1 - np.abs(place[..., None] - np.arange(len(KNOTS))), 0.0)
+
+
+def _running_mean(values, axis):
+    """Return the mean over `_WINDOW` pixels about each along an axis, fewer at the edges."""
+    values = np.moveaxis(values, axis, -1)
+    size, half = values.shape[-1], _WINDOW // 2
+    total = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
+    first, last = np.maximum(np.arange(size) - half, 0), np.minimum(np.arange(size) + half + 1, size)
+    return np.moveaxis((total[..., last] - total[..., first]) / (last - first), -1, axis)
 
 
 def fit_counts(cells, number):
@@ -83,7 +146,7 @@ def fit_counts(cells, number):
             normal += (slope * precision[:, None]).T @ slope
             right += slope.T @ (precision * (true - mean))
         shift = shift + np.linalg.solve(normal, right)
-    parts = [_moments(one, share, shift) for one, share in zip(logit, weights, spread, strict=False)]
+    parts = [_moments(one, share, shift) for one, share in zip(logit, weights, strict=True)]
     miss, own, common = [], [], []
     for (mean, _, variance), part, true in zip(parts, spread, number, strict=True):
         miss.append(true - mean)

@@ -28,8 +28,8 @@ def catalogue_nll(cells, truth, reach):
     Returns
     -------
     count, stars : tensors, (n,)
-        ``-log p(N)``, a Gaussian of mean ``sum p`` and variance ``sum p (1 - p)``, and what is common; and the sum over stars of
-        ``-log sum_k (p_k / sum p) N(star | k)``, less the constant ``log(2 pi) / 2`` of each place and flux.
+        ``-log p(N)``, a Gaussian of mean ``sum p`` and variance ``sum p (1 - p)``, and what is common; and the sum over
+        stars of ``-log sum_k (p_k / sum p) N(star | k)``, less the constant ``log(2 pi) / 2`` of each place and flux.
 
     References
     ----------

@@ -12,8 +12,7 @@ from galzoo.layers.psf import apply_transfer, transfer
 from galzoo.models.starnet.losses import catalogue_nll
 from galzoo.models.starnet.networks import Backbone, perceptron
 
-SEEN = ("image", "variance", "mask", "psf", "gain", "faintest")
-"""Keys of a batch that the network sees."""
+_SEEN = ("image", "variance", "mask", "psf", "gain", "faintest")
 # Cells of half a pixel: where their middles lie from that of the pixel.
 _CELLS = np.array([[-0.25, -0.25], [0.25, -0.25], [-0.25, 0.25], [0.25, 0.25]], "float32")
 # The share of cells with a star that training starts from.
@@ -55,6 +54,8 @@ class StarNet(keras.Model):
     limited : bool
         Whether it can be told which stars count, by ``faintest``, the least flux in the first band; and learns how far
         the numbers of a field's stars are off together.
+    calibration : dict, optional
+        What its answers are corrected by; training fits it at its end.
     seed : int
         Of what is hidden.
 
@@ -62,8 +63,8 @@ class StarNet(keras.Model):
     -----
     Reads ``image, variance, psf`` and, where present, ``mask``, ``gain`` and, if `limited`, ``faintest``; any number of
     pixels. They are seen in units of the noise of the sky about them (least variance within 7 pixels), as they are,
-    through the PSF (matched filter), and deconvolved, so that one network serves many PSFs, skies and depths. With ``positions, n_sources,
-    flux`` it learns.
+    through the PSF (matched filter), and deconvolved, so that one network serves many PSFs, skies and depths. With
+    ``positions, n_sources, flux`` it learns.
 
     References
     ----------
@@ -85,6 +86,7 @@ class StarNet(keras.Model):
         gain_dropout=0.1,
         limited=False,
         limit_dropout=0.1,
+        calibration=None,
         seed=0,
         **kwargs,
     ):
@@ -103,6 +105,7 @@ class StarNet(keras.Model):
             "gain_dropout": gain_dropout,
             "limited": bool(limited),
             "limit_dropout": limit_dropout,
+            "calibration": calibration,
             "seed": seed,
         }
         self.bands = tuple(str(band) for band in bands)
@@ -139,6 +142,28 @@ class StarNet(keras.Model):
 
     def get_config(self):
         return {**super().get_config(), **self._arguments}
+
+    @property
+    def calibration(self):
+        """What its answers are corrected by, see `galzoo.models.starnet.calibration.fit`; None where nothing is."""
+        return self._arguments["calibration"]
+
+    def cells(self, batch):
+        """Return what the network says of a batch as NumPy arrays, not corrected; see `catalogue_nll`."""
+        seen = {key: np.asarray(batch[key]) for key in _SEEN if batch.get(key) is not None}
+        return {key: ops.convert_to_numpy(value) for key, value in self(seen).items()}
+
+    def finish(self, batches):
+        """Fit the calibration to what training did not see.
+
+        Parameters
+        ----------
+        batches : iterable of dict
+            Validation batches, as in training.
+        """
+        from galzoo.models.starnet.calibration import fit
+
+        self._arguments["calibration"] = fit(self, batches)
 
     def call(self, batch, training=False):
         seen = self.look(batch, training)

@@ -4,6 +4,7 @@ import numpy as np
 
 from galzoo.contracts.catalogues import Catalogues
 from galzoo.errors import InputError
+from galzoo.models.starnet.calibration import apply
 
 # The furthest that the logits of a draw are shifted together.
 _FURTHEST = 2.0
@@ -11,14 +12,9 @@ _FURTHEST = 2.0
 
 def draw(model, batch, n, seed=0):
     """Draw catalogues of a batch; see `StarNet.posterior`."""
-    from keras import ops
-
-    from galzoo.models.starnet.model import SEEN
-
     if n < 1:
         raise InputError(f"n is {n}; draw at least one catalogue")
-    seen = {key: np.asarray(batch[key]) for key in SEEN if batch.get(key) is not None}
-    return draw_cells({key: ops.convert_to_numpy(value) for key, value in model(seen).items()}, n, seed)
+    return draw_cells(apply(model.cells(batch), model.calibration), n, seed)
 
 
 def draw_cells(cells, n, seed=0):
