@@ -21,7 +21,7 @@ _BOXES = ("box_x0", "box_y0", "box_x1", "box_y1")
 class SceneSource(FileSource):
     """One split of a scene file, served in batches; see `galzoo.data.source.FileSource`.
 
-    It can serve the planes of the file, ``psf``, ``label``, ``condition``, ``gain`` and ``sky`` as a `StampSource`;
+    It can serve the planes of the file, ``psf, label, condition, gain, sky, faintest`` as a `StampSource`;
     ``n_sources``, always; and from the table of sources ``positions`` (x, y), ``flux``, ``ellipticity`` (e1, e2),
     ``half_light_radius``, ``source_class`` (that column, else `STAR` where ``kind`` is star and 0 elsewhere), ``boxes``
     (from those columns, else from each source alone), and ``source_images`` with their ``corners``. All are padded to

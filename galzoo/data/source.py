@@ -107,6 +107,8 @@ class FileSource:
             names = [f"{key}_{band}" for band in self._header["bands"]]
             if all(name in columns for name in names):
                 found[key] = _stacking(columns, names)
+        if "faintest" in columns:
+            found["faintest"] = lambda: columns["faintest"].astype(np.float32)
         return found
 
     def _named_columns(self, columns, label, condition):
@@ -176,8 +178,8 @@ class StampSource(FileSource):
     """One split of a stamp file, served in batches; see `FileSource`.
 
     It can serve the planes of the file, ``psf``, ``label``, ``condition``, and from columns of the catalogue ``gain``
-    and ``sky`` (``gain_<band>`` and ``sky_<band>``), and of the one source of each stamp ``ellipticity`` (e1, e2) and
-    ``half_light_radius``.
+    and ``sky`` (``gain_<band>`` and ``sky_<band>``), ``faintest``, and of the one source of each stamp ``ellipticity``
+    (e1, e2) and ``half_light_radius``.
     """
 
     def _columns_of(self, columns):

@@ -12,6 +12,7 @@ from galzoo.layers.star_psf import draw_psfs
 
 STAR = 1
 SERVED = ("image", "variance", "mask", "psf", "positions", "n_sources", "flux", "source_class", "gain", "sky")
+SERVED += ("faintest",)
 # Unresolved stars reach so far below the faintest that counts.
 _DEPTH = 10.0
 _RANGES = ("density", "slope", "span", "limit", "fwhm", "gain", "sky", "full_well")
@@ -67,7 +68,7 @@ class StarField(keras.layers.Layer):
     Notes
     -----
     Called with a dict that has ``image``, which says how many fields of how many bands are wanted, and, with
-    `given_psf`, ``psf``. Returns ``image, variance, mask, psf, positions, n_sources, flux, source_class, gain, sky``.
+    `given_psf`, ``psf``. Returns what `SERVED` names.
     The stars whose centres are on the field come brightest first; those beyond its edges whose light reaches it are
     drawn, but not told. The variance is estimated from the noisy image, as in real data. It is a
     `galzoo.contracts.source.DataLayer`.
@@ -177,7 +178,8 @@ class StarField(keras.layers.Layer):
         stars = self._stars(field, n, bands, psf.shape[1] // 2)
         noiseless = self._render(stars, psf, self._faint(field, n, bands, psf.shape[1] // 2))
         noiseless = noiseless + self._sky_left(n, bands) * ops.sqrt(sky)[:, None, None]
-        return self._observe(noiseless, sky, gain, draw[:, 7]) | self._truth(stars, gain) | {"psf": psf}
+        truth = self._truth(stars, gain) | {"faintest": least / gain[:, 0]}
+        return self._observe(noiseless, sky, gain, draw[:, 7]) | truth | {"psf": psf}
 
     def _between(self, name, draw):
         low, high = np.log(getattr(self, name)).astype("float32")

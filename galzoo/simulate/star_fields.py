@@ -52,7 +52,7 @@ def make_star_fields(output, n=200, bands=("r", "i"), pixel_scale=0.396, unit="n
     x, y = made["positions"][scene, source].T
     sources = {"scene": scene, "source": source, "x": x, "y": y, "kind": np.full(len(x), "star")}
     sources["source_class"] = made["source_class"][scene, source]
-    catalogue = {}
+    catalogue = {"faintest": made["faintest"]}
     for index, band in enumerate(bands):
         sources[f"flux_{band}"] = made["flux"][scene, source, index]
         catalogue[f"gain_{band}"] = made["gain"][:, index]

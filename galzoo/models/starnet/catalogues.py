@@ -4,6 +4,7 @@ import numpy as np
 
 from galzoo.contracts.detections import Detections
 from galzoo.metrics.star_catalogues import place_tree
+from galzoo.models.starnet.calibration import apply
 
 # Cells less probable than this are no star.
 _LEAST = 0.003
@@ -13,12 +14,10 @@ _NEAR = 0.35
 
 def detections(model, batch, threshold=0.0):
     """Return the `Detections` of a batch; see `StarNet.detect`."""
-    from keras import ops
-
-    keys = ("image", "variance", "mask", "psf", "gain")
-    seen = {key: np.asarray(batch[key]) for key in keys if batch.get(key) is not None}
-    cells = {key: ops.convert_to_numpy(value) for key, value in model(seen).items()}
-    found = [entries({key: value[row] for key, value in cells.items()}, threshold) for row in range(len(seen["image"]))]
+    cells = apply(model.cells(batch), model.calibration)
+    found = [
+        entries({key: value[row] for key, value in cells.items()}, threshold) for row in range(len(cells["logit"]))
+    ]
     most = max((len(one["probability"]) for one in found), default=0)
 
     def padded(key):

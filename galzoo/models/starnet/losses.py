@@ -18,7 +18,8 @@ def catalogue_nll(cells, truth, reach):
     cells : dict of tensors
         ``logit`` (n, y, x, cell), of the probability that the cell holds a star; ``position`` (n, y, x, cell, 2) and
         ``log_position_error``; ``scaled_flux`` (n, y, x, cell, band) and ``log_flux_error``; ``unit`` (n, y, x, band),
-        the unit of the arcsinh; ``present`` (n, band), 1 where a band is there.
+        the unit of the arcsinh; ``present`` (n, band), 1 where a band is there; and where the model says it
+        ``log_spread`` (n,), log of the standard deviation of what all stars of a field have in common, as a share.
     truth : dict of tensors
         ``positions`` (n, star, 2), ``n_sources`` (n,), ``flux`` (n, star, band).
     reach : int
@@ -27,8 +28,8 @@ def catalogue_nll(cells, truth, reach):
     Returns
     -------
     count, stars : tensors, (n,)
-        ``-log p(N)``, a Gaussian of mean ``sum p`` and variance ``sum p (1 - p)``; and the sum over stars of
-        ``-log sum_k (p_k / sum p) N(star | k)``, less the constant ``log(2 pi) / 2`` of each place and flux.
+        ``-log p(N)``, a Gaussian of mean ``sum p`` and variance ``sum p (1 - p)``, and what is common; and the sum over
+        stars of ``-log sum_k (p_k / sum p) N(star | k)``, less the constant ``log(2 pi) / 2`` of each place and flux.
 
     References
     ----------
@@ -41,6 +42,8 @@ def catalogue_nll(cells, truth, reach):
     probability = ops.sigmoid(logit)
     mean = ops.sum(probability, axis=(1, 2, 3))
     variance = ops.sum(probability * (1 - probability), axis=(1, 2, 3)) + _LEAST_VARIANCE
+    if "log_spread" in cells:
+        variance = variance + ops.exp(2 * cells["log_spread"]) * ops.square(ops.stop_gradient(mean))
     number = ops.sum(there, axis=1)
     count = 0.5 * (ops.square(number - mean) / variance + ops.log(variance) + _LOG_2_PI)
 

@@ -12,6 +12,7 @@ from galzoo.layers.psf import apply_transfer, transfer
 from galzoo.models.starnet.losses import catalogue_nll
 from galzoo.models.starnet.networks import Backbone, perceptron
 
+_SEEN = ("image", "variance", "mask", "psf", "gain", "faintest")
 # Cells of half a pixel: where their middles lie from that of the pixel.
 _CELLS = np.array([[-0.25, -0.25], [0.25, -0.25], [-0.25, 0.25], [0.25, 0.25]], "float32")
 # The share of cells with a star that training starts from.
@@ -47,17 +48,23 @@ class StarNet(keras.Model):
         Length of the vector that describes PSF and field.
     reach : int
         Pixels about a star's own whose cells may hold it, along x and y.
-    band_dropout, gain_dropout : float
-        Probabilities that a band, or the gain, of a field is hidden in training; one band at least is left.
+    band_dropout, gain_dropout, limit_dropout : float
+        Probabilities that a band, the gain, or the faintest flux of a field is hidden in training; one band at least is
+        left.
+    limited : bool
+        Whether it can be told which stars count, by ``faintest``, the least flux in the first band; and learns how far
+        the numbers of a field's stars are off together.
+    calibration : dict, optional
+        What its answers are corrected by; training fits it at its end.
     seed : int
         Of what is hidden.
 
     Notes
     -----
-    Reads ``image, variance, psf`` and, where present, ``mask`` and ``gain``; any number of pixels. Pixels are seen in
-    units of the noise of the sky about them (least variance within 7 pixels), as they are, through the PSF (matched
-    filter), and deconvolved, so that one network serves many PSFs, skies and depths. With ``positions, n_sources,
-    flux`` it learns.
+    Reads ``image, variance, psf`` and, where present, ``mask``, ``gain`` and, if `limited`, ``faintest``; any number of
+    pixels. They are seen in units of the noise of the sky about them (least variance within 7 pixels), as they are,
+    through the PSF (matched filter), and deconvolved, so that one network serves many PSFs, skies and depths. With
+    ``positions, n_sources, flux`` it learns.
 
     References
     ----------
@@ -77,6 +84,9 @@ class StarNet(keras.Model):
         reach=1,
         band_dropout=0.0,
         gain_dropout=0.1,
+        limited=False,
+        limit_dropout=0.1,
+        calibration=None,
         seed=0,
         **kwargs,
     ):
@@ -93,12 +103,16 @@ class StarNet(keras.Model):
             "reach": reach,
             "band_dropout": band_dropout,
             "gain_dropout": gain_dropout,
+            "limited": bool(limited),
+            "limit_dropout": limit_dropout,
+            "calibration": calibration,
             "seed": seed,
         }
         self.bands = tuple(str(band) for band in bands)
         self.pixel_scale = 0.4 if pixel_scale is None else float(pixel_scale)
         self.reach = int(reach)
         self.band_dropout, self.gain_dropout = float(band_dropout), float(gain_dropout)
+        self.limit_dropout = float(limit_dropout)
         self.stride = 2 ** (len(channels) - 1)
         number = len(self.bands)
         self.seeds = keras.random.SeedGenerator(seed)
@@ -106,6 +120,10 @@ class StarNet(keras.Model):
         self.backbone = Backbone(5 * number, channels, blocks, told, name="backbone")
         self.hidden = layers.Conv2D(head, 3, padding="same", activation="silu", name="hidden")
         self.hidden.build((None, None, None, channels[0]))
+        self.limit_told = self.spread = None
+        if limited:
+            self.limit_told = perceptron("limit_told", 2, (32,), told)
+            self.spread = perceptron("spread", told + head, (16,), 1)
         self.parts = {
             "logit": 1, "position": 2, "log_position_error": 2, "scaled_flux": number, "log_flux_error": number,
         }  # fmt: skip
@@ -125,12 +143,35 @@ class StarNet(keras.Model):
     def get_config(self):
         return {**super().get_config(), **self._arguments}
 
+    @property
+    def calibration(self):
+        """What its answers are corrected by, see `galzoo.models.starnet.calibration.fit`; None where nothing is."""
+        return self._arguments["calibration"]
+
+    def cells(self, batch):
+        """Return what the network says of a batch as NumPy arrays, not corrected; see `catalogue_nll`."""
+        seen = {key: np.asarray(batch[key]) for key in _SEEN if batch.get(key) is not None}
+        return {key: ops.convert_to_numpy(value) for key, value in self(seen).items()}
+
+    def finish(self, batches):
+        """Fit the calibration to what training did not see.
+
+        Parameters
+        ----------
+        batches : iterable of dict
+            Validation batches, as in training.
+        """
+        from galzoo.models.starnet.calibration import fit
+
+        self._arguments["calibration"] = fit(self, batches)
+
     def call(self, batch, training=False):
         seen = self.look(batch, training)
         rows, columns = batch["image"].shape[1:3]
         padding = ((0, 0), (0, -rows % self.stride), (0, -columns % self.stride), (0, 0))
         features = self.backbone(ops.pad(seen["planes"], padding), seen["told"])
-        values = self.last(self.hidden(features))[:, :rows, :columns]
+        hidden = self.hidden(features)[:, :rows, :columns]
+        values = self.last(hidden)
         values = ops.reshape(values, (-1, rows, columns, 4, sum(self.parts.values())))
         values = ops.split(values, np.cumsum(list(self.parts.values()))[:-1].tolist(), axis=-1)
         found = dict(zip(self.parts, values, strict=True))
@@ -142,6 +183,10 @@ class StarNet(keras.Model):
         found["log_position_error"] = -1.5 + 2.5 * ops.tanh(found["log_position_error"] / 2.5)
         found["scaled_flux"] = found["scaled_flux"] + seen["guess"][:, :, :, None]
         found["log_flux_error"] = -1.5 + 3.0 * ops.tanh(found["log_flux_error"] / 3.0)
+        if self.spread is not None:
+            # It is learned from what the others have learned.
+            seen_of = ops.concatenate([ops.mean(hidden, axis=(1, 2)), seen["told"]], axis=-1)
+            found["log_spread"] = -3.0 + 2.5 * ops.tanh(self.spread(ops.stop_gradient(seen_of))[:, 0] / 2.5)
         return found | {"unit": seen["unit"], "present": seen["present"]}
 
     def look(self, batch, training=False):
@@ -190,8 +235,54 @@ class StarNet(keras.Model):
         planes = ops.concatenate([plane + ops.zeros_like(image) for plane in planes], axis=-1)
         seen = ops.sqrt(ops.maximum(_middle(psf, _PSF_SEEN), 0.0)) * present[:, None, None]
         told = [ops.reshape(seen, (-1, _PSF_SEEN**2 * number)), told_gain, present]
-        told = ops.silu(self.describer(ops.concatenate([part + ops.zeros((n, 1)) for part in told], axis=-1)))
-        return {"planes": planes, "told": told, "unit": noise / ops.sqrt(area), "guess": guess, "present": present}
+        told = self.describer(ops.concatenate([part + ops.zeros((n, 1)) for part in told], axis=-1))
+        unit = noise / ops.sqrt(area)
+        if self.limit_told is not None:
+            told = told + self.limit_told(self._limit(batch, unit, good, training))
+        told = ops.silu(told)
+        return {"planes": planes, "told": told, "unit": unit, "guess": guess, "present": present}
+
+    def _limit(self, batch, unit, good, training):
+        """Return the log of the flux of the faintest star that counts over its error, and whether it is known, (n, 2).
+
+        Both are 0 where it is not known.
+        """
+        unit, good = unit[..., 0], good[..., 0]
+        pixels = ops.sum(good, axis=(1, 2))
+        error = ops.sum(ops.log(unit) * good, axis=(1, 2)) / ops.maximum(pixels, 1.0)
+        if batch.get("faintest") is None:
+            return ops.stack([ops.zeros_like(error)] * 2, axis=-1)
+        faintest = ops.reshape(ops.cast(batch["faintest"], "float32"), (-1,))
+        known = ops.logical_and(ops.logical_and(ops.isfinite(faintest), faintest > 0), pixels > 0)
+        if training:
+            draw = keras.random.uniform(ops.shape(faintest), seed=self.seeds)
+            known = ops.logical_and(known, draw >= self.limit_dropout)
+        ratio = ops.clip(ops.log(ops.where(known, faintest, 1.0)) - error, -3.0, 8.0)
+        known = ops.cast(known, "float32")
+        return ops.stack([known * ratio, known], axis=-1)
+
+    def take_over(self, start):
+        """Copy the weights of another StarNet, which may be one that cannot be told which stars count.
+
+        Raises
+        ------
+        InputError
+            If its other layers are not the same.
+        """
+        whole = self._new() and start._new()
+        mine, theirs = (m.weights if whole else _without(m.weights, m._new()) for m in (self, start))
+        if [tuple(weight.shape) for weight in mine] != [tuple(weight.shape) for weight in theirs]:
+            raise InputError(f"the start model has other layers than the recipe's; use its own: {start.get_config()}")
+        for weight, value in zip(mine, theirs, strict=True):
+            weight.assign(value)
+        if self.limit_told is not None and not whole:
+            # At first nothing changes by what is told.
+            last = self.limit_told.layers[-1].kernel
+            last.assign(ops.zeros_like(last))
+
+    def _new(self):
+        """Return the weights of the parts that only a `limited` model has."""
+        return [] if self.limit_told is None else [*self.limit_told.weights, *self.spread.weights]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         count, stars = catalogue_nll(y_pred, x, self.reach)
@@ -211,7 +302,7 @@ class StarNet(keras.Model):
         Parameters
         ----------
         batch : dict of arrays
-            ``image, variance`` (n, y, x, band), ``psf`` and, where present, ``mask`` and ``gain``.
+            ``image, variance`` (n, y, x, band), ``psf`` and, where present, ``mask, gain, faintest``.
         threshold : float
             Stars less probable than this are left out.
 
@@ -247,6 +338,11 @@ class StarNet(keras.Model):
         from galzoo.models.starnet.posterior import draw
 
         return draw(self, batch, n, seed)
+
+
+def _without(weights, some):
+    left = {id(weight) for weight in some}
+    return [weight for weight in weights if id(weight) not in left]
 
 
 def _sky_noise(variance, mask):

@@ -20,7 +20,8 @@ REGION = 16
 """Side of the squares in which stars are counted too, pixels."""
 SETTINGS = tuple(PSFPhotometry(threshold, sky=sky) for threshold in (3.0, 5.0, 10.0) for sky in (None, 10.0, 30.0))
 """Settings of the PSF photometry of which the best on the first field is taken."""
-_GIVEN = ("image", "variance", "mask", "psf", "gain")
+GIVEN = ("image", "variance", "mask", "psf", "gain", "faintest")
+"""Keys of a batch that a detector is given."""
 # Matches that pulls are taken of: wide, so that the tails are in.
 _PULLS = {"radius": 1.0, "magnitudes": 1.0}
 
@@ -79,12 +80,12 @@ def evaluate_stars(model, batches, photometry=20, seed=0, progress=False):
 def _fields(batch):
     """Return the fields of a batch one by one, with lists of stars cut to their number."""
     for row, number in enumerate(batch["n_sources"]):
-        one = {key: np.asarray(batch[key][row]) for key in _GIVEN if batch.get(key) is not None}
+        one = {key: np.asarray(batch[key][row]) for key in GIVEN if batch.get(key) is not None}
         yield one | {key: np.asarray(batch[key][row, : int(number)]) for key in ("positions", "flux")}
 
 
 def _given(batch):
-    return {key: batch[key] for key in _GIVEN if batch.get(key) is not None}
+    return {key: batch[key] for key in GIVEN if batch.get(key) is not None}
 
 
 def _answers(model, batches, progress):

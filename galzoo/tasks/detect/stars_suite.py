@@ -8,7 +8,7 @@ from galzoo.contracts.suites import Result
 from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
 from galzoo.evaluate.held_out import evenly, refuse_real
-from galzoo.tasks.detect.stars_scores import SURE, evaluate_stars
+from galzoo.tasks.detect.stars_scores import GIVEN, SURE, evaluate_stars
 
 
 def run(request):
@@ -72,6 +72,8 @@ def _batch(scenes, rows):
     if all(name in scenes.catalogue.colnames for name in names):
         gain = [np.asarray(scenes.catalogue[name], np.float32)[rows] for name in names]
         batch["gain"] = np.stack(gain, axis=-1)
+    if "faintest" in scenes.catalogue.colnames:
+        batch["faintest"] = np.asarray(scenes.catalogue["faintest"], np.float32)[rows]
     return batch
 
 
@@ -148,8 +150,7 @@ def fields_figure(model, batch, most=3):
     from matplotlib.figure import Figure
 
     number = min(most, len(batch["image"]))
-    keys = ("image", "variance", "mask", "psf", "gain")
-    found = model.detect({key: batch[key][:number] for key in keys if batch.get(key) is not None}, SURE)
+    found = model.detect({key: batch[key][:number] for key in GIVEN if batch.get(key) is not None}, SURE)
     figure = Figure(figsize=(4.2 * number, 4.2), facecolor="white", layout="constrained")
     for row, axis in enumerate(figure.subplots(1, number, squeeze=False)[0]):
         noise = np.sqrt(np.nanmedian(batch["variance"][row, ..., 0]))
