@@ -8,9 +8,9 @@ from galzoo.derivatives import value_and_gradients
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers.augment import Rotate90Flip
 from galzoo.layers.checks import check_batch
+from galzoo.layers.conditions import Conditions
 from galzoo.layers.flux import noise_level
 from galzoo.layers.likelihood import weights
-from galzoo.models.pixelcnn.conditions import Conditions
 from galzoo.models.score_prior import sampling
 from galzoo.models.score_prior.network import LEVEL_FEATURES, Trunk, level_features, zero_head
 
