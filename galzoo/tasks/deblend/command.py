@@ -23,6 +23,13 @@ def deblend(
             autocompletion=complete_preset,
         ),
     ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="A preset or run that is a prior over pixels: the answer is fitted again, pixel by pixel (slow).",
+            autocompletion=complete_preset,
+        ),
+    ] = None,
     method: Annotated[str, typer.Option(help="map, encoder (fast) or hmc (slow, samples).")] = "map",
     bands: Annotated[str | None, typer.Option(help="Names of the bands in the files, comma-separated.")] = None,
     names: Annotated[
@@ -64,6 +71,7 @@ def deblend(
         field,
         output,
         preset=preset,
+        prior=prior,
         method=method,
         catalogue=catalog,
         detector=detector,
