@@ -50,7 +50,7 @@ def train(
     if dry_run and as_json:
         _say(json.dumps(chosen.resolved(), indent=2))
         return
-    from galzoo.registry import get_family, get_task
+    from galzoo.registry import MODEL, get_family, get_task
     from galzoo.train import make_model
 
     if dry_run:
@@ -91,7 +91,7 @@ def train(
     chosen = train_parts(chosen, path, output, resume)
     run(chosen.resolved(), path, output, resume=resume, init=start)
     _say(f"done: {output / 'model.keras'}")
-    uses = [get_task(task).next for task, _ in descriptor.roles()]
+    uses = [get_task(task).next for task, role in descriptor.roles() if role == MODEL]
     uses = [f"galzoo evaluate {output} --data {path}", *(use.format(preset=output, data=path) for use in uses if use)]
     _say(f"next: {' or '.join(f'`{use}`' for use in dict.fromkeys(uses))}")
 

@@ -8,9 +8,9 @@ from galzoo.derivatives import value_and_gradients
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers.augment import Rotate90Flip
 from galzoo.layers.checks import check_batch
+from galzoo.layers.conditions import Conditions
 from galzoo.layers.flux import noise_level
 from galzoo.layers.likelihood import weights
-from galzoo.models.pixelcnn.conditions import Conditions
 from galzoo.models.score_prior import sampling
 from galzoo.models.score_prior.network import LEVEL_FEATURES, Trunk, level_features, zero_head
 
@@ -318,13 +318,21 @@ class ScorePrior(keras.Model):
         """
         return sampling.log_prob(self, x, condition)
 
-    def score(self, x, condition=None):
-        """Return the gradient of `log_prob` by the pixels, shape of `x`."""
-        return sampling.score(self, x, condition)
+    def score(self, x, condition=None, sigma=None):
+        """Return the gradient of `log_prob` by the pixels, shape of `x`.
 
-    def image_density(self, image, condition):
-        """Return `log_prob` of a tensor (n, y, x, band) for conditions (n, column), as a tensor to differentiate."""
+        With `sigma`, that of the density of images with so much noise on their scaled values instead.
+        """
+        return sampling.score(self, x, condition, sigma)
+
+    def image_density(self, image, condition, log_sigma=None):
+        """Return `log_prob` of a tensor (n, y, x, band) for conditions (n, column), as a tensor to differentiate.
+
+        With `log_sigma`, a number, it is the density at another level of noise on the scaled values.
+        """
         level = ops.full((ops.shape(image)[0],), np.float32(np.log(self.sigma_min)))
+        if log_sigma is not None:
+            level = ops.zeros_like(level) + log_sigma
         density = self.log_density(self.scale(image), level, condition)
         slope = ops.log(self.soft) + 0.5 * ops.log1p(ops.square(image / self.soft))
         return density - ops.sum(slope, axis=(1, 2, 3))

@@ -124,14 +124,20 @@ def log_prob(model, x, condition=None):
     return _densities(model, x, _given(model, condition, len(x)))
 
 
-def score(model, x, condition=None):
-    """Return the gradient of the log-density by the pixels, shape of `x`."""
+def score(model, x, condition=None, sigma=None):
+    """Return the gradient of the log-density by the pixels, shape of `x`; see `ScorePrior.score`."""
     x = _checked(model, x)
     given = _given(model, condition, len(x))
-    slope = _function(
-        model, "score", lambda image, known: value_and_gradients(lambda z: model.image_density(z, known), image)[1][0]
-    )
-    return _in_batches(slope, x, given)
+    sigma = model.sigma_min if sigma is None else sigma
+    if not model.sigma_min <= sigma <= model.sigma_max:
+        raise InputError(f"sigma is {sigma}; the prior has levels of noise from {model.sigma_min} to {model.sigma_max}")
+
+    def slope(image, known, level):
+        return value_and_gradients(lambda z: model.image_density(z, known, level), image)[1][0]
+
+    slope = _function(model, "score", slope)
+    level = ops.convert_to_tensor(np.float32(np.log(sigma)))
+    return _in_batches(lambda image, known: slope(image, known, level), x, given)
 
 
 def artefacts(model, x, condition=None, levels=LEVELS):

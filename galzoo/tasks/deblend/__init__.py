@@ -9,6 +9,7 @@ TASK = Task(
     roles={
         "model": "galzoo.contracts.galaxy_model:GalaxyModel",
         "separator": "galzoo.contracts.separator:Separator",
+        "prior": "galzoo.contracts.prior:Prior",
     },
     run="galzoo.tasks.deblend.run:deblend_field",
     command="galzoo.tasks.deblend.command:deblend",
@@ -22,7 +23,7 @@ TASK = Task(
             title="Fluxes, shapes, errors and time on blends, beside other methods",
             run="galzoo.tasks.deblend.suite:run",
             result="galzoo.tasks.deblend.suite:DeblendResult",
-            tasks=("deblend", "deblend:separator"),
+            tasks=("deblend", "deblend:separator", "deblend:prior"),
             data="scenes",
             many=True,
         ),

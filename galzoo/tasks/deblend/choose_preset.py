@@ -18,7 +18,7 @@ _SCALES = (0.5, 2.0)
 _SMOOTH_STEPS = 30
 
 
-def choose_deblender(preset, deblender, method, field):
+def choose_deblender(preset, deblender, method, field, prior=None):
     """Return a deblender in bands and pixels of a field, the field as that names its bands, and what the report says.
 
     Parameters
@@ -30,12 +30,16 @@ def choose_deblender(preset, deblender, method, field):
     method : str
         Passed to the model.
     field : Field
+    prior : str or Path, optional
+        Preset or run of a prior over pixels that takes over from the preset.
 
     Raises
     ------
     InputError
-        If no preset has the bands, or the pixel scales differ by more than a factor of two.
+        If no preset has the bands, the pixel scales differ by more than a factor of two, or the prior does not fit.
     """
+    if deblender is not None and prior is not None:
+        raise InputError("both a deblender and a prior given; a prior takes over from a preset")
     if deblender is not None:
         return deblender, field, {"preset": getattr(deblender, "__name__", type(deblender).__name__)}
     from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_for
@@ -54,14 +58,17 @@ def choose_deblender(preset, deblender, method, field):
             f"{field.name}: pixels of {field.pixel_scale:.4g} arcsec, preset {preset} has {scale:.4g}; "
             f"resample the field to within a factor of {_SCALES[1]:g}, or use another preset"
         )
+    about = {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE), "method": method}
+    if prior is not None:
+        from galzoo.tasks.deblend.pixel_prior import load_prior, with_prior
+
+        pixels = scale if abs(ratio - 1) > _SAME_SCALE else field.pixel_scale
+        deblend = with_prior(deblend, load_prior(prior, field.bands, pixels))
+        about |= {"prior": str(prior), "prior model": checksum(find_preset(prior) / MODEL_FILE)}
     if abs(ratio - 1) > _SAME_SCALE:
         logger.warning("%s: windows are resampled from %.4g to %.4g arcsec", field.name, field.pixel_scale, scale)
         deblend = with_pixels(deblend, ratio)
-    return (
-        deblend,
-        field,
-        {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE), "method": method},
-    )
+    return deblend, field, about
 
 
 def deblend_batch(model, method, batch):

@@ -13,6 +13,13 @@ def deblend(
     field: options.FieldFiles,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("out"),
     preset: options.FieldPreset = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="A preset or run that is a prior over pixels: the answer is fitted again, pixel by pixel (slow).",
+            autocompletion=options.complete_preset,
+        ),
+    ] = None,
     method: Annotated[str, typer.Option(help="map, encoder (fast) or hmc (slow, samples).")] = "map",
     bands: options.Bands = None,
     names: options.Names = None,
@@ -49,6 +56,7 @@ def deblend(
         field,
         output,
         preset=preset,
+        prior=prior,
         method=method,
         catalogue=catalog,
         detector=detector,

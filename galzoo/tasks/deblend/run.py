@@ -69,7 +69,7 @@ class Settings:
 
 def deblend_field(
     paths, output, preset=None, deblender=None, method="map", catalogue=None, columns=None, psf=None, seeing=None,
-    settings=None, progress=False, restart=False, detector=None, **options,
+    settings=None, progress=False, restart=False, detector=None, prior=None, **options,
 ):  # fmt: skip
     """Deblend a field and write catalogue, images, stamps, pictures and a report.
 
@@ -104,6 +104,9 @@ def deblend_field(
     detector : str, Path or galzoo.contracts.detections.Detector, optional
         Preset of a family that detects: positions are its own where it is sure, see
         `galzoo.tasks.deblend.detector_positions`.
+    prior : str or Path, optional
+        Preset or run that is a prior over pixels: what the preset answers is fitted again under it, see
+        `galzoo.inference.pixels`.
 
     Returns
     -------
@@ -129,7 +132,7 @@ def deblend_field(
     with open_field(paths, **options) as field:
         known = psf if callable(psf) or isinstance(psf, np.ndarray) else field_psf(field, psf, seeing)
         ids, listed = _listed(catalogue, columns, field)
-        deblend, field, about = choose_deblender(preset, deblender, method, field)
+        deblend, field, about = choose_deblender(preset, deblender, method, field, prior)
         key = {
             "field": request_stamp(paths, options, psf, catalogue),
             "about": about,

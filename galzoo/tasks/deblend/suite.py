@@ -95,13 +95,16 @@ def model_deblenders(models):
     """Return what models can do as deblenders, name -> callable, the best first.
 
     A `GalaxyModel` is asked for the most probable scene and for its encoder's answer at the true positions, and for the
-    former at those that SEP finds. A `Separator` finds its sources itself.
+    former at those that SEP finds. A `Separator` finds its sources itself. A prior over pixels is started from what the
+    packaged preset for its bands answers, which stands beside it.
 
     Parameters
     ----------
     models : mapping of str to model
         By role.
     """
+    if "prior" in models:
+        return _prior_deblenders(models["prior"])
     if "separator" in models:
         return {"galzoo": Finding(models["separator"].deblend)}
     model = models["model"]
@@ -114,6 +117,15 @@ def model_deblenders(models):
         "galzoo, encoder": lambda batch: deblend(model, batch, method="encoder"),
         "galzoo, SEP's positions": AtDetections(most_probable, SEP()),
     }
+
+
+def _prior_deblenders(prior):
+    from galzoo.tasks.deblend.adapt_deblender import with_bands
+    from galzoo.tasks.deblend.pixel_prior import first_deblender, with_prior
+
+    name, model = first_deblender(prior.bands, prior.pixel_scale)
+    first = with_bands(lambda batch: deblend(model, batch, method="map"), prior.bands, model.bands)
+    return {"galzoo": with_prior(first, prior), name: first}
 
 
 def held_out_scenes(path, bands, limit=None):

@@ -1,0 +1,88 @@
+"""Deblending with a prior over pixels, on top of another deblender's answer."""
+
+from galzoo.errors import InputError
+from galzoo.inference.pixels import deblend_pixels
+from galzoo.presets import load_for, presets_for
+
+# Pixel scales may differ by this factor: a prior knows sizes in pixels.
+_SAME_SCALE = 1.25
+
+
+def load_prior(name, bands, pixel_scale):
+    """Return the prior of a preset or run, if it can serve data of some bands and pixels.
+
+    Parameters
+    ----------
+    name : str or Path
+    bands : sequence of str
+        Of the data.
+    pixel_scale : float
+        Of the data, arcsec.
+
+    Raises
+    ------
+    InputError
+        If it is not over noiseless pixels in nJy, or for other bands or pixels.
+    """
+    prior = load_for("deblend", name, "prior")
+    if prior.space != "pixels" or not prior.exact_score:
+        raise InputError(f"{name}: a prior over {prior.space}, without a score; deblending needs one over pixels")
+    if prior.unit != "nJy" or not prior.model_sigma:
+        raise InputError(
+            f"{name}: a prior of images as observed or of pictures; deblending needs noiseless ones in nJy"
+        )
+    if len(prior.bands) > 1 and tuple(prior.bands) != tuple(bands):
+        raise InputError(
+            f"{name}: a prior of bands {', '.join(prior.bands)}, the data have {', '.join(bands)}; use one of these "
+            "bands or of one band"
+        )
+    if not 1 / _SAME_SCALE <= prior.pixel_scale / pixel_scale <= _SAME_SCALE:
+        raise InputError(
+            f"{name}: a prior of pixels of {prior.pixel_scale:.4g} arcsec, the data have {pixel_scale:.4g}; use one "
+            f"within a factor of {_SAME_SCALE:g}"
+        )
+    return prior
+
+
+def with_prior(deblend, prior, **options):
+    """Return a deblender that starts from the answer of `deblend` and fits pixels under a prior.
+
+    Batches that ask for smooth answers, by which missing sources are looked for, are left to `deblend`.
+
+    Parameters
+    ----------
+    deblend : callable
+        Takes a batch, returns `Deblended`.
+    prior : Prior
+    **options
+        Of `galzoo.inference.pixels.deblend_pixels`.
+    """
+
+    def run(batch):
+        smooth = batch.get("smooth", False)
+        first = deblend(batch)
+        return first if smooth else deblend_pixels(prior, first, batch, prior.model_sigma, **options)
+
+    return run
+
+
+def first_deblender(bands, pixel_scale):
+    """Return the name and the model of the packaged preset that a prior for some bands and pixels is started from.
+
+    Raises
+    ------
+    InputError
+        If none has these bands.
+    """
+    from galzoo.presets import load_card
+
+    fits = {}
+    for name in presets_for("deblend"):
+        data = load_card(name, metrics=False)["data"]
+        ratio = data["pixel_scale_arcsec"] / pixel_scale
+        if set(bands) <= set(data["bands"]):
+            fits[name] = max(ratio, 1 / ratio)
+    if not fits:
+        raise InputError(f"no packaged preset deblends bands {', '.join(bands)}, so there is nothing to start from")
+    name = min(fits, key=fits.get)
+    return name, load_for("deblend", name)

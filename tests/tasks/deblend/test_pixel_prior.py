@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+import galzoo.tasks.deblend.pixel_prior as pixel_prior
+from galzoo.contracts.deblended import Deblended
+from galzoo.errors import InputError
+
+
+class Flat:
+    """A prior that says nothing, of single galaxies in F160W."""
+
+    space, exact_log_prob, exact_score = "pixels", True, True
+    bands, stamp_size, pixel_scale, unit, model_sigma = ("F160W",), (9, 9), 0.06, "nJy", 0.7
+
+    def score(self, x, condition=None):
+        return np.zeros_like(x)
+
+
+def first(batch):
+    image = np.where(batch["image"] > 3, batch["image"], 0)[:, None]
+    return Deblended(image, image.sum(axis=(2, 3)), np.full((1, 1, 2), 8.0), np.ones((1, 1), bool))
+
+
+def test_the_prior_takes_over_except_where_answers_are_to_be_smooth():
+    rng = np.random.default_rng(0)
+    axis = np.arange(17) - 8
+    galaxy = 20 * np.exp(-0.5 * (axis[:, None] ** 2 + axis**2) / 2**2)
+    image = (galaxy + rng.normal(size=(17, 17))).astype("float32")[None, ..., None]
+    batch = {"image": image, "variance": np.ones_like(image)}
+    deblend = pixel_prior.with_prior(first, Flat(), steps=60, weight=0)
+    # Without a say of the prior the pixels of the stamp become the data's, where these are not negative.
+    np.testing.assert_allclose(deblend(batch).image[0, 0, 4:13, 4:13], np.maximum(image[0, 4:13, 4:13], 0), atol=0.3)
+    smooth = deblend({**batch, "smooth": True})
+    np.testing.assert_array_equal(smooth.image, first(batch).image)
+
+
+@pytest.mark.parametrize(
+    ("changes", "bands", "said"),
+    [
+        ({"space": "codes"}, ("F160W",), "over codes"),
+        ({"unit": ""}, ("F160W",), "noiseless ones in nJy"),
+        ({"bands": ("g", "r")}, ("r", "i"), "bands g, r, the data have r, i"),
+        ({"pixel_scale": 0.2}, ("F160W",), "pixels of 0.2 arcsec, the data have 0.06"),
+    ],
+)
+def test_priors_that_do_not_fit_are_refused(changes, bands, said, monkeypatch):
+    prior = Flat()
+    monkeypatch.setattr(pixel_prior, "load_for", lambda task, name, role: prior)
+    assert pixel_prior.load_prior("SOME", ("F160W",), 0.065) is prior
+    for name, value in changes.items():
+        setattr(prior, name, value)
+    with pytest.raises(InputError, match=said):
+        pixel_prior.load_prior("SOME", bands, 0.06)
+
+
+def test_what_a_prior_is_started_from_has_its_bands(monkeypatch):
+    monkeypatch.setattr(pixel_prior, "load_for", lambda task, name: name)
+    assert pixel_prior.first_deblender(("F160W",), 0.06)[0] == "vae_deblender_candels_h"
+    assert pixel_prior.first_deblender(("i",), 0.168)[0] == "vae_deblender_lsst"
+    with pytest.raises(InputError, match="deblends bands q"):
+        pixel_prior.first_deblender(("q",), 0.168)
