@@ -161,7 +161,7 @@ class StarNet(keras.Model):
         batches : iterable of dict
             Validation batches, as in training.
         """
-        from galzoo.models.starnet.calibration import fit
+        from galzoo.models.starnet.calibrate import fit
 
         self._arguments["calibration"] = fit(self, batches)
 

@@ -1,0 +1,128 @@
+"""The calibration of a trained StarNet, fitted to fields that it has not seen."""
+
+import numpy as np
+
+from galzoo.metrics.star_catalogues import match_stars
+from galzoo.models.starnet.calibration import KNOTS, apply, knot_shares
+from galzoo.models.starnet.catalogues import entries
+
+# Standard deviation that shifts of the logits are held to where few fields speak.
+_LOOSE = 1.0
+# Half the width of the central 68 % of a normal distribution of unit variance, as shares below.
+_CENTRAL = (0.1587, 0.8413)
+# Errors are judged by entries of this probability and more, matched as the suite `stars` matches them.
+_SURE, _MATCH = 0.5, {"radius": 1.0, "magnitudes": 1.0}
+# Gauss-Newton steps, and rounds in which errors are scaled: those of entries are only in part those of their cells.
+_STEPS, _ROUNDS = 12, 4
+
+
+def fit(model, batches):
+    """Return the calibration of a model by fields that it has not seen.
+
+    Parameters
+    ----------
+    model : StarNet
+        Its own calibration is not used.
+    batches : iterable of dict
+        What the model sees, and ``positions, n_sources, flux``.
+
+    Returns
+    -------
+    dict
+        ``shift`` of the logits at `KNOTS`; ``spread``, ``position`` and, a band, ``flux``: factors of errors. As JSON
+        can hold it.
+
+    Notes
+    -----
+    Errors of places and fluxes are made such that half the width of the central 68 % of errors over their standard
+    deviations is 1, for stars of a probability of 1/2 and more.
+    """
+    batches = [{key: np.asarray(value) for key, value in batch.items()} for batch in batches]
+    cells = [model.cells(batch) for batch in batches]
+    shift, spread = fit_counts(cells, [batch["n_sources"] for batch in batches])
+    found = {"shift": shift.tolist(), "spread": spread, "position": 1.0, "flux": [1.0] * len(model.bands)}
+    for _ in range(_ROUNDS):
+        place, *fluxes = _pulls(cells, batches, found)
+        found["position"] = float(found["position"] * place)
+        found["flux"] = [float(old * new) for old, new in zip(found["flux"], fluxes, strict=True)]
+    return found
+
+
+def _pulls(cells, batches, calibration):
+    """Return half the width of the central 68 % of the pulls of places and of the flux in each band."""
+    pulls = []
+    for one, batch in zip(cells, batches, strict=True):
+        corrected = apply(one, calibration)
+        for row, number in enumerate(batch["n_sources"]):
+            found = entries({key: value[row] for key, value in corrected.items()}, _SURE)
+            places, flux = batch["positions"][row, :number], batch["flux"][row, :number]
+            partner = match_stars(found["positions"], found["flux"][:, 0], places, flux[:, 0], **_MATCH)
+            there = np.flatnonzero(partner >= 0)
+            at = partner[there]
+            place = (found["positions"][at] - places[there]) / found["position_error"][at]
+            pulls.append(np.concatenate([place, (found["flux"][at] - flux[there]) / found["flux_error"][at]], axis=-1))
+    pulls = np.concatenate(pulls)
+    columns = [pulls[:, :2].ravel(), *pulls[:, 2:].T]
+    return [float(np.diff(np.nanquantile(one, _CENTRAL))[0] / 2) for one in columns]
+
+
+def fit_counts(cells, number):
+    """Return the shifts of the logits at `KNOTS`, and the factor of the common spread, that fit the numbers of stars.
+
+    Parameters
+    ----------
+    cells : sequence of dict
+        What the model said of each batch, not corrected.
+    number : sequence of arrays, (n,)
+        True numbers of stars.
+
+    Returns
+    -------
+    shift : array, (knot,)
+    spread : float
+
+    Notes
+    -----
+    Least squares in the difference of numbers over its standard deviation, by Gauss-Newton, held to 0 with a
+    standard deviation of 1 logit. The factor then makes the mean square of the difference what the intervals say.
+    """
+    logit = [one["logit"].astype(np.float64) for one in cells]
+    weights = [knot_shares(one) for one in logit]
+    spread = [np.exp(one["log_spread"].astype(np.float64)) if "log_spread" in one else 0.0 for one in cells]
+    shift = np.zeros(len(KNOTS))
+    for _ in range(_STEPS):
+        normal, right = np.eye(len(KNOTS)) / _LOOSE**2, -shift / _LOOSE**2
+        for one, share, common, true in zip(logit, weights, spread, number, strict=True):
+            mean, slope, variance = _moments(one, share, shift)
+            precision = 1 / (variance + (common * mean) ** 2)
+            normal += (slope * precision[:, None]).T @ slope
+            right += slope.T @ (precision * (true - mean))
+        shift = shift + np.linalg.solve(normal, right)
+    parts = [_moments(one, share, shift) for one, share in zip(logit, weights, strict=True)]
+    miss, own, common = [], [], []
+    for (mean, _, variance), part, true in zip(parts, spread, number, strict=True):
+        miss.append(true - mean)
+        own.append(variance)
+        common.append(part * mean * np.ones_like(mean))
+    miss, own, common = (np.concatenate(one) for one in (miss, own, common))
+    return shift, _factor(miss, own, common)
+
+
+def _moments(logit, share, shift):
+    """Return mean of the number of stars (n,), its derivative by the shift of each knot, and the part of its variance
+    that cells have by themselves."""
+    p = 1 / (1 + np.exp(-logit - (share @ shift)[..., None]))
+    each = (p * (1 - p)).sum(axis=-1)
+    return p.sum(axis=(1, 2, 3)), np.einsum("nyx,nyxk->nk", each, share), each.sum(axis=(1, 2))
+
+
+def _factor(miss, own, common):
+    """Return the factor of `common` that makes the mean of ``miss^2 / (own + (factor common)^2)`` 1, of 0.1 to 10."""
+    if not common.any():
+        return 1.0
+    low, high = 0.1, 10.0
+    for _ in range(40):
+        middle = np.sqrt(low * high)
+        above = np.mean(miss**2 / (own + (middle * common) ** 2)) > 1
+        low, high = (middle, high) if above else (low, middle)
+    return float(np.sqrt(low * high))
