@@ -368,6 +368,8 @@ class GalaxyVAE(keras.Model):
             if survey is None:
                 raise RecipeError("adaptation wants a condition column that says of which survey a stamp is, 0 or 1")
             apart = self.domains(mean, survey)
-            self.trackers["domain"].update_state(apart)
+            # A batch of one survey alone says nothing.
+            both = ops.logical_and(ops.any(survey < 0.5), ops.any(survey >= 0.5))
+            self.trackers["domain"].update_state(apart, sample_weight=ops.cast(both, "float32"))
             loss = loss + self.adaptation_weight * apart
         return loss
