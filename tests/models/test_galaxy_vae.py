@@ -339,9 +339,9 @@ def test_components_are_those_of_a_singular_value_decomposition():
     assert found.noise == pytest.approx((singular[4:] ** 2).sum() / 30 / 46, rel=1e-3)
 
 
-def test_mixture_finds_two_clouds_and_draws_from_them(tmp_path):
+def test_mixture_finds_two_clouds_and_draws_from_them():
     random = np.random.default_rng(0)
-    vectors = np.concatenate([random.normal(-5, 0.5, (600, 2)), random.normal([5, 0], [2, 0.2], (300, 2))])
+    vectors = np.concatenate([random.normal(-5, 0.5, (6000, 2)), random.normal([5, 0], [2, 0.2], (3000, 2))])
     mixture = Mixture(2, 2)
     before = mixture.log_density(np.zeros((1, 2)))
     assert before[0] == pytest.approx(-np.log(2 * np.pi))

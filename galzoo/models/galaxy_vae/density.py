@@ -46,8 +46,8 @@ class Mixture(keras.layers.Layer):
             for k in range(number):
                 apart = vectors - mean[k]
                 found = (apart * told[:, k, None]).T @ apart
-                # A Gaussian of few members is pulled to the spread of all.
-                scale[k] = np.linalg.cholesky((found + length * whole) / (members[k] + length) + least)
+                # The spread of all counts as one member, so that few members do not make a needle.
+                scale[k] = np.linalg.cholesky((found + whole) / (members[k] + 1) + least)
         for weight, value in ((self.share, share), (self.mean, mean), (self.scale, scale)):
             weight.assign(value.astype("float32"))
 
