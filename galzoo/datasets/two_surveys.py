@@ -75,6 +75,8 @@ def make_two_surveys(output, source, target=None, shift=None, where=None, size=N
         part.catalogue["domain"] = np.full(len(part), number, np.int32)
         parts[number] = part
     joined = Stamps.concatenate(parts)
+    # Mixed, so that batches of validation, which are not shuffled, have stamps of both.
+    joined = joined[np.random.default_rng(seed).permutation(len(joined))]
     names = {"id": joined.catalogue["id"]}
     joined.catalogue["split"] = split_names(names, valid=valid, test=test, seed=seed)
     joined.save(output)

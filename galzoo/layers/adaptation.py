@@ -75,9 +75,18 @@ def _transport(cost, first, second):
     return ops.sum(first * left) + ops.sum(second * right)
 
 
-def reverse_gradient(values):
-    """Return `values`; what learns from them is told the opposite (Ganin et al. 2016, arXiv:1505.07818)."""
-    return ops.stop_gradient(2.0 * values) - values
+def tell_apart(logit, first, second):
+    """Return the cross-entropy of logits (n,) of being of the first set, each set counting as much; log 2 is chance."""
+    return 0.5 * ops.sum(first * ops.softplus(-logit) + second * ops.softplus(logit))
+
+
+def confusion(logit, first, second):
+    """Return the cross-entropy of logits (n,) with even odds, over its least value log 2 (Tzeng et al. 2015).
+
+    Unlike the reversed loss of a discriminator it is bounded: vectors that are taken for the other set gain nothing.
+    """
+    both = 0.5 * (ops.softplus(logit) + ops.softplus(-logit)) - np.log(2.0)
+    return 0.5 * ops.sum((first + second) * both)
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -87,8 +96,8 @@ class DomainLoss(keras.layers.Layer):
     Parameters
     ----------
     kind : {"none", "mmd", "sinkhorn", "adversarial"}
-        "adversarial": the likelihood of a small network that tells the sets apart, its gradient reversed, so that it
-        learns to tell them apart and what made the vectors learns the opposite.
+        "adversarial": of a small network that learns to tell the sets apart, while what made the vectors learns to
+        leave it in doubt (Tzeng et al. 2015, arXiv:1510.02192).
     hidden : int
         Units of that network.
 
@@ -127,10 +136,11 @@ class DomainLoss(keras.layers.Layer):
             return sinkhorn(vectors, first, second)
         if self.kind == "none":
             return ops.zeros(())
-        logit = self.network(reverse_gradient(vectors))[:, 0]
-        told = first * ops.softplus(logit) + second * ops.softplus(-logit)
-        # 0 where nothing can be told.
-        return 0.5 * ops.sum(told) - np.log(2.0)
+        fixed = ops.stop_gradient(vectors)
+        told = tell_apart(self.network(fixed)[:, 0], first, second) - np.log(2.0)
+        # The difference is 0, and its gradient that of the vectors alone: the network does not learn to be in doubt.
+        doubt = confusion(self.network(vectors)[:, 0], first, second)
+        return told + doubt - confusion(self.network(fixed)[:, 0], first, second)
 
     def get_config(self):
         return {**super().get_config(), "kind": self.kind, "hidden": self.hidden}

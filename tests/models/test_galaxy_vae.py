@@ -7,7 +7,9 @@ import pytest
 from galzoo.contracts.codec import Reconstructor
 from galzoo.contracts.encoder import Encoder
 from galzoo.errors import InputError, RecipeError
-from galzoo.layers.adaptation import DomainLoss, reverse_gradient
+from galzoo.layers.adaptation import DomainLoss
+from galzoo.models.galaxy_vae.components import principal_components
+from galzoo.models.galaxy_vae.density import Mixture
 from galzoo.models.galaxy_vae.model import GalaxyVAE
 from galzoo.models.galaxy_vae.networks import fit_to
 from galzoo.tasks import embed
@@ -219,20 +221,47 @@ def test_sinkhorn_of_two_far_points_is_their_cost():
     assert float(DomainLoss("sinkhorn")(vectors, domain)) == pytest.approx(2.0, abs=0.05)
 
 
-def test_gradient_is_reversed():
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+def test_adversary_learns_to_tell_while_vectors_learn_to_leave_it_in_doubt():
+    """Gradients by finite differences: of the network's loss for its weights, of the doubt for the vectors."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("gradients are taken with TensorFlow")
+    import tensorflow as tf
 
-        value = tf.Variable([1.0, 2.0])
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(reverse_gradient(value) * [3.0, 5.0])
-        np.testing.assert_allclose(tape.gradient(loss, value), [-3.0, -5.0])
-        assert float(loss) == 13.0
-    else:
-        import jax
+    random = np.random.default_rng(0)
+    layer = DomainLoss("adversarial", hidden=4)
+    layer.build((None, 2))
+    for weight in layer.weights:
+        weight.assign(random.normal(size=weight.shape))
+    domain = np.tile([0.0, 1.0], 8).astype("float32")
+    vectors = tf.Variable(random.normal(size=(16, 2)).astype("float32"))
+    with tf.GradientTape() as tape:
+        loss = layer(vectors, domain)
+    by_vectors, by_weights = tape.gradient(loss, [vectors, layer.network.weights[-2].value])
+    spread = array(vectors).std(axis=0) + 1e-3
 
-        function = lambda v: (reverse_gradient(v) * np.array([3.0, 5.0])).sum()  # noqa: E731
-        np.testing.assert_allclose(jax.grad(function)(np.array([1.0, 2.0])), [-3.0, -5.0])
+    def logits(values):
+        return array(layer.network((values / spread).astype("float32")))[:, 0]
+
+    def doubt(values):
+        logit = logits(values)
+        return np.mean(0.5 * np.log((1 + np.exp(logit)) * (1 + np.exp(-logit))))
+
+    def told():
+        logit = logits(array(vectors))
+        return np.mean(np.log1p(np.exp(np.where(domain < 0.5, -logit, logit))))
+
+    assert float(loss) == pytest.approx(told() - np.log(2), rel=1e-4)
+    step = np.zeros((16, 2))
+    step[3, 1] = 1e-2
+    slope = (doubt(array(vectors) + step) - doubt(array(vectors) - step)) / 2e-2
+    assert float(by_vectors[3, 1]) == pytest.approx(slope, rel=0.02, abs=1e-5)
+    last, shift = layer.network.weights[-2], np.zeros((4, 1), "float32")
+    shift[2] = 1e-2
+    start, values = array(last), []
+    for sign in (1, -1):
+        last.assign(start + sign * shift)
+        values.append(told())
+    assert float(by_weights[2, 0]) == pytest.approx((values[0] - values[1]) / 2e-2, rel=0.02, abs=1e-5)
 
 
 def test_adversary_learns_to_tell_domains_apart_where_vectors_cannot_answer():
@@ -271,3 +300,70 @@ def test_adaptation_starts_from_a_model_of_one_survey(kind):
         np.testing.assert_array_equal(array(second(told)[key]), array(first(batch)[key]))
     with pytest.raises(InputError, match="another encoder"):
         model_of(latent=5).take_over(first)
+
+
+def pictures_of(n=80, seed=0):
+    """Return a batch of galaxies that are a sum of three fixed images, with noise of 1 and masked pixels."""
+    random = np.random.default_rng(seed)
+    y, x = np.indices((16, 16)) - 7.5
+    shapes = [np.exp(-(y**2 + x**2) / 18), np.exp(-(y**2 + 4 * x**2) / 18), np.exp(-(4 * y**2 + x**2) / 18)]
+    amount = random.uniform([60, 5, 0], [90, 40, 10], (n, 3))
+    truth = np.einsum("nk,kyx->nyx", amount, shapes)[..., None].repeat(2, axis=-1) + 10
+    mask = random.random(truth.shape) < 0.02
+    image = np.where(mask, 1e4, truth + random.normal(size=truth.shape))
+    return {"image": image.astype("float32"), "variance": np.ones_like(truth, "float32"), "mask": mask}, truth
+
+
+def test_it_starts_as_the_principal_components_of_the_data():
+    model = model_of(latent=4, softening=20.0, nested=0.0)
+    batch, truth = pictures_of()
+    model.adapt([{key: plane[start : start + 20] for key, plane in batch.items()} for start in range(0, 80, 20)])
+    other, truth = pictures_of(seed=1)
+    found = array(model(other)["image"])
+    # Noise of 1 is beaten, and each dimension has the spread of the prior.
+    assert np.sqrt(np.mean((found - truth) ** 2)) < 0.6
+    told = array(model.latents(other))
+    np.testing.assert_allclose(told[:, :2].std(axis=0), 1.0, atol=0.3)
+    assert np.std(np.mean((array(model.reconstruct(other, 1)["image"]) - truth) ** 2, axis=(1, 2, 3))) > 0
+    errors = [np.mean((array(model.reconstruct(other, k)["image"]) - truth) ** 2) for k in (1, 2, 3)]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_components_are_those_of_a_singular_value_decomposition():
+    random = np.random.default_rng(0)
+    values = random.normal(size=(30, 5)) @ random.normal(size=(5, 50)) + random.normal(size=(30, 50)) * 0.1 + 3
+    found = principal_components(values, np.ones_like(values), 4)
+    _, singular, basis = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(found.variance, singular[:4] ** 2 / 30, rtol=1e-4)
+    np.testing.assert_allclose(np.abs(np.sum(found.basis * basis[:4], axis=1)), 1.0, atol=1e-4)
+    assert found.noise == pytest.approx((singular[4:] ** 2).sum() / 30 / 46, rel=1e-3)
+
+
+def test_mixture_finds_two_clouds_and_draws_from_them():
+    random = np.random.default_rng(0)
+    vectors = np.concatenate([random.normal(-5, 0.5, (6000, 2)), random.normal([5, 0], [2, 0.2], (3000, 2))])
+    mixture = Mixture(2, 2)
+    before = mixture.log_density(np.zeros((1, 2)))
+    assert before[0] == pytest.approx(-np.log(2 * np.pi))
+    mixture.fit(vectors)
+    drawn = mixture.sample(4000, seed=1)
+    assert np.mean(drawn[:, 0] > 0) == pytest.approx(1 / 3, abs=0.04)
+    right = drawn[drawn[:, 0] > 0]
+    np.testing.assert_allclose(right.std(axis=0), [2, 0.2], rtol=0.15)
+    assert mixture.log_density([[-5, -5]])[0] > mixture.log_density([[0, 5]])[0] + 10
+    # Densities sum to one.
+    grid = np.stack(np.meshgrid(np.linspace(-15, 15, 301), np.linspace(-10, 10, 401)), axis=-1).reshape(-1, 2)
+    assert np.exp(mixture.log_density(grid)).sum() * 0.1 * 0.05 == pytest.approx(1.0, abs=0.02)
+
+
+def test_mixture_is_fitted_to_validation_data_and_saved(tmp_path):
+    model = model_of(mixture=2)
+    batch, _ = pictures_of()
+    model.finish([{key: plane[:40] for key, plane in batch.items()}])
+    # Noise levels are remembered with the vectors: here all are 1.
+    vectors = np.concatenate([array(model.latents(batch)), np.zeros((80, 2))], axis=1)
+    assert model.mixture.log_density(vectors).mean() > model_of().mixture.log_density(vectors).mean() + 1
+    assert array(model.draw(5, seed=1)).shape == (5, 16, 16, 2)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.mixture.sample(3), model.mixture.sample(3))

@@ -11,10 +11,24 @@ from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import weights
 from galzoo.layers.psf import ConvolvePSF, sharpness
-from galzoo.models.galaxy_vae.networks import PATCH, fit_to, make_decoder, make_encoder, make_translation
+from galzoo.models.galaxy_vae.components import principal_components
+from galzoo.models.galaxy_vae.density import Mixture
+from galzoo.models.galaxy_vae.networks import (
+    PATCH,
+    fit_to,
+    make_decoder,
+    make_encoder,
+    make_translation,
+    positive,
+    set_components,
+)
 
 # Logarithm of the deviation of a latent dimension, at least and at most.
 _LEAST, _MOST = -6.0, 2.0
+# Orientations of a galaxy that the mixture of vectors sees.
+_TURNS = 4
+# Iterations that sharpen what was found in images as observed.
+_SHARPENING = 3
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -24,7 +38,8 @@ class GalaxyVAE(keras.Model):
     The encoder sees the image in units of its noise; the decoder gives a non-negative image in the model frame, which
     the stamp's own PSF brings to what the telescope saw, where a likelihood compares it with the data. Latent
     dimensions are dropped from the last on at random (nested dropout), so that the first ones tell most, and every
-    number of dimensions is a model of its own.
+    number of dimensions is a model of its own. Training starts from the principal components of the data
+    (`galzoo.models.galaxy_vae.networks`), which a linear map in encoder and decoder keeps: what is learnt is the rest.
 
     Parameters
     ----------
@@ -59,6 +74,8 @@ class GalaxyVAE(keras.Model):
         not be told by the vector.
     adaptation_weight : float
         Weight of that loss against the likelihood of a pixel.
+    mixture : int
+        Gaussians that describe, after training, where vectors and the logarithms of noise levels are.
     seed : int
         Of all that is random.
 
@@ -71,7 +88,9 @@ class GalaxyVAE(keras.Model):
     References
     ----------
     Kingma & Welling 2014, arXiv:1312.6114; Kingma et al. 2016, arXiv:1606.04934 (free bits); Rippel et al. 2014,
-    arXiv:1402.0915 (nested dropout); Xu et al. 2023, MNRAS 526, 6391.
+    arXiv:1402.0915 (nested dropout); Tipping & Bishop 1999 (principal components), of which a linear VAE is the
+    likeness (Lucas et al. 2019, arXiv:1911.02469); Ghosh et al. 2020, arXiv:1903.12436 (a density of vectors fitted
+    afterwards); Xu et al. 2023, MNRAS 526, 6391.
     """
 
     def __init__(
@@ -95,6 +114,7 @@ class GalaxyVAE(keras.Model):
         augment=True,
         adaptation="none",
         adaptation_weight=1.0,
+        mixture=8,
         seed=0,
         **kwargs,
     ):
@@ -126,6 +146,7 @@ class GalaxyVAE(keras.Model):
             "augment": augment,
             "adaptation": adaptation,
             "adaptation_weight": adaptation_weight,
+            "mixture": mixture,
             "seed": seed,
         }
         self.bands = tuple(str(band) for band in bands)
@@ -136,6 +157,8 @@ class GalaxyVAE(keras.Model):
         self.band_dropout, self.mask_dropout = float(band_dropout), float(mask_dropout)
         self.adaptation, self.adaptation_weight = adaptation, float(adaptation_weight)
 
+        # Batches of 32 whose principal components are what training starts from.
+        self.adapt_batches = 64
         self.augment = Rotate90Flip(seed=seed) if augment else None
         self.draws = keras.random.SeedGenerator(seed + 1)
         self.scaling = FluxScaling(softening)
@@ -146,6 +169,7 @@ class GalaxyVAE(keras.Model):
         self.decoder = make_decoder(size, number, channels, blocks, hidden, self.latent)
         self.domains = DomainLoss(adaptation, name="domains")
         self.domains.build((None, self.latent))
+        self.mixture = Mixture(mixture, self.latent + len(self.bands), name="mixture")
         self.translation = None
         if adaptation != "none":
             self.translation = make_translation(self.latent, hidden)
@@ -172,14 +196,59 @@ class GalaxyVAE(keras.Model):
             valid = valid * ops.cast(kept, "float32")
         if training and self.mask_dropout:
             valid = valid * random_masks(image.shape, self.mask_dropout, self.draws, ops.shape(image)[0])
-        noise = noise_level(variance, batch.get("mask"))
-        planes = [self.scaling(ops.where(valid > 0, image, 0.0), noise), valid]
-        planes = [fit_to(plane, self.square) for plane in planes]
+        planes = self._planes(image, variance, batch.get("mask"), valid)
         if self.psf_channels:
             told = sharpness(batch.get("psf"), len(self.bands))[:, None, None]
             planes.append(ops.broadcast_to(told, ops.shape(planes[0])))
         mean, deviation = ops.split(self.encoder(ops.concatenate(planes, axis=-1), training=training), 2, axis=-1)
         return mean, ops.clip(deviation - 1.0, _LEAST, _MOST)
+
+    def _planes(self, image, variance, mask, valid):
+        """Return the scaled image, 0 where it is not valid, and what is valid, of the pixels that are looked at."""
+        scaled = self.scaling(ops.where(valid > 0, image, 0.0), noise_level(variance, mask))
+        return [fit_to(plane, self.square) for plane in (scaled, valid)]
+
+    def adapt(self, batches):
+        """Start a fresh model as the principal components of some batches; its blocks learn what these leave."""
+        parts, blurs = [], []
+        for batch in batches:
+            batch = {**batch, "image": ops.cast(batch["image"], "float32")}
+            batch = batch if self.augment is None else self.augment(batch, training=True)
+            valid = ops.cast(weights(batch["variance"], batch.get("mask")) > 0, "float32")
+            planes = self._planes(batch["image"], batch["variance"], batch.get("mask"), valid)
+            parts.append([ops.convert_to_numpy(plane) for plane in planes])
+            if batch.get("psf") is not None:
+                blurs.append(ops.convert_to_numpy(batch["psf"]).mean(axis=0))
+        scaled, valid = (np.concatenate(planes) for planes in zip(*parts, strict=True))
+        found = principal_components(scaled.reshape(len(scaled), -1), valid.reshape(len(valid), -1), self.latent)
+        shape = (-1, *self.square, len(self.bands))
+        see = (found.basis * (found.loading / found.variance)[:, None]).reshape(shape)
+        draw = seen = (found.basis * found.loading[:, None]).reshape(shape)
+        if blurs:
+            # Components of what the telescope saw, in the model frame: van Cittert's iterations with the mean PSF.
+            psf = np.broadcast_to(np.mean(blurs, axis=0), (len(seen), *blurs[0].shape)).astype("float32")
+            for _ in range(_SHARPENING):
+                draw = draw + seen - ops.convert_to_numpy(self.forward_model(draw.astype("float32"), psf))
+        set_components(self.encoder, self.decoder, found, see, draw)
+
+    def finish(self, batches):
+        """Fit the mixture to vectors and noise levels of validation batches, each galaxy turned in several ways."""
+        vectors, random = [], np.random.default_rng(self._arguments["seed"])
+        for batch in batches:
+            batch = {**batch, "image": ops.cast(batch["image"], "float32")}
+            for _ in range(1 if self.augment is None else _TURNS):
+                turned = batch if self.augment is None else self.augment(batch, training=True)
+                mean, deviation = (ops.convert_to_numpy(each) for each in self.encode(turned))
+                noise = ops.convert_to_numpy(noise_level(batch["variance"], batch.get("mask")))[:, 0, 0]
+                drawn = mean + np.exp(deviation) * random.normal(size=mean.shape)
+                vectors.append(np.concatenate([drawn, np.log(noise)], axis=1))
+        if vectors and sum(map(len, vectors)) > self.mixture.length:
+            self.mixture.fit(np.concatenate(vectors))
+
+    def draw(self, n, seed=0, temperature=1.0):
+        """Draw galaxies from the mixture; return model-frame images (n, size, size, band) in the unit of training."""
+        drawn = self.mixture.sample(n, seed, temperature)
+        return self.decode(drawn[:, : self.latent], np.exp(drawn[:, None, None, self.latent :]))
 
     def latents(self, batch):
         """Return the means of the vectors, (n, latent), as `galzoo.contracts.encoder.Encoder` has it."""
@@ -206,7 +275,7 @@ class GalaxyVAE(keras.Model):
         """
         if self.translation is not None and domain is not None:
             latent = latent + ops.reshape(domain, (-1, 1)) * self.translation(latent)
-        image = self.scaling.invert(ops.softplus(self.decoder(latent)), noise)
+        image = self.scaling.invert(positive(self.decoder(latent)), noise)
         return image if shape is None else fit_to(image, shape)
 
     def call(self, batch, training=False):
@@ -299,6 +368,8 @@ class GalaxyVAE(keras.Model):
             if survey is None:
                 raise RecipeError("adaptation wants a condition column that says of which survey a stamp is, 0 or 1")
             apart = self.domains(mean, survey)
-            self.trackers["domain"].update_state(apart)
+            # A batch of one survey alone says nothing.
+            both = ops.logical_and(ops.any(survey < 0.5), ops.any(survey >= 0.5))
+            self.trackers["domain"].update_state(apart, sample_weight=ops.cast(both, "float32"))
             loss = loss + self.adaptation_weight * apart
         return loss
