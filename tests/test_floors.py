@@ -18,6 +18,7 @@ FLOORS = (
         "snapshot",
         "bundle",
         "presets",
+        "pack",
         "options",
         "interop",
         "selftest",

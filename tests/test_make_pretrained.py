@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import zipfile
 
 import h5py
 import pytest
@@ -34,7 +35,8 @@ def script(monkeypatch, tmp_path):
         (run / "state.h5").write_text("")
         if module.value is None:
             raise KeyboardInterrupt
-        (run / "model.keras").write_text("weights")
+        with zipfile.ZipFile(run / "model.keras", "w") as file:
+            file.writestr("config.json", "weights")
 
     def evaluate(run, on, real, output, limit):
         module.judged.append((run, on, limit))
@@ -66,7 +68,8 @@ def test_a_queue_goes_on_after_a_failed_run_and_after_a_kill(script, command, tm
     script.value = 1.0
     assert script.main(command) == 2
     assert script.trained == [(7, False), (7, True)]
-    assert (tmp_path / "presets" / "small" / "model.keras").read_text() == "weights"
+    with zipfile.ZipFile(tmp_path / "presets" / "small" / "model.keras") as file:
+        assert file.read("config.json") == b"weights"
     assert (tmp_path / "presets" / "small" / "selftest.npz").is_file()
     capsys.readouterr()
     script.main(command)

@@ -1,0 +1,36 @@
+"""Models packed for shipping: smaller, and the same to within rounding."""
+
+import keras
+import numpy as np
+import pytest
+
+from galzoo.pack import pack_model, round_mantissa
+
+
+def test_numbers_are_rounded_to_a_half_in_the_last_bit_kept():
+    values = np.random.default_rng(0).normal(size=1000).astype("float32") * np.logspace(-20, 20, 1000, dtype="float32")
+    rounded = round_mantissa(values)
+    assert np.max(np.abs(rounded / values - 1)) <= 2.0**-14
+    mantissa, _ = np.frexp(rounded.astype("float64"))
+    np.testing.assert_array_equal(mantissa * 2**14, np.round(mantissa * 2**14))
+    np.testing.assert_array_equal(round_mantissa(np.float32([[0, np.inf, -1]])), np.float32([[0, np.inf, -1]]))
+
+
+def test_a_packed_model_is_smaller_and_the_same_but_for_rounding(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(256), keras.layers.BatchNormalization()])
+    model.layers[-1].moving_mean.assign(np.random.default_rng(1).normal(size=256))
+    model.save(tmp_path / "model.keras")
+    for name in ("packed.keras", "again.keras"):
+        pack_model(tmp_path / "model.keras", tmp_path / name)
+    assert (tmp_path / "packed.keras").read_bytes() == (tmp_path / "again.keras").read_bytes()
+    assert (tmp_path / "packed.keras").stat().st_size < 0.8 * (tmp_path / "model.keras").stat().st_size
+    packed = keras.saving.load_model(tmp_path / "packed.keras")
+    kernel = np.array(model.layers[0].kernel)
+    found = np.array(packed.layers[0].kernel)
+    assert not np.array_equal(found, kernel)
+    np.testing.assert_allclose(found, kernel, rtol=2.0**-14)
+    # What is small is exact.
+    np.testing.assert_array_equal(np.array(packed.layers[1].moving_mean), np.array(model.layers[1].moving_mean))
+    x = np.ones((1, 64), "float32")
+    assert np.array(packed(x)) == pytest.approx(np.array(model(x)), abs=1e-3)
