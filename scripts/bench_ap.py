@@ -64,7 +64,7 @@ def main():
         scenes = in_some_bands(Scenes.load(path), bands)
     methods = {name: one for name, one in classical_methods(scenes).items() if name != "SEP, second look"}
     detectors = {"galzoo": InBands(model, bands), **methods}
-    metrics = evaluate_detection(detectors, scenes, "SEP", 1, "r" if "r" in bands else bands[0], progress=True)
+    metrics = evaluate_detection(detectors, scenes, "SEP", 1, band="r" if "r" in bands else bands[0], progress=True)
     metrics |= {"preset": str(arguments.preset), "bands": list(bands), "suite": "detect", "model": "galzoo"}
     for title, rows in DetectResult(metrics).tables().items():
         print(f"## {title}\n\n{markdown_table(rows)}")
