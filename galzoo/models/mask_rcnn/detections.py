@@ -7,8 +7,8 @@ from galzoo.contracts.detections import Detections
 from galzoo.models.mask_rcnn.calibrate import measured_snr, recalibrated
 from galzoo.models.mask_rcnn.losses import LEAST_LOG, MOST_LOG
 
-# Masks are painted for so many boxes at a time, so that few shapes are compiled.
-_CHUNK = 32
+# Masks are painted for so many boxes at a time, so that few shapes are met.
+_CHUNKS = (512, 128, 32)
 # Of two sources nearer than this, in pixels, the less probable one is the same again.
 _SAME = 1.0
 
@@ -84,10 +84,12 @@ def _chosen(probability, position, separation):
 
 def _masks(model, seen, boxes):
     """Return the shares of light (n, source, 28, 28), within the footprint that the network sees."""
-    parts = []
-    for first in range(0, max(boxes.shape[1], 1), _CHUNK):
-        some = boxes[:, first : first + _CHUNK]
-        missing = _CHUNK - some.shape[1]
-        logits = ops.convert_to_numpy(model.paint(seen["features"], np.pad(some, ((0, 0), (0, missing), (0, 0)))))
-        parts.append(1 / (1 + np.exp(-np.clip(logits[:, : some.shape[1], ..., 0], -50, 50))))
+    parts, first, number = [], 0, max(boxes.shape[1], 1)
+    while first < number:
+        chunk = next((size for size in _CHUNKS if size <= number - first), _CHUNKS[-1])
+        some = boxes[:, first : first + chunk]
+        logits = model.paint(seen["features"], np.pad(some, ((0, 0), (0, chunk - some.shape[1]), (0, 0))))
+        logits = ops.convert_to_numpy(logits)[:, : some.shape[1], ..., 0]
+        parts.append(1 / (1 + np.exp(-np.clip(logits, -50, 50))))
+        first += chunk
     return np.concatenate(parts, axis=1)

@@ -161,21 +161,22 @@ def _scored(parts, truths, rate, images):
 
 
 def _average_precisions(parts, truths):
-    """Return box and mask AP and the precision at 80 % recall of each class, and of all together."""
+    """Return box and mask AP and the precision at 80 % recall of each class, and of all together.
+
+    Every detection is one of each class, with the probability that it is there and of that class: what the most
+    probable class is depends on how common stars are in training.
+    """
     result = {}
     for number, name in [(None, "all"), *enumerate(CLASSES)]:
         images = {"box": [], "mask": []}
         for one, truth in zip(parts, truths, strict=True):
             classes = one["class_probability"]
-            rows, weight = np.ones(len(one["true"]), bool), 1.0
-            columns = np.ones(int(truth.wanted.sum()), bool)
+            weight, columns = 1.0, np.ones(int(truth.wanted.sum()), bool)
             if number is not None:
                 columns = truth.classes[truth.wanted] == number
-                if classes is not None:
-                    rows = np.argmax(classes, axis=1) == number if len(classes) else rows
-                    weight = classes[rows, number]
+                weight = 1.0 if classes is None else classes[:, number]
             for kind, kept in images.items():
-                kept.append((one["probability"][rows] * weight, one[f"{kind}_overlaps"][np.ix_(rows, columns)]))
+                kept.append((one["probability"] * weight, one[f"{kind}_overlaps"][:, columns]))
         if not sum(overlaps.shape[1] for _, overlaps in images["box"]):
             continue
         row = {}

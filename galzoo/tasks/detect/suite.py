@@ -77,7 +77,7 @@ def held_out(path, bands, limit=None):
     header = scenes_hdf5.read_header(path)
     if list(header["bands"]) != list(bands):
         raise InputError(f"{path}: bands are {', '.join(header['bands'])}; the model needs {', '.join(bands)}")
-    known = any(name.startswith("snr_") for name in header["source_columns"])
+    known = any(f"snr_{band}" in header["source_columns"] for band in bands)
     if not {"isolated", "cutouts"} & set(header["keys"]) and not known:
         raise InputError(f"{path}: no isolated images or cutouts, so no truth; simulate scenes with them")
     rows = np.arange(header["n"])

@@ -65,8 +65,10 @@ def scene_truths(scenes, band):
         positions = places[row, :count].astype(float)
         columns = {key: _column(table, key, own, count) for key in ("half_light_radius", f"blendedness_{name}")}
         flux = _column(table, f"flux_{name}", own, count)
-        snr = np.sqrt(np.sum([_column(table, f"snr_{one}", own, count) ** 2 for one in scenes.bands], axis=0))
-        if count and not np.isfinite(snr).any():
+        each = np.stack([_column(table, f"snr_{one}", own, count) for one in scenes.bands])
+        # A band without the column adds nothing.
+        snr = np.where(np.isfinite(each).any(axis=0), np.sqrt(np.nansum(each**2, axis=0)), np.nan)
+        if shown and not np.isfinite(each).all():
             # Of the pixels, by a matched filter that knows the source.
             snr = np.array([np.sqrt(np.sum((image / sigma[row]) ** 2)) for image in images])
         blended = columns[f"blendedness_{name}"]

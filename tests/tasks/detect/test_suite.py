@@ -112,6 +112,20 @@ def test_truth_of_cutouts_is_that_of_isolated_images(scenes):
             np.testing.assert_array_equal(pixels, same)
 
 
+def test_signal_to_noise_of_a_list_or_of_the_pixels(scenes):
+    table = scenes.sources.copy()
+    table["snr_i"] = np.linspace(1, 9, len(table))
+    bare = Scenes(scenes.image, scenes.bands, 0.2, variance=scenes.variance, psf=scenes.psf, sources=table)
+    # One band of two has the column, and without images that is all there is.
+    listed = np.concatenate([one.snr for one in scene_truths(bare, 1)])
+    np.testing.assert_allclose(listed, table["snr_i"])
+    assert np.concatenate([one.wanted for one in scene_truths(bare, 1)]).sum() == (listed >= 5).sum()
+    bare.isolated = scenes.isolated
+    for row, one in enumerate(scene_truths(bare, 1)):
+        light = np.sqrt(np.sum(scenes.isolated[row].astype(float) ** 2, axis=(1, 2, 3)))
+        np.testing.assert_allclose(one.snr, light[light > 0], rtol=1e-3)
+
+
 def test_baselines_and_the_result(scenes):
     detectors = {"galzoo": SecondLook(least_squares, BANDS, 0.2), CLASSICAL: ClassicalDetector(BANDS, 0.2)}
     metrics = evaluate_detection(detectors, scenes[np.arange(4)], CLASSICAL)
