@@ -43,14 +43,17 @@ class StarLight:
             return back(spectra)
         return back(spectra), back(spectra * self._x), back(spectra * self._y)
 
-    def add(self, image, places, flux, corner=(0, 0)):
-        """Add stars of `flux` (n, band) to an image (y, x, band) whose first pixel is `corner`, x and y, in place."""
+    def add(self, image, places, flux, corner=(0, 0), power=1):
+        """Add stars of `flux` (n, band) to an image (y, x, band) whose first pixel is `corner`, x and y, in place.
+
+        With `power` 2 the squares of the stamps of unit flux: what variances of fluxes do to pixels.
+        """
         height, width = image.shape[:2]
         line = np.arange(self.side)
         for start in range(0, len(places), _BATCH):
             rows = slice(start, start + _BATCH)
             x, y = (self.corners(places[rows]) - corner).T[..., None] + line
-            light = self.stamps(places[rows]) * np.asarray(flux, float)[rows, None, None]
+            light = self.stamps(places[rows]) ** power * np.asarray(flux, float)[rows, None, None]
             inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None]
             pixel = (y[:, :, None] * width + x[:, None])[inside]
             for band in range(image.shape[-1]):

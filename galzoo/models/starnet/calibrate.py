@@ -6,8 +6,8 @@ from galzoo.metrics.star_catalogues import match_stars
 from galzoo.models.starnet.calibration import KNOTS, apply, knot_shares
 from galzoo.models.starnet.catalogues import entries
 
-# Standard deviation that shifts of the logits are held to where few fields speak.
-_LOOSE = 1.0
+# Standard deviations that shifts of the logits, and differences of neighbours, are held to where few fields speak.
+_LOOSE, _SMOOTH = 1.0, 0.5
 # Half the width of the central 68 % of a normal distribution of unit variance, as shares below.
 _CENTRAL = (0.1587, 0.8413)
 # Errors are judged by entries of this probability and more, matched as the suite `stars` matches them.
@@ -83,15 +83,17 @@ def fit_counts(cells, number):
 
     Notes
     -----
-    Least squares in the difference of numbers over its standard deviation, by Gauss-Newton, held to 0 with a
-    standard deviation of 1 logit. The factor then makes the mean square of the difference what the intervals say.
+    Least squares in the difference of numbers over its standard deviation, by Gauss-Newton, loosely held to 0 and to
+    each other. The factor then makes the mean square of the difference what the intervals say.
     """
     logit = [one["logit"].astype(np.float64) for one in cells]
     weights = [knot_shares(one) for one in logit]
     spread = [np.exp(one["log_spread"].astype(np.float64)) if "log_spread" in one else 0.0 for one in cells]
     shift = np.zeros(len(KNOTS))
+    step = np.diff(np.eye(len(KNOTS)), axis=0) / _SMOOTH
+    prior = np.eye(len(KNOTS)) / _LOOSE**2 + step.T @ step
     for _ in range(_STEPS):
-        normal, right = np.eye(len(KNOTS)) / _LOOSE**2, -shift / _LOOSE**2
+        normal, right = prior.copy(), -prior @ shift
         for one, share, common, true in zip(logit, weights, spread, number, strict=True):
             mean, slope, variance = _moments(one, share, shift)
             precision = 1 / (variance + (common * mean) ** 2)
