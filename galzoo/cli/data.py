@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import ZeroPoint
+from galzoo.options import ZeroPoint, column_names
 
 
 def register(app):
@@ -57,7 +57,6 @@ def cutouts(
 
     if (catalog is None) == (not detect):
         raise InputError("give either --catalog FILE or --detect")
-    mapping = dict(pair.partition("=")[::2] for pair in columns.split(",")) if columns else None
     count = cutouts_from_files(
         mosaics,
         output,
@@ -71,7 +70,7 @@ def cutouts(
         psf=psf,
         zero_point=parse(zero_point, "--zero-point"),
         pixel_scale=pixel_scale,
-        columns=mapping,
+        columns=column_names(columns),
         where=where,
         progress=True,
     )
