@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
+from astropy.io import fits
 
 from galzoo import cli
 from galzoo.presets import list_presets, load_card
@@ -181,6 +182,15 @@ class TestWithoutData:
 
 
 class TestStampFiles:
+    def test_info_of_fits_draws_nothing(self, galzoo, fails, tmp_path):
+        path = tmp_path / "field.fits"
+        fits.PrimaryHDU(np.zeros((8, 9))).writeto(path)
+        code, out, _ = galzoo("data", "info", path)
+        assert code == 0
+        assert "9 x 8 pixels" in out
+        assert "leave out --picture" in fails("data", "info", path, "--picture", tmp_path / "a.png")
+        assert sorted(tmp_path.iterdir()) == [path]
+
     def test_info_prints_and_draws(self, galzoo, stamp_file):
         code, out, _ = galzoo("data", "info", stamp_file)
         assert code == 0

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import ZeroPoint
+from galzoo.options import ZeroPoint, column_names
 
 
 def register(app):
@@ -19,17 +19,22 @@ def register(app):
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="Stamp or scene file (HDF5).")],
+    path: Annotated[Path, typer.Argument(help="Stamp or scene file (HDF5), or a FITS file.")],
     picture: Annotated[Path | None, typer.Option(help="Where to draw a panel; beside the file by default.")] = None,
 ):
-    """Say what a stamp or scene file holds and draw a panel of it."""
+    """Say what a file holds, and draw a panel of stamps or scenes."""
     from galzoo.data.info import describe
+    from galzoo.data.tables import is_fits
     from galzoo.viz.panels import draw_file
 
-    picture = picture or path.with_suffix(".png")
     lines = describe(path)
-    draw_file(path, picture)
-    sys.stdout.write("\n".join([*lines, f"picture: {picture}"]) + "\n")
+    if not is_fits(path):
+        picture = picture or path.with_suffix(".png")
+        draw_file(path, picture)
+        lines.append(f"picture: {picture}")
+    elif picture is not None:
+        raise InputError(f"{path}: is FITS, of which no panel is drawn; leave out --picture")
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def cutouts(
@@ -57,7 +62,6 @@ def cutouts(
 
     if (catalog is None) == (not detect):
         raise InputError("give either --catalog FILE or --detect")
-    mapping = dict(pair.partition("=")[::2] for pair in columns.split(",")) if columns else None
     count = cutouts_from_files(
         mosaics,
         output,
@@ -71,7 +75,7 @@ def cutouts(
         psf=psf,
         zero_point=parse(zero_point, "--zero-point"),
         pixel_scale=pixel_scale,
-        columns=mapping,
+        columns=column_names(columns),
         where=where,
         progress=True,
     )

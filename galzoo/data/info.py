@@ -1,15 +1,22 @@
-"""What a stamp or scene file holds, in words."""
+"""What a file holds, in words."""
 
 import numpy as np
 
 from galzoo.data import hdf5, scenes_hdf5
+from galzoo.data.info_fits import describe_fits
 from galzoo.data.open_source import SOURCES, read_header
+from galzoo.data.tables import is_fits
 
 _MOST_COLUMNS = 24
 
 
 def describe(path):
-    """Return lines that say what is in a stamp or scene file: header, planes, and columns with their ranges."""
+    """Return lines that say what is in a stamp or scene file: header, planes, and columns with their ranges.
+
+    Of a FITS file see `galzoo.data.info_fits.describe_fits`.
+    """
+    if is_fits(path):
+        return describe_fits(path)
     header = read_header(path)
     kind = header["kind"]
     unit, survey = header["unit"] or "none (display-stretched)", header["survey"] or "-"

@@ -142,7 +142,7 @@ def open_planes(path, names=None, kind="image"):
         raise InputError(f"{file}: no such file; check the path")
     if Path(file).suffix.lower() in PICTURES:
         return _open_picture(file)
-    hdus = _open_fits(file)
+    hdus = open_fits(file)
     try:
         return [
             Plane(str(path), source, header, layer or None, packed, hdus)
@@ -229,7 +229,8 @@ def _unpack(file):
     return unpacked.name
 
 
-def _open_fits(file):
+def open_fits(file):
+    """Open a FITS file, packed or not, with astropy; raise `InputError` where it is none or damaged."""
     from astropy.io import fits
 
     unpacked = _unpack(file)

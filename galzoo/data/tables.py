@@ -76,6 +76,14 @@ def _start(file):
         return opened.read(4096)
 
 
+def is_fits(path):
+    """Return whether a file holds FITS, packed or not, whatever its name; False where there is no such file."""
+    try:
+        return _start(path).startswith(b"SIMPLE")
+    except (OSError, EOFError, ValueError):
+        return False
+
+
 def _read(file, extension, start):
     other = next((kind for magic, kind in _OTHERS.items() if start.startswith(magic)), None)
     if other:

@@ -93,6 +93,17 @@ def some(path, rows=None, limit=None):
     return Stamps.load(path, evenly(rows, limit))
 
 
+def parents_of(stamps):
+    """Return the numbers of the galaxies that stamps are of, (n,), by their ``id``; None where each is of its own.
+
+    Errors of stamps of one galaxy go together, as where few real galaxies are rotated: the bootstrap draws galaxies.
+    """
+    if "id" not in stamps.catalogue.colnames:
+        return None
+    galaxies, number = np.unique(np.asarray(stamps.catalogue["id"]).astype(str), return_inverse=True)
+    return number if len(galaxies) < len(stamps) else None
+
+
 def evenly(rows, limit=None):
     """Return at most `limit` of `rows`, evenly spread."""
     if limit is None or limit >= len(rows):

@@ -30,8 +30,9 @@ def bootstrap(values, statistic=np.median, draws=200, seed=0, groups=None):
     draws : int
         Number of resamplings.
     seed : int
-    groups : array, (n,), optional
+    groups : array, (n,) or (k, n), optional
         Rows with the same number are drawn together, for example the sources of one scene, whose errors go together.
+        Where there are several ways to group them, such as by scene and by parent galaxy, the error is the largest.
 
     Returns
     -------
@@ -41,15 +42,18 @@ def bootstrap(values, statistic=np.median, draws=200, seed=0, groups=None):
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1:
         raise InputError(f"values have shape {values.shape}; they must be (n,)")
-    if groups is not None and np.shape(groups) != values.shape:
-        raise InputError(f"groups have shape {np.shape(groups)}; give one a value, {values.shape}")
+    if groups is not None:
+        groups = np.asarray(groups)
+        groups = groups[None] if groups.ndim == 1 else groups
+        if groups.ndim != 2 or groups.shape[1:] != values.shape:
+            raise InputError(f"groups have shape {groups.shape[-1:]}; give one a value, {values.shape}")
     finite = np.isfinite(values)
     values = values[finite]
     if not len(values):
         return float("nan"), float("nan")
     value = float(statistic(values, axis=0))
     if groups is not None:
-        return value, _grouped_error(values, np.asarray(groups)[finite], statistic, draws, seed)
+        return value, float(np.max([_grouped_error(values, one, statistic, draws, seed) for one in groups[:, finite]]))
     if len(values) < 2:
         return value, float("nan")
     random = np.random.default_rng(seed)
@@ -129,7 +133,7 @@ def in_bins(values, by, edges=SNR_EDGES, statistics=None, draws=200, seed=0, gro
         By default the median ("median") and the 68 % scatter ("scatter").
     draws, seed : int
         Of the bootstrap.
-    groups : array, (n,), optional
+    groups : array, (n,) or (k, n), optional
         What the bootstrap draws together.
 
     Returns
@@ -145,7 +149,7 @@ def in_bins(values, by, edges=SNR_EDGES, statistics=None, draws=200, seed=0, gro
     rows = []
     for low, high, members in bin_masks(by, edges):
         members = members & np.isfinite(values)
-        chosen, together = values[members], None if groups is None else np.asarray(groups)[members]
+        chosen, together = values[members], None if groups is None else np.asarray(groups)[..., members]
         row = {"low": low, "high": high if np.isfinite(high) else None, "n": len(chosen)}
         for name, statistic in statistics.items():
             row[name], row[f"{name}_error"] = bootstrap(chosen, statistic, draws, seed, together)

@@ -71,6 +71,21 @@ def test_weights_give_what_repeated_values_give(statistic):
     np.testing.assert_allclose(binned._weighted(values, weight, statistic), expected, rtol=1e-12)
 
 
+def test_of_several_groupings_the_largest_error_counts():
+    rng = np.random.default_rng(4)
+    galaxy, scene = np.repeat(np.arange(20), 30), np.tile(np.arange(300), 2)
+    values = rng.normal(size=20)[galaxy] + rng.normal(size=600)
+    errors = [bootstrap(values, np.mean, draws=300, groups=one)[1] for one in (galaxy, scene)]
+    assert errors[0] > 2 * errors[1]
+    assert bootstrap(values, np.mean, draws=300, groups=np.stack([scene, galaxy]))[1] == errors[0]
+    row = in_bins(values, np.ones(600), (0, 2), {"mean": np.mean}, draws=300, groups=[scene, galaxy])[0]
+    assert row["mean_error"] == errors[0]
+    # One group says nothing of its error, whatever another grouping says.
+    assert np.isnan(bootstrap(values, groups=[scene, np.zeros(600)])[1])
+    with pytest.raises(InputError, match="groups have shape"):
+        bootstrap(values, groups=[scene[1:], galaxy[1:]])
+
+
 def test_any_statistic_can_be_drawn_by_groups():
     def largest(values, axis):
         return np.max(values, axis=axis)

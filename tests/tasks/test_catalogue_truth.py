@@ -145,6 +145,19 @@ def test_shapes_and_position_angles(rows):
         assert abs(off) < 3
 
 
+def test_errors_of_places_are_those_that_the_noise_allows(scene, rows):
+    for row, alone in zip(rows, scene["alone"], strict=True):
+        # By how much the image changes as the galaxy moves: the Cramer-Rao bound.
+        slopes = np.gradient(alone)[::-1]
+        weight = (COLOURS[:, None, None] ** 2 / scene["variance"]).sum(axis=0)
+        fisher = [[(weight * one * other).sum() for other in slopes] for one in slopes]
+        bound = np.sqrt(np.diag(np.linalg.inv(fisher)))
+        found = np.array([row[f"{axis}_err"].to_value("pix") for axis in "xy"])
+        # Steep profiles change by more within a pixel than from one to the next.
+        np.testing.assert_allclose(found, bound, rtol=0.15)
+        assert bound[0] / bound[1] == pytest.approx(found[0] / found[1], rel=0.05)
+
+
 def test_half_light_radii_in_arcsec(rows):
     np.testing.assert_allclose(rows["half_light_radius"].to_value("arcsec"), [one[4] for one in GALAXIES], rtol=0.06)
 

@@ -10,6 +10,10 @@ from galzoo.inference.refine import LEAST_PIXELS
 # Chi squared per pixel, in standard deviations above 1, from which a scene is refined: noise is left alone.
 _SIGNIFICANT = 4.0
 _LARGEST_MISFIT = 0.3
+# Sigma of the half-normal prior of the part of their light by which galaxies differ from their profiles, and how many
+# pixels count as one, as misfits go on over many: so the intervals of blends of CatSim's and of real HST galaxies hold
+# about what they should (docs/deblend.md).
+_EXPECTED, _ALIKE = 0.06, 4.0
 # Standard deviations, as parts of its light, by which a galaxy differs from its profile in all bands and, at least, in
 # each alone, and the sigma in pixels of the kernel that makes the former smooth.
 _SHARED, _OWN, _SCALE = 0.5, 0.05, 2.0
@@ -37,6 +41,31 @@ def misfit(image, total, variance):
     if len(squares) < LEAST_PIXELS or np.mean(squares / noise) < 1 + _SIGNIFICANT * np.sqrt(2 / len(squares)):
         return 0.0
     return _least(lambda part: np.mean(squares / (noise + part**2 * power)) <= 1)
+
+
+def doubt(image, total, variance):
+    """Return by what part of their light galaxies may differ from the model's, as prior and residual have it.
+
+    Parameters are those of `misfit`, which is what the residual proves; this is what it leaves possible as well: nearly
+    nothing where much light fits, what is usual where noise hides the galaxies.
+
+    Returns
+    -------
+    float
+        Root mean square of the part e, whose posterior is that of normal deviations of variance + (e total)^2 in pixels
+        where the model is above the noise.
+    """
+    light = (total > np.sqrt(variance)) & np.isfinite(variance)
+    squares, noise, power = (
+        ((image - total)[light] ** 2).astype(float),
+        variance[light],
+        total[light].astype(float) ** 2,
+    )
+    part = np.linspace(0, _LARGEST_MISFIT, 121)[:, None]
+    whole = noise + part**2 * power
+    log_prob = -0.5 * (np.log(whole) + squares / whole).sum(axis=1) / _ALIKE - 0.5 * (part[:, 0] / _EXPECTED) ** 2
+    weight = np.exp(log_prob - log_prob.max())
+    return float(np.sqrt(weight @ part[:, 0] ** 2 / weight.sum()))
 
 
 def _least(enough):

@@ -7,7 +7,7 @@ import numpy as np
 import threadpoolctl
 from keras import ops
 
-from galzoo.inference.fit.deviations import deviations, misfit, needs_refinement
+from galzoo.inference.fit.deviations import deviations, doubt, needs_refinement
 from galzoo.inference.fit.gaussian_profiles import Canvas, Patch
 from galzoo.resources import cores
 
@@ -61,7 +61,6 @@ class Patches:
         outside = np.where(present, outside, 0).max(axis=1)
         self.pad = np.ceil(np.clip(_PAD_SIZES * largest, _PAD, _WIDEST_PAD) + outside).astype(int)
         self.patches = list(pool.map(self._patch, range(len(present))))
-        self.misfit = np.zeros(len(present))
 
     def _patch(self, row):
         window = self._window(row, self.margin[row])
@@ -128,7 +127,7 @@ class Patches:
         return normal, right, power
 
     def doubt(self, profiles, offsets, flux):
-        """Estimate by what part of its light each scene differs from the profiles: ``misfit`` (n,).
+        """Return by what part of its light each scene may differ from the profiles, (n,).
 
         Parameters
         ----------
@@ -141,9 +140,9 @@ class Patches:
         def estimate(row):
             patch = self.patches[row]
             drawn = self._seen(row, patch.canvas, patch.corner, profiles, offsets, flux)
-            return misfit(patch.image, drawn.sum(axis=0), patch.variance)
+            return doubt(patch.image, drawn.sum(axis=0), patch.variance)
 
-        self.misfit = np.array(list(self.pool.map(estimate, range(len(self.patches)))))
+        return np.array(list(self.pool.map(estimate, range(len(self.patches)))))
 
     def draw(self, profiles, offsets, flux, images, places):
         """Draw sources as observed.

@@ -159,7 +159,6 @@ class SceneSolver:
             else:
                 theta, normal = laplace.minimise(evaluate, theta, present, precision, steps, model.colours)
                 profiles = self.profiles(theta[present], condition[present])
-                patches.doubt(profiles, theta[..., model.latent :], normal.flux)
                 posterior = laplace.posterior(normal, theta, precision, samples, rng)
             if method == "hmc":
                 from galzoo.inference.fit.hmc import sample
@@ -168,9 +167,14 @@ class SceneSolver:
                 drawn = sample(model, *scenes, sharp, samples, rng, **sampling)
                 posterior |= {"samples": drawn, "flux": drawn.mean(axis=0), "flux_error": drawn.std(axis=0)}
             # What profiles of this kind cannot show at best, and what the neighbours' do not show here.
-            misfit = _COHERENT * patches.misfit[:, None, None] * normal.contamination()
-            floor = np.hypot(model.flux_floor * posterior["flux"], misfit)
+            part = patches.doubt(profiles, theta[..., model.latent :], normal.flux)[:, None, None]
+            floor = np.hypot(model.flux_floor * posterior["flux"], _COHERENT * part * normal.contamination())
+            if method == "encoder":
+                # Shapes that were not fitted are wrong by as much as the residual says, and so are their fluxes.
+                floor = np.hypot(floor, part * posterior["flux"])
             posterior["flux_error"] = np.hypot(posterior["flux_error"], floor)
+            if posterior["samples"] is not None:
+                posterior["samples"] = posterior["samples"] + floor * rng.standard_normal(posterior["samples"].shape)
             refine_steps = refine_steps if method == "map" else 0
             return self._answer(patches, target, profiles, theta, condition, posterior, refine_steps)
 
@@ -238,6 +242,7 @@ class SceneSolver:
         shape[present], slopes = self._sloped(self._shapes, theta[present], condition[present])
         covariance = posterior["covariance"][present][:, : model.latent, : model.latent]
         shape_error[present] = np.sqrt(np.maximum(np.einsum("mai,mij,maj->ma", slopes, covariance, slopes), 0))
+        spread = np.einsum("nsii->nsi", posterior["covariance"][..., model.latent :, model.latent :])
         result = {
             "flux": flux,
             "flux_error": posterior["flux_error"],
@@ -245,6 +250,7 @@ class SceneSolver:
             "shape": shape,
             "shape_error": shape_error,
             "positions": (patches.positions + offsets) * present[..., None],
+            "positions_error": np.sqrt(np.maximum(spread, 0)) * present[..., None],
         }
         return result if posterior["samples"] is None else result | {"samples": posterior["samples"]}
 

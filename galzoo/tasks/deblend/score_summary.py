@@ -31,7 +31,7 @@ def summarise(values, truth, seconds, bands, band, seed=0, draws=200):
     band : int
         Reference band.
     seed, draws : int
-        Of the bootstrap over scenes.
+        Of the bootstrap over scenes and, where `truth` has ``parent`` (n, source), galaxies.
 
     Returns
     -------
@@ -52,17 +52,18 @@ def summarise(values, truth, seconds, bands, band, seed=0, draws=200):
     """
     count, most = truth["present"].shape
     scene = np.repeat(np.arange(count), most)
+    groups = np.stack([scene, truth["parent"].ravel()]) if "parent" in truth else scene[None]
     blended = truth["blendedness"].ravel()
     bins = {"seed": seed, "draws": draws}
 
-    def parts(quantity, statistics, groups=scene, by=blended):
+    def parts(quantity, statistics, groups=groups, by=blended):
         return {
             "all": summary(quantity, statistics, groups, **bins),
-            "blended": summary(quantity[by > BLENDED], statistics, groups[by > BLENDED], **bins),
-            "isolated": summary(quantity[by < ISOLATED], statistics, groups[by < ISOLATED], **bins),
+            "blended": summary(quantity[by > BLENDED], statistics, groups[:, by > BLENDED], **bins),
+            "isolated": summary(quantity[by < ISOLATED], statistics, groups[:, by < ISOLATED], **bins),
         }
 
-    def binned(quantity, by, edges, statistics=SPREAD, groups=scene):
+    def binned(quantity, by, edges, statistics=SPREAD, groups=groups):
         rows = in_bins(quantity, by, edges, statistics, draws, seed, groups)
         return [_plain(row) for row in rows]
 
@@ -70,7 +71,7 @@ def summarise(values, truth, seconds, bands, band, seed=0, draws=200):
     reference = error[..., band].ravel()
     flux = parts(reference, SPREAD)
     flux["bands"] = {
-        name: summary(error[..., index].ravel(), SPREAD, scene, **bins) for index, name in enumerate(bands)
+        name: summary(error[..., index].ravel(), SPREAD, groups, **bins) for index, name in enumerate(bands)
     }
     flux["blendedness"] = binned(reference, blended, BLENDEDNESS_EDGES)
     if np.isfinite(truth["magnitude"]).any():
@@ -82,29 +83,31 @@ def summarise(values, truth, seconds, bands, band, seed=0, draws=200):
     magnitude = magnitude_error(values["flux"], truth["flux"])[..., band].ravel()
     colours = colour_error(values["flux"], truth["flux"])
     ellipticity = np.concatenate([values["e1"].ravel(), values["e2"].ravel()])
-    twice, twice_blended = np.tile(scene, 2), np.tile(blended, 2)
+    twice, twice_blended = np.tile(groups, (1, 2)), np.tile(blended, 2)
     found = values["found"].ravel()
     results = {
         "flux": flux,
         "magnitude": parts(magnitude, SPREAD),
         "colour": {
-            f"{first} - {second}": summary(colours[..., index].ravel(), SPREAD, scene, **bins)
+            f"{first} - {second}": summary(colours[..., index].ravel(), SPREAD, groups, **bins)
             for index, (first, second) in enumerate(zip(bands[:-1], bands[1:], strict=True))
         },
         "ellipticity": parts(ellipticity, SPREAD, twice, twice_blended)
         | {"blendedness": binned(ellipticity, twice_blended, BLENDEDNESS_EDGES, SPREAD, twice)},
         "size": parts(values["size"].ravel(), SPREAD),
-        "shape_failed": summary(values["shape_failed"].ravel(), SHARE, scene, **bins),
+        "shape_failed": summary(values["shape_failed"].ravel(), SHARE, groups, **bins),
         "psnr": parts(values["psnr"].ravel(), MEDIAN),
         "ssim": parts(values["ssim"].ravel(), MEDIAN),
         "chi2": summary(values["chi2"], MEDIAN, None, **bins),
         "conservation": summary(values["conservation"], SPREAD, None, **bins),
         "found": {
-            "all": summary(found, SHARE, scene, **bins),
+            "all": summary(found, SHARE, groups, **bins),
             "blendedness": binned(found, blended, BLENDEDNESS_EDGES, SHARE),
         },
     }
-    errors = {key: _pulls(values, key, most, len(bands), bins) for key in ("flux_error", "flux_width")}
+    errors = {
+        key: _pulls(values, key, np.repeat(groups, len(bands), axis=1), bins) for key in ("flux_error", "flux_width")
+    }
     errors = {key: part for key, part in errors.items() if part}
     if errors:
         results["pulls"] = errors
@@ -132,11 +135,10 @@ def psf_edges(fwhm):
     return (*edges, np.inf)
 
 
-def _pulls(values, key, most, count, bins):
+def _pulls(values, key, groups, bins):
     """Return the summary of pulls and coverage of one kind of error; None where a method gives none."""
     if f"{key}_pull" not in values:
         return None
-    groups = np.repeat(np.arange(len(values[f"{key}_pull"])), most * count)
     result = summary(values[f"{key}_pull"].ravel(), SPREAD, groups, **bins)
     for level in ("0.68", "0.95"):
         part = summary(values[f"{key}_{level}"].ravel(), SHARE, groups, **bins)

@@ -7,6 +7,7 @@ import numpy as np
 
 from galzoo.data.source import clean_planes
 from galzoo.errors import InputError
+from galzoo.evaluate.held_out import parents_of
 from galzoo.files import plain
 from galzoo.metrics.binned import bootstrap, in_bins, scatter68
 from galzoo.metrics.checkerboard import checkerboard_power
@@ -52,7 +53,7 @@ def evaluate_reconstruction(
     -------
     dict
         Can be written as JSON; numbers that could not be measured are None. Every ``x`` has an ``x_error``, its
-        standard error by bootstrap over stamps:
+        standard error by bootstrap over galaxies (stamps with one ``id`` are of one):
 
         - ``stamps``: how many, in each set; ``snr``: where the signal-to-noise is from.
         - ``codebook``: set -> perplexity, share of codes used, dead codes (absent for models without codes).
@@ -81,6 +82,7 @@ def evaluate_reconstruction(
     sets = {NAME: held_out, **(real or {})}
     made = {name: reconstruct(model, stamps, batch_size=batch_size) for name, stamps in sets.items()}
     planes = {name: seen_planes(stamps) for name, stamps in sets.items()}
+    drawn = {name: {"seed": seed, "groups": parents_of(stamps)} for name, stamps in sets.items()}
     size = getattr(model, "codebook_size", None)
     results = {
         "suite": "reconstruction",
@@ -90,13 +92,13 @@ def evaluate_reconstruction(
     }
     if size:
         results["codebook"] = {name: codebook_usage(part.codes, size, seed=seed) for name, part in made.items()}
-    results["chi2"] = {name: _summary_rows(part.chi2, planes[name]["snr"], seed) for name, part in made.items()}
+    results["chi2"] = {name: _summary_rows(part.chi2, planes[name]["snr"], drawn[name]) for name, part in made.items()}
     images = {"model": made[NAME].deconvolved, "none": planes[NAME]["image"]}
     if held_out.unit:
         # What the codes say before the likelihood refines it.
         alone = reconstruct(model, held_out, batch_size=batch_size, refine_steps=0)
         images["codes"] = alone.deconvolved
-        results["chi2"][f"{NAME}, codes alone"] = _summary_rows(alone.chi2, planes[NAME]["snr"], seed)
+        results["chi2"][f"{NAME}, codes alone"] = _summary_rows(alone.chi2, planes[NAME]["snr"], drawn[NAME])
     settings = {}
     if baselines:
         results["stamps"]["tuning"] = len(tuning)
@@ -104,12 +106,16 @@ def evaluate_reconstruction(
         for method in ("richardson_lucy", "wiener"):
             tuned = tuned_baseline(method, given, planes[NAME], made[NAME].model_sigma)
             images[method], settings[method] = tuned.images, tuned.settings
-    results["negative_share"] = {name: _value(negative_share(image), np.mean, seed) for name, image in images.items()}
-    results["checkerboard"] = _checkerboard({**images, **({"truth": held_out.truth} if truth_known else {})}, seed)
+    results["negative_share"] = {
+        name: _value(negative_share(image), np.mean, drawn[NAME]) for name, image in images.items()
+    }
+    results["checkerboard"] = _checkerboard(
+        {**images, **({"truth": held_out.truth} if truth_known else {})}, drawn[NAME]
+    )
     if truth_known:
         snr = planes[NAME]["snr"]
-        results["deconvolution"] = _deconvolution(images, settings, held_out.truth, snr, seed)
-        results["bias"] = _biases(images, held_out.truth, held_out.bands, snr, seed)
+        results["deconvolution"] = _deconvolution(images, settings, held_out.truth, snr, drawn[NAME])
+        results["bias"] = _biases(images, held_out.truth, held_out.bands, snr, drawn[NAME])
     results = plain(results)
     if report is not None:
         from galzoo.tasks.reconstruct.report import reconstruction_report
@@ -147,14 +153,14 @@ def seen_planes(stamps):
     return planes
 
 
-def _deconvolution(images, settings, truth, snr, seed):
+def _deconvolution(images, settings, truth, snr, drawn):
     errors = {name: nmse(truth, image) for name, image in images.items()}
     results = {}
     for name, error in errors.items():
         ratio = np.divide(error, errors["model"], out=np.full_like(error, np.nan), where=errors["model"] > 0)
         statistics = {"median": np.median, "mean": np.mean}
-        rows = in_bins(error, snr, statistics=statistics, seed=seed)
-        for row, paired in zip(rows, in_bins(ratio, snr, statistics={"ratio": np.median}, seed=seed), strict=True):
+        rows = in_bins(error, snr, statistics=statistics, **drawn)
+        for row, paired in zip(rows, in_bins(ratio, snr, statistics={"ratio": np.median}, **drawn), strict=True):
             row["ratio"], row["ratio_error"] = paired["ratio"], paired["ratio_error"]
         total = {"n": int(np.isfinite(error).sum())}
         for key, (values, statistic) in {
@@ -162,19 +168,19 @@ def _deconvolution(images, settings, truth, snr, seed):
             "mean": (error, np.mean),
             "ratio": (ratio, np.median),
         }.items():
-            total[key], total[f"{key}_error"] = bootstrap(values, statistic, seed=seed)
+            total[key], total[f"{key}_error"] = bootstrap(values, statistic, **drawn)
         results[name] = {"settings": settings.get(name, []), "all": total, "bins": rows}
     return results
 
 
-def _checkerboard(images, seed):
+def _checkerboard(images, drawn):
     return {
-        name: {str(period): _value(checkerboard_power(image, period), np.median, seed) for period in PERIODS}
+        name: {str(period): _value(checkerboard_power(image, period), np.median, drawn) for period in PERIODS}
         for name, image in images.items()
     }
 
 
-def _biases(images, truth, bands, snr, seed):
+def _biases(images, truth, bands, snr, drawn):
     """Compare fluxes, sizes and ellipticities with the truth's, measured in the same way and apertures."""
     reference = _measure(truth, None, None, bands)
     centre = np.stack([reference["x"], reference["y"]], axis=-1)
@@ -191,7 +197,7 @@ def _biases(images, truth, bands, snr, seed):
             difference = measured[quantity] - true
             if quantity not in ("e1", "e2"):
                 difference = np.divide(difference, true, out=np.full_like(true, np.nan), where=true > 0)
-            rows = _bias_rows(difference, np.isfinite(true), snr, seed)
+            rows = _bias_rows(difference, np.isfinite(true), snr, drawn)
             results.setdefault(quantity, {})[name] = rows
     return results
 
@@ -211,23 +217,23 @@ def _measure(image, centre, aperture, bands):
     return result
 
 
-def _bias_rows(difference, possible, snr, seed):
+def _bias_rows(difference, possible, snr, drawn):
     failed = np.where(possible, ~np.isfinite(difference), np.nan)
-    rows = _summary_rows(difference, snr, seed)
-    shares = _summary_rows(failed, snr, seed, {"failed": np.mean})
+    rows = _summary_rows(difference, snr, drawn)
+    shares = _summary_rows(failed, snr, drawn, {"failed": np.mean})
     return [{**row, "failed": share["failed"]} for row, share in zip(rows, shares, strict=True)]
 
 
-def _summary_rows(values, snr, seed, statistics=None):
+def _summary_rows(values, snr, drawn, statistics=None):
     """Return the rows of `in_bins` and one of all stamps, whose ``low`` and ``high`` are None."""
     statistics = statistics or {"median": np.median, "scatter": scatter68}
-    rows = in_bins(values, snr, statistics=statistics, seed=seed)
+    rows = in_bins(values, snr, statistics=statistics, **drawn)
     total = {"low": None, "high": None, "n": int(np.isfinite(values).sum())}
     for name, statistic in statistics.items():
-        total[name], total[f"{name}_error"] = bootstrap(values, statistic, seed=seed)
+        total[name], total[f"{name}_error"] = bootstrap(values, statistic, **drawn)
     return [*rows, total]
 
 
-def _value(values, statistic, seed):
-    value, error = bootstrap(values, statistic, seed=seed)
+def _value(values, statistic, drawn):
+    value, error = bootstrap(values, statistic, **drawn)
     return {"value": value, "value_error": error}

@@ -4,7 +4,7 @@ import numpy as np
 
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError
-from galzoo.evaluate.held_out import evenly
+from galzoo.evaluate.held_out import evenly, parents_of
 from galzoo.metrics.binned import bootstrap
 
 # Additive smoothings of the code frequencies, of which the best on validation galaxies is taken; 1 is Laplace's.
@@ -105,10 +105,11 @@ def held_out_likelihood(model, test, parts, samples=None, batch_size=64, seed=0)
     if model.columns:
         unknown = {name: np.full(len(test), np.nan) for name in model.columns}
         others["unconditional"] = _nats(model, test, unknown, values, batch_size)
-    result = {"unit": "code" if model.space == "codes" else "pixel", "n": len(own), "model": _mean(own, seed)}
+    drawn = {"seed": seed, "groups": parents_of(test)}
+    result = {"unit": "code" if model.space == "codes" else "pixel", "n": len(own), "model": _mean(own, **drawn)}
     for name, nats in others.items():
-        value, error = bootstrap(nats - own, np.mean, seed=seed)
-        result[name] = {**_mean(nats, seed), "difference": value, "difference_error": error}
+        value, error = bootstrap(nats - own, np.mean, **drawn)
+        result[name] = {**_mean(nats, **drawn), "difference": value, "difference_error": error}
     if model.space == "codes":
         result["positions"]["smoothing"] = smoothing
     if samples is not None and model.space == "codes":
@@ -194,7 +195,7 @@ def _shuffled(model, test, conditions, values, own, batch_size, seed):
         given[name] = np.empty(len(rows))
         given[name][order] = column[rows][np.roll(order, 1)]
         wrong = _nats(model, test[rows], given, values[rows], batch_size)
-        value, error = bootstrap(wrong - own[rows], np.mean, seed=seed)
+        value, error = bootstrap(wrong - own[rows], np.mean, seed=seed, groups=parents_of(test[rows]))
         result[name] = {
             "n": len(rows),
             "right": float(own[rows].mean()),
@@ -205,6 +206,6 @@ def _shuffled(model, test, conditions, values, own, batch_size, seed):
     return result
 
 
-def _mean(values, seed):
-    value, error = bootstrap(values, np.mean, seed=seed)
+def _mean(values, seed, groups=None):
+    value, error = bootstrap(values, np.mean, seed=seed, groups=groups)
     return {"value": value, "value_error": error}

@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from galzoo.inference.fit import laplace
-from galzoo.inference.fit.deviations import deviations, needs_refinement
+from galzoo.inference.fit.deviations import deviations, doubt, needs_refinement
 from galzoo.inference.fit.gaussian_profiles import Patch, Profiles
 from galzoo.layers.psf import convolve, gaussian_psf
 
@@ -117,6 +117,29 @@ def test_noise_asks_for_nothing(psf):
     for bump, wanted in ((0.0, False), (1.0, True)):
         patch, seen, _, _ = scene(psf, bump)
         assert needs_refinement(patch.image, (seen * FLUX[..., None, None]).sum(axis=0), patch.variance) == wanted
+
+
+@pytest.mark.parametrize("part", [0.0, 0.1, 0.2])
+def test_doubt_is_what_bright_galaxies_show(part):
+    rng = np.random.default_rng(7)
+    total = np.full((1, 30, 30), 1000.0)
+    image = total * (1 + part * rng.normal(size=total.shape)) + rng.normal(size=total.shape)
+    assert doubt(image, total, np.ones(total.shape)) == pytest.approx(part, abs=0.015)
+
+
+def test_doubt_is_the_usual_where_noise_hides_the_galaxy():
+    rng = np.random.default_rng(7)
+    total = np.full((1, 9, 9), 1.1)
+    found = doubt(total + rng.normal(size=total.shape), total, np.ones(total.shape))
+    # The root mean square of a half-normal of 0.06.
+    assert found == pytest.approx(0.06, abs=0.005)
+    # No light, no pixel: no more is known.
+    assert doubt(0 * total, 0 * total, np.ones(total.shape)) == pytest.approx(0.06, abs=0.002)
+    # It falls without a step as the galaxy rises out of the noise.
+    falls = [doubt(flux + rng.normal(size=(1, 20, 20)), np.full((1, 20, 20), flux), np.ones((1, 20, 20))) for flux in
+             (2.0, 8.0, 30.0, 100.0)]  # fmt: skip
+    assert np.all(np.diff(falls) < 0)
+    assert falls[-1] < 0.02
 
 
 def test_what_is_known_of_a_flux_is_known_of_that_one(psf):

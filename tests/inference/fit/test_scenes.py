@@ -56,6 +56,18 @@ def test_fluxes_are_right_within_their_errors(scenes, fitted):
     assert np.all(fitted.flux_error >= fitted.flux_width * 0.999)
 
 
+def test_errors_of_positions_are_those_of_the_fit_and_shrink_with_brightness(model, scenes, fitted):
+    moved = {**scenes, "positions": scenes["positions"] + 0.3 * np.random.default_rng(2).normal(size=(SCENES, 2, 2))}
+    found = deblend(model, moved, "map", position_error=0.3)
+    pulls = (found.positions - scenes["positions"]) / found.positions_error
+    assert 0.7 < 0.5 * np.diff(np.percentile(pulls, [16, 84]))[0] < 1.4
+    faint = {**moved, "image": scenes["isolated"].sum(axis=1), "variance": 100 * scenes["variance"]}
+    # Ten times the noise, but no wider than what was believed before.
+    ratio = deblend(model, faint, "map", position_error=0.3).positions_error / found.positions_error
+    assert 2 < np.median(ratio) < 12
+    assert deblend(model, faint, "map", position_error=0.3).positions_error.max() < 0.31
+
+
 def test_samples_have_the_mean_and_the_errors(fitted):
     assert fitted.samples.shape == (300, SCENES, 2, 2)
     miss = (fitted.samples.mean(axis=0) - fitted.flux) / fitted.flux_error
@@ -66,6 +78,15 @@ def test_samples_have_the_mean_and_the_errors(fitted):
 def test_sum_of_the_parts_is_the_data_but_for_the_noise(scenes, fitted):
     assert 0.9 < np.median(fitted.chi2) < 1.1
     np.testing.assert_allclose(fitted.residual, scenes["image"] - fitted.image.sum(axis=1), atol=1e-5)
+
+
+def test_the_encoder_knows_how_wrong_it_is(model, scenes):
+    first = deblend(model, scenes, "encoder")
+    pulls = np.abs(first.flux - scenes["flux"]) / first.flux_error
+    noise = np.abs(first.flux - scenes["flux"]) / first.flux_width
+    assert np.median(noise) > 3
+    assert np.median(pulls) < 2
+    assert np.median(first.flux_error / scenes["flux"]) < 1
 
 
 def test_the_fit_is_better_than_the_encoder(model, scenes, fitted):
@@ -193,7 +214,8 @@ def test_errors_grow_where_neighbours_are_not_as_the_model_has_them(model, scene
     stripes = 1 + 0.5 * np.sin(1.5 * np.arange(SIZE))[:, None]
     batch["image"] = (scenes["isolated"][:6].sum(axis=1) * stripes).astype("float32")
     bad = deblend(model, batch, "map", refine_steps=0)
-    assert np.median(bad.flux_error / good.flux_error) > 2
+    # What is possible in the good ones counts too.
+    assert np.median(bad.flux_error / good.flux_error) > 1.5
 
 
 def test_what_profiles_leave_goes_to_the_sources(model, scenes):

@@ -71,7 +71,7 @@ def test_blendedness_of_coincident_equals_is_a_half():
     blob = np.zeros((2, 48, 48, 1), np.float32)
     blob[:, 20:24, 20:24] = 5
     nothing = np.full((2, 1), np.nan)
-    fit = Fit(blob, np.full((2, 1), 80.0), nothing, nothing, np.full((2, 2), 21.5), None, None, np.zeros(2, int))
+    fit = Fit(blob, np.full((2, 1), 80.0), nothing, nothing, np.full((2, 2), 21.5), None, None, np.zeros(2, int), None)
     unit = Unit(0, np.arange(2), 0, 0, 48)
     planes = {"image": blob.sum(axis=0), "variance": np.ones((48, 48, 1)), "mask": np.zeros((48, 48, 1), bool)}
     planes |= {"own": np.ones((48, 48), bool), "other": np.zeros((48, 48), bool)}

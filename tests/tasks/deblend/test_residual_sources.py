@@ -40,7 +40,7 @@ def fit(planes, *places):
     positions = np.array([[x + UNIT.x0, PLACE + UNIT.y0] for x in places])
     nothing, shape = np.full_like(flux, np.nan), np.tile([0.3, 0.0, 2.0], (len(places), 1))
     drawn = (images[..., None] * flux[:, None, None]).astype(np.float32)
-    return Fit(drawn, flux, nothing, nothing, positions, shape, shape, np.zeros(len(places), int))
+    return Fit(drawn, flux, nothing, nothing, positions, shape, shape, np.zeros(len(places), int), positions)
 
 
 def tried(planes, result, unit=UNIT, detection=DETECTION):

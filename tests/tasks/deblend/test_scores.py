@@ -10,7 +10,7 @@ from galzoo.tasks.deblend.alignment import AtDetections
 from galzoo.tasks.deblend.deblenders import SEP, Aperture, Oracle
 from galzoo.tasks.deblend.score_summary import psf_edges
 from galzoo.tasks.deblend.score_tables import result_tables
-from galzoo.tasks.deblend.scores import evaluate_deblending, example_rows
+from galzoo.tasks.deblend.scores import evaluate_deblending, example_rows, parents
 from tests.scenes import biased, make_scenes
 
 
@@ -130,3 +130,38 @@ def test_what_cannot_be_scored_is_refused(scenes):
         evaluate_deblending(one, {"a": scenes}, model="other")
     with pytest.raises(InputError, match="no scene"):
         evaluate_deblending(one, {"a": scenes[:0]})
+
+
+def test_errors_grow_where_sources_are_of_few_galaxies(scenes):
+    """Of three galaxies, drawn again and again, each is always wrong by as much."""
+    three = dataclasses.replace(scenes, sources=scenes.sources.copy())
+    which = np.add(*(np.asarray(three.sources[name]) for name in ("scene", "source"))) % 3
+    three.sources["parent"] = np.array(["a", "b", "c"])[which]
+
+    def deblend(batch):
+        answer = biased(1.0)(batch)
+        number = (batch["index"][:, None] + np.arange(answer.flux.shape[1])) % 3
+        answer.flux[...] *= 1 + 0.1 * number[..., None]
+        return answer
+
+    error = {}
+    for name, one in (("alone", scenes), ("parents", three)):
+        part = evaluate_deblending({"method": deblend}, {"pairs": one}, draws=200)["sets"]["pairs"]["methods"]["method"]
+        error[name] = part["flux"]["all"]
+    assert error["alone"]["median"] == error["parents"]["median"] == pytest.approx(0.1, abs=1e-4)
+    # The median of three draws of 0, 0.1 and 0.2.
+    assert error["parents"]["median_error"] == pytest.approx(0.1 * np.sqrt(14 / 27), rel=0.25)
+    assert error["parents"]["median_error"] > 1.3 * error["alone"]["median_error"]
+
+
+def test_a_source_of_no_galaxy_is_one_of_its_own(scenes):
+    named = dataclasses.replace(scenes, sources=scenes.sources.copy())
+    assert parents(scenes) == {}
+    names = np.array([""] * len(named.sources), "U3")
+    names[[0, 5]] = "m31"
+    named.sources["parent"] = names
+    number = parents(named)["parent"]
+    scene, source = (np.asarray(named.sources[name]) for name in ("scene", "source"))
+    assert number[scene[0], source[0]] == number[scene[5], source[5]]
+    assert len(np.unique(number[scene, source])) == len(names) - 1
+    assert (number == -1).sum() == number.size - len(names)

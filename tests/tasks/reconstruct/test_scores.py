@@ -8,6 +8,8 @@ from astropy.table import QTable
 
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
+from galzoo.metrics.binned import bootstrap
+from galzoo.metrics.reconstruction import negative_share
 from galzoo.tasks.reconstruct.report import example_rows, result_tables
 from galzoo.tasks.reconstruct.scores import evaluate_reconstruction, seen_planes
 
@@ -127,3 +129,21 @@ def test_examples_span_the_signal_to_noise():
     snr = np.array([6.0, 7.0, 8.0, 400.0, 50.0, 2.0])
     assert example_rows(snr, 3) == [0, 4, 3]
     assert example_rows(np.array([1.0, 2.0])) == [0, 1]
+
+
+def test_errors_are_by_galaxy_where_stamps_are_of_few(oracle):
+    """Thirty stamps of three galaxies tell no more than three stamps of their mean."""
+    few = simulate(3)
+    rows = np.repeat(np.arange(3), 10)
+    many = few[rows]
+    many.catalogue["id"] = np.array(["a", "b", "c"])[rows]
+    own = few[rows]
+    own.catalogue["id"] = np.arange(30)
+    found = [
+        evaluate_reconstruction(MODEL, stamps, baselines=False)["negative_share"]["none"] for stamps in (many, own)
+    ]
+    assert found[0]["value"] == found[1]["value"]
+    share = negative_share(few.image)
+    by_hand = [bootstrap(share, np.mean)[1], np.std(share) / np.sqrt(3)]
+    assert found[0]["value_error"] == pytest.approx(by_hand[1], rel=0.15)
+    assert found[0]["value_error"] > 2.5 * found[1]["value_error"]
