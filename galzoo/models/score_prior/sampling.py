@@ -10,6 +10,8 @@ from galzoo.progress import track
 
 # Curvature of the schedule of noise levels (Karras et al. 2022).
 _RHO = 7.0
+# Steps of the flow where it is all that gives log p.
+_FLOW_STEPS = 24
 # Objects at a time.
 _BATCH = 64
 # Noise levels, in scaled values, at which an image is compared with what the prior makes of it.
@@ -55,7 +57,7 @@ def sample(model, n, condition=None, seed=0, steps=18, size=None, batch_size=64,
     Returns
     -------
     Samples
-        Not negative where the prior is one of noiseless images.
+        Not negative where the prior is one of noiseless images; ``log_prob`` is NaN where it has no energy.
 
     Raises
     ------
@@ -80,7 +82,8 @@ def sample(model, n, condition=None, seed=0, steps=18, size=None, batch_size=64,
         values = _heun(model, levels[0] * noise, levels, given)
         image = ops.convert_to_numpy(model.unscale(values))
         images.append(np.maximum(image, 0) if model.noiseless else image)
-        densities.append(_densities(model, images[-1], given))
+        known = _densities(model, images[-1], given) if model.energy else np.full(number, np.nan)
+        densities.append(known)
     return Samples(
         image=np.concatenate(images),
         condition={name: wanted[:, index] for index, name in enumerate(model.columns)},
@@ -120,6 +123,8 @@ def _heun(model, values, levels, condition):
 
 def log_prob(model, x, condition=None):
     """Return log-densities (n,); see `ScorePrior.log_prob`."""
+    if not model.energy:
+        return flow_log_prob(model, x, condition, steps=_FLOW_STEPS, probes=1)
     x = _checked(model, x)
     return _densities(model, x, _given(model, condition, len(x)))
 
@@ -133,6 +138,8 @@ def score(model, x, condition=None, sigma=None):
         raise InputError(f"sigma is {sigma}; the prior has levels of noise from {model.sigma_min} to {model.sigma_max}")
 
     def slope(image, known, level):
+        if model.free:
+            return model.image_score(image, known, level)
         return value_and_gradients(lambda z: model.image_density(z, known, level), image)[1][0]
 
     slope = _function(model, "score", slope)
