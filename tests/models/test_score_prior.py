@@ -114,3 +114,18 @@ def test_without_an_energy_the_score_is_the_denoisers():
     assert np.isnan(drawn.log_prob).all()
     with pytest.raises(InputError, match="levels of noise from"):
         model.score(truth, sigma=1e3)
+
+
+def test_light_that_the_prior_would_not_have_made_is_odd():
+    model = ScorePrior.tiny(noiseless=True, stamp_size=(16, 16))
+    model.adapt([batch_of()])
+    # A field that is nothing is a Gaussian about 0: light is odd by its scaled value, at the least noise the most.
+    x = np.zeros((1, 16, 16, 1), "float32")
+    x[0, 3, 5], x[0, 8, 8] = 4.0, -4.0
+    found = model.artefacts(x, levels=(0.5, 1.0))
+    value, spread2 = np.arcsinh(4.0 / float(model.soft[0])), float(model.spread) ** 2
+    # What the denoiser takes off a value is its share of the noise in the variance.
+    wanted = max(value * sigma / (sigma**2 + spread2) for sigma in (0.5, 1.0))
+    np.testing.assert_allclose(found[0, 3, 5], wanted, rtol=1e-3)
+    assert found[0, 8, 8] < 0
+    assert found[0, 0, 0] == 0

@@ -369,5 +369,5 @@ class ScorePrior(keras.Model):
         return sampling.sample(self, n, condition, seed, **options)
 
     def artefacts(self, x, condition=None, levels=sampling.LEVELS):
-        """Return how odd each pixel is, (n, y, x); see `galzoo.models.score_prior.sampling.artefacts`."""
+        """Return how much too much light each pixel has, (n, y, x); see `score_prior.sampling.artefacts`."""
         return sampling.artefacts(self, x, condition, levels)
