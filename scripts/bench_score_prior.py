@@ -159,7 +159,7 @@ def bright(model, stamps, number):
     return stamps[np.flatnonzero(peak > _BRIGHT)[:number]]
 
 
-def artefacts(model, test, number=200):
+def artefacts(model, test, number=100):
     """Return a row a kind of artefact: how well the map of artefacts tells its pixels from all others."""
     galaxies = bright(model, test, number)
     given = conditions_of(model, galaxies)
@@ -176,7 +176,7 @@ def artefacts(model, test, number=200):
     return rows
 
 
-def grid(model, test, number=100, samples=None):
+def grid(model, test, number=64, samples=None):
     """Return a row a kind of image: power at a period of 4 pixels over that of its neighbours."""
     galaxies = bright(model, test, number)
     given = conditions_of(model, galaxies)

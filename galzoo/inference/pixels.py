@@ -79,7 +79,7 @@ def deblend_pixels(
     ----------
     Lanusse, Melchior & Moolekamp 2019, arXiv:1912.03980; Sampson et al. 2024, arXiv:2401.07313.
     """
-    if prior.space != "pixels" or not prior.exact_score:
+    if prior.space != "pixels":
         raise InputError(f"the prior is over {prior.space}; give one over pixels, which has a score")
     scene = _Scene(
         batch, first, model_sigma, len(prior.bands), size or min(prior.stamp_size or batch["image"].shape[1:3])

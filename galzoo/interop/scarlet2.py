@@ -18,7 +18,8 @@ _LEAST = 16
 class DensityOfPrior:
     """The log-density of a prior as a function of a morphology, compiled once for each shape of it.
 
-    Flux, condition and strength are arguments of the compiled function, so that one object serves all sources.
+    Flux, condition and strength are arguments of the compiled function, so that one object serves all sources. A prior
+    without an energy has a gradient alone.
 
     Parameters
     ----------
@@ -33,16 +34,36 @@ class DensityOfPrior:
         self.prior = prior
         self.values = [variable.value for variable in prior.variables]
         self.compiled = jax.jit(self._density)
+        self.compiled_score = jax.jit(self._score)
+
+    def _stamp(self, image, flux):
+        from jax import numpy as jnp
+
+        pads = [(max(_LEAST - size, 0) // 2, (max(_LEAST - size, 0) + 1) // 2) for size in image.shape]
+        return jnp.pad(jnp.asarray(image, "float32") * flux, pads)[None, :, :, None], pads
 
     def _density(self, values, image, flux, condition, strength):
         from jax import numpy as jnp
 
-        pads = [(max(_LEAST - size, 0) // 2, (max(_LEAST - size, 0) + 1) // 2) for size in image.shape]
-        stamp = jnp.pad(jnp.asarray(image, "float32") * flux, pads)[None, :, :, None]
         with keras.StatelessScope(state_mapping=list(zip(self.prior.variables, values, strict=True))):
-            density = self.prior.image_density(stamp, condition[None])[0]
+            density = self.prior.image_density(self._stamp(image, flux)[0], condition[None])[0]
         # The density is one over the pixels of the morphology.
         return strength * (density + image.size * jnp.log(flux))
+
+    def _score(self, values, image, flux, condition, strength):
+        (stamp, pads), level = self._stamp(image, flux), np.float32(np.log(self.prior.sigma_min))
+        with keras.StatelessScope(state_mapping=list(zip(self.prior.variables, values, strict=True))):
+            score = self.prior.image_score(stamp, condition[None], level)[0, ..., 0]
+        cut = tuple(slice(low, low + size) for (low, _), size in zip(pads, image.shape, strict=True))
+        return strength * flux * score[cut]
+
+    def gradient(self, image, flux, condition, strength):
+        """Return the gradient of the log-density by a morphology (y, x)."""
+        import jax
+
+        if self.prior.exact_score:
+            return jax.grad(self)(image, flux, condition, strength)
+        return self.compiled_score(self.values, image, flux, condition, strength)
 
     def __call__(self, image, flux, condition, strength):
         """Return the log-density of a morphology (y, x) times `strength`, a tensor to differentiate."""
@@ -93,6 +114,8 @@ def scarlet2_prior(prior, flux, condition=None, weight=1.0, temperature=1.0, for
     if form not in ("distribution", "score"):
         raise InputError(f"form {form!r} is unknown; use 'distribution' or 'score'")
     density = prior if isinstance(prior, DensityOfPrior) else DensityOfPrior(prior)
+    if form == "distribution" and not density.prior.exact_score:
+        raise InputError("this prior has a score alone, no density; ask for form='score'")
     known = np.full(max(len(density.prior.columns), 1), np.nan, "float32")
     for name, value in (condition or {}).items():
         density.prior.conditions.check(name, value, 1)
@@ -137,7 +160,7 @@ def _score_prior(density, arguments, shape):
 
     if shape is None:
         raise InputError("a ScorePrior needs the shape of the morphology; give shape=(y, x)")
-    gradient = jax.vmap(jax.grad(lambda image: density(image, *arguments)))
+    gradient = jax.vmap(lambda image: density.gradient(image, *arguments))
     return ScorePrior(_Callable(gradient), tuple(shape))
 
 
@@ -152,7 +175,7 @@ class _Callable:
 def _check(prior):
     if keras.config.backend() != "jax":
         raise InputError(f"Keras runs on {keras.config.backend()}; set KERAS_BACKEND=jax before anything imports it")
-    if not isinstance(prior, PixelDensity) or prior.space != "pixels" or not prior.exact_score:
+    if not isinstance(prior, PixelDensity) or prior.space != "pixels":
         raise InputError(f"{type(prior).__name__} is no prior over pixels with a score; a score_prior is one")
     if len(prior.bands) != 1:
         raise InputError(f"the prior has {len(prior.bands)} bands; a morphology of scarlet2 has one for all bands")

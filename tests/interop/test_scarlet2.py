@@ -9,6 +9,7 @@ from galzoo.interop.scarlet2 import scarlet2_prior
 
 CODE = """
 import jax, numpy as np
+from galzoo.errors import InputError
 from galzoo.interop.scarlet2 import DensityOfPrior, scarlet2_prior
 from galzoo.models.score_prior.model import ScorePrior
 model = ScorePrior.tiny(noiseless=True)
@@ -25,6 +26,21 @@ scarlet2_prior(density, flux=5.0).log_prob(image)
 assert density.compiled._cache_size() == 1, "a second source was compiled again"
 assert prior.log_prob(np.stack([image, image])).shape == (2,)
 assert np.isfinite(prior.log_prob(image[:9, :11]))
+free = ScorePrior.tiny(noiseless=True, energy=False)
+free.field.kernel.assign(model.field.kernel)
+unknown = np.full(1, np.nan, "float32")
+for cut in (image, image[:9, :11]):
+    stamp = np.pad(3 * cut, [(max(16 - size, 0) // 2, (max(16 - size, 0) + 1) // 2) for size in cut.shape])
+    low = [max(16 - size, 0) // 2 for size in cut.shape]
+    wanted = free.score(stamp[None, ..., None])[0, low[0] : low[0] + cut.shape[0], low[1] : low[1] + cut.shape[1], 0]
+    found = DensityOfPrior(free).gradient(cut, np.float32(3.0), unknown, np.float32(2.0))
+    np.testing.assert_allclose(found, 6 * wanted, rtol=1e-3, atol=1e-3)
+try:
+    scarlet2_prior(free, flux=3.0)
+except InputError as error:
+    assert "form='score'" in str(error)
+else:
+    raise AssertionError("a score was taken for a density")
 """
 
 

@@ -91,3 +91,41 @@ def test_what_does_not_fit_is_refused(stirred):
         stirred.score(np.zeros((1, 16, 16, 1)), {"size": 1.0})
     with pytest.raises(InputError, match="no noiseless truth"):
         stirred({key: value for key, value in batch_of(n=1).items() if key != "truth"})
+
+
+def test_without_an_energy_the_score_is_the_denoisers():
+    model = ScorePrior.tiny(noiseless=True, energy=False, stamp_size=(16, 16))
+    model.adapt([batch_of()])
+    model.field.kernel.assign(0.05 * np.random.default_rng(1).normal(size=model.field.kernel.shape))
+    assert (model.exact_log_prob, model.exact_score, model.free, model.frozen) == (False, False, True, ("potential",))
+    truth = batch_of(n=2)["truth"]
+    values, soft = np.asarray(model.scale(truth), "f8"), np.asarray(model.soft, "f8")
+    clean, _ = model.denoise(model.scale(truth), ops.full((2,), np.log(0.2)), np.full((2, 1), np.nan, "f4"))
+    slope = 1 / np.sqrt(soft**2 + truth.astype("f8") ** 2)
+    wanted = (np.asarray(clean) - values) / 0.2**2 * slope - truth * slope**2
+    np.testing.assert_allclose(model.score(truth, sigma=0.2), wanted, rtol=1e-3, atol=1e-4)
+    # The flow is all that it has for log p; a field that is nothing is that of a Gaussian.
+    model.field.kernel.assign(0 * model.field.kernel)
+    spread2 = float(model.spread) ** 2 + model.sigma_min**2
+    gaussian = -0.5 * (values**2).sum((1, 2, 3)) / spread2 - 128 * np.log(2 * np.pi * spread2)
+    gaussian -= np.log(soft / slope / soft).sum((1, 2, 3))
+    np.testing.assert_allclose(model.log_prob(truth), gaussian, rtol=0.02)
+    drawn = model.sample(1, steps=2)
+    assert np.isnan(drawn.log_prob).all()
+    with pytest.raises(InputError, match="levels of noise from"):
+        model.score(truth, sigma=1e3)
+
+
+def test_light_that_the_prior_would_not_have_made_is_odd():
+    model = ScorePrior.tiny(noiseless=True, stamp_size=(16, 16))
+    model.adapt([batch_of()])
+    # A field that is nothing is a Gaussian about 0: light is odd by its scaled value, at the least noise the most.
+    x = np.zeros((1, 16, 16, 1), "float32")
+    x[0, 3, 5], x[0, 8, 8] = 4.0, -4.0
+    found = model.artefacts(x, levels=(0.5, 1.0))
+    value, spread2 = np.arcsinh(4.0 / float(model.soft[0])), float(model.spread) ** 2
+    # What the denoiser takes off a value is its share of the noise in the variance.
+    wanted = max(value * sigma / (sigma**2 + spread2) for sigma in (0.5, 1.0))
+    np.testing.assert_allclose(found[0, 3, 5], wanted, rtol=1e-3)
+    assert found[0, 8, 8] < 0
+    assert found[0, 0, 0] == 0

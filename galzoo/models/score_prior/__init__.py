@@ -9,7 +9,7 @@ FAMILY = Family(
     tasks=("sample", "deblend:prior"),
     keys=("image", "variance", "mask", "psf", "truth", "condition"),
     required=("image", "variance"),
-    capabilities={"exact_log_prob": True, "exact_score": True, "space": "pixels"},
+    capabilities={"space": "pixels"},
     reference=(
         "Sampson et al. 2024 (arXiv:2401.07313; ScoreNet); Song et al. 2021 (arXiv:2011.13456; probability flow); "
         "Karras et al. 2022 (arXiv:2206.00364; EDM); Guth et al. 2025 (arXiv:2506.05310; dual score matching)"

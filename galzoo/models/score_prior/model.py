@@ -43,11 +43,14 @@ class ScorePrior(keras.Model):
         As in `galzoo.models.pixelcnn.model.PixelCNN`.
     noiseless : bool
         Learn the noiseless truth of simulated galaxies, in the model frame, instead of noisy images.
+    energy : bool
+        Without, the network is a score alone, which is learnt sooner: `score` is an estimate and no gradient, and
+        `log_prob` is integrated along the probability flow, which is slow.
 
     Notes
     -----
     Reads ``image, variance`` and, where present, ``mask, truth, condition``; returns a dict of ``log_prob`` (n,), the
-    density of the scaled pixels in nats, and ``positions`` (n,), the number of pixels. With
+    density of the scaled pixels in nats, where there is an energy, and ``positions`` (n,), the number of pixels. With
     ``s^2 = sigma^2 + spread^2``, y = z / s, N pixels and a network with maps F and q::
 
         log p = -|z|^2 / 2 s^2 - N / 2 log(2 pi s^2) + sum(spread / (2 sigma) y F + g q),   g = log(s / sigma)
@@ -57,7 +60,7 @@ class ScorePrior(keras.Model):
     large. While the layer ``potential`` is frozen, F alone is trained, as a free score network, which is three times
     faster; a later stage trains the energy.
 
-    It is a `galzoo.contracts.prior.Prior` over pixels: `score` is the exact gradient of `log_prob`.
+    It is a `galzoo.contracts.prior.Prior` over pixels: with an energy, `score` is the exact gradient of `log_prob`.
 
     References
     ----------
@@ -65,8 +68,6 @@ class ScorePrior(keras.Model):
     Sampson et al. 2024, arXiv:2401.07313 (the use in scarlet2).
     """
 
-    exact_log_prob = True
-    exact_score = True
     space = "pixels"
     adapt_batches = 32
 
@@ -84,6 +85,7 @@ class ScorePrior(keras.Model):
         classes=None,
         condition_dropout=0.1,
         noiseless=True,
+        energy=True,
         pixel_scale=1.0,
         unit="",
         survey="",
@@ -110,6 +112,7 @@ class ScorePrior(keras.Model):
             "classes": classes,
             "condition_dropout": condition_dropout,
             "noiseless": noiseless,
+            "energy": energy,
             "pixel_scale": pixel_scale,
             "unit": unit,
             "survey": survey,
@@ -122,7 +125,7 @@ class ScorePrior(keras.Model):
         self.bands, self.columns = tuple(str(band) for band in bands), tuple(columns)
         self.softening, self.level_weight = float(softening), float(level_weight)
         self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
-        self.condition_dropout, self.noiseless = float(condition_dropout), bool(noiseless)
+        self.condition_dropout, self.noiseless, self.energy = float(condition_dropout), bool(noiseless), bool(energy)
         self.pixel_scale, self.unit, self.survey = float(pixel_scale), unit, survey
         self.model_sigma = float(model_sigma) if noiseless else 0.0
         self.stamp_size = None if stamp_size is None else tuple(int(size) for size in stamp_size)
@@ -162,7 +165,22 @@ class ScorePrior(keras.Model):
     @property
     def free(self):
         """Whether the field alone is being trained, as a score network without an energy."""
-        return not self.potential.trainable
+        return not (self.energy and self.potential.trainable)
+
+    @property
+    def exact_log_prob(self):
+        """Whether `log_prob` is a number of the network, fit for an energy in MCMC."""
+        return self.energy
+
+    @property
+    def exact_score(self):
+        """Whether `score` is the gradient of `log_prob`."""
+        return self.energy
+
+    @property
+    def frozen(self):
+        """Parts that training never changes, whatever the stage."""
+        return () if self.energy else ("potential",)
 
     def scale(self, image):
         """Turn pixels (n, y, x, band) into the scaled values that noise is added to."""
@@ -224,7 +242,8 @@ class ScorePrior(keras.Model):
         if training:
             return {"values": values, "condition": condition}
         level = ops.full((ops.shape(values)[0],), np.float32(np.log(self.sigma_min)))
-        return {"log_prob": self.log_density(values, level, condition), "positions": ops.sum(weight, axis=(1, 2))}
+        found = {"log_prob": self.log_density(values, level, condition)} if self.energy else {}
+        return {**found, "positions": ops.sum(weight, axis=(1, 2))}
 
     def prepare(self, batch, training=False):
         """Turn a batch into scaled values (n, y, x, band), condition, ones (n, y, x) and softening (n, 1, 1, band).
@@ -337,10 +356,18 @@ class ScorePrior(keras.Model):
         slope = ops.log(self.soft) + 0.5 * ops.log1p(ops.square(image / self.soft))
         return density - ops.sum(slope, axis=(1, 2, 3))
 
+    def image_score(self, image, condition, log_sigma):
+        """Return the score by the denoiser as a tensor: the gradient of `image_density` where there is no energy."""
+        values = self.scale(image)
+        level = ops.zeros((ops.shape(image)[0],), "float32") + log_sigma
+        clean, _ = self.denoise(values, level, condition)
+        square = ops.square(self.soft) + ops.square(image)
+        return (clean - values) * ops.exp(-2 * log_sigma) / ops.sqrt(square) - image / square
+
     def sample(self, n, condition=None, seed=0, **options):
         """Draw galaxies; see `galzoo.models.score_prior.sampling.sample` for the options. Returns `Samples`."""
         return sampling.sample(self, n, condition, seed, **options)
 
     def artefacts(self, x, condition=None, levels=sampling.LEVELS):
-        """Return how odd each pixel is, (n, y, x); see `galzoo.models.score_prior.sampling.artefacts`."""
+        """Return how much too much light each pixel has, (n, y, x); see `score_prior.sampling.artefacts`."""
         return sampling.artefacts(self, x, condition, levels)

@@ -10,10 +10,13 @@ from galzoo.progress import track
 
 # Curvature of the schedule of noise levels (Karras et al. 2022).
 _RHO = 7.0
+# Steps of the flow where it is all that gives log p.
+_FLOW_STEPS = 24
 # Objects at a time.
 _BATCH = 64
-# Noise levels, in scaled values, at which an image is compared with what the prior makes of it.
-LEVELS = 0.1, 0.2, 0.4, 0.8
+# Noise levels, in scaled values, at which an image is compared with what the prior makes of it: those of the structure
+# of whole galaxies. Lower ones show noise and the fine structure of galaxies themselves.
+LEVELS = 0.8, 1.6, 3.2
 
 
 class _Compiled:
@@ -55,7 +58,7 @@ def sample(model, n, condition=None, seed=0, steps=18, size=None, batch_size=64,
     Returns
     -------
     Samples
-        Not negative where the prior is one of noiseless images.
+        Not negative where the prior is one of noiseless images; ``log_prob`` is NaN where it has no energy.
 
     Raises
     ------
@@ -80,7 +83,8 @@ def sample(model, n, condition=None, seed=0, steps=18, size=None, batch_size=64,
         values = _heun(model, levels[0] * noise, levels, given)
         image = ops.convert_to_numpy(model.unscale(values))
         images.append(np.maximum(image, 0) if model.noiseless else image)
-        densities.append(_densities(model, images[-1], given))
+        known = _densities(model, images[-1], given) if model.energy else np.full(number, np.nan)
+        densities.append(known)
     return Samples(
         image=np.concatenate(images),
         condition={name: wanted[:, index] for index, name in enumerate(model.columns)},
@@ -120,6 +124,8 @@ def _heun(model, values, levels, condition):
 
 def log_prob(model, x, condition=None):
     """Return log-densities (n,); see `ScorePrior.log_prob`."""
+    if not model.energy:
+        return flow_log_prob(model, x, condition, steps=_FLOW_STEPS, probes=1)
     x = _checked(model, x)
     return _densities(model, x, _given(model, condition, len(x)))
 
@@ -133,6 +139,8 @@ def score(model, x, condition=None, sigma=None):
         raise InputError(f"sigma is {sigma}; the prior has levels of noise from {model.sigma_min} to {model.sigma_max}")
 
     def slope(image, known, level):
+        if model.free:
+            return model.image_score(image, known, level)
         return value_and_gradients(lambda z: model.image_density(z, known, level), image)[1][0]
 
     slope = _function(model, "score", slope)
@@ -141,7 +149,10 @@ def score(model, x, condition=None, sigma=None):
 
 
 def artefacts(model, x, condition=None, levels=LEVELS):
-    """Return how odd each pixel is: the distance to what the prior makes of the image, in noise levels.
+    """Return how much more light each pixel has than what the prior makes of the image, in noise levels.
+
+    Tuned on validation galaxies with rings, trails and second galaxies, whose light is added; negative where light is
+    missing.
 
     Parameters
     ----------
@@ -149,7 +160,7 @@ def artefacts(model, x, condition=None, levels=LEVELS):
     x : array, (n, y, x, band)
     condition : dict, optional
     levels : sequence of float
-        Noise levels of scaled values; the greatest distance of all is taken. No noise is added.
+        Noise levels of scaled values; the greatest excess of all is taken, of the sum of the bands. No noise is added.
 
     Returns
     -------
@@ -158,11 +169,11 @@ def artefacts(model, x, condition=None, levels=LEVELS):
     x = _checked(model, x)
     given = _given(model, condition, len(x))
     values = ops.convert_to_numpy(model.scale(ops.convert_to_tensor(x)))
-    found = np.zeros(x.shape[:3], "float32")
+    found = np.full(x.shape[:3], -np.inf, "float32")
     for sigma in levels:
         for rows in _blocks(len(x)):
             slope = _slope(model, values[rows], sigma, given[rows])
-            found[rows] = np.maximum(found[rows], np.sqrt(np.square(slope).sum(axis=-1)))
+            found[rows] = np.maximum(found[rows], slope.sum(axis=-1) / np.sqrt(x.shape[-1]))
     return found
 
 

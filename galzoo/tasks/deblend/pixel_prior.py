@@ -25,8 +25,8 @@ def load_prior(name, bands, pixel_scale):
         If it is not over noiseless pixels in nJy, or for other bands or pixels.
     """
     prior = load_for("deblend", name, "prior")
-    if prior.space != "pixels" or not prior.exact_score:
-        raise InputError(f"{name}: a prior over {prior.space}, without a score; deblending needs one over pixels")
+    if prior.space != "pixels":
+        raise InputError(f"{name}: a prior over {prior.space}, which has no score; deblending needs one over pixels")
     if prior.unit != "nJy" or not prior.model_sigma:
         raise InputError(
             f"{name}: a prior of images as observed or of pictures; deblending needs noiseless ones in nJy"

@@ -34,25 +34,7 @@ def result_tables(results):
     dict of str to list of dict
         By title.
     """
-    likelihood = results["likelihood"]
-    unit = likelihood["unit"]
-    tables = {
-        f"Held-out nats per {unit}": [
-            {
-                "density": text,
-                f"nats per {unit}": (likelihood[name]["value"], likelihood[name]["value_error"]),
-                "more than this prior": _pair(likelihood[name], "difference"),
-            }
-            for name, text in DENSITIES.items()
-            if name in likelihood
-        ]
-    }
-    if likelihood["conditions"]:
-        tables[f"What a condition is worth, nats per {unit}"] = [
-            {"condition": name, "galaxies": part["n"], "of another galaxy": part["shuffled"], "right": part["right"]}
-            | {"difference": _pair(part, "difference")}
-            for name, part in likelihood["conditions"].items()
-        ]
+    tables = {} if results["likelihood"] is None else _likelihood_tables(results["likelihood"])
     for view, part in results.get("statistics", {}).items():
         tables[f"Distance to real galaxies in standard deviations, {VIEWS[view]}"] = _statistics_rows(part)
     if "frechet" in results:
@@ -88,6 +70,28 @@ def result_tables(results):
     speed = results["speed"]
     tables["Speed"] = [{"hardware": speed["hardware"], "samples per second": speed["samples_per_second"]}]
     return {title: rows for title, rows in tables.items() if rows}
+
+
+def _likelihood_tables(likelihood):
+    unit = likelihood["unit"]
+    tables = {
+        f"Held-out nats per {unit}": [
+            {
+                "density": text,
+                f"nats per {unit}": (likelihood[name]["value"], likelihood[name]["value_error"]),
+                "more than this prior": _pair(likelihood[name], "difference"),
+            }
+            for name, text in DENSITIES.items()
+            if name in likelihood
+        ]
+    }
+    if likelihood["conditions"]:
+        tables[f"What a condition is worth, nats per {unit}"] = [
+            {"condition": name, "galaxies": part["n"], "of another galaxy": part["shuffled"], "right": part["right"]}
+            | {"difference": _pair(part, "difference")}
+            for name, part in likelihood["conditions"].items()
+        ]
+    return tables
 
 
 def _pair(part, key, error=None):

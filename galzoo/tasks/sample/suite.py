@@ -50,15 +50,11 @@ class RealismResult(Result):
         return result_tables(self.metrics)
 
     def headline(self):
-        likelihood, memory = self.metrics["likelihood"], self.metrics["memorisation"]
-        unit = likelihood["unit"]
-        row = {
-            f"nats per {unit}": (likelihood["model"]["value"], likelihood["model"]["value_error"]),
-            f"nats per {unit}, each position by itself": (
-                likelihood["positions"]["value"],
-                likelihood["positions"]["value_error"],
-            ),
-        }
+        likelihood, memory, row = self.metrics["likelihood"], self.metrics["memorisation"], {}
+        if likelihood is not None:
+            for name, text in (("model", ""), ("positions", ", each position by itself")):
+                value = likelihood[name]
+                row[f"nats per {likelihood['unit']}{text}"] = (value["value"], value["value_error"])
         found = self.metrics.get("statistics", {}).get("observed", {})
         for name, text in (("samples", "samples"), ("real", "real galaxies")):
             distance = (found[name]["mean"], found[name]["error"]) if name in found else None
