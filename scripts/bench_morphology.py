@@ -1,15 +1,16 @@
 """How much classes, Hubble types and outliers an encoder tells, beside pixels, structure and a supervised network.
 
-    python scripts/bench_morphology.py SDSS.h5 [--encoder vqvae_sdss_rgb] [--most 450] [--views 1] [--steps 150]
+    python scripts/bench_morphology.py SDSS.h5 [--encoder vqvae_sdss_rgb ...] [--most 450] [--views 1] [--steps 150]
 
 SDSS.h5 is what `galzoo data` makes of EFIGI and Galaxy Zoo 1 pictures, neighbours masked. Objects are split by id. It
-makes
-docs/benchmarks/bench_morphology.json.
+makes docs/benchmarks/bench_morphology.json. What networks trained on labels say is kept in the folder of --cache, so
+that another encoder is measured without training them again, and a run that was cut short goes on.
 """
 
 import argparse
 import json
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from galzoo.data import hdf5
 from galzoo.data.splits import split_names
 from galzoo.data.stamps import Stamps
-from galzoo.inference.stamp_features import features
+from galzoo.inference.stamp_features import deep_features, features
 from galzoo.metrics.calibration import resample
 from galzoo.metrics.classification import balanced_accuracy
 from galzoo.presets import load_for
@@ -77,6 +78,18 @@ def mean_balanced(label, predicted, classes):
     return {"balanced_accuracy": value, "error": error, "spread_of_draws": float(np.std(each)), "draws": len(each)}
 
 
+def kept(options, key, make):
+    """Return what `make()` gives, from the folder of --cache where it is there."""
+    if options.cache is None:
+        return make()
+    told = f"{key} {options.steps} {options.filters} {options.most}"
+    path = options.cache / f"{zlib.crc32(told.encode()):08x}.npy"
+    if not path.exists():
+        options.cache.mkdir(parents=True, exist_ok=True)
+        np.save(path, make())
+    return np.load(path)
+
+
 def classes_of(described, stamps, label, names, train, test, options):
     """Return the balanced accuracy of each description and of the supervised network, for each number of labels."""
     found = {}
@@ -89,8 +102,13 @@ def classes_of(described, stamps, label, names, train, test, options):
         # Its training costs a hundred times as much as a probe.
         if len(done) < options.networks:
             steps = options.steps if regime == "all" else max(40, options.steps // 3)
-            network = baselines.train_resnet(stamps, label, rows, len(names), steps, options.filters, seed=len(done))
-            done.append(baselines.predict_resnet(network, stamps, test).argmax(axis=1))
+            seed = len(done)
+
+            def learn(rows=rows, steps=steps, seed=seed):
+                network = baselines.train_resnet(stamps, label, rows, len(names), steps, options.filters, seed=seed)
+                return baselines.predict_resnet(network, stamps, test).argmax(axis=1)
+
+            done.append(kept(options, f"{names} {regime} {seed}", learn))
     table = []
     for (name, regime), predicted in found.items():
         table.append({"method": name, "labels": regime} | mean_balanced(label[test], predicted, len(names)))
@@ -109,8 +127,12 @@ def t_types_of(described, stamps, t_type, train, test, options):
         predicted[name] = probe.predict(vectors[test])
     middle, spread = t_type[train].mean(), t_type[train].std()
     scaled = ((t_type - middle) / spread).astype(np.float32)
-    network = baselines.train_resnet(stamps, scaled, train, 1, options.steps, options.filters)
-    predicted["supervised ResNet-18"] = baselines.predict_resnet(network, stamps, test)[:, 0] * spread + middle
+
+    def learn():
+        network = baselines.train_resnet(stamps, scaled, train, 1, options.steps, options.filters)
+        return baselines.predict_resnet(network, stamps, test)[:, 0] * spread + middle
+
+    predicted["supervised ResNet-18"] = kept(options, "t_type", learn)
     predicted["the median"] = np.full(len(test), np.median(t_type[train]))
     rows = []
     for name, values in predicted.items():
@@ -172,13 +194,14 @@ def outliers_of(model, stamps, described, train, test, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--encoder", default="vqvae_sdss_rgb")
+    parser.add_argument("--encoder", nargs="+", default=["vqvae_sdss_rgb"], help="outliers are scored by the first")
     parser.add_argument("--most", type=int, default=100_000, help="rows a class")
     parser.add_argument("--views", type=int, default=8)
     parser.add_argument("--steps", type=int, default=1500, help="of the network with all labels")
     parser.add_argument("--filters", type=int, default=32, help="channels of its first stage")
     parser.add_argument("--networks", type=int, default=10, help="draws that it is trained for")
     parser.add_argument("--strange", type=int, default=400, help="usual and strange stamps a kind")
+    parser.add_argument("--cache", type=Path, help="folder for what networks trained on labels say")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
     start = time.process_time()
@@ -186,14 +209,18 @@ def main():
     source, number = class_of(table)
     rows = chosen_rows(source, number, options.most)
     stamps, source, number = Stamps.load(options.data, rows), source[rows], number[rows]
-    model = load_for("embed", options.encoder, "model", "prior", "encoder")
+    models = {Path(name).name: load_for("embed", name, "model", "prior", "encoder") for name in options.encoder}
+    model = next(iter(models.values()))
     part = split_names({"id": np.asarray(stamps.catalogue["id"]).astype(str)}, 0.0, 0.3)
-    described = {f"probe on {Path(options.encoder).name}": features(model, stamps, views=options.views)[0]}
+    described = {f"probe on {name}": features(each, stamps, views=options.views)[0] for name, each in models.items()}
+    for name, each in models.items():
+        if hasattr(each, "maps"):
+            described[f"probe on {name}, all levels"] = deep_features(each, stamps, views=options.views)
     described["random encoder"] = features(baselines.untrained(model), stamps, views=options.views)[0]
     described["structure (CAS, Gini, M20)"] = baselines.structure(stamps)
     described["PCA-40"] = baselines.pixel_components(stamps, np.flatnonzero(part == "train"))
     print(f"described {len(stamps)} stamps: {time.process_time() - start:.0f} s of CPU", flush=True)
-    result = {"encoder": Path(options.encoder).name, "stamps": len(stamps), "views": options.views,
+    result = {"encoder": ", ".join(models), "stamps": len(stamps), "views": options.views,
               "rows a class at most": options.most, "network_steps": options.steps,
               "network_filters": options.filters}  # fmt: skip
     for name, classes in (("efigi", list(HUBBLE)), ("gz1", list(ZOO))):

@@ -84,6 +84,44 @@ def _vectors(model, stamps, batch_size, progress, views):
     return np.concatenate(parts).astype(np.float64)
 
 
+def deep_features(model, stamps, batch_size=64, progress=False, views=8):
+    """Describe each stamp by its vector and by the maps that led to it.
+
+    Parameters
+    ----------
+    model : galzoo.contracts.encoder.Encoder
+        With ``maps(batch)``, a list of (n, y, x, channel).
+    stamps, batch_size, progress, views
+        As in `features`.
+
+    Returns
+    -------
+    array, (n, feature)
+        The vector, and mean and standard deviation of each level's maps in rings about the centre, averaged over
+        `views`. What a vector leaves out so that a galaxy may be drawn from it is still in the maps.
+
+    Raises
+    ------
+    InputError
+        If the model has no maps or the stamps do not fit it.
+    """
+    if not (isinstance(model, Encoder) and hasattr(model, "maps")):
+        raise InputError(f"{type(model).__name__} has no maps of several levels; use features")
+    stamps, parts = in_order(stamps, model.bands), []
+    for start in track(range(0, len(stamps), batch_size), "embedding", progress):
+        seen = []
+        for view in symmetries(stamps_batch(stamps, slice(start, start + batch_size)), views):
+            told = [keras.ops.convert_to_numpy(model.latents(view))]
+            for level in model.maps(view):
+                level = keras.ops.convert_to_numpy(level).astype(np.float64)
+                told.append(_pool(level, level.shape[1:3]))
+            seen.append(np.concatenate(told, axis=1))
+        parts.append(np.mean(seen, axis=0))
+    if not parts:
+        raise InputError("no stamps to embed; the file or selection is empty")
+    return np.concatenate(parts)
+
+
 def encoder_of(model, stamps):
     """Return the part of a model that encodes, and the stamps with their bands in its order."""
     if isinstance(model, Encoder):

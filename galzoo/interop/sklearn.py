@@ -32,8 +32,8 @@ class GalzooEmbedder(TransformerMixin, BaseEstimator):
     -----
     Takes `galzoo.Stamps` (or a selection of them), with their variance, mask and PSF; or arrays, (n, y, x, band) or
     flat (n, y x band), whose noise is then measured on each stamp and whose bands are those of the model. Nothing is
-    learnt in `fit`, which loads the model and looks at the shape. docs/embed.md says which of scikit-learn's own checks
-    apply.
+    learnt in `fit`, which loads the model and looks at the shape. It passes scikit-learn's own checks of estimators
+    where rows of any length are stamps of the model; docs/embed.md says more.
     """
 
     def __init__(self, model="vqvae_sdss_rgb", shape=None, batch_size=64, views=8):
@@ -103,10 +103,12 @@ class GalzooEmbedder(TransformerMixin, BaseEstimator):
         return load_for("embed", self.model, "model", "prior", "encoder")
 
     def _checked(self, X, reset):
-        array = np.asarray(X) if np.ndim(X) > 2 else X
-        if np.ndim(array) > 2:
-            array = array.reshape(len(array), -1)
-        return validate_data(self, array, reset=reset, dtype=np.float32 if reset else (np.float32, np.float64))
+        # What is no array, list or tuple, such as a table, has rows.
+        depth = np.ndim(X) if isinstance(X, list | tuple | np.ndarray) else getattr(X, "ndim", 2)
+        if depth > 2:
+            X = np.asarray(X)
+            X = X.reshape(len(X), -1)
+        return validate_data(self, X, reset=reset, dtype=np.float32 if reset else (np.float32, np.float64))
 
     def _shape(self, X, model):
         if self.shape is not None:

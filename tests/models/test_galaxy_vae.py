@@ -6,7 +6,9 @@ import pytest
 
 from galzoo.contracts.codec import Reconstructor
 from galzoo.contracts.encoder import Encoder
+from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, RecipeError
+from galzoo.inference.stamp_features import deep_features, features
 from galzoo.layers.adaptation import DomainLoss
 from galzoo.models.galaxy_vae.components import principal_components
 from galzoo.models.galaxy_vae.density import Mixture
@@ -159,8 +161,6 @@ def test_it_serves_reconstruct_and_embed(tmp_path):
 
 
 def test_vectors_of_embed_do_not_hang_on_how_the_stamp_is_turned():
-    from galzoo.tasks.embed.run import features
-
     model, stamps = model_of(), make_stamps(3, size=16, bands=("g", "r"))
     turned = make_stamps(3, size=16, bands=("g", "r"))
     turned.image = np.rot90(stamps.image, axes=(1, 2)).copy()
@@ -367,3 +367,15 @@ def test_mixture_is_fitted_to_validation_data_and_saved(tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again.mixture.sample(3), model.mixture.sample(3))
+
+
+def test_deep_features_are_the_vector_and_rings_of_each_level():
+    model, stamps = model_of(), make_stamps(5, size=16, bands=("g", "r"))
+    found = deep_features(model, stamps, views=1)
+    np.testing.assert_allclose(found[:, :6], features(model, stamps, views=1)[0], atol=1e-5)
+    fine, coarse = (array(level) for level in model.maps(stamps_batch(stamps)))
+    assert [fine.shape, coarse.shape] == [(5, 4, 4, 8), (5, 2, 2, 16)]
+    # The four cells about the centre are the first ring of the fine map.
+    np.testing.assert_allclose(found[:, 6:14], fine[:, 1:3, 1:3].mean(axis=(1, 2)), atol=1e-5)
+    with pytest.raises(InputError, match="no maps of several levels"):
+        deep_features(object(), stamps)

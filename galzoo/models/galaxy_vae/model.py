@@ -7,6 +7,7 @@ from keras import ops
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers.adaptation import DomainLoss
 from galzoo.layers.augment import Rotate90Flip, random_masks
+from galzoo.layers.blocks import NormalizedStack
 from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import weights
@@ -188,6 +189,17 @@ class GalaxyVAE(keras.Model):
 
     def encode(self, batch, training=False):
         """Return mean and logarithm of the deviation of the vectors, both (n, latent)."""
+        mean, deviation = ops.split(self.encoder(self._input(batch, training), training=training), 2, axis=-1)
+        return mean, ops.clip(deviation - 1.0, _LEAST, _MOST)
+
+    def maps(self, batch):
+        """Return the maps of each level of the encoder, a list of (n, y, x, channel), from fine to coarse."""
+        check_batch(batch, self.bands, "galaxy_vae")
+        levels = [layer.output for layer in self.encoder.layers if isinstance(layer, NormalizedStack)]
+        return keras.Model(self.encoder.inputs, levels)(self._input(batch))
+
+    def _input(self, batch, training=False):
+        """Return what the encoder sees of a batch, (n, size, size, plane)."""
         image, variance = ops.cast(batch["image"], "float32"), batch["variance"]
         valid = ops.cast(weights(variance, batch.get("mask")) > 0, "float32")
         if training and self.band_dropout:
@@ -200,8 +212,7 @@ class GalaxyVAE(keras.Model):
         if self.psf_channels:
             told = sharpness(batch.get("psf"), len(self.bands))[:, None, None]
             planes.append(ops.broadcast_to(told, ops.shape(planes[0])))
-        mean, deviation = ops.split(self.encoder(ops.concatenate(planes, axis=-1), training=training), 2, axis=-1)
-        return mean, ops.clip(deviation - 1.0, _LEAST, _MOST)
+        return ops.concatenate(planes, axis=-1)
 
     def _planes(self, image, variance, mask, valid):
         """Return the scaled image, 0 where it is not valid, and what is valid, of the pixels that are looked at."""
