@@ -1,4 +1,4 @@
-"""The joint fit of stars: blends by a dense least-squares fit, pulls, errors, and doubtful stars that are not fitted."""
+"""The joint fit of stars: a blend by dense least squares, pulls, errors, and doubtful stars that are not fitted."""
 
 import numpy as np
 import pytest
