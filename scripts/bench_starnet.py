@@ -71,7 +71,7 @@ class Refined:
 
 
 def refine(preset, model, n):
-    data = galzoo.load_card(preset)["training"]["recipe"]["data"]
+    data = galzoo.load_card(preset)["recipe"]["data"]
     scenes = Scenes.load(prepare(Data(**data))).split("test", **data["split"])
     batches = [scene_batch(scenes, np.array([row])) for row in range(min(n, len(scenes)))]
     rows = []
