@@ -15,6 +15,8 @@ from galzoo.field.star_light import StarLight
 
 # Gauss-Newton steps, the most that a star moves in one, pixels, and steps of conjugate gradients.
 _STEPS, _MOVE, _SOLVER = 4, 0.25, 80
+# Pixels within so many FWHM of a star, along x and y, say where and how bright it is; its light is taken off all.
+_FITTED = 1.5
 # An error is that of a star with so many nearest neighbours, all others held.
 _NEIGHBOURS = 8
 
@@ -86,9 +88,10 @@ def fit_stars(image, variance, psf, stars, others, gain=None):
 
     Notes
     -----
-    Gauss-Newton on the Gaussian log likelihood and the priors, which are normal. The variance follows the model from
-    step to step. The matrix of second derivatives is sparse, as only stars that share pixels are coupled, so time and
-    memory grow with the number of stars. Errors are those of its inverse, star by star with its nearest neighbours.
+    Gauss-Newton on the Gaussian log likelihood and the priors, which are normal; a star is fitted to the pixels within
+    1.5 FWHM, as DAOPHOT does with its fitting radius. The variance follows the model from step to step. The matrix of
+    second derivatives is sparse, as only stars that share pixels are coupled, so time and memory grow with the number
+    of stars. Errors are those of its inverse, star by star with its nearest neighbours.
     """
     light = StarLight(psf)
     sky = np.where(np.isfinite(variance), variance, np.inf)
@@ -97,10 +100,10 @@ def fit_stars(image, variance, psf, stars, others, gain=None):
     photons = np.where(gain > 0, 1 / np.maximum(gain, 1e-30), 0.0)
     faint, doubt = expected(light, image.shape, others)
     places, flux = stars.places.astype(float), stars.flux.astype(float)
-    normal = None
+    normal, reach = None, int(np.ceil(_FITTED * np.sqrt(0.8825 / max(psf.max(axis=(0, 1)).mean(), 1e-6))))
     for _ in range(_STEPS if len(places) else 0):
-        jacobian, model = _jacobian(image.shape, light, places, flux)
-        model = model + faint
+        model = light.add(faint.copy(), places, flux)
+        jacobian = _jacobian(image.shape, light, places, flux, reach)
         weight = 1 / (sky + np.maximum(model, 0) * photons + doubt)
         step, normal = _step(jacobian, image - model, weight, stars, places, flux)
         flux = np.maximum(flux + step[:, : flux.shape[1]], 0)
@@ -135,25 +138,25 @@ def _step(jacobian, residual, weight, prior, places, flux):
     return (scale * step).reshape(len(places), -1), normal.tocsr()
 
 
-def _jacobian(shape, light, places, flux):
-    """Return the derivatives of the model (band * y * x, star * (band + 2)), sparse, and the model."""
+def _jacobian(shape, light, places, flux, reach):
+    """Return the derivatives of the model (band * y * x, star * (band + 2)) within `reach` pixels of stars, sparse."""
     height, width, bands = shape
-    unit, by_x, by_y = light.stamps(places, slopes=True)
-    line = np.arange(light.side)
+    middle = light.side // 2
+    line = np.arange(max(middle - reach, 0), min(middle + reach + 1, light.side))
+    unit, by_x, by_y = (one[:, line[:, None], line] for one in light.stamps(places, slopes=True))
     x, y = light.corners(places).T[..., None] + line
     inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None]
     pixel = (y[:, :, None] * width + x[:, None])[inside]
     star = np.broadcast_to(np.arange(len(places))[:, None, None], inside.shape)[inside]
-    parts, model = [], np.zeros(shape)
+    parts = []
     for band in range(bands):
         own = flux[star, band]
         values = [unit[..., band][inside], own * by_x[..., band][inside], own * by_y[..., band][inside]]
         for unknown, part in zip((band, bands, bands + 1), values, strict=True):
             parts.append((part, pixel + band * height * width, star * (bands + 2) + unknown))
-        model[..., band] = np.bincount(pixel, own * values[0], minlength=height * width).reshape(height, width)
     values, rows, columns = (np.concatenate(part) for part in zip(*parts, strict=True))
     size = (bands * height * width, len(places) * (bands + 2))
-    return sparse.csr_array((values, (rows, columns)), shape=size), model
+    return sparse.csr_array((values, (rows, columns)), shape=size)
 
 
 def _errors(normal, places, bands):

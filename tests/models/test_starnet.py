@@ -9,6 +9,7 @@ from galzoo.contracts.catalogues import Catalogues, region_counts
 from galzoo.errors import InputError
 from galzoo.layers.psf import gaussian_psf
 from galzoo.metrics.calibration import coverage, ranks, uniformity
+from galzoo.models.starnet.calibration import apply, fit_counts
 from galzoo.models.starnet.catalogues import entries
 from galzoo.models.starnet.losses import catalogue_nll
 from galzoo.models.starnet.model import StarNet
@@ -237,3 +238,97 @@ class TestPosterior:
             model.posterior(batch, 0)
         with pytest.raises(InputError, match="side is 0"):
             one.counts(0)
+
+
+class TestLimit:
+    def test_a_model_that_is_not_told_starts_as_the_one_before(self, trained):
+        limited = StarNet.tiny(channels=(12,), blocks=(1,), head=16, limited=True)
+        limited.take_over(trained)
+        batch = scene([(7.2, 8.4)], [1500.0])
+        old, new = trained(batch), limited(batch | {"faintest": np.array([40.0], "float32")})
+        for key, value in old.items():
+            np.testing.assert_array_equal(array(value), array(new[key]), err_msg=key)
+        assert np.isfinite(array(new["log_spread"])).all()
+
+    def test_other_layers_are_refused(self, trained):
+        with pytest.raises(InputError, match="other layers"):
+            StarNet.tiny(channels=(10,), blocks=(1,), head=16, limited=True).take_over(trained)
+
+    @pytest.mark.parametrize("told", [None, np.nan, 0.0, -3.0])
+    def test_a_limit_that_says_nothing_changes_nothing(self, told):
+        keras.utils.set_random_seed(3)
+        model, batch = StarNet.tiny(limited=True), scene([(7.2, 8.4)], [1500.0])
+        given = {} if told is None else {"faintest": np.array([told], "float32")}
+        np.testing.assert_array_equal(array(model(batch | given)["logit"]), array(model(batch)["logit"]))
+
+    def test_what_is_told_is_the_limit_over_the_error_of_a_star(self):
+        model, batch = StarNet.tiny(limited=True), scene([(7.2, 8.4)], [1500.0])
+        area = float((batch["psf"] ** 2).sum())
+        batch["faintest"] = np.array([200.0], "float32")
+        seen = {}
+        model.limit_told = lambda values: seen.setdefault("told", array(values)) * 0 @ np.zeros((2, 8))
+        model.look(batch)
+        np.testing.assert_allclose(seen["told"], [[np.log(200 * np.sqrt(area)), 1]], rtol=1e-4)
+
+    def test_the_common_spread_is_in_the_variance_of_the_count(self):
+        cells = cells_of(n=1, rows=2, columns=2)
+        cells["logit"][:] = -30
+        cells["logit"][0, 0, 0, :2], cells["logit"][0, 1, 1, 3] = 30, 0
+        cells["log_spread"] = np.log(np.array([0.2], "float32"))
+        count, _ = catalogue_nll(cells, truth_of([[[0, 0]] * 3], [[[1.0]] * 3]), reach=1)
+        expected = -norm.logpdf(3, 2.5, np.sqrt(0.35 + (0.2 * 2.5) ** 2))
+        np.testing.assert_allclose(array(count), expected, rtol=1e-5)
+
+    def test_draws_vary_together_by_the_common_spread(self):
+        cells = cells_of(n=1, rows=40, columns=40, logit=-2.0)
+        cells["log_spread"] = np.log(np.array([0.1], "float32"))
+        p = 1 / (1 + np.exp(-cells["logit"].astype(float)))
+        count = draw_cells(cells, 400, seed=2).count[:, 0]
+        expected = np.sqrt((p * (1 - p)).sum() + (0.1 * p.sum()) ** 2)
+        assert abs(count.std() / expected - 1) < 0.12
+        assert abs(count.mean() / p.sum() - 1) < 0.02
+
+
+class TestCalibration:
+    def test_numbers_that_are_too_low_in_crowds_are_corrected_there(self):
+        random = np.random.default_rng(0)
+        cells, number = [], []
+        for logit in np.linspace(-6.5, -2.5, 24):
+            one = cells_of(n=2, rows=32, columns=32, seed=len(cells), logit=logit)
+            one["log_spread"] = np.full(2, np.log(1e-3), "float32")
+            p = 1 / (1 + np.exp(-one["logit"].astype(float)))
+            # In crowds, a third more than the model says, and off by a twentieth together.
+            true = p * (1.3 if logit > -4 else 1.0) * (1 + 0.05 * random.normal(size=(2, 1, 1, 1)))
+            number.append((random.random(p.shape) < true).sum(axis=(1, 2, 3)))
+            cells.append(one)
+        shift, spread = fit_counts(cells, number)
+        corrected = [apply(one, {"shift": shift, "spread": spread, "position": 1, "flux": [1]}) for one in cells]
+        ratio = np.array([
+            (1 / (1 + np.exp(-one["logit"]))).sum(axis=(1, 2, 3)) / np.maximum(n, 1)
+            for one, n in zip(corrected, number, strict=True)
+        ])  # fmt: skip
+        crowded = np.linspace(-6.5, -2.5, 24) > -3.5
+        assert abs(ratio[crowded].mean() - 1) < 0.04
+        assert abs(ratio[12:16].mean() - 1) < 0.25
+        # The cap of the factor: .001 is far less than the twentieth.
+        assert spread > 9
+
+    def test_errors_are_scaled_to_those_of_the_data(self, trained):
+        random = np.random.default_rng(5)
+        places, flux = random.uniform(3, 12, (48, 1, 2)), np.exp(random.uniform(6.5, 8, (48, 1, 1)))
+        made = [scene(places[row], flux[row, :, 0], seed=900 + row) for row in range(48)]
+        batch = {key: np.concatenate([one[key] for one in made]) for key in made[0]} | truth_of(places, flux, 2)
+        assert trained.calibration is None
+        before = trained.detect(batch, 0.5)
+        try:
+            trained.finish([batch])
+            again = StarNet.from_config(trained.get_config())
+            assert again.calibration == trained.calibration
+            found = trained.detect(batch, 0.5)
+            assert not np.allclose(before.flux_error[:, 0], found.flux_error[:, 0])
+            there = found.probability[:, 0] > 0
+            pull = ((found.flux[:, 0] - flux[:, 0]) / found.flux_error[:, 0])[there]
+            low, high = np.quantile(pull, (0.1587, 0.8413))
+            assert 0.75 < (high - low) / 2 < 1.25
+        finally:
+            trained._arguments["calibration"] = None

@@ -148,6 +148,11 @@ class StarNet(keras.Model):
         """What its answers are corrected by, see `galzoo.models.starnet.calibration.fit`; None where nothing is."""
         return self._arguments["calibration"]
 
+    @property
+    def limited(self):
+        """Whether it can be told which stars count."""
+        return self._arguments["limited"]
+
     def cells(self, batch):
         """Return what the network says of a batch as NumPy arrays, not corrected; see `catalogue_nll`."""
         seen = {key: np.asarray(batch[key]) for key in _SEEN if batch.get(key) is not None}

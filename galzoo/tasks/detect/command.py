@@ -39,6 +39,12 @@ def detect(
         int | None, typer.Option(help="Catalogues drawn from the posterior; 50 where the preset can.")
     ] = None,
     daophot: Annotated[bool, typer.Option("--daophot", help="Write the catalogue as ALLSTAR files too.")] = False,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Fit the stars that the preset found together, to the pixels.")
+    ] = False,
+    faintest: Annotated[
+        float | None, typer.Option(help="AB magnitude of the faintest star that counts, in the preset's first band.")
+    ] = None,
     gain: Annotated[
         str | None, typer.Option(metavar="NUMBER", help="Electrons per unit of the file: 4.6, or r=4.6,i=5.2.")
     ] = None,
@@ -71,7 +77,7 @@ def detect(
         raise InputError(f"--{'residual' if residual else 'deblender'} is for --iterate; add --iterate or leave it out")
     settings = Settings(
         threshold, tile, coco, report, inject, _pair(inject_magnitudes), match=match,
-        inject_kind=inject_kind, samples=samples, daophot=daophot,
+        inject_kind=inject_kind, samples=samples, daophot=daophot, refine=refine, faintest=faintest,
     )  # fmt: skip
     asked = {
         "preset": preset,

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 
 from galzoo.contracts.catalogues import CatalogueSampler
+from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
 from galzoo.field.detection import Detection, detection_for
 from galzoo.field.open_field import open_field
@@ -17,6 +18,7 @@ from galzoo.presets import card_for
 from galzoo.tasks.detect.choose_detector import choose_detector, fit_detector, in_bands
 from galzoo.tasks.detect.find import Pieces, find
 from galzoo.tasks.detect.finders import ClassicalFinder, DetectorFinder, snr_of
+from galzoo.tasks.detect.refine import refined, with_limit
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 _GUESSED_FWHM, _MIDDLE = 3.0, 1024
 # Catalogues drawn where nothing is said.
 _SAMPLES = 50
+# Settings by which what is found differs.
+_OF_THE_SEARCH = ("threshold", "tile", "samples", "refine", "faintest")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,10 @@ class Settings:
         Catalogues drawn from the posterior; by default 50 where the detector can, else none.
     daophot : bool
         Write the catalogue in the form of DAOPHOT's ALLSTAR too.
+    refine : bool
+        Fit the stars of a detector that says fluxes together, see `galzoo.tasks.detect.refine`.
+    faintest : float, optional
+        AB magnitude in the first band of the detector of the faintest star that counts, where it can be told.
     """
 
     threshold: float = 0.5
@@ -67,6 +75,8 @@ class Settings:
     inject_kind: str = "both"
     samples: int | None = None
     daophot: bool = False
+    refine: bool = False
+    faintest: float | None = None
 
     def __post_init__(self):
         if not 0 < self.threshold < 1:
@@ -81,6 +91,8 @@ class Settings:
             raise InputError(f"--inject-kind is {self.inject_kind!r}; give both, star or galaxy")
         if self.samples is not None and self.samples < 0:
             raise InputError(f"--samples is {self.samples}; give a number of catalogues, 0 or more")
+        if self.faintest is not None and not np.isfinite(self.faintest):
+            raise InputError(f"--faintest is {self.faintest}; give an AB magnitude, e.g. 22.3")
         pair = self.inject_magnitudes
         if pair is not None and not (len(pair) == 2 and np.isfinite(pair).all() and pair[0] < pair[1]):
             raise InputError(f"--inject-magnitudes is {pair}; give the brighter and the fainter limit, e.g. 20,26")
@@ -137,7 +149,7 @@ def detect_field(
         search = Search.of(field, preset, detector, known, settings)
         field = search.field
         key = {"field": request_stamp(paths, options, psf, truth), "about": search.about, "seeing": seeing}
-        key["settings"] = {name: getattr(settings, name) for name in ("threshold", "tile", "samples")}
+        key["settings"] = {name: getattr(settings, name) for name in _OF_THE_SEARCH}
         work = work_folder(output, key, restart)
         rows, instances = search.run(settings.tile, Pieces(work), progress)
         scores = {}
@@ -217,6 +229,16 @@ class Search:
             classes = tuple(model.classes)
             if isinstance(model, CatalogueSampler):
                 sample = in_bands(model.posterior, field.bands, model.bands)
+            if settings.faintest is not None:
+                if not getattr(model, "limited", False):
+                    raise InputError(f"--faintest: {method} cannot be told which stars count; leave it out")
+                flux = magnitude_to_njy(settings.faintest)
+                detect, sample = with_limit(detect, flux), sample and with_limit(sample, flux)
+            if settings.refine:
+                detect = refined(detect, method)
+        elif settings.refine or settings.faintest is not None:
+            option = "--refine" if settings.refine else "--faintest"
+            raise InputError(f"{option} is for a preset that measures stars; add --preset, e.g. starnet_sdss")
         weights = tuple((1 / field.noise_levels()).tolist())
         sources = _middle_sources(field, weights)
         psf_of = constant_psf(_measured(field, sources) if known is None else known, field)

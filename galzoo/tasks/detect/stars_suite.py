@@ -29,7 +29,7 @@ def run(request):
     scenes = _fields(request)
     size = request.recipe["evaluate"]["batch_size"]
     rows = evenly(np.arange(len(scenes)), request.limit)
-    batches = [_batch(scenes, rows[start : start + size]) for start in range(0, len(rows), size)]
+    batches = [scene_batch(scenes, rows[start : start + size]) for start in range(0, len(rows), size)]
     result = StarsResult({"suite": "stars"} | evaluate_stars(model, batches, progress=True))
     if request.report is not None:
         write_report(result, model, batches[0], request.card["name"], request.report)
@@ -66,7 +66,8 @@ def _fields(request):
     return scenes
 
 
-def _batch(scenes, rows):
+def scene_batch(scenes, rows):
+    """Return some of `Scenes` of stars as a batch, with ``gain`` and ``faintest`` where the catalogue says them."""
     batch = scenes.batch(rows)
     names = [f"gain_{band}" for band in scenes.bands]
     if all(name in scenes.catalogue.colnames for name in names):

@@ -181,3 +181,70 @@ def test_crowding():
     np.testing.assert_allclose(nearest, [5, 5, np.hypot(37, 4)])
     np.testing.assert_array_equal(many, [1, 1, 0])
     assert np.isnan(crowding(np.array([1.0]), np.array([1.0]), 3.0)[0]).all()
+
+
+@dataclasses.dataclass
+class Rough(Drawing):
+    """Says fluxes three quarters of what they are, places .3 pixels off, and how far that is."""
+
+    def detect(self, batch, threshold=0.0):
+        found = super().detect(batch, threshold)
+        width = 4 * np.pi * SIGMA**2
+        # The peak of the smoothed sum of bands, as a flux: the sum of the bands is 2.9 times that in r.
+        flux = 0.75 * found.flux * width * 2 / 2.9 * np.array([0.6, 1.0, 1.3])
+        error = np.full(found.positions.shape, 0.3)
+        return dataclasses.replace(
+            found, positions=found.positions + 0.3, flux=flux, flux_error=0.3 * flux + 1, position_error=error
+        )
+
+
+def test_refined_stars_are_where_and_as_bright_as_the_pixels_say(place, small_blocks, tmp_path):
+    folder, stars, flux = place
+    for name, tile in (("small", 64), ("large", 1024)):
+        run(folder, tmp_path / name, Rough(), tile, settings={"refine": True, "samples": 0, "daophot": False})
+    small, large = (QTable.read(tmp_path / name / "catalogue.ecsv") for name in ("small", "large"))
+    assert len(small) == len(stars)
+    np.testing.assert_allclose(small["flux_r"].value, large["flux_r"].value, rtol=1e-5)
+    x, y = small["x"].value, small["y"].value
+    near = np.hypot(x[:, None] - stars[:, 0], y[:, None] - stars[:, 1])
+    of = near.argmin(axis=1)
+    pull = (x - stars[of, 0]) / small["x_err"].value
+    assert 0.6 < np.std(pull) < 1.4
+    assert abs(np.mean(pull)) < 0.4
+    pull = (small["flux_r"].value - flux[of]) / small["flux_err_r"].value
+    assert 0.6 < np.std(pull) < 1.4
+    assert abs(np.mean(pull)) < 0.5
+    with fits.open(tmp_path / "small" / "residual.fits") as hdus:
+        left = hdus["r"].data
+    # The noise of r is 1.2.
+    assert abs(np.nanstd(left) / 1.2 - 1) < 0.03
+
+
+def test_what_cannot_be_refined_or_limited_is_refused(place, tmp_path):
+    folder, _, _ = place
+    for settings, words in (
+        ({"refine": True}, "says none with errors"),
+        ({"faintest": 22.0}, "cannot be told"),
+        ({"faintest": float("nan")}, "--faintest is nan"),
+    ):
+        with pytest.raises(InputError, match=words):
+            run(folder, tmp_path / "out", Drawing(), settings=settings)
+    for settings, words in (({"refine": True}, "--refine is for a preset"), ({"faintest": 22.0}, "--faintest is for")):
+        with pytest.raises(InputError, match=words):
+            run(folder, tmp_path / "out", None, settings=settings | {"samples": None})
+
+
+def test_a_detector_is_told_the_flux_of_the_faintest_star(place, tmp_path):
+    @dataclasses.dataclass
+    class Limited(Drawing):
+        limited: bool = True
+
+        def detect(self, batch, threshold=0.0):
+            told.append(batch["faintest"])
+            return super().detect(batch, threshold)
+
+    told = []
+    run(place[0], tmp_path / "out", Limited(), settings={"faintest": 26.4, "samples": 0})
+    # 31.4 is 1 nJy.
+    np.testing.assert_allclose(told[0], 100.0, rtol=1e-5)
+    assert told[0].shape == (1,)

@@ -1,0 +1,134 @@
+"""`--refine`: the listed stars of an image fitted together, and what is told to a detector besides the image."""
+
+import dataclasses
+
+import numpy as np
+
+from galzoo.errors import InputError
+
+# Core and margin in pixels of the squares whose stars are fitted at once.
+_CORE, _MARGIN = 64, 16
+# Entries of this probability and more have a part in the expected light.
+_DOUBTFUL = 0.02
+# The detector has seen these pixels already: its errors, as the prior of the fit, are widened by this.
+_WIDER = 2.0
+# A star whose light is less than so many times its error was none.
+_LEAST_SNR = 2.0
+# Percentile of the variance of a square that is the sky's, where photons of the model are added to it.
+_SKY = 5
+
+
+def refined(detect, name="the detector"):
+    """Return a detector's method whose stars are fitted together; see `galzoo.inference.star_fit.fit_stars`.
+
+    Places, fluxes and their errors are those of the fit. Stars that are left without light are taken away; none are
+    added.
+
+    Parameters
+    ----------
+    detect : callable
+        ``detect(batch, threshold) -> Detections``, with fluxes and errors.
+    name : str
+        For messages.
+
+    Raises
+    ------
+    InputError
+        If it says no fluxes.
+    """
+
+    def run(batch, threshold=0.0):
+        answer = detect(batch, min(threshold, _DOUBTFUL))
+        parts = ("positions", "position_error", "flux", "flux_error")
+        if any(getattr(answer, key) is None for key in parts):
+            raise InputError(f"--refine fits fluxes and places, and {name} says none with errors; leave --refine out")
+        values = {key: np.array(getattr(answer, key), float) for key in parts}
+        probability = np.array(answer.probability, float)
+        for row in range(len(probability)):
+            image = {key: np.asarray(batch[key][row]) for key in ("image", "variance", "psf")}
+            image["variance"] = np.where(batch["mask"][row], np.inf, image["variance"])
+            image["gain"] = np.zeros(image["image"].shape[-1]) if batch.get("gain") is None else batch["gain"][row]
+            own = {key: value[row] for key, value in values.items()}
+            probability[row] = refine_image(image, own, probability[row], threshold)
+        values = {key: value.astype(np.float32) for key, value in values.items()}
+        return dataclasses.replace(answer, probability=probability.astype(np.float32), **values)
+
+    return run
+
+
+def refine_image(image, stars, probability, threshold):
+    """Fit the stars of an image in squares of a fixed grid, in place, and return their probabilities.
+
+    Parameters
+    ----------
+    image : dict of arrays
+        ``image, variance`` (y, x, band), ``psf`` (p, p, band), ``gain`` (band,).
+    stars : dict of arrays
+        ``positions, position_error`` (star, 2), ``flux, flux_error`` (star, band).
+    probability : array, (star,)
+    threshold : float
+        Stars of this probability and more are fitted.
+
+    Returns
+    -------
+    array, (star,)
+        0 of stars that are not listed: those below the threshold, and those without light.
+    """
+    from galzoo.inference.star_fit import Prior, fit_stars
+
+    listed = (probability >= threshold) & (probability > 0)
+    start = {key: value.copy() for key, value in stars.items()}
+    found = np.where(listed, probability, 0.0)
+    x, y = start["positions"].T
+    height, width = image["image"].shape[:2]
+    reach = _MARGIN + image["psf"].shape[0] // 2
+    for y0 in range(0, height, _CORE):
+        for x0 in range(0, width, _CORE):
+            y1, x1 = min(y0 + _CORE, height), min(x0 + _CORE, width)
+            # Stars beyond the image belong to the square at its edge.
+            own = listed & (np.clip(np.round(x), 0, width - 1) // _CORE == x0 // _CORE)
+            own &= np.clip(np.round(y), 0, height - 1) // _CORE == y0 // _CORE
+            if not own.any():
+                continue
+            top, left = max(y0 - _MARGIN, 0), max(x0 - _MARGIN, 0)
+            window = np.s_[top : y1 + _MARGIN, left : x1 + _MARGIN]
+            near = (probability > 0) & (x > x0 - reach) & (x < x1 + reach) & (y > y0 - reach) & (y < y1 + reach)
+            inner = (x > x0 - _MARGIN) & (x < x1 + _MARGIN) & (y > y0 - _MARGIN) & (y < y1 + _MARGIN)
+            fitted, others = np.flatnonzero(near & listed & inner), np.flatnonzero(near & ~(listed & inner))
+            prior = Prior(
+                start["positions"] - [left, top], _WIDER * start["position_error"], start["flux"],
+                _WIDER * start["flux_error"], probability,
+            )  # fmt: skip
+            unfitted = dataclasses.replace(prior, flux_errors=start["flux_error"])[others]
+            sky = _sky(image["variance"][window], image["gain"])
+            answer = fit_stars(
+                image["image"][window].astype(float), sky, image["psf"].astype(float), prior[fitted], unfitted,
+                image["gain"],
+            )  # fmt: skip
+            kept = own[fitted]
+            rows = fitted[kept]
+            stars["positions"][rows] = answer.places[kept] + [left, top]
+            stars["position_error"][rows], stars["flux"][rows] = answer.place_errors[kept], answer.flux[kept]
+            stars["flux_error"][rows] = answer.flux_errors[kept]
+            light = np.sqrt((answer.flux[kept] ** 2 / answer.flux_errors[kept] ** 2).sum(axis=-1))
+            found[rows[light < _LEAST_SNR]] = 0.0
+    return found
+
+
+def _sky(variance, gain):
+    """Return the variance without that of photons in bands whose gain is known, infinite where it is."""
+    sky = np.array(variance, float)
+    for band in np.flatnonzero(np.asarray(gain) > 0):
+        good = np.isfinite(sky[..., band])
+        if good.any():
+            sky[good, band] = np.percentile(sky[good, band], _SKY)
+    return sky
+
+
+def with_limit(method, flux):
+    """Let a method of a detector be told the flux of the faintest star that counts, in the unit of the image."""
+
+    def run(batch, *arguments):
+        return method(batch | {"faintest": np.full(len(batch["image"]), flux, np.float32)}, *arguments)
+
+    return run

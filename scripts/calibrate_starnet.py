@@ -1,0 +1,60 @@
+"""Fit the calibration of a StarNet again: to fields of its training's kind and to the validation fields of its recipe.
+
+    python scripts/calibrate_starnet.py runs/starnet_sdss_2
+
+Training itself fits it to the few fields that are made for validation. This takes more of them, of 64 pixels, made with
+another seed than those of training, and the validation fields of the recipe's file, none of which the suite `stars`
+scores. The model in the run is replaced.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import galzoo
+from galzoo.data.build_dataset import prepare
+from galzoo.data.in_graph import make_layer
+from galzoo.data.scenes import Scenes
+from galzoo.files import atomic_path
+from galzoo.recipe import Data
+from galzoo.tasks.detect.stars_suite import scene_batch
+
+_SIDE, _SEED, _BATCH = 64, 20_001, 8
+
+
+def made_fields(make, n, bands):
+    """Return batches of `n` fields in all of the kind that a recipe's ``data.make`` says."""
+    layer = make_layer({**make, "size": _SIDE}, _SEED)
+    for start in range(0, n, _BATCH):
+        made = layer({"image": np.zeros((min(_BATCH, n - start), 1, 1, bands), "float32")})
+        yield {key: keras.ops.convert_to_numpy(value) for key, value in made.items()}
+
+
+def held_out(data, n):
+    """Return batches of at most `n` validation fields of a recipe's file."""
+    scenes = Scenes.load(prepare(Data(**data))).split("valid", **data["split"])
+    rows = np.arange(min(n, len(scenes)))
+    for start in range(0, len(rows), _BATCH):
+        yield scene_batch(scenes, rows[start : start + _BATCH])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--made", type=int, default=120)
+    parser.add_argument("--held-out", type=int, default=32)
+    options = parser.parse_args()
+    model = galzoo.load(options.run)
+    data = json.loads((options.run / "recipe.json").read_text())["data"]
+    batches = [*made_fields(data["make"], options.made, len(model.bands)), *held_out(data, options.held_out)]
+    model.finish(batches)
+    print(json.dumps(model.calibration))
+    with atomic_path(options.run / "model.keras") as path:
+        model.save(path)
+
+
+if __name__ == "__main__":
+    main()

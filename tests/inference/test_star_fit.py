@@ -1,0 +1,116 @@
+"""The joint fit of stars: a blend by dense least squares, pulls, errors, and doubtful stars that are not fitted."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from galzoo.inference.star_fit import Prior, fit_stars
+
+SIGMA, SKY = 1.3, 4.0
+
+
+def psf(side=21, bands=2):
+    line = norm.pdf(np.arange(side) - (side - 1) / 2, scale=SIGMA)
+    image = np.outer(line, line)
+    return np.repeat((image / image.sum())[..., None], bands, axis=-1)
+
+
+def light(shape, places, flux):
+    y, x = np.indices(shape)
+    image = np.zeros((*shape, flux.shape[1]))
+    for (px, py), one in zip(places, flux, strict=True):
+        image += (norm.pdf(x, px, SIGMA) * norm.pdf(y, py, SIGMA))[..., None] * one
+    return image
+
+
+def prior(places, flux, place_error=0.3, flux_error=300.0, probability=1.0):
+    places, flux = np.asarray(places, float), np.asarray(flux, float)
+    errors = np.full(places.shape, place_error), np.full(flux.shape, flux_error)
+    return Prior(places, errors[0], flux, errors[1], np.full(len(places), probability))
+
+
+NOBODY = prior(np.zeros((0, 2)), np.zeros((0, 2)))
+
+
+def crowd(seed, gain=None, shape=(40, 40), number=40):
+    """Return an image with noise, its places and fluxes, and stars as a network might say them."""
+    random = np.random.default_rng(seed)
+    places = random.uniform(3, shape[0] - 4, (number, 2))
+    flux = 150 * random.uniform(0.05, 1, (number, 1)) ** -1 * random.uniform(0.8, 1.2, (number, 2))
+    clean = light(shape, places, flux)
+    variance = np.full(clean.shape, SKY) + (0 if gain is None else clean / gain)
+    image = clean + np.sqrt(variance) * random.normal(size=clean.shape)
+    said = prior(places + 0.2 * random.normal(size=places.shape), flux * np.exp(0.3 * random.normal(size=flux.shape)))
+    said.flux_errors[:] = 0.6 * said.flux
+    return image, places, flux, said
+
+
+def test_a_blend_of_two_is_that_of_a_dense_fit():
+    places, flux = np.array([[14.2, 15.7], [16.9, 15.1]]), np.array([[800.0, 500.0], [600.0, 900.0]])
+    image = light((31, 31), places, flux) + np.sqrt(SKY) * np.random.default_rng(0).normal(size=(31, 31, 2))
+    start = prior(places + 0.2, 0.8 * flux, 50.0, 1e6)
+    found = fit_stars(image, np.full(image.shape, SKY), psf(), start, NOBODY)
+    # Fluxes at the fitted places are linear; all pixels, not only the near ones, say the same within the noise.
+    design = np.stack([light((31, 31), one[None], np.ones((1, 1)))[..., 0].ravel() for one in found.places], axis=-1)
+    near = np.linalg.lstsq(design, image.reshape(-1, 2), rcond=None)[0]
+    np.testing.assert_allclose(found.flux, near, atol=0.5 * found.flux_errors.max())
+    np.testing.assert_allclose(found.flux, flux, rtol=0.15)
+    np.testing.assert_allclose(found.places, places, atol=4 * found.place_errors.max())
+    assert 0.85 < found.chi2 < 1.15
+
+
+def test_errors_are_those_of_the_data():
+    pulls = []
+    for seed in range(6):
+        image, places, flux, said = crowd(seed, gain=4.0)
+        found = fit_stars(image, np.full(image.shape, SKY), psf(), said, NOBODY, np.full(2, 4.0))
+        assert 0.9 < found.chi2 < 1.15
+        pulls.append((found.flux - flux) / found.flux_errors)
+        before, after = (np.median(np.abs(np.log(one / flux))) for one in (said.flux, np.maximum(found.flux, 1)))
+        assert after < 0.6 * before
+        before, after = (np.median(np.abs(one - places)) for one in (said.places, found.places))
+        assert after < 0.7 * before
+    low, middle, high = np.quantile(np.concatenate(pulls), (0.1587, 0.5, 0.8413))
+    assert 0.75 < (high - low) / 2 < 1.3
+    assert abs(middle) < 0.25
+
+
+def test_the_error_of_a_star_alone_is_known():
+    image = light((31, 31), np.array([[15.0, 15.0]]), np.array([[1000.0, 1000.0]]))
+    start = prior([[15.0, 15.0]], [[1000.0, 1000.0]], 10.0, 1e6)
+    found = fit_stars(image, np.full(image.shape, SKY), psf(), start, NOBODY)
+    # sqrt(variance / sum psf^2), and for the place with the sum of the squared slopes of both bands.
+    area = 4 * np.pi * SIGMA**2
+    np.testing.assert_allclose(found.flux_errors, np.sqrt(SKY * area), rtol=0.02)
+    np.testing.assert_allclose(found.place_errors, np.sqrt(SKY * area * 2 * SIGMA**2 / 2) / 1000, rtol=0.05)
+    np.testing.assert_allclose(found.flux, 1000, rtol=1e-3)
+
+
+def test_a_doubtful_star_leaves_its_light_to_no_other():
+    places, flux = np.array([[15.0, 15.0], [17.5, 15.0]]), np.array([[1000.0, 1000.0], [300.0, 300.0]])
+    image = light((31, 31), places, flux)
+    sky = np.full(image.shape, SKY)
+    first = prior(places[:1], flux[:1], 0.3, 400.0)
+    alone = fit_stars(image, sky, psf(), first, NOBODY)
+    known = fit_stars(image, sky, psf(), first, prior(places[1:], flux[1:], 0.3, 30.0))
+    assert alone.flux[0, 0] > 1050
+    assert abs(known.flux[0, 0] - 1000) < 10
+    # What is not sure adds to the error.
+    doubtful = fit_stars(image, sky, psf(), first, prior(places[1:], flux[1:], 0.3, 30.0, probability=0.5))
+    assert doubtful.flux_errors[0, 0] > 1.1 * known.flux_errors[0, 0]
+
+
+@pytest.mark.parametrize("bad", ["all", "centre"])
+def test_bad_pixels_say_nothing(bad):
+    image = light((31, 31), np.array([[15.0, 15.0]]), np.array([[1000.0, 1000.0]]))
+    sky = np.full(image.shape, SKY)
+    sky[(slice(None), slice(None)) if bad == "all" else (slice(14, 17), slice(14, 17))] = np.inf
+    image[~np.isfinite(sky)] = np.nan
+    found = fit_stars(image, sky, psf(), prior([[15.2, 15.0]], [[700.0, 700.0]]), NOBODY)
+    assert np.isfinite(found.flux).all()
+    expected = 700 if bad == "all" else 1000
+    np.testing.assert_allclose(found.flux, expected, rtol=0.03)
+    # Where no pixel speaks the prior stays.
+    if bad == "all":
+        np.testing.assert_allclose(found.flux_errors, 300, rtol=1e-6)
+        assert np.isnan(found.chi2)
