@@ -56,6 +56,13 @@ def test_detected_sources(path, tmp_path):
     detect_field(path, tmp_path / "out", bands=["r"], seeing=1.6 * 2.355 * 0.2, settings=settings)
     table = QTable.read(tmp_path / "out" / "catalogue.ecsv")
     check(table["ra"], table["dec"], table["x"], table["y"], path)
+    # Sizes on the sky; half of a Gaussian's light is within 1.18 sigma.
+    np.testing.assert_allclose(table["half_light_radius"].to_value("arcsec"), 1.177 * 1.6 * 0.2, rtol=0.05)
+    for name in "ab":
+        np.testing.assert_allclose(table[name].to_value("arcsec"), 1.6 * 0.2, rtol=0.15)
+    flux, error = (table[name].to_value("nJy") for name in ("flux_r", "flux_err_r"))
+    np.testing.assert_allclose(flux, 4000, rtol=0.03)
+    np.testing.assert_allclose(table["mag_err_r"].to_value("mag"), 1.0857 * error / flux, rtol=1e-3)
     # A step along the major axis goes where the position angle says.
     with fits.open(path) as hdus:
         wcs = WCS(hdus[0].header)
