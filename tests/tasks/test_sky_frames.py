@@ -9,10 +9,12 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 
 from galzoo.contracts.segmentation import Segmented
+from galzoo.data.columns import find_columns
 from galzoo.field.array_field import ArrayField
 from galzoo.field.open_field import open_field
 from galzoo.tasks.detect.products import position_angle
 from galzoo.tasks.detect.run import Settings, detect_field
+from galzoo.tasks.screen.field import _sky as screened_sky
 from galzoo.tasks.segment.catalogue import make_catalogue
 
 SCALE = 0.2 / 3600
@@ -93,6 +95,16 @@ def check(ra, dec, x, y, path):
     assert ra.max() < 360 * u.deg
     nearest = np.hypot(x.value[:, None] - PLACES[:, 0], y.value[:, None] - PLACES[:, 1]).min(axis=1)
     assert nearest.max() < 0.3
+
+
+def test_screened_sources_of_an_image_without_wcs_are_where_their_catalogue_says():
+    field = ArrayField(np.zeros((40, 40, 1)), np.ones((40, 40, 1)), bands=("r",))
+    true = SkyCoord([10.0, 359.0, 80.0], [-5.0, 40.0, 2.0], unit="deg")
+    rows, x = np.array([0, 2]), np.arange(3.0)
+    for names, place in ((("ra", "dec"), (true.ra, true.dec)), (("GLON", "GLAT"), (true.galactic.l, true.galactic.b))):
+        table = QTable(dict(zip(names, place, strict=True)))
+        ra, dec = screened_sky(table, find_columns(table, None, "list"), field, x, x, rows)
+        assert SkyCoord(ra, dec, unit="deg").separation(true[rows]).max() < 1e-3 * u.arcsec
 
 
 def test_an_empty_catalogue_has_the_columns(tmp_path):
