@@ -102,8 +102,8 @@ def field_options(
     if names is not None and bands is None:
         raise InputError("--as renames --bands, which is not given; name the bands of the files first")
     return {
-        "bands": bands.split(",") if bands else None,
-        "names": names.split(",") if names else None,
+        "bands": listed(bands, "--bands"),
+        "names": listed(names, "--as"),
         "weight": weight,
         "rms": rms,
         "variance": variance,
@@ -114,6 +114,22 @@ def field_options(
         "saturation": parse(saturation, "--saturation"),
         **({} if gain is None else {"gain": parse(gain, "--gain")}),
     }
+
+
+def listed(text, option):
+    """Return the names of "g, r"; None as it is.
+
+    Raises
+    ------
+    InputError
+        If one is empty.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise InputError(f"{option} is {text!r}; give names, comma-separated, e.g. g,r,i")
+    return names
 
 
 def column_names(text):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import ZeroPoint, column_names
+from galzoo.options import ZeroPoint, column_names, listed
 
 
 def register(app):
@@ -67,7 +67,7 @@ def cutouts(
         output,
         size=size,
         catalogue=catalog,
-        bands=bands.split(",") if bands else None,
+        bands=listed(bands, "--bands"),
         weight=weight,
         rms=rms,
         segmentation=segmentation,

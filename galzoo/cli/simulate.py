@@ -55,11 +55,12 @@ def scenes(
     picture: Annotated[Path | None, typer.Option(help="Draw the first 16 scenes, sources circled, e.g. a.png.")] = None,
 ):
     """Simulate blends or fields of galaxies and stars; an interrupted file goes on when asked for again."""
+    from galzoo.options import listed
     from galzoo.simulate.scenes import SceneSpec, make_scenes
 
     spec = SceneSpec(
         survey=survey,
-        bands=tuple(bands.split(",")) if bands else (),
+        bands=tuple(listed(bands, "--bands") or ()),
         reference=reference,
         stamp_size=size,
         psf_size=psf_size,

@@ -6,6 +6,7 @@ from galzoo.data.fits import open_mosaic
 from galzoo.data.planes import Plane
 from galzoo.data.psf import read_psf
 from galzoo.field.catalogue import detect
+from galzoo.field.open_field import as_list, expand
 
 
 def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, weight=None, rms=None, segmentation=None,
@@ -17,7 +18,7 @@ def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, wei
     ----------
     mosaics : path or sequence of paths
         See `open_mosaic`, so for `bands`, `weight`, `rms`, `segmentation`, `flags`, `zero_point`, `pixel_scale` and
-        `unit`.
+        `unit`. ``field_{band}.fits`` stands for a file of each of `bands`, of mosaics, noise maps and PSFs.
     output : str or Path
     size : int
     catalogue : path, optional
@@ -34,9 +35,12 @@ def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, wei
     int
         Number of stamps.
     """
-    options = {"weight": weight or None, "rms": rms or None, "segmentation": segmentation, "flags": flags}
-    with open_mosaic(mosaics, bands, zero_point=zero_point, pixel_scale=pixel_scale, unit=unit, **options) as mosaic:
-        psf = read_psf(psf, mosaic.bands, size, mosaic.pixel_scale) if psf is not None and len(psf) else None
+    weight, rms, psf = (expand(as_list(paths), bands) or None for paths in (weight, rms, psf))
+    options = {"weight": weight, "rms": rms, "segmentation": segmentation, "flags": flags}
+    with open_mosaic(
+        expand(as_list(mosaics), bands), bands, zero_point=zero_point, pixel_scale=pixel_scale, unit=unit, **options
+    ) as mosaic:
+        psf = read_psf(psf, mosaic.bands, size, mosaic.pixel_scale) if psf else None
         if catalogue is not None:
             table, name = read_table(catalogue), str(catalogue)
         else:

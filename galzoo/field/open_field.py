@@ -48,9 +48,7 @@ def open_field(
     if len(given) > 1:
         raise InputError(f"both {given[0]} and {given[1]} maps given; give one kind")
     paths = as_list(paths)
-    if bands is None and any("{band}" in path for path in paths):
-        raise InputError(f"{paths[0]}: which bands? name them with --bands, e.g. --bands g,r,i")
-    if bands is None and len(paths) == 1:
+    if bands is None and len(paths) == 1 and "{band}" not in paths[0]:
         bands = _extension_names(paths[0])
     paths = expand(paths, bands)
     if names is not None:
@@ -100,7 +98,9 @@ def as_list(paths):
 
 
 def expand(paths, bands):
-    """Write out ``{band}``, and one file with an extension a band."""
+    """Write out ``{band}``, and one file with an extension a band; `InputError` where no bands are known for it."""
+    if not bands and any("{band}" in path for path in paths):
+        raise InputError(f"{paths[0]}: which bands? name them with --bands, e.g. --bands g,r,i")
     if bands and any("{band}" in path for path in paths):
         return [path.replace("{band}", band) for path in paths for band in (bands if "{band}" in path else [""])]
     if bands and len(paths) == 1 and len(bands) > 1:

@@ -146,7 +146,7 @@ def plan(source, survey=None, bands=None, noise=False, psf=None, say=True):
             "the galaxies of this model are display-stretched pictures without a flux scale, so no other survey, PSF "
             "or band can be put on them; leave these out for the pictures themselves"
         )
-    wanted = bands.split(",") if isinstance(bands, str) else list(bands or ())
+    wanted = [name.strip() for name in bands.split(",")] if isinstance(bands, str) else list(bands or ())
     for name in wanted:
         if wanted.count(name) > 1:
             raise InputError(f"band {name!r} is asked for twice; name each once")

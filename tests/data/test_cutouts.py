@@ -63,6 +63,28 @@ def test_pixels_positions_and_columns(field, tmp_path):
     assert stamps.psf.shape == (1, 5, 5, 1)
 
 
+def test_a_pattern_stands_for_a_file_a_band(field, tmp_path):
+    table = tmp_path / "list.csv"
+    catalogue().write(table, format="ascii.csv")
+    image = fits.getdata(field)
+    for number, band in enumerate("gr", 1):
+        fits.writeto(tmp_path / f"sky_{band}.fits", image * number)
+        fits.writeto(tmp_path / f"rms_{band}.fits", np.full_like(image, number))
+        fits.writeto(tmp_path / f"psf_{band}.fits", np.pad(np.ones((number, number)), 3))
+    options = {"catalogue": table, "size": SIZE, "zero_point": 31.4, "pixel_scale": 0.2}
+    patterns = [str(tmp_path / f"{name}_{{band}}.fits") for name in ("sky", "rms", "psf")]
+    cutouts_from_files(
+        patterns[0], tmp_path / "out.h5", bands=["g", "r"], rms=patterns[1:2], psf=patterns[2:], **options
+    )
+    stamps = Stamps.load(tmp_path / "out.h5")
+    np.testing.assert_allclose(stamps.image[1, ..., 1], 2 * stamps.image[1, ..., 0])
+    np.testing.assert_allclose(stamps.variance[1, 8, 8], [1, 4])
+    # The second PSF is wider: its light is in four pixels.
+    assert stamps.psf[0, ..., 0].max() > 2 * stamps.psf[0, ..., 1].max()
+    with pytest.raises(InputError, match="which bands"):
+        cutouts_from_files(patterns[0], tmp_path / "out.h5", **options)
+
+
 def test_segmentation_masks_neighbours_only(field, tmp_path):
     labels = np.zeros((80, 100), np.int32)
     labels[38:44, 28:33] = 5

@@ -50,6 +50,21 @@ def test_conform_keeps_flux_and_leaves_absent_bands_without_weight():
         conform(stamps_of(), ("r",), 0.2, 64)
 
 
+def test_conform_keeps_bad_pixels_where_they_are():
+    old = stamps_of(1)
+    old.mask = np.zeros(old.image.shape, bool)
+    # A block of bad pixels, 9 to 13 pixels right of the middle and in one band only.
+    old.mask[0, 20:28, 33:38, 0] = True
+    old.variance = old.variance.copy()
+    old.variance[0, 5:9, 20:28, 1] = np.inf
+    new = conform(old, ("G", "Z"), 0.2, 64)
+    for band, (y, x) in enumerate([(np.arange(20, 28), np.arange(33, 38)), (np.arange(5, 9), np.arange(20, 28))]):
+        rows, columns = np.nonzero(new.mask[0, ..., band])
+        assert rows.mean() == pytest.approx((y.mean() - 23.5) * 1.5 + 31.5, abs=0.6)
+        assert columns.mean() == pytest.approx((x.mean() - 23.5) * 1.5 + 31.5, abs=0.6)
+        assert 1.5**2 * len(y) * len(x) * 0.9 < len(rows) < 1.5**2 * len(y) * len(x) * 3
+
+
 def survey_file(path, stars):
     sizes = [4.0] * 6 + [2.0] * stars
     n = len(sizes)
@@ -87,6 +102,8 @@ def test_survey_in_njy_with_its_psf(tmp_path, stars):
     np.testing.assert_allclose(stamps.image[1].sum(), 300 * scale, rtol=0.05)
     np.testing.assert_allclose(stamps.variance[0, 0, 0, 0], (0.05 * scale) ** 2, rtol=1e-5)
     assert stamps.mask[0, 19, 33, 0]
+    # At x 50.2 of the mosaic, so right of the middle of its pixel.
+    np.testing.assert_allclose(stamps.catalogue["x"].to_value("pix"), 20.2)
     assert not stamps.mask[0, 17:23, 17:23].any()
     psf = stamps.psf[0, ..., 0].astype(float)
     middle = (psf.shape[0] - 1) // 2

@@ -11,7 +11,7 @@ from galzoo.errors import InputError
 
 # As typed, and what is passed on.
 SHARED = {
-    "bands": ("g,r", ["g", "r"]),
+    "bands": ("g, r", ["g", "r"]),
     "as": ("u,-", ["u", "-"]),
     "rms": ("noise.fits", ["noise.fits"]),
     "weight": ("weight.fits", ["weight.fits"]),
@@ -131,6 +131,9 @@ def test_options_that_cannot_be_read_are_refused():
                "zero_point": None, "pixel_scale": None, "background": True, "saturation": None}  # fmt: skip
     for changes, message in (
         ({"names": "g,r"}, "--as renames --bands"),
+        ({"bands": "g,,r"}, "--bands is 'g,,r'"),
+        ({"bands": ""}, "--bands is ''"),
+        ({"bands": "g,r", "names": "g,"}, "--as is 'g,'"),
         ({"zero_point": "bright"}, "--zero-point is bright"),
         ({"saturation": "g=1,2"}, "--saturation is g=1,2"),
         ({"gain": "much"}, "--gain is much"),

@@ -7,6 +7,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
+from galzoo.data.sky import pixel_to_sky
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
 from galzoo.files import atomic_path, write_table, write_text
 from galzoo.resources import release
@@ -102,9 +103,9 @@ def make_catalogue(field, rows, classes, about=None):
         for index, name in enumerate("xy"):
             add(f"{name}_err", rows["position_error"][:, index], f"standard deviation of {name}", u.pix)
     if field.wcs is not None:
-        ra, dec = field.wcs.all_pix2world(rows["x"], rows["y"], 0) if n else (np.zeros(0), np.zeros(0))
-        add("ra", ra, "right ascension, in the frame of the field's WCS", u.deg)
-        add("dec", dec, "declination, in the frame of the field's WCS", u.deg)
+        ra, dec = pixel_to_sky(field.wcs, rows["x"], rows["y"])
+        add("ra", ra, "right ascension, ICRS", u.deg)
+        add("dec", dec, "declination, ICRS", u.deg)
     ranked = about is not None and about.get("method") == "SEP"
     probability = "that there is a source"
     if ranked:
@@ -163,12 +164,10 @@ def crowding(x, y, fwhm):
 
 def position_angle(wcs, x, y, theta):
     """Return the angle east of north of directions `theta` (radians from +x to +y) at pixels, degrees in [0, 180)."""
-    if not len(x):
-        return np.zeros(0)
     step = 0.5
     ends = []
     for sign in (-1, 1):
-        ends.append(wcs.all_pix2world(x + sign * step * np.cos(theta), y + sign * step * np.sin(theta), 0))
+        ends.append(pixel_to_sky(wcs, x + sign * step * np.cos(theta), y + sign * step * np.sin(theta)))
     (ra0, dec0), (ra1, dec1) = np.deg2rad(ends)
     east = np.sin(ra1 - ra0) * np.cos(dec1)
     north = np.cos(dec0) * np.sin(dec1) - np.sin(dec0) * np.cos(dec1) * np.cos(ra1 - ra0)

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from galzoo.data.columns import find_columns, read_table, select, sky_positions
 from galzoo.data.cutouts import positions
 from galzoo.data.plain import plain
-from galzoo.data.sky import pixel_to_sky
+from galzoo.data.sky import pixel_to_sky, to_icrs
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder
@@ -315,5 +315,8 @@ def _sky(table, found, field, x, y, rows):
     if field.wcs is not None:
         return tuple(np.asarray(one, float) for one in pixel_to_sky(field.wcs, x[rows], y[rows]))
     if {"ra", "dec"} <= set(found):
-        return tuple(np.asarray(one, float)[rows] for one in sky_positions(table, found)[:2])
+        lon, lat, frame = sky_positions(table, found)
+        # What is in the frame of an image that does not say its own cannot be brought to another.
+        if frame != "image":
+            return to_icrs(lon[rows], lat[rows], frame)
     return np.full(len(rows), np.nan), np.full(len(rows), np.nan)

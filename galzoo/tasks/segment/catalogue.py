@@ -5,6 +5,7 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy import ndimage
 
+from galzoo.data.sky import pixel_to_sky
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
 
 FLAGS = {"rim": 1, "bad_pixels": 2, "no_light": 4}
@@ -44,7 +45,7 @@ def make_catalogue(field, segmented, band):
     for key in ("x", "y"):
         table[key] = values.get(key, np.zeros(0)) * u.pix
     if field.wcs is not None:
-        ra, dec = field.wcs.all_pix2world(table["x"].value, table["y"].value, 0) if rows else (np.zeros(0),) * 2
+        ra, dec = pixel_to_sky(field.wcs, table["x"].value, table["y"].value)
         table["ra"], table["dec"] = ra * u.deg, dec * u.deg
     for key in ("x_peak", "y_peak"):
         table[key] = values.get(key, np.zeros(0, int)) * u.pix

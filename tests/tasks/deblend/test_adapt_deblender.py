@@ -1,5 +1,7 @@
 """Windows in other bands and pixels, and what is said of a source in them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -34,12 +36,14 @@ def test_a_model_of_other_pixels_gives_the_same_fluxes(ratio):
 
     def spied(batch):
         seen.update(batch)
-        return least_squares(batch)
+        return dataclasses.replace(least_squares(batch), positions_error=np.full((1, 2, 2), 0.1))
 
     batch = batch_of(scale=1.3)
     answer = with_pixels(spied, ratio)(batch)
     np.testing.assert_allclose(answer.flux[0], [[1000, 1000], [500, 500]], rtol=0.02)
     np.testing.assert_allclose(answer.positions[0], batch["positions"][0], atol=1e-3)
+    # A tenth of the pixels that the deblender saw.
+    np.testing.assert_allclose(answer.positions_error[0], 0.1 * ratio)
     np.testing.assert_allclose(
         answer.image.sum(axis=1), batch["image"], atol=(0.02 if ratio < 1.5 else 0.1) * batch["image"].max()
     )
