@@ -76,17 +76,18 @@ def fit(scene, positions, density, steps):
     observed = scarlet2.Observation(image, weight, psf=scarlet2.ArrayPSF(psf), channels=channels)
     frame = scarlet2.Frame(scarlet2.Box(image.shape), psf=scarlet2.GaussianPSF(MODEL_SIGMA), channels=channels)
     observed.match(frame)
-    starts = [_start(observed, jnp.array([y, x]), float(jnp.abs(image).max())) for x, y in positions]
-    starts = [(spectrum, jnp.asarray(morphology_of(morphology), "float32")) for spectrum, morphology in starts]
+    starts = []
     with scarlet2.Scene(frame) as model:
-        for (x, y), (spectrum, morphology) in zip(positions, starts, strict=True):
-            scarlet2.Source(jnp.array([y, x]), spectrum, morphology)
+        for x, y in positions:
+            spectrum, morphology = _start(observed, jnp.array([y, x]), float(jnp.abs(image).max()))
+            starts.append(spectrum)
+            scarlet2.Source(jnp.array([y, x]), spectrum, jnp.asarray(morphology_of(morphology), "float32"))
     priors = []
     with scarlet2.Parameters(model):
         for number, source in enumerate(model.sources):
             prior = None
             if density is not None:
-                prior = scarlet2_prior(density, flux=float(starts[number][0][REFERENCE]))
+                prior = scarlet2_prior(density, flux=float(starts[number][REFERENCE]))
             priors.append(prior)
             scarlet2.Parameter(
                 source.spectrum, name=f"spectrum{number}", constraint=constraints.positive,
@@ -160,6 +161,8 @@ def main():
     if options.command == "simulate":
         simulate(options.pairs, options.number)
         return
+    # Each fit is compiled anew, which takes longer than the fit.
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
     from galzoo.interop.scarlet2 import DensityOfPrior
     from galzoo.presets import load
 

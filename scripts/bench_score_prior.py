@@ -112,15 +112,21 @@ def flow_piece(model, test, rows, steps, probes):
     return energy.tolist(), flow.tolist()
 
 
+def resampled(number, statistic, draws=500):
+    """Return a statistic of all rows, and its standard error from draws of rows with replacement."""
+    drawn = np.random.default_rng(0).integers(number, size=(draws, number))
+    return float(statistic(np.arange(number))), float(np.std([statistic(rows) for rows in drawn]))
+
+
 def flow_summary(energy, flow):
     """Return a row: the scatter of the difference over the spread among galaxies."""
     energy, flow = np.array(energy), np.array(flow)
-    share = bootstrap(np.arange(len(energy)), lambda at: np.std(energy[at] - flow[at]) / np.std(energy[at]))
+    share = resampled(len(energy), lambda at: np.std(energy[at] - flow[at]) / np.std(energy[at]))
     row = {"galaxies": len(energy), "spread among galaxies, nats": float(np.std(energy))}
     row |= {"median difference, nats": float(np.median(energy - flow))}
     row |= {"scatter of the difference, nats": float(np.std(energy - flow))}
     row |= {"correlation": float(np.corrcoef(energy, flow)[0, 1])}
-    return [row | {"scatter over spread": float(share[0]), "scatter over spread, error": float(share[1])}]
+    return [row | {"scatter over spread": share[0], "scatter over spread, error": share[1]}]
 
 
 def add_artefacts(truth, kind, rng, share=None):
@@ -226,11 +232,10 @@ def halves(models, test):
     mag, size = mag - mag.mean(), np.log(size / size.mean())
     design = np.stack([np.ones_like(mag), mag, size, mag**2, size**2, mag * size], axis=-1)
     rest = np.array([value - design @ np.linalg.lstsq(design, value, rcond=None)[0] for value in values])
-    number = np.arange(len(mag))
-    whole = bootstrap(number, lambda at: np.corrcoef(np.array(values)[:, at])[0, 1])
-    left = bootstrap(number, lambda at: np.corrcoef(rest[:, at])[0, 1])
-    row = {"galaxies": len(mag), "correlation": float(whole[0]), "correlation, error": float(whole[1])}
-    row |= {"less magnitude and size": float(left[0]), "less magnitude and size, error": float(left[1])}
+    whole = resampled(len(mag), lambda at: np.corrcoef(np.array(values)[:, at])[0, 1])
+    left = resampled(len(mag), lambda at: np.corrcoef(rest[:, at])[0, 1])
+    row = {"galaxies": len(mag), "correlation": whole[0], "correlation, error": whole[1]}
+    row |= {"less magnitude and size": left[0], "less magnitude and size, error": left[1]}
     return [row | {"scatter left, nats": float(rest.std())}]
 
 

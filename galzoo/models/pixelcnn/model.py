@@ -11,6 +11,7 @@ from galzoo.layers.conditions import Conditions
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.gated import CausalAttention, GatedBlock
 from galzoo.layers.likelihood import weights
+from galzoo.layers.prior_model import PriorModel
 from galzoo.models.pixelcnn import sample as sampling
 from galzoo.models.pixelcnn.codec import checked_codec
 from galzoo.models.pixelcnn.conditions import PLACE_FEATURES, by_column, check_flux, place_features
@@ -22,7 +23,7 @@ _PICTURE_HALF = 127.5
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
-class PixelCNN(keras.Model):
+class PixelCNN(PriorModel):
     """A prior over galaxies: over the code maps of a VQ-VAE, or over the pixels themselves.
 
     Parameters
@@ -84,8 +85,6 @@ class PixelCNN(keras.Model):
     exact_log_prob = True
     # Parts that training never changes, whatever the stage.
     frozen = ("codec",)
-    # Batches that `adapt` wants: the references are drawn from them.
-    adapt_batches = 32
 
     def __init__(
         self,
@@ -116,46 +115,25 @@ class PixelCNN(keras.Model):
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.bands, self.columns = tuple(str(band) for band in bands), tuple(columns)
+        self.keep(
+            codec=None, bands=bands, head=head, channels=channels, depth=depth, kernel=kernel,
+            attention=attention, mixtures=mixtures, columns=columns, classes=classes,
+            condition_dropout=condition_dropout, noiseless_snr=noiseless_snr, jitter=jitter,
+            flux_column=flux_column, flux_band=flux_band, pixel_scale=pixel_scale, unit=unit, survey=survey,
+            stamp_size=stamp_size, model_sigma=model_sigma, augment=augment, handed=handed,
+            references=references, seed=seed,
+        )  # fmt: skip
         check_head(head, codec)
         check_flux(flux_column, flux_band, self.columns, self.bands)
         self.codec = None if codec is None else checked_codec(codec, self.bands)
-        self._arguments = {
-            "bands": list(self.bands),
-            "head": head,
-            "codec": None if codec is None else self.codec.get_config(),
-            "channels": channels,
-            "depth": depth,
-            "kernel": kernel,
-            "attention": attention,
-            "mixtures": mixtures,
-            "columns": list(self.columns),
-            "classes": classes,
-            "condition_dropout": condition_dropout,
-            "noiseless_snr": noiseless_snr,
-            "jitter": jitter,
-            "flux_column": flux_column,
-            "flux_band": flux_band,
-            "pixel_scale": pixel_scale,
-            "unit": unit,
-            "survey": survey,
-            "stamp_size": None if stamp_size is None else list(stamp_size),
-            "model_sigma": model_sigma,
-            "augment": augment,
-            "handed": handed,
-            "references": references,
-            "seed": seed,
-        }
+        self._arguments["codec"] = None if codec is None else self.codec.get_config()
         self.kind = head
         self.channels = int(channels)
-        self.condition_dropout = float(condition_dropout)
         self.noiseless_snr = None if noiseless_snr is None else float(noiseless_snr)
         self.jitter = float(jitter)
         self.flux_column, self.flux_band = flux_column, flux_band
-        self.pixel_scale, self.unit, self.survey = float(pixel_scale), unit, survey
         # The frame that noiseless images are in; 0 where images are as observed.
         self.model_sigma = self.codec.model_sigma if self.codec else float(model_sigma) if noiseless_snr else 0.0
-        self.stamp_size = None if stamp_size is None else tuple(int(size) for size in stamp_size)
 
         self.augment = Rotate90Flip(seed, by_column(handed, self.columns)) if augment else None
         self.random = keras.random.SeedGenerator(seed + 1)
@@ -213,9 +191,6 @@ class PixelCNN(keras.Model):
             small["codec"] = VQVAE.tiny(bands).get_config()
         return cls(bands=bands, **{**small, **changes})
 
-    def get_config(self):
-        return {**super().get_config(), **self._arguments}
-
     @property
     def space(self):
         """ "codes" or "pixels"."""
@@ -225,11 +200,6 @@ class PixelCNN(keras.Model):
     def exact_score(self):
         """True where there is a score: pixels have one, codes and the levels of a picture do not."""
         return self.kind == "gaussian"
-
-    @property
-    def condition_ranges(self):
-        """Dict of each condition's (least, greatest) value in training, or of the list of its classes."""
-        return self.conditions.ranges
 
     def condition_contexts(self, condition):
         """Return what each layer adds for the condition (n, column), a list of (n, 2p)."""

@@ -11,12 +11,13 @@ from galzoo.layers.checks import check_batch
 from galzoo.layers.conditions import Conditions
 from galzoo.layers.flux import noise_level
 from galzoo.layers.likelihood import weights
+from galzoo.layers.prior_model import PriorModel
 from galzoo.models.score_prior import sampling
 from galzoo.models.score_prior.network import LEVEL_FEATURES, Trunk, level_features, zero_head
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
-class ScorePrior(keras.Model):
+class ScorePrior(PriorModel):
     """A normalised density over images of galaxies at any level of added noise, and its gradient.
 
     Pixels are scaled as ``z = asinh(x / softening)``, the softening in units of the typical noise of the training data;
@@ -40,7 +41,7 @@ class ScorePrior(keras.Model):
     level_weight : float
         Weight of the loss on the derivative by the noise level, which normalises the density.
     columns, classes, condition_dropout, pixel_scale, unit, survey, stamp_size, model_sigma, augment, references, seed
-        As in `galzoo.models.pixelcnn.model.PixelCNN`.
+        As in `galzoo.layers.prior_model.PriorModel` and `galzoo.models.pixelcnn.model.PixelCNN`.
     noiseless : bool
         Learn the noiseless truth of simulated galaxies, in the model frame, instead of noisy images.
     energy : bool
@@ -69,7 +70,6 @@ class ScorePrior(keras.Model):
     """
 
     space = "pixels"
-    adapt_batches = 32
 
     def __init__(
         self,
@@ -99,36 +99,17 @@ class ScorePrior(keras.Model):
         super().__init__(**{"dtype": "float32", **kwargs})
         if not 0 < sigma_min < sigma_max:
             raise RecipeError(f"sigma_min is {sigma_min}, sigma_max {sigma_max}; they must rise from above 0")
-        self._arguments = {
-            "bands": [str(band) for band in bands],
-            "channels": list(channels),
-            "depth": depth,
-            "features": features,
-            "softening": softening,
-            "sigma_min": sigma_min,
-            "sigma_max": sigma_max,
-            "level_weight": level_weight,
-            "columns": list(columns),
-            "classes": classes,
-            "condition_dropout": condition_dropout,
-            "noiseless": noiseless,
-            "energy": energy,
-            "pixel_scale": pixel_scale,
-            "unit": unit,
-            "survey": survey,
-            "stamp_size": None if stamp_size is None else list(stamp_size),
-            "model_sigma": model_sigma,
-            "augment": augment,
-            "references": references,
-            "seed": seed,
-        }
-        self.bands, self.columns = tuple(str(band) for band in bands), tuple(columns)
+        self.keep(
+            bands=bands, channels=channels, depth=depth, features=features, softening=softening,
+            sigma_min=sigma_min, sigma_max=sigma_max, level_weight=level_weight, columns=columns,
+            classes=classes, condition_dropout=condition_dropout, noiseless=noiseless, energy=energy,
+            pixel_scale=pixel_scale, unit=unit, survey=survey, stamp_size=stamp_size,
+            model_sigma=model_sigma, augment=augment, references=references, seed=seed,
+        )  # fmt: skip
         self.softening, self.level_weight = float(softening), float(level_weight)
         self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
-        self.condition_dropout, self.noiseless, self.energy = float(condition_dropout), bool(noiseless), bool(energy)
-        self.pixel_scale, self.unit, self.survey = float(pixel_scale), unit, survey
+        self.noiseless, self.energy = bool(noiseless), bool(energy)
         self.model_sigma = float(model_sigma) if noiseless else 0.0
-        self.stamp_size = None if stamp_size is None else tuple(int(size) for size in stamp_size)
 
         number = len(self.bands)
         self.augment = Rotate90Flip(seed) if augment else None
@@ -153,14 +134,6 @@ class ScorePrior(keras.Model):
         """Return a small model that builds at once, for tests; it learns images as observed."""
         small = {"channels": (8, 16), "depth": 1, "features": 16, "references": 16, "noiseless": False}
         return cls(bands=bands, **{**small, **changes})
-
-    def get_config(self):
-        return {**super().get_config(), **self._arguments}
-
-    @property
-    def condition_ranges(self):
-        """Dict of each condition's (least, greatest) value in training, or of the list of its classes."""
-        return self.conditions.ranges
 
     @property
     def free(self):
