@@ -1,6 +1,6 @@
 """Measure galaxy VAEs: the loss by number of dimensions, and what adaptation recovers of a probe's accuracy.
 
-python scripts/bench_galaxy_vae.py dimensions RUN STAMPS [--output FILE.json]
+python scripts/bench_galaxy_vae.py dimensions RUN STAMPS [--untrained] [--output FILE.json]
 python scripts/bench_galaxy_vae.py adapt BEFORE AFTER... --data TWO_SURVEYS --label COLUMN [--output FILE.json]
 """
 
@@ -27,6 +27,14 @@ from galzoo.tasks.embed.run import features
 
 # Of Xu et al. 2023.
 DIMENSIONS = 6, 12, 18, 24, 30, 40
+
+
+def started(model, stamps, train, seed=0):
+    """Return a model of the same shape as training starts from: principal components of some of the rows `train`."""
+    fresh = type(model).from_config(model.get_config())
+    rows = np.random.default_rng(seed).permutation(train)[: 32 * fresh.adapt_batches]
+    fresh.adapt([stamps_batch(stamps, np.sort(part)) for part in np.array_split(rows, max(1, len(rows) // 32))])
+    return fresh
 
 
 def by_dimensions(model, stamps, numbers, batch_size=64):
@@ -96,6 +104,7 @@ def main():
     one.add_argument("model")
     one.add_argument("data", type=Path)
     one.add_argument("--limit", type=int, default=1500)
+    one.add_argument("--untrained", action="store_true", help="as training starts: principal components")
     two = commands.add_parser("adapt", help="share of a probe's loss that adaptation recovers")
     two.add_argument("before")
     two.add_argument("after", nargs="+")
@@ -109,7 +118,10 @@ def main():
     if options.command == "dimensions":
         model = load(options.model)
         columns = {name: np.asarray(stamps.catalogue[name]) for name in stamps.catalogue.colnames}
-        rows = np.flatnonzero(split_names(columns) == "test")[: options.limit]
+        part = split_names(columns)
+        rows = np.flatnonzero(part == "test")[: options.limit]
+        if options.untrained:
+            model = started(model, in_order(stamps, model.bands), np.flatnonzero(part == "train"))
         result = by_dimensions(model, in_order(stamps[rows], model.bands), DIMENSIONS)
     else:
         label = np.asarray(stamps.catalogue[options.label]).astype(int)

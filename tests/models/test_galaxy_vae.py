@@ -379,3 +379,20 @@ def test_deep_features_are_the_vector_and_rings_of_each_level():
     np.testing.assert_allclose(found[:, 6:14], fine[:, 1:3, 1:3].mean(axis=(1, 2)), atol=1e-5)
     with pytest.raises(InputError, match="no maps of several levels"):
         deep_features(object(), stamps)
+
+
+def test_training_leaves_components_and_mixture_as_they_are():
+    from galzoo.train import compile_stage
+
+    model = model_of()
+    stage = {"freeze": [], "learning_rate": 1e-2, "epochs": 1, "steps_per_epoch": 2, "warmup_steps": 0, "name": "one"}
+    stage |= {"schedule": "constant", "optimizer": "adam", "clip_norm": 1.0}
+    batch, _ = pictures_of()
+    model.adapt([batch])
+    fixed = [weight for name in model.frozen for weight in getattr(model, name).weights]
+    before, blocks = [array(weight) for weight in fixed], array(model.encoder.get_layer("mean").kernel)
+    compile_stage(model, stage, {"precision": "float32", "jit": False})
+    model.fit(batch, batch_size=40, verbose=0)
+    for old, weight in zip(before, fixed, strict=True):
+        np.testing.assert_array_equal(old, array(weight))
+    assert np.abs(blocks - array(model.encoder.get_layer("mean").kernel)).max() > 0

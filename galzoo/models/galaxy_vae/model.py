@@ -178,6 +178,19 @@ class GalaxyVAE(keras.Model):
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
 
+    # What training leaves as it is: `adapt` and `finish` set these.
+    frozen = "encoder_components", "decoder_components", "mixture"
+
+    @property
+    def encoder_components(self):
+        """The linear map of the encoder."""
+        return self.encoder.get_layer("linear")
+
+    @property
+    def decoder_components(self):
+        """The linear map of the decoder."""
+        return self.decoder.get_layer("linear")
+
     @classmethod
     def tiny(cls, bands=("r",), **changes):
         """Return a small model that builds at once, for tests."""

@@ -15,7 +15,10 @@ def segment(
     preset: options.FieldPreset = None,
     bands: options.Bands = None,
     names: options.Names = None,
-    stride: Annotated[int, typer.Option(help="Pixels between windows; 1 is the published vote: exact, slow.")] = 7,
+    stride: Annotated[
+        int | None,
+        typer.Option(help="Pixels between windows; 1 is the published vote: exact, slow. Small fields 1, others 7."),
+    ] = None,
     threshold: Annotated[
         float, typer.Option(help="Most votes for the background of a pixel that is certainly a source's.")
     ] = 0.5,

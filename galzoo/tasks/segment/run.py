@@ -14,7 +14,7 @@ from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder
 from galzoo.presets import card_for, load_card, load_for, presets_for
 from galzoo.tasks.segment.segments import THRESHOLD, find_segments, split_segments
-from galzoo.tasks.segment.votes import STRIDE, check_windows, vote_field
+from galzoo.tasks.segment.votes import STRIDE, check_windows, chosen_stride, vote_field
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,9 @@ class Settings:
 
     Parameters
     ----------
-    stride : int
-        Pixels between the windows that vote; 1 is the published vote, exact and slow.
+    stride : int, optional
+        Pixels between the windows that vote; 1 is the published vote, exact and slow. By default 1 where there are at
+        most 10,000 windows (139 x 139 pixels for windows of 40), else 7.
     threshold : float
         Largest share of votes for the background of a pixel that is certainly a source's; 0 as published.
     distance : int
@@ -44,7 +45,7 @@ class Settings:
         Draw pictures and write the report.
     """
 
-    stride: int = STRIDE
+    stride: int | None = None
     threshold: float = THRESHOLD
     distance: int = 20
     band: str | None = None
@@ -52,7 +53,7 @@ class Settings:
     report: bool = True
 
     def __post_init__(self):
-        if self.stride < 1:
+        if self.stride is not None and self.stride < 1:
             raise InputError(f"--stride is {self.stride}; give 1 (exact, slow) or more, such as {STRIDE}")
         if not 0 <= self.threshold < 1:
             raise InputError(f"--threshold is {self.threshold}; give a share of votes from 0 to below 1")
@@ -99,6 +100,7 @@ def segment_field(paths, output, preset=None, settings=None, progress=False, **o
         model = load_for("segment", preset)
         field = field.renamed(spelt(field.bands, model.bands))
         band = _band(settings.band, field, model)
+        settings = _decided(settings, field, model)
         work = Path(tempfile.mkdtemp(prefix=".segment-", dir=output))
         try:
             segmented = segment(model, field, settings, progress, work)
@@ -129,7 +131,7 @@ def segment(model, field, settings=None, progress=False, work=None):
     InputError
         If the field lacks a band or is smaller than a window.
     """
-    settings = settings or Settings()
+    settings = _decided(settings or Settings(), field, model)
     order = band_order(field, model)
     check_windows(field.shape, model, settings.stride, field.name)
 
@@ -155,6 +157,11 @@ def segment(model, field, settings=None, progress=False, work=None):
     labels = find_segments(votes[-1], windows > 0, settings.threshold)
     labels = split_segments(labels, light, settings.distance)
     return Segmented(votes, windows, labels, model.classes)
+
+
+def _decided(settings, field, model):
+    """Return settings whose stride is a number."""
+    return dataclasses.replace(settings, stride=chosen_stride(field.shape, model.window, settings.stride))
 
 
 def spelt(bands, known):

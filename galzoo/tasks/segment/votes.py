@@ -13,6 +13,8 @@ from galzoo.progress import track
 
 STRIDE = 7
 """Pixels between windows: odd, so that they fall on all cells of a network that pools by powers of two."""
+# Windows at every pixel are affordable, about 20 s, where there are at most so many.
+_FEW = 10_000
 # Windows that go through the network at a time.
 _BATCH = 128
 
@@ -21,6 +23,13 @@ def window_starts(size, window, stride):
     """Return the first pixels of windows along an axis of `size` pixels: every `stride`-th, and the last there is."""
     last = size - window
     return np.unique(np.append(np.arange(0, last + 1, stride), last))
+
+
+def chosen_stride(shape, window, stride=None):
+    """Return the pixels between windows that was asked for; by default 1, the exact vote, of small images, else 7."""
+    if stride is not None:
+        return stride
+    return 1 if np.prod([max(size - window + 1, 0) for size in shape]) <= _FEW else STRIDE
 
 
 def check_windows(shape, model, stride, name="image"):

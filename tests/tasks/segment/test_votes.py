@@ -9,7 +9,7 @@ from galzoo.field.open_field import open_field
 from galzoo.tasks.segment.catalogue import FLAGS, make_catalogue
 from galzoo.tasks.segment.run import Settings, segment
 from galzoo.tasks.segment.segments import find_segments, split_segments
-from galzoo.tasks.segment.votes import vote_field, vote_image, window_starts
+from galzoo.tasks.segment.votes import chosen_stride, vote_field, vote_image, window_starts
 from tests.tasks.segment.fakes import Thresholds, draw, write
 
 
@@ -49,6 +49,12 @@ def test_more_windows_agree_better(image):
     ]
     assert wrong[0] >= wrong[1] >= wrong[2]
     assert wrong[2] < 0.01
+
+
+def test_small_images_get_the_exact_vote_unless_told():
+    # 100 x 100 windows of 40 pixels, and one more along an axis.
+    assert [chosen_stride((139, 139), 40), chosen_stride((139, 140), 40), chosen_stride((20, 30), 40)] == [1, 7, 1]
+    assert chosen_stride((139, 139), 40, 5) == 5
 
 
 @pytest.mark.parametrize("stride", [1, 7, 30])
