@@ -12,8 +12,8 @@ _LOOSE, _SMOOTH = 1.0, 0.5
 _CENTRAL = (0.1587, 0.8413)
 # Errors are judged by entries of this probability and more, matched as the suite `stars` matches them.
 _SURE, _MATCH = 0.5, {"radius": 1.0, "magnitudes": 1.0}
-# Gauss-Newton steps, and rounds in which errors are scaled: those of entries are only in part those of their cells.
-_STEPS, _ROUNDS = 12, 4
+# Gauss-Newton steps.
+_STEPS = 12
 
 
 def fit(model, batches):
@@ -35,21 +35,22 @@ def fit(model, batches):
     Notes
     -----
     Errors of places and fluxes are made such that half the width of the central 68 % of errors over their standard
-    deviations is 1, for stars of a probability of 1/2 and more.
+    deviations is 1, for entries of a probability of 1/2 and more. What is drawn from cells keeps their own.
     """
     batches = [{key: np.asarray(value) for key, value in batch.items()} for batch in batches]
     cells = [model.cells(batch) for batch in batches]
     shift, spread = fit_counts(cells, [batch["n_sources"] for batch in batches])
     found = {"shift": shift.tolist(), "spread": spread, "position": 1.0, "flux": [1.0] * len(model.bands)}
-    for _ in range(_ROUNDS):
-        place, *fluxes = _pulls(cells, batches, found)
-        found["position"] = float(found["position"] * place)
-        found["flux"] = [float(old * new) for old, new in zip(found["flux"], fluxes, strict=True)]
+    found["position"], *found["flux"] = _pulls(cells, batches, found)
     return found
 
 
 def _pulls(cells, batches, calibration):
-    """Return half the width of the central 68 % of the pulls of places and of the flux in each band."""
+    """Return half the width of the central 68 % of the pulls of places and of the flux in each band.
+
+    They are those of entries: their errors hold the scatter between cells that tell of one star, so that of the errors
+    of single cells nothing follows.
+    """
     pulls = []
     for one, batch in zip(cells, batches, strict=True):
         corrected = apply(one, calibration)

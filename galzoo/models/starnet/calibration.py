@@ -9,7 +9,7 @@ KNOTS = (0.01, 0.03, 0.1, 0.3)
 
 
 def apply(cells, calibration):
-    """Return what the model says of the cells of images, corrected.
+    """Return what the model says of the cells of images, with numbers of stars corrected.
 
     Parameters
     ----------
@@ -27,8 +27,6 @@ def apply(cells, calibration):
     logit = cells["logit"].astype(np.float64)
     found = dict(cells)
     found["logit"] = logit + (knot_shares(logit) @ np.asarray(calibration["shift"]))[..., None]
-    for key, factor in (("log_position_error", "position"), ("log_flux_error", "flux")):
-        found[key] = cells[key] + np.log(np.asarray(calibration[factor])).astype(np.float32)
     if "log_spread" in cells:
         found["log_spread"] = cells["log_spread"] + np.log(calibration["spread"])
     return found

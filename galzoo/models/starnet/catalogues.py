@@ -15,8 +15,10 @@ _NEAR = 0.35
 def detections(model, batch, threshold=0.0):
     """Return the `Detections` of a batch; see `StarNet.detect`."""
     cells = apply(model.cells(batch), model.calibration)
+    factors = model.calibration or {}
     found = [
-        entries({key: value[row] for key, value in cells.items()}, threshold) for row in range(len(cells["logit"]))
+        entries({key: value[row] for key, value in cells.items()}, threshold, factors)
+        for row in range(len(cells["logit"]))
     ]
     most = max((len(one["probability"]) for one in found), default=0)
 
@@ -43,7 +45,7 @@ def detections(model, batch, threshold=0.0):
     )
 
 
-def entries(cells, threshold=0.0):
+def entries(cells, threshold=0.0, factors=None):
     """Return the catalogue of one image.
 
     Parameters
@@ -52,6 +54,8 @@ def entries(cells, threshold=0.0):
         What the model returns, without the first axis.
     threshold : float
         Entries less probable than this are left out.
+    factors : dict, optional
+        Of errors, see `galzoo.models.starnet.calibrate.fit`: ``position``, ``flux`` a band.
 
     Returns
     -------
@@ -81,6 +85,8 @@ def entries(cells, threshold=0.0):
     positions, z = mean(place), mean(scaled)
     place_error = np.sqrt(mean(place_variance + (place - positions[group]) ** 2))
     z_error = np.sqrt(mean(scaled_variance + (scaled - z[group]) ** 2))
+    factors = factors or {}
+    place_error, z_error = factors.get("position", 1) * place_error, np.asarray(factors.get("flux", 1)) * z_error
     units = mean(unit)
     order = np.argsort(-total, kind="stable")
     order = order[np.minimum(total[order], 1.0) >= threshold]

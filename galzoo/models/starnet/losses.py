@@ -28,8 +28,9 @@ def catalogue_nll(cells, truth, reach):
     Returns
     -------
     count, stars : tensors, (n,)
-        ``-log p(N)``, a Gaussian of mean ``sum p`` and variance ``sum p (1 - p)``, and what is common; and the sum over
-        stars of ``-log sum_k (p_k / sum p) N(star | k)``, less the constant ``log(2 pi) / 2`` of each place and flux.
+        ``-log p(N)``, a Gaussian of mean ``sum p`` and variance ``sum p (1 - p)``, and once more with the common
+        spread, which alone learns from it; and the sum over stars of ``-log sum_k (p_k / sum p) N(star | k)``, less the
+        constant ``log(2 pi) / 2`` of each place and flux.
 
     References
     ----------
@@ -42,10 +43,13 @@ def catalogue_nll(cells, truth, reach):
     probability = ops.sigmoid(logit)
     mean = ops.sum(probability, axis=(1, 2, 3))
     variance = ops.sum(probability * (1 - probability), axis=(1, 2, 3)) + _LEAST_VARIANCE
-    if "log_spread" in cells:
-        variance = variance + ops.exp(2 * cells["log_spread"]) * ops.square(ops.stop_gradient(mean))
     number = ops.sum(there, axis=1)
     count = 0.5 * (ops.square(number - mean) / variance + ops.log(variance) + _LOG_2_PI)
+    if "log_spread" in cells:
+        # By itself: as a part of the variance it would excuse numbers that are wrong by much.
+        found, own = ops.stop_gradient(mean), ops.stop_gradient(variance)
+        whole = own + ops.exp(2 * cells["log_spread"]) * ops.square(found)
+        count = count + 0.5 * (ops.square(number - found) / whole + ops.log(whole) + _LOG_2_PI)
 
     fields = ops.shape(logit)[0]
     every = fields * most
