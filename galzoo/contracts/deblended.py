@@ -47,7 +47,7 @@ class Deblended(Brief):
         e1, e2 (distortion) and half-light radius in pixels of the intrinsic galaxy, before the PSF.
     shape_error : array, (n, source, 3), optional
         Standard deviations of `shape`.
-    positions_error : array, (n, source, 2), optional
+    position_error : array, (n, source, 2), optional
         Standard deviations of `positions`, pixels.
     chi2 : array, (n,), optional
         Mean of (data - sum of sources)^2 / variance over the good pixels.
@@ -66,7 +66,7 @@ class Deblended(Brief):
     samples: np.ndarray | None = None
     shape: np.ndarray | None = None
     shape_error: np.ndarray | None = None
-    positions_error: np.ndarray | None = None
+    position_error: np.ndarray | None = None
     chi2: np.ndarray | None = None
     residual: np.ndarray | None = None
     flags: np.ndarray | None = None

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 
 import galzoo
@@ -10,6 +11,7 @@ from galzoo.simulate.scene_spec import SceneSpec
 from galzoo.simulate.simulator import make_spec
 from galzoo.simulate.stamps import StampSpec
 from galzoo.tasks.deblend import suite
+from tests.conftest import make_stamps
 
 SIMULATED = [n for n in galzoo.list_presets() if galzoo.load_card(n)["recipe"]["data"]["name"] == "simulated"]
 
@@ -48,3 +50,31 @@ def test_files_that_are_there_are_used(tmp_path, caplog):
     kept = held_out.usable_options(options, "preset")
     assert kept == {"real_galaxies": str(tmp_path / "real.fits"), "real_fraction": 0.5}
     assert "/no/such.fits is not here" in caplog.text
+
+
+def test_held_out_stamps_are_those_of_their_split(tmp_path):
+    stamps = make_stamps(n=12)
+    stamps.catalogue["split"] = np.array(["train", "valid", "test", "test"] * 3)
+    stamps.catalogue["row"] = np.arange(12)
+    stamps.catalogue["id"] = np.array(list("abccdeffgghh"))
+    stamps.save(tmp_path / "stamps.h5")
+    options = {"valid": 0.1, "test": 0.1, "seed": 0}
+    rows = {
+        name: list(held_out.held_out(tmp_path / "stamps.h5", name, options).catalogue["row"])
+        for name in ("train", "valid", "test")
+    }
+    assert rows == {"train": [0, 4, 8], "valid": [1, 5, 9], "test": [2, 3, 6, 7, 10, 11]}
+    once = held_out.held_out(tmp_path / "stamps.h5", "test", options, once=True)
+    assert list(once.catalogue["row"]) == [2, 6, 10]
+    # Evenly spread, from the first to the last.
+    assert list(held_out.held_out(tmp_path / "stamps.h5", "test", options, limit=3).catalogue["row"]) == [2, 6, 11]
+    np.testing.assert_array_equal(once.image, stamps.image[[2, 6, 10]])
+
+
+def test_stamps_of_one_galaxy_have_one_number():
+    stamps = make_stamps(n=4)
+    assert held_out.parents_of(stamps) is None
+    stamps.catalogue["id"] = np.array(["b", "a", "b", "c"])
+    number = held_out.parents_of(stamps)
+    assert number[0] == number[2]
+    assert len(set(number)) == 3

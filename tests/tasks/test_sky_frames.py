@@ -84,6 +84,10 @@ def test_segmented_sources(path):
         votes = np.ones((2, *field.shape), np.float32) / 2
         table = make_catalogue(field, Segmented(votes, np.ones(labels.shape, int), labels, ("disk", "background")), "r")
     check(table["ra"], table["dec"], table["x"], table["y"], path)
+    flux, error = (table[name].to_value("nJy") for name in ("flux_r", "flux_err_r"))
+    # A square of 13 pixels of noise 1.
+    np.testing.assert_allclose(error, 13, rtol=0.1)
+    np.testing.assert_allclose(table["mag_err_r"].to_value("mag"), 1.0857 * error / flux, rtol=1e-3)
 
 
 def check(ra, dec, x, y, path):

@@ -56,7 +56,7 @@ def empty(shape, samples):
         samples=np.zeros((samples, n, sources, bands), np.float32) if samples else None,
         shape=zeros(3),
         shape_error=zeros(3),
-        positions_error=zeros(2),
+        position_error=zeros(2),
         chi2=np.zeros(n, np.float32),
         residual=np.zeros((n, height, width, bands), np.float32),
         flags=np.zeros((n, sources), np.int32),

@@ -250,7 +250,7 @@ class SceneSolver:
             "shape": shape,
             "shape_error": shape_error,
             "positions": (patches.positions + offsets) * present[..., None],
-            "positions_error": np.sqrt(np.maximum(spread, 0)) * present[..., None],
+            "position_error": np.sqrt(np.maximum(spread, 0)) * present[..., None],
         }
         return result if posterior["samples"] is None else result | {"samples": posterior["samples"]}
 

@@ -98,7 +98,7 @@ def with_pixels(deblend, ratio):
             present=answer.present, flux_error=answer.flux_error, flux_width=answer.flux_width, samples=answer.samples,
             shape=None if answer.shape is None else answer.shape * size,
             shape_error=None if answer.shape_error is None else answer.shape_error * size,
-            positions_error=None if answer.positions_error is None else answer.positions_error * ratio,
+            position_error=None if answer.position_error is None else answer.position_error * ratio,
             chi2=answer.chi2, flags=answer.flags,
         )  # fmt: skip
 

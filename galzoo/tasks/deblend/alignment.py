@@ -53,7 +53,7 @@ def aligned(found, batch, max_distance=MATCH_PIXELS):
         flags=np.where(present, flags, 0),
         **{
             key: taken(getattr(found, key), np.nan)
-            for key in ("flux", "flux_error", "flux_width", "shape", "shape_error", "positions_error")
+            for key in ("flux", "flux_error", "flux_width", "shape", "shape_error", "position_error")
         },
     )
 

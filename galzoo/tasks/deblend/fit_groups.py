@@ -80,7 +80,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     Returns
     -------
     dict of arrays
-        A row a source: ``x, y, positions_error, group, n_in_group, snr, row, flags, flux, flux_error, shape,
+        A row a source: ``x, y, position_error, group, n_in_group, snr, row, flags, flux, flux_error, shape,
         shape_error`` and what `galzoo.tasks.deblend.flags.measure` says; ``stamps`` (n, y, x, band) with
         ``stamp_mask``, ``stamp_x, stamp_y``
         (their lower-left pixels); models of the windows, ``model`` (all pixels in a row) and ``box`` (window, x0, y0,
@@ -314,7 +314,7 @@ def _rows(field, segmentation, unit, planes, result, others, sources, detection,
         found[name] = np.where(blind, np.inf, found[name])
     found |= {
         "x": places[:, 0], "y": places[:, 1], "flags": flags,
-        "positions_error": np.where(lost[:, None], np.nan, result.positions_error),
+        "position_error": np.where(lost[:, None], np.nan, result.position_error),
         "shape": result.shape, "shape_error": result.shape_error, "group": sources["group"][unit.sources],
         "snr": sources["snr"][unit.sources], "row": sources["row"][unit.sources],
     }  # fmt: skip

@@ -24,7 +24,7 @@ class Fit:
     shape, shape_error : array, (n, 3)
         e1, e2, half-light radius in pixels; NaN where the deblender does not say.
     flags : int array, (n,)
-    positions_error : array, (n, 2)
+    position_error : array, (n, 2)
         NaN where the deblender does not say.
     """
 
@@ -36,7 +36,7 @@ class Fit:
     shape: np.ndarray
     shape_error: np.ndarray
     flags: np.ndarray
-    positions_error: np.ndarray
+    position_error: np.ndarray
 
 
 def fit(deblend, units, planes, sources, psf, sizes, hidden=None, smooth=False):
@@ -97,5 +97,5 @@ def _take(answer, row, unit):
         shape=part(answer.shape, 3),
         shape_error=part(answer.shape_error, 3),
         flags=np.zeros(n, int) if answer.flags is None else np.asarray(answer.flags[row, :n], int),
-        positions_error=part(answer.positions_error, 2),
+        position_error=part(answer.position_error, 2),
     )

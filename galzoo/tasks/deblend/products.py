@@ -20,7 +20,7 @@ from galzoo.tasks.deblend.catalogue_header import describe, fits_table, provenan
 _STRIP, _STAMPS = 64, 256
 _ROW_KEYS = (
     "x", "y", "group", "n_in_group", "snr", "row", "flags", "flux", "flux_error", "shape", "shape_error", "blendedness",
-    "flux_like_err", "aperture_flux", "aperture_flux_err", "chi2", "positions_error",
+    "flux_like_err", "aperture_flux", "aperture_flux_err", "chi2", "position_error",
 )  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def _rows(chunks, bands):
             parts.append({key: file[key] for key in _ROW_KEYS})
     if not parts:
         wide = {"flux", "flux_error", "blendedness", "flux_like_err", "aperture_flux", "aperture_flux_err"}
-        sizes = dict.fromkeys(wide, (0, bands)) | {"shape": (0, 3), "shape_error": (0, 3), "positions_error": (0, 2)}
+        sizes = dict.fromkeys(wide, (0, bands)) | {"shape": (0, 3), "shape_error": (0, 3), "position_error": (0, 2)}
         integers = ("group", "n_in_group", "row", "flags")
         return {key: np.zeros(sizes.get(key, 0), int if key in integers else float) for key in _ROW_KEYS}, np.zeros(
             0, int
@@ -123,7 +123,7 @@ def make_catalogue(field, rows, ids=None, about=None):
         added = np.cumsum(rows["row"] < 0).astype(str)
         table["id"] = np.where(rows["row"] < 0, np.char.add("added-", added), np.asarray(ids)[rows["row"]])
     table["x"], table["y"] = rows["x"] * u.pix, rows["y"] * u.pix
-    table["x_err"], table["y_err"] = (rows["positions_error"] * u.pix).T
+    table["x_err"], table["y_err"] = (rows["position_error"] * u.pix).T
     if field.wcs is not None:
         ra, dec = pixel_to_sky(field.wcs, rows["x"], rows["y"])
         table["ra"], table["dec"] = ra * u.deg, dec * u.deg

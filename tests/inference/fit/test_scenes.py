@@ -59,13 +59,13 @@ def test_fluxes_are_right_within_their_errors(scenes, fitted):
 def test_errors_of_positions_are_those_of_the_fit_and_shrink_with_brightness(model, scenes, fitted):
     moved = {**scenes, "positions": scenes["positions"] + 0.3 * np.random.default_rng(2).normal(size=(SCENES, 2, 2))}
     found = deblend(model, moved, "map", position_error=0.3)
-    pulls = (found.positions - scenes["positions"]) / found.positions_error
+    pulls = (found.positions - scenes["positions"]) / found.position_error
     assert 0.7 < 0.5 * np.diff(np.percentile(pulls, [16, 84]))[0] < 1.4
     faint = {**moved, "image": scenes["isolated"].sum(axis=1), "variance": 100 * scenes["variance"]}
     # Ten times the noise, but no wider than what was believed before.
-    ratio = deblend(model, faint, "map", position_error=0.3).positions_error / found.positions_error
+    ratio = deblend(model, faint, "map", position_error=0.3).position_error / found.position_error
     assert 2 < np.median(ratio) < 12
-    assert deblend(model, faint, "map", position_error=0.3).positions_error.max() < 0.31
+    assert deblend(model, faint, "map", position_error=0.3).position_error.max() < 0.31
 
 
 def test_samples_have_the_mean_and_the_errors(fitted):

@@ -36,14 +36,14 @@ def test_a_model_of_other_pixels_gives_the_same_fluxes(ratio):
 
     def spied(batch):
         seen.update(batch)
-        return dataclasses.replace(least_squares(batch), positions_error=np.full((1, 2, 2), 0.1))
+        return dataclasses.replace(least_squares(batch), position_error=np.full((1, 2, 2), 0.1))
 
     batch = batch_of(scale=1.3)
     answer = with_pixels(spied, ratio)(batch)
     np.testing.assert_allclose(answer.flux[0], [[1000, 1000], [500, 500]], rtol=0.02)
     np.testing.assert_allclose(answer.positions[0], batch["positions"][0], atol=1e-3)
     # A tenth of the pixels that the deblender saw.
-    np.testing.assert_allclose(answer.positions_error[0], 0.1 * ratio)
+    np.testing.assert_allclose(answer.position_error[0], 0.1 * ratio)
     np.testing.assert_allclose(
         answer.image.sum(axis=1), batch["image"], atol=(0.02 if ratio < 1.5 else 0.1) * batch["image"].max()
     )

@@ -1,5 +1,6 @@
 """`galzoo detect` on small fields: products are right, a killed run goes on, artificial sources are found."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -125,6 +126,22 @@ def test_position_angles_are_east_of_north():
     np.testing.assert_allclose(position_angle(frame, x, y, theta), truth, atol=1e-3)
     # East is to the left: an axis along +y points north.
     assert (abs((position_angle(frame, x, y, np.full(2, np.pi / 2)) + 90) % 180 - 90) < 0.01).all()
+
+
+def test_what_a_detector_says_of_its_errors_is_in_its_columns(tmp_path):
+    class Sure(Peaks):
+        def detect(self, batch, threshold=0.0):
+            found = super().detect(batch, threshold)
+            error = np.broadcast_to([0.03, 0.08], found.positions.shape)
+            shape = np.broadcast_to([0.3, -0.2, 2.5], (*found.positions.shape[:2], 3))
+            return dataclasses.replace(found, position_error=error, shape=shape)
+
+    write(tmp_path / "f.fits", draw((96, 100), [(30, 40, 3000, 0.0), (70, 60, 3000, 0.0)]))
+    detect_field(tmp_path / "f.fits", tmp_path / "out", detector=Sure(), seeing=FWHM * SCALE,
+                 settings=Settings(report=False))  # fmt: skip
+    table = QTable.read(tmp_path / "out" / "catalogue.ecsv")
+    for name, value in (("x_err", 0.03), ("y_err", 0.08), ("e1", 0.3), ("e2", -0.2), ("intrinsic_radius", 2.5 * SCALE)):
+        np.testing.assert_allclose(getattr(table[name], "value", table[name]), value, rtol=1e-5, err_msg=name)
 
 
 def test_shapes_follow_the_image(tmp_path):
