@@ -177,12 +177,25 @@ def test_vectors_of_embed_do_not_hang_on_how_the_stamp_is_turned():
         ({"size": 20}, "multiple of 8"),
         ({"size": 4}, "multiple of 8"),
         ({"latent": 0}, "latent is 0"),
+        ({"channels": []}, r"channels is \[\]"),
+        ({"channels": (8, 0)}, r"channels is \[8, 0\]"),
+        ({"blocks": -1}, "blocks is -1"),
+        ({"hidden": 0}, "hidden is 0"),
+        ({"mixture": 0}, "mixture is 0"),
+        ({"kl_weight": float("nan")}, "kl_weight is nan"),
+        ({"free_bits": -0.1}, "free_bits is -0.1"),
+        ({"nested": 1.5}, "nested is 1.5; give a number from 0 to 1"),
+        ({"error_floor": -1}, "error_floor is -1"),
+        ({"band_dropout": 1}, "band_dropout is 1"),
+        ({"mask_dropout": 2}, "mask_dropout is 2"),
+        ({"adaptation_weight": float("inf")}, "adaptation_weight is inf"),
+        ({"softening": 0}, "softening is 0"),
         ({"likelihood": "poisson"}, "'poisson' is unknown"),
         ({"adaptation": "coral"}, "'coral' is unknown"),
     ],
 )
 def test_wrong_arguments_are_named(changes, words):
-    with pytest.raises(RecipeError, match=words):
+    with pytest.raises((InputError, RecipeError), match=words):
         model_of(**changes)
 
 
@@ -327,6 +340,15 @@ def test_it_starts_as_the_principal_components_of_the_data():
     assert np.std(np.mean((array(model.reconstruct(other, 1)["image"]) - truth) ** 2, axis=(1, 2, 3))) > 0
     errors = [np.mean((array(model.reconstruct(other, k)["image"]) - truth) ** 2) for k in (1, 2, 3)]
     assert errors[0] > errors[1] > errors[2]
+
+
+def test_two_stamps_or_empty_ones_leave_the_start_as_it_was():
+    model, (batch, _) = model_of(), pictures_of()
+    before = array(model.encoder.get_layer("mean").kernel)
+    model.adapt([{key: plane[:2] for key, plane in batch.items()}])
+    np.testing.assert_array_equal(before, array(model.encoder.get_layer("mean").kernel))
+    model.adapt([{**batch, "mask": np.ones_like(batch["mask"])}])
+    assert np.isfinite(array(model(batch)["image"])).all()
 
 
 def test_components_are_those_of_a_singular_value_decomposition():

@@ -12,10 +12,10 @@ from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import weights
 from galzoo.layers.psf import ConvolvePSF, sharpness
+from galzoo.models.galaxy_vae.arguments import check_arguments
 from galzoo.models.galaxy_vae.components import principal_components
 from galzoo.models.galaxy_vae.density import Mixture
 from galzoo.models.galaxy_vae.networks import (
-    PATCH,
     fit_to,
     make_decoder,
     make_encoder,
@@ -26,6 +26,8 @@ from galzoo.models.galaxy_vae.networks import (
 
 # Logarithm of the deviation of a latent dimension, at least and at most.
 _LEAST, _MOST = -6.0, 2.0
+# Stamps without which there are no components.
+_FEWEST = 3
 # Orientations of a galaxy that the mixture of vectors sees.
 _TURNS = 4
 # Iterations that sharpen what was found in images as observed.
@@ -120,13 +122,6 @@ class GalaxyVAE(keras.Model):
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
-        step = PATCH * 2 ** (len(channels) - 1)
-        if size < step or size % step:
-            raise RecipeError(f"size is {size}; {len(channels)} levels want a multiple of {step} pixels")
-        if latent < 1:
-            raise RecipeError(f"latent is {latent}; give at least 1")
-        if likelihood not in ("gaussian", "student"):
-            raise RecipeError(f"likelihood {likelihood!r} is unknown; use 'gaussian' or 'student'")
         self._arguments = {
             "bands": [str(band) for band in bands],
             "size": size,
@@ -150,6 +145,7 @@ class GalaxyVAE(keras.Model):
             "mixture": mixture,
             "seed": seed,
         }
+        check_arguments(self._arguments)
         self.bands = tuple(str(band) for band in bands)
         self.square, self.latent = (int(size), int(size)), int(latent)
         self.kl_weight, self.free_bits, self.nested = float(kl_weight), float(free_bits), float(nested)
@@ -244,6 +240,8 @@ class GalaxyVAE(keras.Model):
             if batch.get("psf") is not None:
                 blurs.append(ops.convert_to_numpy(batch["psf"]).mean(axis=0))
         scaled, valid = (np.concatenate(planes) for planes in zip(*parts, strict=True))
+        if len(scaled) < _FEWEST:
+            return
         found = principal_components(scaled.reshape(len(scaled), -1), valid.reshape(len(valid), -1), self.latent)
         shape = (-1, *self.square, len(self.bands))
         see = (found.basis * (found.loading / found.variance)[:, None]).reshape(shape)
