@@ -27,6 +27,7 @@ from astropy.wcs import WCS
 from matplotlib import pyplot as plt
 from scipy.ndimage import shift
 
+import galzoo
 from galzoo.tasks.detect import Settings, detect_field
 
 SMOKE = os.environ.get("GALZOO_SMOKE") == "1"
@@ -100,15 +101,16 @@ for band, psf in zip("ri", psfs, strict=True):
 
 # %% [markdown]
 # ## Catalogue and posterior
-# `faintest` says which stars count. `refine` fits the listed stars together to the pixels.
+# `faintest` says which stars count, to a preset that can be told. `refine` fits the listed stars together.
 
 # %%
+limit = FAINTEST if galzoo.load(PRESET).limited else None
 written = detect_field(
     OUTPUT / "field.fits",
     OUTPUT / "stars",
     preset=PRESET,
     psf=[OUTPUT / f"psf_{band}.fits" for band in "ri"],
-    settings=Settings(refine=True, report=not SMOKE),
+    settings=Settings(refine=True, faintest=limit, report=not SMOKE),
     restart=True,
     bands=["r", "i"],
     variance=[f"{OUTPUT / 'variance.fits'}[{band}]" for band in "ri"],
@@ -119,7 +121,8 @@ stars = QTable.read(OUTPUT / "stars" / "catalogue.ecsv")
 counts = QTable.read(OUTPUT / "stars" / "counts.ecsv")
 print(f"{len(stars)} stars of a probability of 1/2 and more")
 low, mean, high = counts["low"][0], counts["mean"][0], counts["high"][0]
-print(f"number of stars brighter than r = {FAINTEST}: {mean:.0f}, 90 % interval {low:.0f} to {high:.0f}")
+what = "number of stars" if limit is None else f"number of stars brighter than r = {limit}"
+print(f"{what}: {mean:.0f}, 90 % interval {low:.0f} to {high:.0f}")
 bright = stars[np.argsort(stars["mag_r"])]
 bright["x", "y", "mag_r", "mag_err_r", "mag_i", "probability", "crowding"][:8]
 
