@@ -28,8 +28,8 @@ _FITTED = 2
 _SCORES = ("nll", "brier", "accuracy", "ece")
 
 _BY = {
-    "by_snr": "Probability of the number, by measured flux of the brightest over the noise of a pixel",
-    "by_separation": "Probability of the number, by measured pixels between the nearest two",
+    "by_measured_snr": "Probability of the number, by measured flux of the brightest over the noise of a pixel",
+    "by_measured_separation": "Probability of the number, by measured pixels between the nearest two",
 }
 
 
@@ -157,7 +157,7 @@ def measured(batches, counts, label, top, right, groups=None):
     Returns
     -------
     dict
-        ``by_snr``, ``by_separation`` (of what the model measures: by the truth no forecast would be reliable),
+        ``by_measured_snr``, ``by_measured_separation`` (by the truth no forecast would be reliable),
         ``coverage_positions``, ``coverage_flux``; those that the model measures, and whose truth is there.
     """
     found = {}
@@ -165,11 +165,13 @@ def measured(batches, counts, label, top, right, groups=None):
     if all(one.flux is not None for one in counts):
         snr = np.concatenate([_brightest(*pair) for pair in zip(batches, counts, strict=True)])
         rows = number > 0
-        found["by_snr"] = reliability_by(top[rows], right[rows], snr[rows], _SNR_EDGES, groups=_of(groups, rows))
+        found["by_measured_snr"] = reliability_by(
+            top[rows], right[rows], snr[rows], _SNR_EDGES, groups=_of(groups, rows)
+        )
     if all(one.positions is not None for one in counts):
         apart = np.concatenate([_separation(one) for one in counts])
         rows = np.isfinite(apart)
-        found["by_separation"] = reliability_by(
+        found["by_measured_separation"] = reliability_by(
             top[rows], right[rows], apart[rows], _SEPARATION_EDGES, groups=_of(groups, rows)
         )
     for key, error in (("positions", "position_error"), ("flux", "flux_error")):

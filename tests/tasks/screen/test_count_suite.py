@@ -63,16 +63,16 @@ def test_coverage_counts_only_sources_that_are_there_and_separation_only_pairs(t
     assert found["coverage_positions"][0]["n"] == 2 * number.sum()
     assert all(row["coverage"] == 0 for row in found["coverage_flux"])
     apart = np.hypot(14, 13)
-    (row,) = (row for row in found["by_separation"] if row["n"])
+    (row,) = (row for row in found["by_measured_separation"] if row["n"])
     # By what the model measures: where it says two.
     assert row["n"] == (number == 2).sum()
     assert row["low"] <= apart
-    assert sum(row["n"] for row in found["by_snr"]) == (number > 0).sum()
+    assert sum(row["n"] for row in found["by_measured_snr"]) == (number > 0).sum()
     # The brightest is said to have 699 noises of a pixel.
-    assert [row["low"] for row in found["by_snr"] if row["n"]] == [160]
+    assert [row["low"] for row in found["by_measured_snr"] if row["n"]] == [160]
     counts.positions[:, 1] = counts.positions[:, 0] + [3.0, 0.0]
     near = measured([batch], [counts], number, top, right)
-    assert [row["high"] for row in near["by_separation"] if row["n"]] == [4]
+    assert [row["high"] for row in near["by_measured_separation"] if row["n"]] == [4]
     assert near["coverage_positions"][0]["coverage"] < shares[0]
     methods = {"model": dict.fromkeys(("nll", "brier", "accuracy", "ece"), 0.1)}
     methods["model"] |= {f"{key}_error": 0.01 for key in list(methods["model"])}
