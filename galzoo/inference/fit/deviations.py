@@ -11,8 +11,8 @@ from galzoo.inference.refine import LEAST_PIXELS
 _SIGNIFICANT = 4.0
 _LARGEST_MISFIT = 0.3
 # Sigma of the half-normal prior of the part of their light by which galaxies differ from their profiles, and how many
-# pixels count as one, as misfits go on over many: so the intervals of blends of CatSim's and of real HST galaxies hold
-# about what they should (docs/deblend.md).
+# pixels count as one, as misfits go on over many: so the intervals of blends of CatSim's galaxies hold about what they
+# should (docs/deblend.md).
 _EXPECTED, _ALIKE = 0.06, 4.0
 # Standard deviations, as parts of its light, by which a galaxy differs from its profile in all bands and, at least, in
 # each alone, and the sigma in pixels of the kernel that makes the former smooth.
