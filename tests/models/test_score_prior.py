@@ -69,6 +69,11 @@ def test_the_free_field_is_the_preconditioned_denoiser(stirred):
         stirred.potential.trainable = True
 
 
+def test_options_of_other_priors_are_refused(stirred):
+    with pytest.raises(InputError, match="draws without temperature, top_k; leave it out"):
+        stirred.sample(1, temperature=0.5, top_k=3)
+
+
 def test_samples_are_the_same_for_the_same_seed(stirred):
     few, more = (stirred.sample(n, {"mag": 22.0}, seed=3, steps=3) for n in (2, 3))
     np.testing.assert_allclose(more.image[:2], few.image, rtol=1e-3, atol=1e-2)

@@ -1,5 +1,7 @@
 """The score prior model."""
 
+import inspect
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -338,7 +340,16 @@ class ScorePrior(PriorModel):
         return (clean - values) * ops.exp(-2 * log_sigma) / ops.sqrt(square) - image / square
 
     def sample(self, n, condition=None, seed=0, **options):
-        """Draw galaxies; see `galzoo.models.score_prior.sampling.sample` for the options. Returns `Samples`."""
+        """Draw galaxies; see `galzoo.models.score_prior.sampling.sample` for the options. Returns `Samples`.
+
+        Raises
+        ------
+        InputError
+            If an option or a condition is not one of this prior.
+        """
+        odd = [name for name in options if name not in inspect.signature(sampling.sample).parameters]
+        if odd:
+            raise InputError(f"a score prior draws without {', '.join(odd)}; leave it out")
         return sampling.sample(self, n, condition, seed, **options)
 
     def artefacts(self, x, condition=None, levels=sampling.LEVELS):

@@ -53,15 +53,16 @@ def sample(
     plan(model, survey, bands, noise, psf, say=False)
     card = load_card(name, metrics=False)
     names = class_names(card)
+    # Not every prior has these: what is asked for is passed on, and refused where it means nothing.
+    usual = {"temperature": 1.0, "top_k": None, "guidance": 1.0}
+    asked = {"temperature": temperature, "top_k": top_k, "guidance": guidance}
     drawn = model.sample(
         number,
         condition=parse_conditions(conditions or (), model, number, seed, names) or None,
         seed=seed,
-        temperature=temperature,
-        top_k=top_k,
-        guidance=guidance,
         batch_size=batch_size,
         progress=True,
+        **{option: value for option, value in asked.items() if value != usual[option]},
     )
     stamps = observe(drawn, survey, bands, noise, size, seed, depth, psf or None)
     for path in write_samples(drawn, stamps, output, names):

@@ -344,6 +344,11 @@ class TestCommand:
         app.command("sample")(command.sample)
         return lambda *arguments: app(["sample", *map(str, arguments)], standalone_mode=False)
 
+    def test_a_prior_is_asked_for_no_more_than_the_user_asks(self, model, run, tmp_path):
+        # Priors over pixels have no k most probable codes.
+        run("stub", "-n", 4, "-o", tmp_path / "out")
+        assert not {"top_k", "temperature", "guidance"} & set(model.asked)
+
     def test_writes_what_was_asked(self, model, run, tmp_path, capsys):
         out = tmp_path / "out"
         run("stub", "-n", 4, "-c", "t_type=5", "-c", "mag=22:23", "--survey", "HSC", "--noise", "--bands", "r,i",
