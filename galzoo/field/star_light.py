@@ -1,9 +1,10 @@
-"""The light of stars on pixels: a PSF's image moved to any place by Fourier phase."""
+"""The light of stars on pixels: a PSF's image moved to any place."""
 
 import numpy as np
 
-# Stars at a time, and pixels of nothing about a PSF so that what is moved does not wrap.
-_BATCH, _PADDING = 512, 4
+# Stars at a time; half the width of the interpolating kernel, and pixels of nothing about a PSF so that nothing wraps.
+_BATCH, _REACH = 512, 5
+_PADDING = 2 * _REACH + 2
 
 
 class StarLight:
@@ -19,11 +20,9 @@ class StarLight:
         self.psf = np.asarray(psf, float)
         self.side = self.psf.shape[0] + _PADDING
         self._spectrum = np.fft.rfft2(self.psf, (self.side, self.side), axes=(0, 1))
-        frequency = -2j * np.pi * np.fft.fftfreq(self.side)
-        # The highest frequency of an even grid has no sign, so that its phase would not be real.
-        if self.side % 2 == 0:
-            frequency[self.side // 2] = 0
-        self._y, self._x = frequency[:, None, None], frequency[: self.side // 2 + 1, None]
+        # Stars are moved by half of the padding and a fraction of a pixel.
+        self._taps = np.arange(_PADDING + 1)
+        self._waves = np.exp(-2j * np.pi * np.outer(self._taps, np.fft.fftfreq(self.side)))
 
     def corners(self, places):
         """Return x, y of the first pixel of the stamps of stars at places (n, 2)."""
@@ -33,15 +32,31 @@ class StarLight:
         """Return stamps (n, side, side, band) of unit flux; with `slopes`, their derivatives by x and y as well."""
         places = np.asarray(places, float).reshape(-1, 2)
         shift = places - (self.psf.shape[0] - 1) / 2 - self.corners(places)
-        phase = np.exp(self._x * shift[:, 0, None, None, None] + self._y * shift[:, 1, None, None, None])
-        spectra = self._spectrum * phase
+        (x, along_x), (y, along_y) = (self._kernel(shift[:, axis]) for axis in (0, 1))
+        half = self.side // 2 + 1
+        x, along_x = x[:, None, :half, None], along_x[:, None, :half, None]
+        y, along_y = y[:, :, None, None], along_y[:, :, None, None]
 
         def back(spectrum):
             return np.fft.irfft2(spectrum, (self.side, self.side), axes=(1, 2))
 
+        stamp = back(self._spectrum * x * y)
         if not slopes:
-            return back(spectra)
-        return back(spectra), back(spectra * self._x), back(spectra * self._y)
+            return stamp
+        return stamp, back(self._spectrum * along_x * y), back(self._spectrum * x * along_y)
+
+    def _kernel(self, shift):
+        """Return the spectrum of a Lanczos kernel that moves by `shift` (n,), and its derivative by it, (n, side).
+
+        A whole sinc would leave stripes all over the stamp of an undersampled PSF; this one reaches 5 pixels.
+        """
+        at = self._taps - shift[:, None]
+        weights, step = _lanczos(at), 1e-4
+        slopes = (_lanczos(at - step) - _lanczos(at + step)) / (2 * step)
+        # Of unit sum, so that no flux is lost.
+        total, change = weights.sum(axis=1, keepdims=True), slopes.sum(axis=1, keepdims=True)
+        weights, slopes = weights / total, (slopes - weights * change / total) / total
+        return weights @ self._waves, slopes @ self._waves
 
     def add(self, image, places, flux, corner=(0, 0), power=1):
         """Add stars of `flux` (n, band) to an image (y, x, band) whose first pixel is `corner`, x and y, in place.
@@ -60,3 +75,8 @@ class StarLight:
                 added = np.bincount(pixel, light[..., band][inside], minlength=height * width)
                 image[..., band] += added.reshape(height, width)
         return image
+
+
+def _lanczos(at):
+    """Return the Lanczos kernel of 5 lobes at distances in pixels."""
+    return np.where(np.abs(at) < _REACH, np.sinc(at) * np.sinc(at / _REACH), 0.0)

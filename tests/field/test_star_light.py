@@ -1,0 +1,43 @@
+"""The image of a PSF, moved to any place."""
+
+import numpy as np
+import pytest
+
+from galzoo.field.star_light import StarLight
+
+
+def gaussian(side, sigma, x=0.0, y=0.0):
+    """Return a Gaussian of unit sum in the limit of small pixels, x and y from the middle."""
+    line = np.arange(side) - (side - 1) / 2
+    return np.exp(-((line - x) ** 2 + (line[:, None] - y) ** 2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
+
+
+@pytest.mark.parametrize("side", [25, 24])
+def test_a_star_is_its_psf_at_its_place(side):
+    light = StarLight(gaussian(side, 1.5)[..., None])
+    place = np.array([30.3, 41.8])
+    stamp = light.stamps([place])[0, ..., 0]
+    x0, y0 = light.corners([place])[0]
+    x, y = place - (x0 + (light.side - 1) / 2, y0 + (light.side - 1) / 2)
+    np.testing.assert_allclose(stamp, gaussian(light.side, 1.5, x, y), atol=2e-4)
+    assert stamp.sum() == pytest.approx(gaussian(side, 1.5).sum(), rel=1e-9)
+
+
+def test_an_undersampled_star_leaves_no_stripes():
+    # FWHM of 1.8 pixels, half a pixel off: a whole sinc alternates by a hundredth of the peak all over the stamp.
+    light = StarLight(gaussian(25, 0.75)[..., None])
+    stamp = light.stamps([[12.5, 12.5]])[0, ..., 0]
+    y, x = np.indices(stamp.shape) - (light.side - 1) / 2
+    far = np.maximum(np.abs(x), np.abs(y)) > 9
+    assert np.abs(stamp[far]).max() < 1e-4 * stamp.max()
+
+
+def test_slopes_are_derivatives():
+    light = StarLight(gaussian(21, 1.2)[..., None])
+    place, step = np.array([10.2, 9.7]), 1e-3
+    _, *slopes = light.stamps([place], slopes=True)
+    for axis, slope in enumerate(slopes):
+        move = step * np.eye(2)[axis]
+        wanted = (light.stamps([place + move]) - light.stamps([place - move])) / (2 * step)
+        # A star that moves to the right grows there.
+        np.testing.assert_allclose(slope, wanted, atol=1e-5)
