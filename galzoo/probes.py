@@ -151,7 +151,11 @@ def _separator(model, inputs):
 
 
 def _detector(model, inputs):
-    found = model.detect(batch_of(inputs), threshold=_SURE)
+    batch = batch_of(inputs)
+    if getattr(model, "residual", False):
+        # A fit that has missed both sources.
+        batch["model"] = np.zeros_like(batch["image"])
+    found = model.detect(batch, threshold=_SURE)
     # The order of two sources that are about as probable may differ; that of their places does not.
     order = np.argsort(found.positions[..., 0], axis=1)
     answers = {name: getattr(found, name) for name in ("positions", "probability", "boxes", "class_probability")}

@@ -64,7 +64,12 @@ def _pulls(cells, batches, calibration):
             pulls.append(np.concatenate([place, (found["flux"][at] - flux[there]) / found["flux_error"][at]], axis=-1))
     pulls = np.concatenate(pulls)
     columns = [pulls[:, :2].ravel(), *pulls[:, 2:].T]
-    return [float(np.diff(np.nanquantile(one, _CENTRAL))[0] / 2) for one in columns]
+    # Where hardly a star is matched, as after a moment of training, nothing is changed.
+    enough = [np.isfinite(one).sum() >= _FEWEST for one in columns]
+    return [
+        float(np.diff(np.nanquantile(one, _CENTRAL))[0] / 2) if many else 1.0
+        for one, many in zip(columns, enough, strict=True)
+    ]
 
 
 def fit_counts(cells, number):
