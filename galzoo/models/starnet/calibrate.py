@@ -12,6 +12,8 @@ _LOOSE, _SMOOTH = 1.0, 0.5
 _CENTRAL = (0.1587, 0.8413)
 # Errors are judged by entries of this probability and more, matched as the suite `stars` matches them.
 _SURE, _MATCH = 0.5, {"radius": 1.0, "magnitudes": 1.0}
+# Fewest matched stars by which errors are scaled.
+_FEWEST = 20
 # Gauss-Newton steps.
 _STEPS = 12
 
