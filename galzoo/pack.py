@@ -9,6 +9,8 @@ import numpy as np
 _BITS = 13
 # Arrays of fewer numbers are kept exactly: scales, ranges and calibrations are among them.
 _LARGE = 4096
+# Bytes of the same rank of numbers side by side compress better.
+_COMPRESSED = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 
 
 def round_mantissa(values):
@@ -18,19 +20,20 @@ def round_mantissa(values):
     return ((bits + np.uint32(1 << (drop - 1))) >> np.uint32(drop) << np.uint32(drop)).view(np.float32)
 
 
-def pack_model(source, target):
+def pack_model(source, target, exact=False):
     """Copy a ``.keras`` file with its large arrays of weights rounded and all of it compressed.
 
     Parameters
     ----------
     source, target : Path
+    exact : bool
+        Compress only, where not a bit of another program's weights may change.
 
     Notes
     -----
-    Rounded numbers end in zeros, which compress: a file becomes smaller by a third. Keras reads it as any other.
+    Rounded numbers end in zeros, which compress: a file becomes smaller by four tenths. Keras reads it as
+    any other.
     """
-    import h5py
-
     with (
         zipfile.ZipFile(source) as given,
         zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed,
@@ -38,19 +41,28 @@ def pack_model(source, target):
         for member in given.infolist():
             content = given.read(member)
             if member.filename.endswith(".h5"):
-                content = _rounded(content, h5py)
+                content = _compressed(content, exact)
             # The date is kept, so that the same model gives the same file.
             packed.writestr(zipfile.ZipInfo(member.filename, member.date_time), content, zipfile.ZIP_DEFLATED, 9)
 
 
-def _rounded(content, h5py):
-    """Return an HDF5 file, as bytes, with its large float32 arrays rounded."""
-    held = io.BytesIO(content)
-    with h5py.File(held, "r+") as file:
+def _compressed(content, exact):
+    """Return an HDF5 file, as bytes, with its large arrays compressed and, unless `exact`, those of float32 rounded."""
+    import h5py
 
-        def visit(_, item):
-            if isinstance(item, h5py.Dataset) and item.dtype == np.float32 and item.size >= _LARGE:
-                item[...] = round_mantissa(item[...])
+    held = io.BytesIO()
+    with h5py.File(io.BytesIO(content)) as given, h5py.File(held, "w") as packed:
+        packed.attrs.update(given.attrs)
 
-        file.visititems(visit)
+        def copy(name, item):
+            if isinstance(item, h5py.Group):
+                made = packed.create_group(name)
+            else:
+                values, large = item[()], item.size >= _LARGE
+                if large and not exact and item.dtype == np.float32:
+                    values = round_mantissa(values)
+                made = packed.create_dataset(name, data=values, **(_COMPRESSED if large else {}))
+            made.attrs.update(item.attrs)
+
+        given.visititems(copy)
     return held.getvalue()

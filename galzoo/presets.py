@@ -229,7 +229,7 @@ def _figure(metrics, path):
     return metrics if isinstance(metrics, (int, float)) else None
 
 
-def write_preset(run, folder, metrics, header, created, evaluation=None):
+def write_preset(run, folder, metrics, header, created, evaluation=None, exact=False):
     """Make a preset folder from a finished run.
 
     Parameters
@@ -246,6 +246,8 @@ def write_preset(run, folder, metrics, header, created, evaluation=None):
         Date, ISO 8601.
     evaluation : dict, optional
         What it was scored on: ``limit`` of objects of each set, and ``files``, name to ``rows`` and ``sha256``.
+    exact : bool
+        Keep every bit of the weights; large arrays are rounded otherwise (`galzoo.pack`).
 
     Returns
     -------
@@ -261,7 +263,7 @@ def write_preset(run, folder, metrics, header, created, evaluation=None):
     folder.mkdir(parents=True, exist_ok=True)
     before = load_card(folder, metrics=False) if (folder / CARD_FILE).is_file() else {}
     with atomic_path(folder / MODEL_FILE) as path:
-        pack_model(run / MODEL_FILE, path)
+        pack_model(run / MODEL_FILE, path, exact)
     sha256 = checksum(folder / MODEL_FILE)
     card = {
         "name": folder.name,

@@ -134,7 +134,7 @@ def main():
             "unit": "nJy", "meta": {"origin": "CANDELS, Kartaltepe et al. 2015", "checkpoint": CHECKPOINT},
         }  # fmt: skip
         preset = resources.pretrained_dir() / recipe["export"]["preset"]
-        card = write_preset(run, preset, metrics, header, datetime.date.today().isoformat())
+        card = write_preset(run, preset, metrics, header, datetime.date.today().isoformat(), exact=True)
         write_readme(preset, card)
     sys.stdout.write(f"{preset}\n")
 

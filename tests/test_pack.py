@@ -32,5 +32,10 @@ def test_a_packed_model_is_smaller_and_the_same_but_for_rounding(tmp_path):
     np.testing.assert_allclose(found, kernel, rtol=2.0**-14)
     # What is small is exact.
     np.testing.assert_array_equal(np.array(packed.layers[1].moving_mean), np.array(model.layers[1].moving_mean))
+    pack_model(tmp_path / "model.keras", tmp_path / "exact.keras", exact=True)
+    exact = keras.saving.load_model(tmp_path / "exact.keras")
+    assert (tmp_path / "exact.keras").stat().st_size < (tmp_path / "model.keras").stat().st_size
+    for mine, theirs in zip(exact.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
     x = np.ones((1, 64), "float32")
     assert np.array(packed(x)) == pytest.approx(np.array(model(x)), abs=1e-3)

@@ -124,4 +124,4 @@ class TestPackaged:
 
 def test_packaged_presets_are_small():
     files = [find_preset(name) / "model.keras" for name in galzoo.list_presets()]
-    assert sum(path.stat().st_size for path in files) < 75e6
+    assert sum(path.stat().st_size for path in files) < 60e6

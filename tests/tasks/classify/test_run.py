@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy.table import QTable
 
+from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError
 from galzoo.models.galaxy_vae.model import GalaxyVAE
 from galzoo.tasks.classify.labels import labels_of
@@ -16,16 +17,19 @@ from tests.conftest import make_stamps
 
 
 @pytest.fixture(scope="module")
-def model():
-    import keras
-
-    keras.utils.set_random_seed(1)
-    return GalaxyVAE.tiny()
+def stamps():
+    return make_stamps(n=90, size=16)
 
 
 @pytest.fixture(scope="module")
-def stamps():
-    return make_stamps(n=90, size=16)
+def model(stamps):
+    """A model as training starts it, before the first step."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    model = GalaxyVAE.tiny()
+    model.adapt([stamps_batch(stamps, slice(None))])
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +42,8 @@ def test_from_labels_to_files_and_back(model, stamps, labels, tmp_path):
     result = fit(model, stamps, labels, views=1)
     assert set(result.part[labels.number < 0]) == {""}
     assert result.metrics["n"] == np.sum(result.part == "test")
-    # Even an untrained encoder sees how bright a galaxy is, if dimly.
-    assert result.metrics["balanced_accuracy"] > 0.65
+    # Even an untrained encoder sees how bright a galaxy is.
+    assert result.metrics["balanced_accuracy"] > 0.8
     written = write_products(stamps, result, tmp_path, {"file": "x"})
     assert all(path.is_file() for path in written)
     table = QTable.read(tmp_path / "classes.ecsv")
