@@ -37,14 +37,11 @@ def simulate(path, number):
 
 def methods_of(name, steps):
     """Return the deblenders, name -> callable."""
-    from galzoo.inference.deblend import deblend
     from galzoo.presets import load
-    from galzoo.tasks.deblend.adapt_deblender import with_bands
     from galzoo.tasks.deblend.pixel_prior import first_deblender, with_prior
 
     prior = load(name)
-    first, model = first_deblender(prior.bands, prior.pixel_scale)
-    start = with_bands(lambda batch: deblend(model, batch, method="map"), prior.bands, model.bands)
+    first, start = first_deblender(prior.bands, prior.pixel_scale)
     kept = {}
 
     def answer(batch):

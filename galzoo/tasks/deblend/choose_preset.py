@@ -3,10 +3,9 @@
 import functools
 import logging
 
-import numpy as np
-
-from galzoo.errors import GalzooError, InputError
+from galzoo.errors import InputError
 from galzoo.tasks.deblend.adapt_deblender import with_bands, with_pixels
+from galzoo.tasks.deblend.nearest_preset import nearest_preset, scale_of, spelt
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +43,17 @@ def choose_deblender(preset, deblender, method, field, prior=None):
         return deblender, field, {"preset": getattr(deblender, "__name__", type(deblender).__name__)}
     from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_for
 
-    preset = _choose(field) if preset is None else preset
+    preset = nearest_preset(field.bands, field.pixel_scale) if preset is None else preset
+    if preset is None:
+        raise InputError(
+            f"{field.name}: no packaged preset deblends bands {', '.join(field.bands)}; name a preset with --preset, "
+            "and bands of other names with --as"
+        )
     card = card_for("deblend", preset)
     model = load_for("deblend", preset)
-    field = field.renamed(_spelt(field.bands, model.bands))
+    field = field.renamed(spelt(field.bands, model.bands))
     deblend = with_bands(functools.partial(deblend_batch, model, method), field.bands, model.bands)
-    scale = _scale_of(card)
+    scale = scale_of(card)
     ratio = 1.0 if scale is None else scale / field.pixel_scale
     if scale is None:
         logger.warning("%s: its pixel scale is not known; taken to be that of the field", preset)
@@ -78,40 +82,3 @@ def deblend_batch(model, method, batch):
     from galzoo.inference.deblend import deblend
 
     return deblend(model, batch, method=method, position_error=batch.pop("position_error"), **options)
-
-
-def _spelt(bands, known):
-    """Return bands as the model writes them: names of FITS extensions are all capitals."""
-    lower = {name.lower(): name for name in known}
-    new = tuple(band if band in known else lower.get(band.lower(), band) for band in bands)
-    return new if len(set(new)) == len(new) else tuple(bands)
-
-
-def _choose(field):
-    """Return the packaged preset that has most bands of the field, and of those the nearest pixels."""
-    from galzoo.presets import load_card, presets_for
-
-    fits = {}
-    for name in presets_for("deblend"):
-        card = load_card(name)
-        bands, scale = card.get("data", {}).get("bands") or (), _scale_of(card) or field.pixel_scale
-        if set(_spelt(field.bands, bands)) <= set(bands):
-            fits[name] = abs(np.log(scale / field.pixel_scale))
-    if not fits:
-        raise InputError(
-            f"{field.name}: no packaged preset deblends bands {', '.join(field.bands)}; name a preset with --preset, "
-            "and bands of other names with --as"
-        )
-    return min(fits, key=fits.get)
-
-
-def _scale_of(card):
-    """Return the pixel scale in arcsec that a preset or run was trained at, None where it is not known."""
-    if "data" in card:
-        return card["data"].get("pixel_scale_arcsec")
-    from galzoo.data import hdf5
-
-    try:
-        return hdf5.read_header(card["recipe"]["data"]["path"])["pixel_scale"]
-    except (GalzooError, KeyError, TypeError):
-        return None

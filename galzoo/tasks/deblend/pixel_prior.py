@@ -1,8 +1,13 @@
 """Deblending with a prior over pixels, on top of another deblender's answer."""
 
+import functools
+
 from galzoo.errors import InputError
+from galzoo.inference.deblend import deblend
 from galzoo.inference.pixels import deblend_pixels
-from galzoo.presets import load_for, presets_for
+from galzoo.presets import load_for
+from galzoo.tasks.deblend.adapt_deblender import with_bands
+from galzoo.tasks.deblend.nearest_preset import nearest_preset
 
 # Pixel scales may differ by this factor: a prior knows sizes in pixels.
 _SAME_SCALE = 1.25
@@ -67,22 +72,17 @@ def with_prior(deblend, prior, **options):
 
 
 def first_deblender(bands, pixel_scale):
-    """Return the name and the model of the packaged preset that a prior for some bands and pixels is started from.
+    """Return the name of the packaged preset that a prior for some bands and pixels is started from, and its deblender.
+
+    The deblender takes batches in these bands, as they are.
 
     Raises
     ------
     InputError
         If none has these bands.
     """
-    from galzoo.presets import load_card
-
-    fits = {}
-    for name in presets_for("deblend"):
-        data = load_card(name, metrics=False)["data"]
-        ratio = data["pixel_scale_arcsec"] / pixel_scale
-        if set(bands) <= set(data["bands"]):
-            fits[name] = max(ratio, 1 / ratio)
-    if not fits:
+    name = nearest_preset(bands, pixel_scale)
+    if name is None:
         raise InputError(f"no packaged preset deblends bands {', '.join(bands)}, so there is nothing to start from")
-    name = min(fits, key=fits.get)
-    return name, load_for("deblend", name)
+    model = load_for("deblend", name)
+    return name, with_bands(functools.partial(deblend, model, method="map"), bands, model.bands)

@@ -120,11 +120,9 @@ def model_deblenders(models):
 
 
 def _prior_deblenders(prior):
-    from galzoo.tasks.deblend.adapt_deblender import with_bands
     from galzoo.tasks.deblend.pixel_prior import first_deblender, with_prior
 
-    name, model = first_deblender(prior.bands, prior.pixel_scale)
-    first = with_bands(lambda batch: deblend(model, batch, method="map"), prior.bands, model.bands)
+    name, first = first_deblender(prior.bands, prior.pixel_scale)
     return {"galzoo": with_prior(first, prior), name: first}
 
 

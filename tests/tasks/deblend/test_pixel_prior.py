@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,8 @@ def test_priors_that_do_not_fit_are_refused(changes, bands, said, monkeypatch):
 
 
 def test_what_a_prior_is_started_from_has_its_bands(monkeypatch):
-    monkeypatch.setattr(pixel_prior, "load_for", lambda task, name: name)
+    model = SimpleNamespace(bands=("u", "g", "r", "i", "z", "y", "F160W"))
+    monkeypatch.setattr(pixel_prior, "load_for", lambda task, name: model)
     assert pixel_prior.first_deblender(("F160W",), 0.06)[0] == "vae_deblender_candels_h"
     assert pixel_prior.first_deblender(("i",), 0.168)[0] == "vae_deblender_lsst"
     with pytest.raises(InputError, match="deblends bands q"):
