@@ -9,7 +9,6 @@ Parts: gradient (finite differences of log p against the score), flow (log p aga
 """
 
 import argparse
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from galzoo.data.crop import crop_stamps
 from galzoo.data.splits import split_names
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
@@ -32,18 +32,6 @@ _INSIDE = 0.3
 _BRIGHT = 20.0
 # Of log p at once: bounds of a piece that is written before the next begins.
 _PIECE = 16
-
-
-def cropped(stamps, size):
-    """Return stamps cut to `size` pixels about their middle."""
-    top, left = ((have - size) // 2 for have in stamps.shape)
-    cut = np.s_[:, top : top + size, left : left + size]
-    planes = {
-        name: np.asarray(getattr(stamps, name))[cut]
-        for name in ("image", "variance", "mask", "truth")
-        if getattr(stamps, name) is not None
-    }
-    return dataclasses.replace(stamps, **planes)
 
 
 def split_of(stamps, name):
@@ -257,7 +245,7 @@ def main():
         raise InputError(f"part {sorted(odd)[0]!r} is unknown; parts are {', '.join(PARTS)}, halves")
     done = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
     model = load(options.model)
-    stamps = cropped(Stamps.load(options.data), min(model.stamp_size))
+    stamps = crop_stamps(Stamps.load(options.data), min(model.stamp_size))
     test = split_of(stamps, "test")
 
     def keep(**found):

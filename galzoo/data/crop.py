@@ -1,5 +1,7 @@
 """Cropping a batch: planes, positions, boxes and label images move together."""
 
+import dataclasses
+
 import numpy as np
 
 from galzoo.errors import InputError
@@ -65,6 +67,13 @@ def crop_batch(batch, size, corner=None):
     if "n_sources" in batch:
         _crop_sources(result, np.array([x, y], np.float32), np.array([wide, high], np.float32))
     return result
+
+
+def crop_stamps(stamps, size):
+    """Return `Stamps` with the central `size` pixels of their planes, as `crop_batch` cuts them."""
+    planes = {key: getattr(stamps, key) for key in stamps.planes}
+    planes = {key: plane for key, plane in planes.items() if plane is not None}
+    return dataclasses.replace(stamps, **crop_batch(planes, size))
 
 
 def _crop_sources(batch, corner, shape):

@@ -91,11 +91,8 @@ def _chosen(stamps, where):
 
 def _middle(stamps, side):
     """Return stamps with the central `side` pixels."""
-    import dataclasses
-
-    from galzoo.data.crop import crop_batch
+    from galzoo.data.crop import crop_stamps
 
     if min(stamps.shape) < side:
         raise InputError(f"stamps of {stamps.shape} pixels have no {side} on a side; give a smaller size")
-    planes = {key: getattr(stamps, key) for key in stamps.planes}
-    return dataclasses.replace(stamps, **crop_batch({k: one for k, one in planes.items() if one is not None}, side))
+    return crop_stamps(stamps, side)
