@@ -20,10 +20,11 @@ from galzoo.data.splits import split_names
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
 from galzoo.files import write_json
+from galzoo.inference.stamp_features import features
 from galzoo.metrics.adaptation import domain_auc, recovery
 from galzoo.metrics.calibration import expected_calibration_error, top_class
+from galzoo.metrics.reconstruction import chi2_per_pixel, inverse_variance
 from galzoo.presets import load
-from galzoo.tasks.embed.run import features
 
 # Of Xu et al. 2023.
 DIMENSIONS = 6, 12, 18, 24, 30, 40
@@ -50,13 +51,9 @@ def by_dimensions(model, stamps, numbers, batch_size=64):
             batch = stamps_batch(stamps, slice(start, start + batch_size))
             outputs = model.reconstruct(batch, number)
             outputs["kept"] = np.broadcast_to(shown, outputs["latent"].shape)
-            good = np.isfinite(batch["variance"]) & (batch["variance"] > 0)
-            if batch.get("mask") is not None:
-                good &= ~np.asarray(batch["mask"], bool)
-            residual = np.where(good, batch["image"] - keras.ops.convert_to_numpy(outputs["image"]), 0.0)
-            pixels = np.maximum(good.sum((1, 2, 3)), 1)
-            weighted = np.square(residual) / np.where(good, batch["variance"], 1)
-            chi2 += (weighted.sum((1, 2, 3)) / pixels).tolist()
+            image, given = keras.ops.convert_to_numpy(outputs["image"]), (batch["variance"], batch.get("mask"))
+            chi2 += np.nan_to_num(chi2_per_pixel(batch["image"], image, *given)).tolist()
+            pixels = np.maximum(np.count_nonzero(inverse_variance(*given), axis=(1, 2, 3)), 1)
             losses.append(float(model.compute_loss(x=batch, y_pred=outputs, training=False)) * pixels.mean())
         rows.append(
             {
