@@ -8,6 +8,7 @@ scene is kept, so that the same command goes on where it was stopped.
 """
 
 import argparse
+import functools
 import json
 import sys
 import time
@@ -18,6 +19,7 @@ import numpy as np
 from galzoo.data.scenes import Scenes
 from galzoo.files import plain, write_json
 from galzoo.metrics.binned import scatter68
+from galzoo.metrics.calibration import resample
 from galzoo.metrics.deblending import blendedness
 
 BLENDED = 0.3
@@ -80,24 +82,27 @@ def measure(methods, batch):
 def summary(rows, draws=500):
     """Return a row a method and range of blendedness; errors by bootstrap over scenes."""
     names = [name for name in rows[0] if name != "blendedness"]
-    drawn = np.random.default_rng(0).integers(len(rows), size=(draws, len(rows)))
-    table = []
+    numbers, table = np.arange(len(rows)), []
     for title, least in (("all", 0.0), (f"blendedness > {BLENDED:g}", BLENDED)):
         keep = [np.array(row["blendedness"]) >= least for row in rows]
         errors = {name: [np.array(row[name]["error"])[k] for row, k in zip(rows, keep, strict=True)] for name in names}
 
-        def scatter(name, scenes, errors=errors):
+        def scatter(scenes, name, errors=errors):
             return scatter68(np.concatenate([errors[name][scene] for scene in scenes]))
+
+        def over_start(scenes, name):
+            return scatter(scenes, name) / scatter(scenes, names[0])
 
         for name in names:
             whole = np.concatenate(errors[name])
-            spread = [scatter(name, scenes) for scenes in drawn]
-            ratio = [one / scatter(names[0], scenes) for one, scenes in zip(spread, drawn, strict=True)]
+            spread, ratio = (
+                resample(functools.partial(of, name=name), numbers, draws=draws) for of in (scatter, over_start)
+            )
             cosine = np.concatenate([np.array(row[name]["cosine"])[k] for row, k in zip(rows, keep, strict=True)])
             row = {"sources": title, "method": name, "number": len(whole), "median error": np.median(whole)}
-            row |= {"scatter": scatter68(whole), "scatter, error": np.std(spread)}
-            row |= {"over the start's": scatter68(whole) / scatter(names[0], range(len(rows)))}
-            row |= {"over the start's, error": np.std(ratio), "image cosine, mean": cosine.mean()}
+            row |= {"scatter": spread[0], "scatter, error": spread[1]}
+            row |= {"over the start's": ratio[0], "over the start's, error": ratio[1]}
+            row |= {"image cosine, mean": cosine.mean()}
             row |= {"chi2, median": np.median([one[name]["chi2"] for one in rows])}
             table.append(row | {"seconds a scene": np.median([one[name]["seconds"] for one in rows])})
     return {"scenes": len(rows), "methods": table}

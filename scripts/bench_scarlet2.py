@@ -18,6 +18,7 @@ import numpy as np
 
 from galzoo.data.scenes import Scenes
 from galzoo.files import plain, write_json
+from galzoo.metrics.calibration import resample
 
 BANDS, REFERENCE = ("g", "r", "i", "z", "y"), 2
 # Pixels on a side of the image of each source; odd, so that there is a middle.
@@ -120,24 +121,24 @@ def likeness(found, truth):
 
 def summary(pairs):
     """Return a row a way to fit and the paired gain of the prior; errors by bootstrap over pairs."""
-    rng = np.random.default_rng(0)
     values = {way: np.array([pair[way]["likeness"] for pair in pairs]) for way in ("without", "with")}
-    draws = rng.integers(len(pairs), size=(1000, len(pairs)))
+
+    def means(each):
+        found = {}
+        for index, name in enumerate(("morphology cosine", "SED correlation")):
+            found[name], found[f"{name}, error"] = resample(np.mean, each[..., index], draws=1000)
+        return found
+
     rows = []
     for way, each in values.items():
-        row = {"fit": f"{way} prior", "pairs": len(pairs)}
-        for index, name in enumerate(("morphology cosine", "SED correlation")):
-            row |= {name: each[..., index].mean(), f"{name}, error": each[draws][..., index].mean(axis=(1, 2)).std()}
+        row = {"fit": f"{way} prior", "pairs": len(pairs)} | means(each)
         low, high = np.percentile(each[..., 2], [16, 84])
         row |= {
             "scatter of flux": (high - low) / 2,
             "seconds a pair": np.median([pair[way]["seconds"] for pair in pairs]),
         }
         rows.append(row)
-    gain = values["with"] - values["without"]
-    row = {"fit": "gain"}
-    for index, name in enumerate(("morphology cosine", "SED correlation")):
-        row |= {name: gain[..., index].mean(), f"{name}, error": gain[draws][..., index].mean(axis=(1, 2)).std()}
+    row = {"fit": "gain"} | means(values["with"] - values["without"])
     said = np.array([pair["with"]["log_prob"] for pair in pairs])
     return {"fits": rows, "gain": [row], "log_prob": [{"sources": said.size, "finite": int(np.isfinite(said).sum())}]}
 

@@ -22,6 +22,7 @@ from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
 from galzoo.files import plain, write_json
 from galzoo.metrics.binned import bootstrap
+from galzoo.metrics.calibration import resample
 from galzoo.metrics.checkerboard import checkerboard_power
 from galzoo.presets import load
 
@@ -100,16 +101,10 @@ def flow_piece(model, test, rows, steps, probes):
     return energy.tolist(), flow.tolist()
 
 
-def resampled(number, statistic, draws=500):
-    """Return a statistic of all rows, and its standard error from draws of rows with replacement."""
-    drawn = np.random.default_rng(0).integers(number, size=(draws, number))
-    return float(statistic(np.arange(number))), float(np.std([statistic(rows) for rows in drawn]))
-
-
 def flow_summary(energy, flow):
     """Return a row: the scatter of the difference over the spread among galaxies."""
     energy, flow = np.array(energy), np.array(flow)
-    share = resampled(len(energy), lambda at: np.std(energy[at] - flow[at]) / np.std(energy[at]))
+    share = resample(lambda one, two: np.std(one - two) / np.std(one), energy, flow, draws=500)
     row = {"galaxies": len(energy), "spread among galaxies, nats": float(np.std(energy))}
     row |= {"median difference, nats": float(np.median(energy - flow))}
     row |= {"scatter of the difference, nats": float(np.std(energy - flow))}
@@ -220,8 +215,7 @@ def halves(models, test):
     mag, size = mag - mag.mean(), np.log(size / size.mean())
     design = np.stack([np.ones_like(mag), mag, size, mag**2, size**2, mag * size], axis=-1)
     rest = np.array([value - design @ np.linalg.lstsq(design, value, rcond=None)[0] for value in values])
-    whole = resampled(len(mag), lambda at: np.corrcoef(np.array(values)[:, at])[0, 1])
-    left = resampled(len(mag), lambda at: np.corrcoef(rest[:, at])[0, 1])
+    whole, left = (resample(lambda one, two: np.corrcoef(one, two)[0, 1], *each, draws=500) for each in (values, rest))
     row = {"galaxies": len(mag), "correlation": whole[0], "correlation, error": whole[1]}
     row |= {"less magnitude and size": left[0], "less magnitude and size, error": left[1]}
     return [row | {"scatter left, nats": float(rest.std())}]

@@ -11,6 +11,7 @@ knows the truth of nine tenths of these fields. Errors are those of a bootstrap 
 """
 
 import argparse
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from galzoo.data.extraction import extract
 from galzoo.data.scenes import Scenes
 from galzoo.field.coadd import coadd
 from galzoo.files import write_json
-from galzoo.metrics.calibration import expected_calibration_error
+from galzoo.metrics.calibration import expected_calibration_error, resample
 from galzoo.presets import load_for
 from galzoo.progress import track
 from galzoo.tasks.detect.classical import scene_field
@@ -105,16 +106,6 @@ def found_at(score, blended, rejected):
     return float(blended[chosen].sum() / max(blended.sum(), 1))
 
 
-def with_error(function, field, *columns, draws=200):
-    """Return a number and its standard error by a bootstrap of fields."""
-    random, rows = np.random.default_rng(0), [np.flatnonzero(field == one) for one in np.unique(field)]
-    values = []
-    for _ in range(draws):
-        chosen = np.concatenate([rows[one] for one in random.integers(0, len(rows), len(rows))])
-        values.append(function(*(column[chosen] for column in columns)))
-    return function(*columns), float(np.std(values))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenes", type=Path)
@@ -145,8 +136,8 @@ def main():
     for name, score in scores.items():
         one = {}
         for share in REJECTED:
-            one[f"found_at_{share:g}"], one[f"found_at_{share:g}_error"] = with_error(
-                lambda score, blended, share=share: found_at(score, blended, share), field, score, blended
+            one[f"found_at_{share:g}"], one[f"found_at_{share:g}_error"] = resample(
+                functools.partial(found_at, rejected=share), score, blended, groups=field
             )
         results["methods"][name] = one
         print(f"{name:32s}", *(f"{one[f'found_at_{s:g}']:.3f} ± {one[f'found_at_{s:g}_error']:.3f}" for s in REJECTED))
@@ -155,7 +146,7 @@ def main():
     share = float(blended.mean())
     said = corrected(rows["p_blend"], share, trained_share(load_card(arguments.preset)))
     results["blended_share"], results["mean_probability"] = share, float(said.mean())
-    results["ece"], results["ece_error"] = with_error(expected_calibration_error, field, said, blended)
+    results["ece"], results["ece_error"] = resample(expected_calibration_error, said, blended, groups=field)
     print({key: value for key, value in results.items() if key != "methods"})
     if arguments.output:
         write_json(arguments.output, results | {"preset": str(arguments.preset), "passes": arguments.passes})
