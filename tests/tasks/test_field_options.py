@@ -32,7 +32,7 @@ COMMANDS = {
         "galzoo.tasks.deblend.run.deblend_field",
         {
             **SHARED, **PSF, **COLUMNS, "method": ("encoder", "encoder"), "detector": ("other", "other"),
-            "catalog": ("list.csv", Path("list.csv")), "restart": (None, True),
+            "catalog": ("list.csv", Path("list.csv")), "restart": (None, True), "prior": ("pixels", "pixels"),
         },
         {
             **SET, "threshold": ("7", {"threshold": 7.0}), "no-add-sources": (None, {"add_sources": False}),
@@ -50,6 +50,7 @@ COMMANDS = {
             "inject": ("9", {"inject": 9}), "inject-magnitudes": ("20,26", {"inject_magnitudes": (20.0, 26.0)}),
             "inject-kind": ("star", {"inject_kind": "star"}), "samples": ("7", {"samples": 7}),
             "daophot": (None, {"daophot": True}), "coco": (None, {"coco": True}),
+            "refine": (None, {"refine": True}), "faintest": ("22.25", {"faintest": 22.25}),
         },
     ),
     "segment": (
