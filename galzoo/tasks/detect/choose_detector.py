@@ -54,7 +54,7 @@ def check_role(model, name, residual):
     if residual and not own:
         raise InputError(
             f"{name}: is a detector of images, not of what a fit has left; give it as --preset, and as --residual one "
-            "that was trained so (galzoo train mask_rcnn --recipe lsst_residual), or none for the second look"
+            "that was trained so, e.g. mask_rcnn_lsst_residual, or none for the second look"
         )
 
 
