@@ -36,7 +36,7 @@ from galzoo.selftest import write_selftest
 from galzoo.snapshot import snapshot
 from galzoo.train import train
 
-# Held-out stamps or scenes of each set that a new preset is scored on.
+# Held-out stamps or scenes of each set that a new preset is scored on where its recipe says no number.
 LIMIT = 600
 
 
@@ -53,7 +53,7 @@ def find_recipe(name):
 
 
 def filled(value, places):
-    """Return a value of a recipe with {ROOT} and {WORK} filled in."""
+    """Return a value of a recipe with {ROOT}, {WORK} and {TRAINED} filled in."""
     if isinstance(value, dict):
         return {key: filled(part, places) for key, part in value.items()}
     if isinstance(value, list):
@@ -70,17 +70,15 @@ def filled(value, places):
 
 def make_data(name, options, places):
     """Make a named data set, unless it is there, and return its path: one file for each set of options."""
-    key = hashlib.sha256(json.dumps([name, options], sort_keys=True).encode()).hexdigest()[:8]
+    text = json.dumps([name, options], sort_keys=True)
+    if "{TRAINED}" in text:
+        text += str(places["TRAINED"].name)
+    key = hashlib.sha256(text.encode()).hexdigest()[:8]
     path = places["WORK"] / "data" / f"{name}-{key}.h5"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         options = filled(options, places)
-        if name == "scenes":
-            from galzoo.simulate.scenes import make_scenes
-
-            make_scenes(path, **options)
-        else:
-            make_named(name, path, options)
+        make_named(name, path, options)
     return path
 
 
@@ -117,6 +115,7 @@ def judge(recipe, folder, data, places, limit, evaluation):
 
     Returns lines to show, the numbers, and what they were measured on, for the card.
     """
+    places, limit = {**places, "TRAINED": data}, limit or recipe.evaluate.limit or LIMIT
     on = judged_on(recipe.evaluate.data, places) or [data]
     real = judged_on(recipe.evaluate.real, places, missing=True)
     lines = evaluate(folder, on, real, evaluation, limit=limit)
@@ -143,7 +142,7 @@ def score(name, places, limit=None):
     """
     folder, card = find_preset(name), load_card(name)
     recipe = load_recipe(*find_recipe(card["name"]))
-    limit = limit or card.get("evaluation", {}).get("limit", LIMIT)
+    limit = limit or card.get("evaluation", {}).get("limit")
     evaluation = places["WORK"] / "evaluations" / card["name"]
     lines, metrics, judged = judge(recipe, folder, data_of(recipe, places), places, limit, evaluation)
     better = recipe.export.better
@@ -222,7 +221,7 @@ def main(arguments=None):
     what.add_argument("--score", metavar="PRESET", help="make the card of a preset that is there again")
     parser.add_argument("--data", type=Path, required=True, help="folder of the public images and catalogues")
     parser.add_argument("--work", type=Path, required=True, help="folder for data files, runs and evaluations")
-    parser.add_argument("--limit", type=int, help=f"held-out objects to score: {LIMIT}; for --score as the card says")
+    parser.add_argument("--limit", type=int, help=f"held-out objects to score: the recipe's or {LIMIT}; of --score the card's")
     parser.add_argument("--set", action="append", default=[], help="change the recipe, as in galzoo train")
     options = parser.parse_args(arguments)
     places = {"ROOT": options.data, "WORK": options.work}
@@ -230,7 +229,6 @@ def main(arguments=None):
         if options.score:
             say("\n".join(score(options.score, places, options.limit)))
             return 0
-        options.limit = options.limit or LIMIT
         if options.snapshot:
             say("\n".join(make(options.snapshot, options.set, places, options.limit, from_snapshot=True)))
             return 0

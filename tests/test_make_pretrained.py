@@ -11,10 +11,15 @@ import yaml
 
 from galzoo import resources
 from galzoo.errors import PresetError, RecipeError
-from galzoo.presets import check_better, load_card
+from galzoo.layers.paste import PasteScenes
+from galzoo.presets import check_better, list_presets, load_card
 from galzoo.recipe import Better, load_recipe
 from tests.scenes import make_scenes
 
+PACKAGED = list_presets()
+PRESETS = resources.pretrained_dir()
+# Options of pasted scenes that the layer does not take.
+_OF_THE_FILE = ("bank", "n", "split")
 SCRIPT = resources.configs_dir().parent / "scripts" / "make_pretrained.py"
 
 
@@ -153,19 +158,44 @@ def test_places_are_filled_in_and_must_exist(script, tmp_path):
 
 def test_every_packaged_preset_can_be_made_and_judged(script):
     """Each preset has a recipe, which names a figure that its card has; its sets of scenes are valid."""
-    from galzoo.presets import _figure, list_presets, load_card
+    from galzoo.presets import _figure
     from galzoo.simulate.scene_spec import SceneSpec
     from galzoo.simulate.simulator import make_spec
 
-    for name in list_presets():
+    assert "vae_deblender_lsst" in PACKAGED
+    for name in PACKAGED:
         recipe = load_recipe(*script.find_recipe(name))
-        assert _figure(load_card(name)["metrics"], recipe.export.better.metric) is not None, name
+        metrics = json.loads((PRESETS / name / "metrics.json").read_text())
+        assert _figure(metrics, recipe.export.better.metric) is not None, name
         assert recipe.runtime.hours
         for data in recipe.evaluate.data.values():
+            if "bank" in data.options:
+                PasteScenes(**{key: value for key, value in data.options.items() if key not in _OF_THE_FILE})
+                continue
             options = {
-                key: value for key, value in data.options.items() if key not in ("n", "catalogue", "real_galaxies")
+                key: value for key, value in data.options.items() if key not in ("n", "catalogue")
             }
-            options |= {"psf_paths": None} if "psf_paths" in options else {}
+            options |= {"psf_paths": {}} if "psf_paths" in options else {}
             make_spec(SceneSpec, None, options)
     with pytest.raises(RecipeError, match=r"export\.preset"):
         script.find_recipe("vqvae_sloan")
+
+
+def test_scenes_to_judge_on_may_be_pasted_of_what_was_trained_on(script, tmp_path, stamp_file):
+    """Two recipes that differ in their training data alone are judged on different scenes."""
+    places = {"WORK": tmp_path / "work"}
+    options = {"bank": "{TRAINED}", "n": 1, "size": 32, "sources": [1, 2], "stamps": 4, "window": 16}
+    other = tmp_path / "other.h5"
+    other.write_bytes(stamp_file.read_bytes())
+    made = [script.make_data("scenes", options, places | {"TRAINED": path}) for path in (stamp_file, other, stamp_file)]
+    assert made[0] == made[2] != made[1]
+    with h5py.File(made[0]) as file:
+        assert file["image"].shape[1:3] == (32, 32)
+
+
+def test_a_recipe_says_how_many_objects_are_scored(script, command, tmp_path):
+    line = (tmp_path / "queue").read_text().splitlines()[-1].replace("#", "evaluate.limit=3 #")
+    (tmp_path / "queue").write_text(line)
+    assert script.main(command) == 0
+    assert script.judged[-1][-1] == 3
+    assert load_card(tmp_path / "presets" / "small")["evaluation"]["limit"] == 3

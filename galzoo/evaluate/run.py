@@ -25,7 +25,7 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
     suite : str, optional
         By default the recipe's, or the first that judges the family.
     limit : int, optional
-        Use at most so many objects of each split and set.
+        Use at most so many objects of each split and set; by default as many as the recipe says, or all.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
         card=card,
         files=tuple(Path(path) for path in files),
         real=tuple(Path(path) for path in real),
-        limit=limit,
+        limit=card["recipe"]["evaluate"].get("limit") if limit is None else limit,
         report=output / "report.html",
     )
     result = import_object(chosen.run)(request)

@@ -104,6 +104,25 @@ def random_masks(shape, chance, seed, n=None, discs=3):
     return 1.0 - ops.cast(hidden, "float32")
 
 
+def hide_bands(variance, chance, seed):
+    """Return the variance, infinite in bands drawn at random, never in all of an image.
+
+    Parameters
+    ----------
+    variance : tensor, (n, y, x, band)
+    chance : float
+        Probability that a band of an image is hidden.
+    seed : keras.random.SeedGenerator
+
+    Returns
+    -------
+    tensor, (n, y, x, band)
+    """
+    draw = keras.random.uniform((ops.shape(variance)[0], variance.shape[-1]), seed=seed)
+    hidden = ops.logical_and(draw < chance, draw < ops.max(draw, axis=-1, keepdims=True))
+    return ops.where(hidden[:, None, None], np.float32(np.inf), variance)
+
+
 def noiseless_batch(truth, snr, model_sigma):
     """Return the batch that shows noiseless model-frame images as they are, at a signal-to-noise ratio of one's choice.
 

@@ -7,6 +7,7 @@ from keras import layers, ops
 from galzoo.contracts.detections import CLASSES
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers import boxes as boxing
+from galzoo.layers.augment import hide_bands
 from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import clean, weights
@@ -198,7 +199,7 @@ class MaskRCNN(keras.Model):
         check_batch(batch, self.bands, "mask_rcnn")
         mask, variance = batch.get("mask"), ops.cast(batch["variance"], "float32")
         if training and self.band_dropout:
-            variance = self._hide_bands(variance)
+            variance = hide_bands(variance, self.band_dropout, self.seeds)
         image = clean(ops.cast(batch["image"], "float32"), variance, mask)
         noise = noise_level(variance, mask)
         good = ops.cast(weights(variance, mask) > 0, "float32")
@@ -332,13 +333,6 @@ class MaskRCNN(keras.Model):
             boxes = boxing.reach_to_box(positions, ops.clip(reach, -1.0, np.log(4.0 * max(height, width))))
             score = boxing.at_cells(seen["maps"][..., 0], cell)
         return positions, boxes, score
-
-    def _hide_bands(self, variance):
-        """Return the variance, infinite in bands drawn at random, never in all."""
-        n = ops.shape(variance)[0]
-        draw = keras.random.uniform((n, len(self.bands)), seed=self.seeds)
-        hidden = ops.logical_and(draw < self.band_dropout, draw < ops.max(draw, axis=-1, keepdims=True))
-        return ops.where(hidden[:, None, None], np.float32(np.inf), variance)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         x, noise, present = losses.with_source_images(x), y_pred["noise"], y_pred["present"]

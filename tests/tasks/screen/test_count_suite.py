@@ -81,3 +81,15 @@ def test_coverage_counts_only_sources_that_are_there_and_separation_only_pairs(t
     write_report(request, result, [batch], number, probability, random.uniform(size=n))
     assert request.report.read_text().count("<img") == 2
     assert len(result.tables()) == 5
+
+
+def test_a_band_that_is_absent_adds_nothing_to_the_measured_brightness():
+    batch, n = scenes(50, 5), 50
+    absent = np.full_like(batch["variance"], np.inf)
+    batch["variance"] = np.concatenate([batch["variance"], absent], axis=-1)
+    probability, zero = np.eye(4)[batch["n_sources"]], np.zeros(50)
+    flux = np.concatenate([batch["flux"], np.zeros_like(batch["flux"])], axis=-1)
+    batch["flux"], error = flux, np.broadcast_to([1.0, np.inf], flux.shape)
+    counts = Counts(probability, zero, zero, batch["positions"], np.ones((n, 2, 2)), flux, error)
+    found = measured([batch], [counts], batch["n_sources"], probability.max(axis=1), np.ones(n, bool))
+    assert [row["low"] for row in found["by_measured_snr"] if row["n"]] == [160]
