@@ -7,9 +7,19 @@ Fields: an HSC tile (gri, 454 objects labelled by scarlet and cross-matched) and
 preset, also cut to as many detections as SEP has, the most probable ones. Catalogues that are in the folder are not
 made again without --restart. The lists are those of other programs, cut at their own depth: what is fainter or lies
 in a blend that they did not take apart counts as false here.
+
+    python scripts/bench_detect.py --memory 2048,4096,8192 -o /tmp/detect [--preset PRESET]
+
+Most resident memory and CPU seconds of a search of one band of so many pixels a side, each in a process of its own: a
+piece of 1024 pixels with noise and 460 sources, side by side.
 """
 
 import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -76,9 +86,52 @@ def scored(table, truth, scale):
     return rows, summary | {key: value for key, value in outcome_shares(named)[0].items() if not key.endswith("_error")}
 
 
+def write_mosaic(path, side):
+    """Write a FITS image of `side` pixels, row by row, of pieces of 1024 that are all alike."""
+    piece, random = 1024, np.random.default_rng(3)
+    image = random.normal(size=(piece, piece)).astype(">f4")
+    y, x = np.mgrid[-12:13, -12:13]
+    for row, column in random.integers(12, piece - 12, (460, 2)):
+        width = random.uniform(1.7, 3.5)
+        profile = random.uniform(3, 60) * np.exp(-(x**2 + y**2) / (2 * width**2))
+        image[row - 12 : row + 13, column - 12 : column + 13] += profile
+    header = fits.Header({"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": side, "NAXIS2": side})
+    with open(path, "wb") as file:
+        file.write(header.tostring().encode())
+        wide = np.tile(image, (1, -(-side // piece)))[:, :side]
+        for start in range(0, side, piece):
+            file.write(wide[: min(piece, side - start)].tobytes())
+        file.write(b"\0" * (-file.tell() % 2880))
+
+
+def search_of(path, output, preset):
+    """Search a mosaic in this process and return what that took."""
+    start, begin = time.process_time(), time.perf_counter()
+    options = {"bands": ["i"], "zero_point": 31.4, "pixel_scale": 0.2, "seeing": 0.8}
+    detect_field(path, output, preset=preset, settings=Settings(report=False), restart=True, **options)
+    # In KiB on Linux; pages of mapped files are in it.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    spent = {"cpu_s": time.process_time() - start, "wall_s": time.perf_counter() - begin}
+    return {"peak_mib": peak, **spent, "detected": fits.getval(output / "catalogue.fits", "NAXIS2", 1)}
+
+
+def memory(sides, output, preset):
+    """Return peak memory and seconds of searches of mosaics of some sizes, each in a process of its own."""
+    rows = []
+    for side in sides:
+        path = output / "mosaic.fits"
+        write_mosaic(path, side)
+        command = [sys.executable, __file__, "--search", str(path), "-o", str(output / "searched")]
+        text = subprocess.check_output([*command, *(["--preset", preset] if preset else [])], text=True)
+        rows.append({"side": side, "image_mib": path.stat().st_size / 2**20, **json.loads(text.splitlines()[-1])})
+        print(rows[-1], flush=True)
+        path.unlink()
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("-o", "--output", type=Path, default=Path("detect_bench"))
     parser.add_argument("--preset", help="a detector")
     parser.add_argument("--deblend", action="store_true", help="also what galzoo deblend finds with its second look")
@@ -87,8 +140,20 @@ def main():
     parser.add_argument(
         "--json", type=Path, help="where the numbers are written; numbers.json in the folder by default"
     )
+    parser.add_argument("--memory", help="measure memory on mosaics of so many pixels a side, e.g. 2048,4096")
+    parser.add_argument("--search", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.search:
+        print(json.dumps(search_of(arguments.search, arguments.output, arguments.preset)))
+        return
     arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.memory:
+        rows = memory(map(int, arguments.memory.split(",")), arguments.output, arguments.preset)
+        write_json(arguments.json or arguments.output / "memory.json", {"preset": arguments.preset, "rows": rows})
+        print(markdown_table(rows))
+        return
+    if arguments.data is None:
+        parser.error("name the folder of the fields, or --memory")
     text, numbers = [], {}
     for name, make in (("hsc", hsc_field), ("dc2", dc2_field)):
         if arguments.only not in (None, name):
