@@ -89,7 +89,7 @@ class Runtime(_Section):
 
 
 class DataSet(_Section):
-    """A file to judge a preset on, or a named data set with its options; {ROOT}, {WORK} and {TRAINED} are places, see docs."""
+    """A file to judge a preset on, or a named data set with its options, which may name {ROOT}, {WORK}, {TRAINED}."""
 
     path: str | None = None
     name: str | None = None

@@ -221,7 +221,7 @@ def main(arguments=None):
     what.add_argument("--score", metavar="PRESET", help="make the card of a preset that is there again")
     parser.add_argument("--data", type=Path, required=True, help="folder of the public images and catalogues")
     parser.add_argument("--work", type=Path, required=True, help="folder for data files, runs and evaluations")
-    parser.add_argument("--limit", type=int, help=f"held-out objects to score: the recipe's or {LIMIT}; of --score the card's")
+    parser.add_argument("--limit", type=int, help=f"held-out objects to score: as the recipe or card says, or {LIMIT}")
     parser.add_argument("--set", action="append", default=[], help="change the recipe, as in galzoo train")
     options = parser.parse_args(arguments)
     places = {"ROOT": options.data, "WORK": options.work}

@@ -172,9 +172,7 @@ def test_every_packaged_preset_can_be_made_and_judged(script):
             if "bank" in data.options:
                 PasteScenes(**{key: value for key, value in data.options.items() if key not in _OF_THE_FILE})
                 continue
-            options = {
-                key: value for key, value in data.options.items() if key not in ("n", "catalogue")
-            }
+            options = {key: value for key, value in data.options.items() if key not in ("n", "catalogue")}
             options |= {"psf_paths": {}} if "psf_paths" in options else {}
             make_spec(SceneSpec, None, options)
     with pytest.raises(RecipeError, match=r"export\.preset"):
