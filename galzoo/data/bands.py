@@ -7,6 +7,24 @@ import numpy as np
 from galzoo.errors import InputError
 
 
+def spelt(bands, known):
+    """Return bands as a model writes them: names of FITS extensions are all capitals, filters may not be.
+
+    Parameters
+    ----------
+    bands, known : sequence of str
+        Of the data, and of the model.
+
+    Returns
+    -------
+    tuple of str
+        `bands` as they are where two would be called the same; what the model does not know keeps its name.
+    """
+    lower = {name.lower(): name for name in known}
+    new = tuple(band if band in known else lower.get(band.lower(), band) for band in bands)
+    return new if len(set(new)) == len(new) else tuple(bands)
+
+
 def in_order(images, bands, name="stamps"):
     """Return images whose bands are those of a model, in its order.
 

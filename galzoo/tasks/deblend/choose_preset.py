@@ -3,9 +3,10 @@
 import functools
 import logging
 
+from galzoo.data.bands import spelt
 from galzoo.errors import InputError
 from galzoo.tasks.deblend.adapt_deblender import with_bands, with_pixels
-from galzoo.tasks.deblend.nearest_preset import nearest_preset, scale_of, spelt
+from galzoo.tasks.deblend.nearest_preset import nearest_preset, scale_of
 
 logger = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from galzoo.data.bands import spelt
 from galzoo.errors import GalzooError
 
 
@@ -16,13 +17,6 @@ def nearest_preset(bands, pixel_scale):
         if set(spelt(bands, known)) <= set(known):
             fits[name] = abs(np.log(scale / pixel_scale))
     return min(fits, key=fits.get, default=None)
-
-
-def spelt(bands, known):
-    """Return bands as the model writes them: names of FITS extensions are all capitals."""
-    lower = {name.lower(): name for name in known}
-    new = tuple(band if band in known else lower.get(band.lower(), band) for band in bands)
-    return new if len(set(new)) == len(new) else tuple(bands)
 
 
 def scale_of(card):

@@ -10,6 +10,7 @@ import numpy as np
 from galzoo.data.extraction import extract
 from galzoo.data.source import clean_planes
 from galzoo.errors import InputError
+from galzoo.evaluate.held_out import parents_of
 from galzoo.files import plain
 from galzoo.metrics.binned import bootstrap, in_bins
 from galzoo.metrics.diversity import draw_diversity
@@ -44,7 +45,8 @@ def evaluate_pairs(model, held_out, batch_size=64, seed=0, report=None, title="P
     Returns
     -------
     dict
-        Can be written as JSON; every ``x`` has an ``x_error``, its standard error by bootstrap over blends:
+        Can be written as JSON; every ``x`` has an ``x_error``, its standard error by bootstrap over the
+        galaxies in the centres of the blends (stamps with one ``id`` are of one):
 
         - ``pairs``: number of blends of two or more galaxies; ``unit``; ``side`` in pixels.
         - ``scores``: method -> galaxy ("first", the centred one, "other", all others) -> measure (PSNR in dB, SSIM) ->
@@ -70,18 +72,19 @@ def evaluate_pairs(model, held_out, batch_size=64, seed=0, report=None, title="P
     side = min(held_out.shape)
     distance = separations(blends["positions"], blends["n_sources"])
     edges = np.array(SEPARATIONS) * side
+    drawn = {"seed": seed, "groups": blends["parent"]}
     results = {
         "suite": "pairs",
         "pairs": len(distance),
         "unit": held_out.unit,
         "side": side,
-        "scores": {name: _summaries(found, distance, edges, seed) for name, found in scores.items()},
-        "gain": _gains(scores, seed),
-        "sep_split": _value(blends["split"], seed),
-        "diversity": _diversity(model, blends, batch_size, seed),
+        "scores": {name: _summaries(found, distance, edges, drawn) for name, found in scores.items()},
+        "gain": _gains(scores, drawn),
+        "sep_split": _value(blends["split"], drawn),
+        "diversity": _diversity(model, blends, batch_size, drawn),
     }
     if not picture:
-        results["flux"] = {name: _flux_error(made, blends, seed) for name, made in methods.items()}
+        results["flux"] = {name: _flux_error(made, blends, drawn) for name, made in methods.items()}
     results = plain(results)
     if report is not None:
         from galzoo.tasks.deblend.pairs_figures import pairs_report
@@ -94,6 +97,8 @@ def _blends(model, stamps, batch_size, seed):
     """Return the blends of all stamps that hold two galaxies or more, as a dict of arrays."""
     from galzoo.data.batches import stamps_batch
 
+    parents = parents_of(stamps)
+    parents = np.arange(len(stamps)) if parents is None else parents
     parts = []
     for number, start in enumerate(range(0, len(stamps), batch_size)):
         rows = slice(start, min(start + batch_size, len(stamps)))
@@ -104,7 +109,7 @@ def _blends(model, stamps, batch_size, seed):
             batch["truth"] = stamps.truth[rows]
         made = model.blends(batch, seed=seed + number)
         keys = ("image", "variance", "isolated", "positions", "n_sources")
-        made = {key: np.asarray(made[key]) for key in keys}
+        made = {key: np.asarray(made[key]) for key in keys} | {"parent": parents[rows]}
         enough = made["n_sources"] > 1
         parts.append({key: value[enough] for key, value in made.items()})
     blends = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
@@ -223,49 +228,53 @@ def _score(made, blends, picture):
     return scores
 
 
-def _summaries(scores, distance, edges, seed):
+def _summaries(scores, distance, edges, drawn):
     result = {}
     for name, columns in (("first", slice(0, 1)), ("other", slice(1, None))):
         result[name] = {}
         for measure, values in scores.items():
             values = _row_means(values[:, columns])
-            rows = in_bins(values, distance, edges, {"mean": np.mean}, seed=seed)
-            result[name][measure] = {"all": _value(values, seed), "bins": rows}
+            rows = in_bins(values, distance, edges, {"mean": np.mean}, **drawn)
+            result[name][measure] = {"all": _value(values, drawn), "bins": rows}
     return result
 
 
-def _gains(scores, seed):
+def _gains(scores, drawn):
     """Return how far the model is above the best other method for each galaxy, by blend."""
     others = [name for name in scores if name != "model"]
     gains = {}
     for measure in MEASURES:
         best = np.max([scores[name][measure] for name in others], axis=0)
-        gains[measure] = _value(_row_means(scores["model"][measure] - best), seed)
+        gains[measure] = _value(_row_means(scores["model"][measure] - best), drawn)
     return gains
 
 
-def _flux_error(made, blends, seed):
+def _flux_error(made, blends, drawn):
     from galzoo.metrics.binned import scatter68
 
     true, found = blends["isolated"].sum(axis=(2, 3, 4)), made.sum(axis=(2, 3, 4))
     known = np.arange(true.shape[1]) < blends["n_sources"][:, None]
     error = np.where(known & (true > 0), found / np.where(true > 0, true, 1.0) - 1, np.nan)
+    # Galaxies of one blend err together.
+    galaxies = np.repeat(drawn["groups"], error.shape[1])
     result = {}
     for name, statistic in (("median", np.median), ("scatter", scatter68)):
-        result[name], result[f"{name}_error"] = bootstrap(error.ravel(), statistic, seed=seed)
+        result[name], result[f"{name}_error"] = bootstrap(error.ravel(), statistic, seed=drawn["seed"], groups=galaxies)
     return result
 
 
-def _diversity(model, blends, batch_size, seed):
+def _diversity(model, blends, batch_size, drawn):
     if not model.noise_channels:
         return None
     found = []
     for start in range(0, len(blends["image"]), batch_size):
         rows = slice(start, start + batch_size)
         batch = {key: blends[key][rows] for key in ("image", "variance", "mask")}
-        draws = np.stack([_ordered(draw, _part(blends, rows), model) for draw in model.draws(batch, DRAWS, seed)])
+        draws = np.stack(
+            [_ordered(draw, _part(blends, rows), model) for draw in model.draws(batch, DRAWS, drawn["seed"])]
+        )
         found.append(draw_diversity(draws, blends["isolated"][rows]))
-    return _value(np.concatenate(found), seed)
+    return _value(np.concatenate(found), drawn)
 
 
 def _part(blends, rows):
@@ -279,6 +288,6 @@ def _row_means(values):
     return np.divide(total, known.sum(axis=1), out=np.full(len(values), np.nan), where=known.any(axis=1))
 
 
-def _value(values, seed):
-    value, error = bootstrap(np.asarray(values, dtype=np.float64), np.mean, seed=seed)
+def _value(values, drawn):
+    value, error = bootstrap(np.asarray(values, dtype=np.float64), np.mean, **drawn)
     return {"value": value, "value_error": error}

@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 
+from galzoo.data.bands import spelt
 from galzoo.errors import InputError
-
-# A network knows how large sources are in its own pixels.
-_SAME_SCALE = 0.25
+from galzoo.field.same_pixels import same_pixels
 
 
 def choose_detector(preset, field, role="model"):
@@ -60,21 +59,14 @@ def check_role(model, name, residual):
 
 def fit_detector(model, field, name="the detector"):
     """Return a `Detector` as `choose_detector` does."""
-    lower = {band.lower(): band for band in model.bands}
-    bands = tuple(band if band in model.bands else lower.get(band.lower(), band) for band in field.bands)
+    bands = spelt(field.bands, model.bands)
     odd = [band for band in bands if band not in model.bands]
-    if odd or len(set(bands)) < len(bands):
-        what = repr(odd[0]) if odd else "twice the same"
+    if odd:
         raise InputError(
-            f"{field.name}: band {what} is none of those of {name} ({', '.join(model.bands)}); "
+            f"{field.name}: band {odd[0]!r} is none of those of {name} ({', '.join(model.bands)}); "
             "say which it is with --as, or leave it out with --as -"
         )
-    ratio = model.pixel_scale / field.pixel_scale
-    if abs(np.log(ratio)) > np.log(1 + _SAME_SCALE):
-        raise InputError(
-            f"{field.name}: pixels of {field.pixel_scale:.4g} arcsec, {name} knows {model.pixel_scale:.4g}; resample "
-            f"the field to within {100 * _SAME_SCALE:.0f} %, use another preset, or none for the classical detection"
-        )
+    same_pixels(field, model, name, "use another preset, or none for the classical detection")
     return in_bands(model.detect, bands, model.bands), field.renamed(bands) if bands != field.bands else field, model
 
 

@@ -5,6 +5,7 @@ from astropy.table import QTable
 
 from galzoo.errors import InputError
 from galzoo.inference.stamp_features import cell_radius
+from galzoo.metrics.calibration import resample
 from galzoo.metrics.codebook import code_counts
 
 # A code counts as used on the galaxy when it stands within so many cells of the centre.
@@ -72,7 +73,7 @@ def code_usage(codes, columns, codebook_size, near=NEAR):
     return table
 
 
-def scores(described, xy, catalogue, seed=0):
+def scores(described, xy, catalogue, seed=0, parents=None):
     """Measure what can be told of a galaxy from its place in the latent space.
 
     Each column is predicted from the stamps that are nearest in the features, stamps of its own fold left out. Positive
@@ -88,6 +89,9 @@ def scores(described, xy, catalogue, seed=0):
         spread, identifiers, and text that names the stamps.
     seed : int
         Of the folds, of the bootstrap, and of the 4000 stamps that are scored where there are more.
+    parents : int array, (n,), optional
+        The galaxy of each stamp, where several are of one (`galzoo.evaluate.held_out.parents_of`): they share a fold,
+        and the bootstrap draws galaxies.
 
     Returns
     -------
@@ -110,15 +114,16 @@ def scores(described, xy, catalogue, seed=0):
         known = np.isfinite(column.values)
         values = np.log10(column.values[known]) if column.log else column.values[known]
         distinct = len(np.unique(values))
-        if len(values) < _FEWEST or distinct < 2 or (column.categories and distinct > len(values) // 3):
-            continue
         chosen = rows[known]
+        group = np.arange(len(chosen)) if parents is None else np.asarray(parents)[chosen]
+        if len(np.unique(group)) < _FEWEST or distinct < 2 or (column.categories and distinct > len(values) // 3):
+            continue
         target = np.eye(len(column.categories))[values.astype(int)] if column.categories else values[:, None]
-        predicted = _neighbours(described[chosen], target, seed)
-        r2, error = _r2(target, predicted, seed)
+        predicted = _neighbours(described[chosen], target, group, seed)
+        r2, error = _r2(target, predicted, group, seed)
         kind = "category" if column.categories else "log10" if column.log else "number"
         row = {"column": name, "kind": kind, "n": len(values), "r2": r2, "r2_error": error, "rank": None}
-        row["r2_map"] = _r2(target, _neighbours(xy[chosen], target, seed), seed)[0]
+        row["r2_map"] = _r2(target, _neighbours(xy[chosen], target, group, seed), group, seed)[0]
         row |= {"axis_1": None, "axis_2": None}
         if not column.categories:
             row["rank"] = _spearman(predicted[:, 0], values)
@@ -172,26 +177,26 @@ def _commonest(names):
     return str(found[np.argmax(count)]) if len(found) else ""
 
 
-def _neighbours(described, target, seed):
-    """Predict `target` (n, value) of each stamp from its neighbours in the other folds."""
-    from sklearn.model_selection import KFold, cross_val_predict
+def _neighbours(described, target, group, seed):
+    """Predict `target` (n, value) of each stamp from its neighbours in the other folds; a group is in one fold."""
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
     from sklearn.neighbors import KNeighborsRegressor
 
-    folds = KFold(_FOLDS, shuffle=True, random_state=seed)
+    number = np.unique(group, return_inverse=True)[1]
+    folds = PredefinedSplit(np.random.default_rng(seed).permutation(number.max() + 1)[number] % _FOLDS)
     regressor = KNeighborsRegressor(_NEIGHBOURS, weights="distance")
     return cross_val_predict(regressor, described, target, cv=folds).reshape(target.shape)
 
 
-def _r2(target, predicted, seed):
+def _r2(target, predicted, group, seed):
     """Return the share of variance that is explained and its bootstrap error."""
-    wrong, random = np.sum((target - predicted) ** 2, axis=1), np.random.default_rng(seed)
 
-    def share(rows):
-        spread = np.sum((target[rows] - target[rows].mean(axis=0)) ** 2)
-        return 1.0 - wrong[rows].sum() / spread if spread else np.nan
+    def share(wrong, true):
+        spread = np.sum((true - true.mean(axis=0)) ** 2)
+        return 1.0 - wrong.sum() / spread if spread else np.nan
 
-    draws = [share(random.integers(len(target), size=len(target))) for _ in range(_BOOTSTRAP)]
-    return float(share(slice(None))), float(np.nanstd(draws, ddof=1))
+    wrong = np.sum((target - predicted) ** 2, axis=1)
+    return resample(share, wrong, target, draws=_BOOTSTRAP, seed=seed, groups=group)
 
 
 def _spearman(one, other):

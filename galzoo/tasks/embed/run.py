@@ -9,6 +9,7 @@ from astropy.table import QTable
 
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, MissingDependencyError, UnknownNameError
+from galzoo.evaluate.held_out import parents_of
 from galzoo.files import write_json, write_table
 from galzoo.inference.stamp_features import cell_radius, codec_of, features
 from galzoo.layers.flux import noise_level
@@ -148,7 +149,7 @@ def write_embedding(stamps, embedding, folder, colour=None, about=None):
         raise InputError(f"the embedding is of {len(embedding.xy)} stamps, given are {len(stamps)}")
     for name in colour or ():
         read_column(stamps.catalogue, name)
-    known = scores(embedding.features, embedding.xy, stamps.catalogue, embedding.seed)
+    known = scores(embedding.features, embedding.xy, stamps.catalogue, embedding.seed, parents_of(stamps))
     columns = [read_column(stamps.catalogue, name) for name in colour or telling(known, stamps.catalogue)]
     folder = Path(folder)
     summary = {**(about or {}), "method": embedding.method, "seed": embedding.seed, "stamps": len(stamps)}

@@ -6,6 +6,7 @@ import numpy as np
 
 from galzoo.data.extraction import extract
 from galzoo.metrics.calibration import nll
+from galzoo.metrics.reconstruction import inverse_variance
 
 # Thresholds of SEP tried on validation stamps, in the noise of a pixel.
 _THRESHOLDS = (1.0, 1.5, 2.0, 3.0, 5.0)
@@ -45,23 +46,17 @@ def standard_pixels(batches):
     """Return asinh of the pixels over their noise as rows (n, number), 0 where bad."""
     parts = []
     for batch in batches:
-        weight = _weight(batch)
+        weight = inverse_variance(batch["variance"], batch.get("mask"))
         pixels = np.arcsinh(np.where(weight > 0, batch["image"], 0) * np.sqrt(weight))
         parts.append(pixels.reshape(len(pixels), -1).astype(np.float32))
     return np.concatenate(parts)
-
-
-def _weight(batch):
-    with np.errstate(divide="ignore"):
-        weight = np.nan_to_num(1 / np.asarray(batch["variance"], np.float64), nan=0, posinf=0)
-    return weight if batch.get("mask") is None else np.where(batch["mask"], 0, weight)
 
 
 def count_peaks(batches, threshold):
     """Return how many sources SEP finds in each stamp, all bands together, (n,)."""
     numbers = []
     for batch in batches:
-        weight = _weight(batch)
+        weight = inverse_variance(batch["variance"], batch.get("mask"))
         total = weight.sum(axis=-1)
         light = np.sum(np.where(weight > 0, batch["image"], 0) * weight, axis=-1)
         mask = ~(total > 0)

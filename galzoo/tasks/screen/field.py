@@ -14,6 +14,7 @@ from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder
 from galzoo.field.psf import field_psf
+from galzoo.field.same_pixels import same_pixels
 from galzoo.presets import card_for, load_for, presets_for
 from galzoo.tasks.screen.flags import FLAGS
 
@@ -21,8 +22,6 @@ from galzoo.tasks.screen.flags import FLAGS
 _TOGETHER, _BAD_SHARE = 128, 0.05
 # Neighbours' light is masked above so many times the noise of a pixel behind a Gaussian of this width in pixels.
 _LIT, _SMOOTHING = 0.8, 1.5
-# A network knows how large sources are in its own pixels.
-_SAME_SCALE = 0.25
 _SIZE, _LEAST_SIZE, _LARGEST_SIZE = 48, 16, 512
 # Share of blends among training scenes where the preset does not say it.
 _TRAINED_SHARE = 0.5
@@ -107,7 +106,7 @@ def screen_field(
         if not (inside & chosen).any():
             raise InputError(f"{catalogue}: no source on the field is left by --where {settings.where!r}")
         model = load_for("screen", preset)
-        _check_scale(field, model, preset)
+        same_pixels(field, model, preset)
         size = settings.size or _trained_size(card)
         order = band_order(field, model, preset)
         known = field_psf(field, psf, seeing)
@@ -294,16 +293,6 @@ def _chosen(table, where, name):
     chosen = np.zeros(len(table), bool)
     chosen[plain(select(numbered, where, name)["_row"])] = True
     return chosen
-
-
-def _check_scale(field, model, preset):
-    if model.pixel_scale is None or field.pixel_scale is None:
-        return
-    if abs(np.log(model.pixel_scale / field.pixel_scale)) > np.log(1 + _SAME_SCALE):
-        raise InputError(
-            f"{field.name}: pixels of {field.pixel_scale:.4g} arcsec, {preset} knows {model.pixel_scale:.4g}; resample "
-            f"the field to within {100 * _SAME_SCALE:.0f} %, or use another preset"
-        )
 
 
 def _trained_size(card):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.contracts.segmentation import Segmented
+from galzoo.data.bands import spelt
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder
@@ -162,13 +163,6 @@ def segment(model, field, settings=None, progress=False, work=None):
 def _decided(settings, field, model):
     """Return settings whose stride is a number."""
     return dataclasses.replace(settings, stride=chosen_stride(field.shape, model.window, settings.stride))
-
-
-def spelt(bands, known):
-    """Return bands as the model writes them: names of FITS extensions are all capitals, filters may not be."""
-    lower = {name.lower(): name for name in known}
-    new = tuple(band if band in known else lower.get(band.lower(), band) for band in bands)
-    return new if len(set(new)) == len(new) else tuple(bands)
 
 
 def band_order(field, model):

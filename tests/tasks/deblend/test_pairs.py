@@ -67,6 +67,17 @@ def test_a_truthful_model_wins_and_its_error_is_found(tmp_path):
     assert again == results
 
 
+def test_errors_are_of_galaxies_and_not_of_their_stamps():
+    """Stamps of one galaxy alone say nothing of how galaxies scatter, however many they are."""
+    stamps = make_stamps(n=12, size=32)
+    stamps.catalogue["id"] = np.full(12, "the same")
+    results = evaluate_pairs(Truthful(0.1), stamps)
+    assert results["scores"]["model"]["first"]["psnr"]["all"]["value"] > 10
+    found = [results["scores"]["sep"]["other"]["ssim"]["all"], results["gain"]["psnr"], results["sep_split"]]
+    assert [one["value_error"] for one in found] == [None, None, None]
+    assert results["flux"]["model"]["median_error"] is None
+
+
 def test_psnr_is_that_of_the_error():
     """A constant error of a share of the truth has the PSNR that follows from it."""
     stamps = make_stamps(n=6, size=32)

@@ -214,6 +214,18 @@ class TestScores:
         assert known["side"]["axis_1"] is None
         assert 0 < known["told"]["r2_error"] < 0.1
 
+    def test_stamps_of_one_galaxy_tell_nothing_of_each_other(self):
+        """Fifty galaxies, each four times in one place: what a place says is a number of the galaxy's own."""
+        random = np.random.default_rng(0)
+        galaxy = np.repeat(np.arange(50), 4)
+        described = random.normal(size=(50, 2))[galaxy]
+        table = QTable({"own": random.normal(size=50)[galaxy]})
+        (known,) = scores(described, described, table)
+        (honest,) = scores(described, described, table, parents=galaxy)
+        assert known["r2"] > 0.6
+        assert honest["r2"] < 0.2
+        assert honest["r2_error"] > 1.5 * known["r2_error"]
+
     def test_best_columns_that_differ_are_chosen(self):
         described, table = self.make()
         chosen = telling(scores(described, described, table), table)
