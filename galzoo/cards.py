@@ -3,6 +3,8 @@
 import textwrap
 from pathlib import Path
 
+import yaml
+
 from galzoo.evaluate.run import result_of
 from galzoo.files import write_text
 from galzoo.presets import list_presets, load_card
@@ -24,6 +26,7 @@ def write_readme(folder, card):
         f"# {card['name']}",
         f"{card['title']}. Family `{card['family']}`; written from `card.yaml` and `metrics.json`.",
         f'```python\nimport galzoo\n\nmodel = galzoo.load("{card["name"]}")\n```',
+        *_picture(Path(folder), card["name"]),
         "## Data",
         f"{data['origin'].strip()}",
         f"Bands {', '.join(data['bands'])}; {data['pixel_scale_arcsec']:g} arcsec per pixel; trained on stamps of "
@@ -44,6 +47,16 @@ def write_readme(folder, card):
     parts += ["## Citation", f"{card['citation']}. BibTeX: `galzoo cite {card['name']}`."]
     parts += ["## Changelog", "\n".join(_change(entry) for entry in card["changelog"])]
     write_text(Path(folder) / _README, "\n\n".join(parts) + "\n")
+
+
+def _picture(folder, name):
+    """Return the lines that show the picture of a preset that lies in a checkout; none where there is none."""
+    images = folder.resolve().parents[1] / "docs" / "images"
+    captions = images / "captions.yaml"
+    if not (images / f"{name}.png").exists() or not captions.exists():
+        return []
+    caption = yaml.safe_load(captions.read_text(encoding="utf-8")).get(name)
+    return [f"![What {name} does](../../docs/images/{name}.png)", *([caption] if caption else [])]
 
 
 def summary(card):

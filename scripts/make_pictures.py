@@ -2,7 +2,8 @@
 
     python scripts/make_pictures.py [--only PRESET]
 
-Each task brings the function that draws for its presets; docs/images/readme.yaml says which the README shows.
+Each task brings the function that draws for its presets; docs/images/readme.yaml says which the README shows. The page
+of each preset shows its own, with the caption that docs/images/captions.yaml has.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 import yaml
 
 import galzoo
+from galzoo.cards import write_readme
 from galzoo.files import write_text
 from galzoo.registry import MODEL, get_family, get_task, import_object
 from galzoo.viz.panels import save
@@ -23,13 +25,14 @@ DPI, MOST_BYTES = (110, 95, 80), 400_000
 
 
 def draw(name, folder):
-    """Draw a preset's picture and return its caption, None where no task of its family has one."""
+    """Draw a preset's picture and return its caption, None where no task has one for it."""
     card = galzoo.load_card(name)
     roles = get_family(card["family"]).roles()
     drawer = next((get_task(task).picture for task, role in roles if role == MODEL and get_task(task).picture), None)
-    if drawer is None:
+    drawn = drawer and import_object(drawer)(galzoo.load(name), card)
+    if not drawn:
         return None
-    figure, caption = import_object(drawer)(galzoo.load(name), card)
+    figure, caption = drawn
     path = folder / f"{name}.png"
     for dpi in DPI:
         save(figure, path, dpi=dpi)
@@ -49,6 +52,12 @@ def main():
     only = parser.parse_args().only
     folder = ROOT / "docs" / "images"
     captions = {name: draw(name, folder) for name in galzoo.list_presets() if only in (None, name)}
+    kept = folder / "captions.yaml"
+    known = yaml.safe_load(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    known |= {name: caption for name, caption in captions.items() if caption}
+    write_text(kept, yaml.safe_dump(known, width=120))
+    for name in captions:
+        write_readme(ROOT / "pretrained" / name, galzoo.load_card(name))
     if only is not None:
         return
     shown = yaml.safe_load((folder / "readme.yaml").read_text(encoding="utf-8"))

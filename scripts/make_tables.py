@@ -1,13 +1,14 @@
-"""Write the generated tables of the documentation: families and presets in the README, keys in docs/architecture.md.
+"""Write what is generated of the documentation: tables of the README and of docs/architecture.md, pages of presets.
 
 python scripts/make_tables.py
 """
 
 from pathlib import Path
 
-from galzoo.cards import update_readme
+from galzoo.cards import update_readme, write_readme
 from galzoo.data.keys import KEYS
 from galzoo.files import write_text
+from galzoo.presets import load_card
 from galzoo.recipe import list_recipes
 from galzoo.registry import families
 
@@ -39,10 +40,12 @@ def put(path, name, table):
 
 
 def update(root):
-    """Write all tables of the source tree at `root`."""
+    """Write all tables, and the pages of the presets, of the source tree at `root`."""
     put(root / "README.md", "families", family_table())
     put(root / "docs" / "architecture.md", "keys", key_table())
     update_readme(root / "README.md")
+    for card in (root / "pretrained").glob("*/card.yaml"):
+        write_readme(card.parent, load_card(card.parent.name))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ TASK = Task(
     },
     run="galzoo.tasks.detect.run:detect_field",
     command="galzoo.tasks.detect.command:detect",
+    picture="galzoo.tasks.detect.picture:preset_figure",
     help="Find the sources of a field: catalogue, masks, picture and a report.",
     next="galzoo detect FIELD.fits --preset {preset}",
     interrupted="what was finished is kept, and the same command goes on",
