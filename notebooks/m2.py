@@ -110,7 +110,7 @@ written = detect_field(
     OUTPUT / "stars",
     preset=PRESET,
     psf=[OUTPUT / f"psf_{band}.fits" for band in "ri"],
-    settings=Settings(refine=not SMOKE, faintest=limit, report=not SMOKE),
+    settings=Settings(refine=True, faintest=limit, report=not SMOKE),
     restart=True,
     bands=["r", "i"],
     variance=[f"{OUTPUT / 'variance.fits'}[{band}]" for band in "ri"],

@@ -18,11 +18,16 @@ class StarLight:
 
     def __init__(self, psf):
         self.psf = np.asarray(psf, float)
-        self.side = self.psf.shape[0] + _PADDING
-        self._spectrum = np.fft.rfft2(self.psf, (self.side, self.side), axes=(0, 1))
-        # Stars are moved by half of the padding and a fraction of a pixel.
+        rows, columns, bands = self.psf.shape
+        self.side = rows + _PADDING
+        # Stars are moved by half of the padding and a fraction of a pixel: by these whole pixels, weighted.
         self._taps = np.arange(_PADDING + 1)
-        self._waves = np.exp(-2j * np.pi * np.outer(self._taps, np.fft.fftfreq(self.side)))
+        moved = np.zeros((len(self._taps), rows, self.side, bands))
+        for tap in self._taps:
+            moved[tap, :, tap : tap + columns] = self.psf
+        self._moved = moved.reshape(len(self._taps), -1)
+        line = np.arange(self.side)[:, None] - np.arange(rows)
+        self._tap_of, self._within = np.clip(line, 0, _PADDING), (line >= 0) & (line <= _PADDING)
 
     def corners(self, places):
         """Return x, y of the first pixel of the stamps of stars at places (n, 2)."""
@@ -33,20 +38,23 @@ class StarLight:
         places = np.asarray(places, float).reshape(-1, 2)
         shift = places - (self.psf.shape[0] - 1) / 2 - self.corners(places)
         (x, along_x), (y, along_y) = (self._kernel(shift[:, axis]) for axis in (0, 1))
-        half = self.side // 2 + 1
-        x, along_x = x[:, None, :half, None], along_x[:, None, :half, None]
-        y, along_y = y[:, :, None, None], along_y[:, :, None, None]
-
-        def back(spectrum):
-            return np.fft.irfft2(spectrum, (self.side, self.side), axes=(1, 2))
-
-        stamp = back(self._spectrum * x * y)
+        lines = self._along_x(x)
+        stamp = self._along_y(y, lines)
         if not slopes:
             return stamp
-        return stamp, back(self._spectrum * along_x * y), back(self._spectrum * x * along_y)
+        return stamp, self._along_y(y, self._along_x(along_x)), self._along_y(along_y, lines)
+
+    def _along_x(self, weights):
+        """Return the PSF moved along x by weights (n, tap), as (n, p, side * band)."""
+        return (weights @ self._moved).reshape(len(weights), self.psf.shape[0], -1)
+
+    def _along_y(self, weights, lines):
+        """Return what `_along_x` gives moved along y by weights (n, tap), (n, side, side, band)."""
+        matrix = np.where(self._within, weights[:, self._tap_of], 0.0)
+        return (matrix @ lines).reshape(len(weights), self.side, self.side, -1)
 
     def _kernel(self, shift):
-        """Return the spectrum of a Lanczos kernel that moves by `shift` (n,), and its derivative by it, (n, side).
+        """Return a Lanczos kernel that moves by `shift` (n,), and its derivative by it, (n, tap).
 
         A whole sinc would leave stripes all over the stamp of an undersampled PSF; this one reaches 5 pixels.
         """
@@ -56,7 +64,7 @@ class StarLight:
         # Of unit sum, so that no flux is lost.
         total, change = weights.sum(axis=1, keepdims=True), slopes.sum(axis=1, keepdims=True)
         weights, slopes = weights / total, (slopes - weights * change / total) / total
-        return weights @ self._waves, slopes @ self._waves
+        return weights, slopes
 
     def add(self, image, places, flux, corner=(0, 0), power=1):
         """Add stars of `flux` (n, band) to an image (y, x, band) whose first pixel is `corner`, x and y, in place.

@@ -34,6 +34,8 @@ class Fitted:
         Of these stars and of the expected light of the others.
     chi2 : float
         Mean of the square of the residual over the variance, over good pixels of all bands.
+    told : array of bool, (star,)
+        Whether a good pixel tells of the star. Others are not fitted: they keep what was known of them before.
     """
 
     places: np.ndarray
@@ -42,6 +44,7 @@ class Fitted:
     flux_errors: np.ndarray
     model: np.ndarray
     chi2: float
+    told: np.ndarray
 
 
 @dataclasses.dataclass
@@ -99,8 +102,11 @@ def fit_stars(image, variance, psf, stars, others, gain=None):
     gain = np.zeros(image.shape[-1]) if gain is None else np.nan_to_num(np.asarray(gain, float))
     photons = np.where(gain > 0, 1 / np.maximum(gain, 1e-30), 0.0)
     faint, doubt = expected(light, image.shape, others)
+    reach = int(np.ceil(_FITTED * np.sqrt(0.8825 / max(psf.max(axis=(0, 1)).mean(), 1e-6))))
+    told = _told(np.isfinite(sky).any(axis=-1), stars.places, reach)
+    light.add(faint, stars.places[~told], stars.flux[~told])
+    stars, known, normal = stars[told], stars, None
     places, flux = stars.places.astype(float), stars.flux.astype(float)
-    normal, reach = None, int(np.ceil(_FITTED * np.sqrt(0.8825 / max(psf.max(axis=(0, 1)).mean(), 1e-6))))
     for _ in range(_STEPS if len(places) else 0):
         model = light.add(faint.copy(), places, flux)
         jacobian = _jacobian(image.shape, light, places, flux, reach)
@@ -113,7 +119,32 @@ def fit_stars(image, variance, psf, stars, others, gain=None):
     good = weight > 0
     chi2 = float(np.mean(((image - model) ** 2 * weight)[good])) if good.any() else float("nan")
     errors = _errors(normal, places, flux.shape[1])
-    return Fitted(places, errors[:, flux.shape[1] :], flux, errors[:, : flux.shape[1]], model, chi2)
+    parts = (known.places, places), (known.place_errors, errors[:, flux.shape[1] :])
+    parts += (known.flux, flux), (known.flux_errors, errors[:, : flux.shape[1]])
+    return Fitted(*(_put(before, told, fitted) for before, fitted in parts), model, chi2, told)
+
+
+def _told(good, places, reach):
+    """Return whether stars (star,) have a good pixel (y, x) within `reach` pixels along x and y."""
+    height, width = good.shape
+    # Pixels beyond the image are none.
+    count = np.pad(np.pad(good, reach).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    x, y = np.round(places).astype(int).T
+    side = 2 * reach + 1
+    inside = (x >= -reach) & (x < width + reach) & (y >= -reach) & (y < height + reach)
+    (top, bottom), (left, right) = (
+        (np.clip(one, 0, end), np.clip(one + side, 0, end))
+        for one, end in ((y, height + 2 * reach), (x, width + 2 * reach))
+    )
+    number = count[bottom, right] - count[top, right] - count[bottom, left] + count[top, left]
+    return inside & (number > 0)
+
+
+def _put(before, rows, values):
+    """Return a copy of an array with some of its rows replaced."""
+    result = np.array(before, float)
+    result[rows] = values
+    return result
 
 
 def expected(light, shape, stars):

@@ -41,3 +41,24 @@ def test_slopes_are_derivatives():
         wanted = (light.stamps([place + move]) - light.stamps([place - move])) / (2 * step)
         # A star that moves to the right grows there.
         np.testing.assert_allclose(slope, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_stamps_are_sums_over_whole_pixels(bands):
+    """The matrix products, against the same kernel summed tap by tap."""
+    random = np.random.default_rng(4)
+    psf, place = random.uniform(size=(8, 8, bands)), np.array([20.37, 11.81])
+    light = StarLight(psf)
+    stamp = light.stamps([place])[0]
+    corner = light.corners([place])[0]
+    shift = place - 3.5 - corner
+    kernels = []
+    for part in shift:
+        at = np.arange(13) - part
+        kernel = np.where(np.abs(at) < 5, np.sinc(at) * np.sinc(at / 5), 0)
+        kernels.append(kernel / kernel.sum())
+    wanted = np.zeros_like(stamp)
+    for dx, along_x in enumerate(kernels[0]):
+        for dy, along_y in enumerate(kernels[1]):
+            wanted[dy : dy + 8, dx : dx + 8] += along_x * along_y * psf
+    np.testing.assert_allclose(stamp, wanted, atol=1e-12)

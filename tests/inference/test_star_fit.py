@@ -110,7 +110,30 @@ def test_bad_pixels_say_nothing(bad):
     assert np.isfinite(found.flux).all()
     expected = 700 if bad == "all" else 1000
     np.testing.assert_allclose(found.flux, expected, rtol=0.03)
+    assert found.told[0] == (bad != "all")
     # Where no pixel speaks the prior stays.
     if bad == "all":
         np.testing.assert_allclose(found.flux_errors, 300, rtol=1e-6)
         assert np.isnan(found.chi2)
+
+
+def test_stars_of_which_no_pixel_tells_are_left_out():
+    """One among bad pixels and one beyond the image, of which nothing was known before either."""
+    places, flux = np.array([[8.0, 15.0], [24.0, 15.0], [60.0, 15.0]]), np.full((3, 2), 1000.0)
+    image = light((31, 31), places, flux)
+    sky = np.full(image.shape, SKY)
+    sky[:, 16:] = np.inf
+    image[:, 16:] = np.nan
+    said = prior(places + [0.2, 0.0], 0.8 * flux, np.inf, np.inf)
+    found = fit_stars(image, sky, psf(), said, NOBODY)
+    np.testing.assert_array_equal(found.told, [True, False, False])
+    np.testing.assert_allclose(found.places[0], places[0], atol=0.01)
+    np.testing.assert_allclose(found.flux[0], 1000, rtol=0.01)
+    np.testing.assert_array_equal(found.flux[1:], said.flux[1:])
+    assert np.isinf(found.flux_errors[1:]).all()
+    assert 0 < found.flux_errors[0, 0] < 30
+    # A pixel at its foot is enough to tell of it.
+    sky[15, 25] = SKY
+    image[15, 25] = light((31, 31), places, flux)[15, 25, 0]
+    said.flux_errors[:], said.place_errors[:] = 300, 0.3
+    assert fit_stars(image, sky, psf(), said, NOBODY).told.tolist() == [True, True, False]

@@ -35,6 +35,28 @@ def test_light_is_the_sum_of_shifted_psfs():
         assert np.median(np.abs(difference[lit])) < 2e-3 * total.max()
 
 
+@pytest.mark.parametrize(("fwhm", "far", "near"), [(3.0, 1e-4, 3e-3), (1.6, 2e-4, 5e-2)])
+def test_stars_are_those_of_galsim(fwhm, far, near):
+    """Stars of a PSF that its pixels sample, and of one that they do not: no stripes far from either."""
+    galsim = pytest.importorskip("galsim")
+    profile, size = galsim.Gaussian(fwhm=fwhm), 40
+    psf = profile.drawImage(nx=25, ny=25, scale=1, method="no_pixel").array[None, ..., None]
+    layer = StarField(size=size, given_psf=True, density=(0.001, 0.001), **PLAIN)
+    places = np.array([[[20.5, 19.5], [10.2, 31.7], [-0.4, 3.3], [30.0, 8.0]]], "float32")
+    stars = {"places": places, "electrons": np.ones((1, 4, 1), "float32")}
+    made = np.asarray(layer._render(stars, psf, np.zeros((1, size + 24, size + 24, 1), "float32")))[0, ..., 0]
+    y, x = np.indices((size, size))
+    wanted, distance = np.zeros((size, size)), np.full((size, size), np.inf)
+    for px, py in places[0]:
+        wanted += np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * profile.sigma**2)) / (2 * np.pi * profile.sigma**2)
+        distance = np.minimum(distance, np.maximum(np.abs(x - px), np.abs(y - py)))
+    # On pixel middles, Lanczos' answer is the PSF itself.
+    wanted *= psf.sum() / (psf.sum() if fwhm > 2 else 1)
+    peak = wanted.max()
+    assert np.abs(made - wanted).max() < near * peak
+    assert np.abs(made - wanted)[distance > 9].max() < far * peak
+
+
 def test_density_luminosity_and_colours():
     made = fields(
         n=6, size=64, density=(0.1, 0.1), slope=(0.5, 0.5), span=(100, 100), faintest=1000, colour=(0.3, 0.3),

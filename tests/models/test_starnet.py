@@ -164,6 +164,38 @@ class TestModel:
             assert np.abs(middle).max() <= 1.25
             assert np.isfinite(array(found["scaled_flux"])).all()
 
+    def test_only_what_is_there_is_looked_at(self, trained):
+        """A field in the corner of a block that reaches beyond it: the same stars, none elsewhere, no time for them."""
+        batch = scene([(6.3, 9.8), (12.1, 3.4)], [1500.0, 1500.0])
+        planes = ("image", "variance")
+        block = {key: np.pad(batch[key], ((0, 0), (8, 40), (4, 40), (0, 0))) for key in planes}
+        block |= {"psf": batch["psf"], "mask": block["variance"] == 0}
+        sizes = []
+        look = trained.look
+        trained.look = lambda seen, training=False: sizes.append(seen["image"].shape[1:3]) or look(seen, training)
+        try:
+            there, apart = trained.detect(batch), trained.detect(block)
+        finally:
+            trained.look = look
+        assert sizes == [(16, 16), (16, 16)]
+        np.testing.assert_allclose(apart.probability, there.probability, atol=1e-6)
+        np.testing.assert_allclose(apart.positions, there.positions + [4, 8], atol=1e-4)
+        np.testing.assert_allclose(apart.flux, there.flux, rtol=1e-4)
+        assert trained.posterior(block, 5).counts(64).shape[1:] == (1, 1, 1)
+
+    def test_no_stars_where_no_pixel_is_good(self, trained):
+        batch = scene([(12.0, 12.0)], [1500.0], (48, 48))
+        batch["mask"] = np.zeros_like(batch["image"], bool)
+        batch["mask"][:, 20:44, 4:44] = True
+        batch["mask"][:, :, 47:] = True
+        logit = trained.cells(batch)["logit"][0].max(axis=-1)
+        # 7 pixels from good ones nothing is known.
+        assert (logit[28:36, 12:36] == -100).all()
+        assert (logit[:20, :47] > -99).all()
+        batch["mask"][:] = True
+        assert trained.detect(batch).probability.shape == (1, 0)
+        assert (trained.posterior(batch, 3).count == 0).all()
+
     def test_needs_a_psf(self):
         batch = scene([(5, 5)], [500.0])
         with pytest.raises(InputError, match="PSF of each image"):

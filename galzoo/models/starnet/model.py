@@ -9,6 +9,7 @@ from galzoo.errors import InputError, RecipeError
 from galzoo.layers.checks import check_batch
 from galzoo.layers.likelihood import clean, weights
 from galzoo.layers.psf import apply_transfer, transfer
+from galzoo.models.starnet.lit import lit_cells
 from galzoo.models.starnet.losses import catalogue_nll
 from galzoo.models.starnet.networks import Backbone, perceptron
 
@@ -156,7 +157,7 @@ class StarNet(keras.Model):
     def cells(self, batch):
         """Return what the network says of a batch as NumPy arrays, not corrected; see `catalogue_nll`."""
         seen = {key: np.asarray(batch[key]) for key in _SEEN if batch.get(key) is not None}
-        return {key: ops.convert_to_numpy(value) for key, value in self(seen).items()}
+        return lit_cells(self, seen)
 
     def finish(self, batches):
         """Fit the calibration to what training did not see.
@@ -192,7 +193,7 @@ class StarNet(keras.Model):
             # It is learned from what the others have learned.
             seen_of = ops.concatenate([ops.mean(hidden, axis=(1, 2)), seen["told"]], axis=-1)
             found["log_spread"] = -3.0 + 2.5 * ops.tanh(self.spread(ops.stop_gradient(seen_of))[:, 0] / 2.5)
-        return found | {"unit": seen["unit"], "present": seen["present"]}
+        return found | {key: seen[key] for key in ("unit", "present", "known")}
 
     def look(self, batch, training=False):
         """Return what the network is told of a batch.
@@ -202,7 +203,8 @@ class StarNet(keras.Model):
         dict
             ``planes`` (n, y, x, 5 band); ``told`` (n, told); ``unit`` (n, y, x, band), the error of the flux of a star
             alone on the sky, in the unit of the image; ``guess``, the arcsinh of the flux that a star at the pixel
-            would have alone, in that unit; ``present`` (n, band), 1 where a band is there.
+            would have alone, in that unit; ``present`` (n, band), 1 where a band is there; ``known`` (n, y, x), whether
+            any band has a good pixel in the window of the sky's noise.
         """
         check_batch(batch, self.bands, "starnet")
         if batch.get("psf") is None:
@@ -217,7 +219,7 @@ class StarNet(keras.Model):
                 draw[:, 1:] < self.band_dropout, draw[:, 1:] < ops.max(draw[:, 1:], 1, keepdims=True)
             )
             variance = ops.where(hidden[:, None, None], np.float32(np.inf), variance)
-        noise, good = _sky_noise(variance, mask)
+        noise, good, known = _sky_noise(variance, mask)
         image = clean(ops.cast(batch["image"], "float32"), variance, mask) / noise
         present = ops.max(good, axis=(1, 2))
         psf = ops.cast(batch["psf"], "float32")
@@ -245,7 +247,8 @@ class StarNet(keras.Model):
         if self.limit_told is not None:
             told = told + self.limit_told(self._limit(batch, unit, good, training))
         told = ops.silu(told)
-        return {"planes": planes, "told": told, "unit": unit, "guess": guess, "present": present}
+        told = {"planes": planes, "told": told, "unit": unit, "guess": guess, "present": present}
+        return told | {"known": ops.any(known, axis=-1)}
 
     def _limit(self, batch, unit, good, training):
         """Return the log of the flux of the faintest star that counts over its error, and whether it is known, (n, 2).
@@ -351,14 +354,14 @@ def _without(weights, some):
 
 
 def _sky_noise(variance, mask):
-    """Return the noise of the sky (n, y, x, band), finite, and 1 where a pixel is good, 0 elsewhere."""
+    """Return the noise of the sky (n, y, x, band), finite; 1 or 0 where a pixel is good; where it is known."""
     weight = weights(variance, mask)
     good = ops.cast(weight > 0, "float32")
     window = (1, _SKY_WINDOW)
     greatest = ops.max_pool(weight, window, strides=1, padding="same")
     greatest = ops.max_pool(greatest, window[::-1], strides=1, padding="same")
     found = greatest > 0
-    return ops.where(found, 1 / ops.sqrt(ops.where(found, greatest, 1.0)), 1.0), good
+    return ops.where(found, 1 / ops.sqrt(ops.where(found, greatest, 1.0)), 1.0), good, found
 
 
 def _middle(psf, size):

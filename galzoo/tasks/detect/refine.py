@@ -105,7 +105,8 @@ def refine_image(image, stars, probability, threshold):
                 image["image"][window].astype(float), sky, image["psf"].astype(float), prior[fitted], unfitted,
                 image["gain"],
             )  # fmt: skip
-            kept = own[fitted]
+            # Stars of which no good pixel tells stay as the detector says.
+            kept = own[fitted] & answer.told
             rows = fitted[kept]
             stars["positions"][rows] = answer.places[kept] + [left, top]
             stars["position_error"][rows], stars["flux"][rows] = answer.place_errors[kept], answer.flux[kept]
