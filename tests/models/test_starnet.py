@@ -287,6 +287,19 @@ class TestLimit:
         with pytest.raises(InputError, match="other layers"):
             StarNet.tiny(channels=(10,), blocks=(1,), head=16, limited=True).take_over(trained)
 
+    def test_learns_in_half_precision(self):
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            model = StarNet.tiny(limited=True)
+            batch = scene([(7.2, 8.4)], [1500.0]) | {"faintest": np.array([40.0], "float32")}
+            cells = model(batch)
+            assert all(keras.backend.standardize_dtype(cells[key].dtype) == "float32" for key in ("logit", "log_spread"))
+            loss = model.compute_loss(batch | truth_of([[[7.2, 8.4]]], [[[1500.0]]]), y_pred=cells)
+        finally:
+            keras.config.set_dtype_policy(before)
+        assert np.isfinite(float(loss))
+
     @pytest.mark.parametrize("told", [None, np.nan, 0.0, -3.0])
     def test_a_limit_that_says_nothing_changes_nothing(self, told):
         keras.utils.set_random_seed(3)

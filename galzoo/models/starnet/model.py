@@ -192,7 +192,8 @@ class StarNet(keras.Model):
         if self.spread is not None:
             # It is learned from what the others have learned.
             seen_of = ops.concatenate([ops.mean(hidden, axis=(1, 2)), seen["told"]], axis=-1)
-            found["log_spread"] = -3.0 + 2.5 * ops.tanh(self.spread(ops.stop_gradient(seen_of))[:, 0] / 2.5)
+            common = ops.cast(self.spread(ops.stop_gradient(seen_of))[:, 0], "float32")
+            found["log_spread"] = -3.0 + 2.5 * ops.tanh(common / 2.5)
         return found | {key: seen[key] for key in ("unit", "present", "known")}
 
     def look(self, batch, training=False):
