@@ -184,7 +184,7 @@ class TestModel:
         assert trained.posterior(block, 5).counts(64).shape[1:] == (1, 1, 1)
 
     def test_no_stars_where_no_pixel_is_good(self, trained):
-        batch = scene([(12.0, 12.0)], [1500.0], (48, 48))
+        batch = scene([(12.0, 12.0)], [1500.0], (48, 48)) | {"gain": np.array([[200.0]], "float32")}
         batch["mask"] = np.zeros_like(batch["image"], bool)
         batch["mask"][:, 20:44, 4:44] = True
         batch["mask"][:, :, 47:] = True

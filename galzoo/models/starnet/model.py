@@ -220,7 +220,7 @@ class StarNet(keras.Model):
                 draw[:, 1:] < self.band_dropout, draw[:, 1:] < ops.max(draw[:, 1:], 1, keepdims=True)
             )
             variance = ops.where(hidden[:, None, None], np.float32(np.inf), variance)
-        noise, good, known = _sky_noise(variance, mask)
+        noise, good, seen_sky = _sky_noise(variance, mask)
         image = clean(ops.cast(batch["image"], "float32"), variance, mask) / noise
         present = ops.max(good, axis=(1, 2))
         psf = ops.cast(batch["psf"], "float32")
@@ -249,7 +249,7 @@ class StarNet(keras.Model):
             told = told + self.limit_told(self._limit(batch, unit, good, training))
         told = ops.silu(told)
         told = {"planes": planes, "told": told, "unit": unit, "guess": guess, "present": present}
-        return told | {"known": ops.any(known, axis=-1)}
+        return told | {"known": ops.any(seen_sky, axis=-1)}
 
     def _limit(self, batch, unit, good, training):
         """Return the log of the flux of the faintest star that counts over its error, and whether it is known, (n, 2).
