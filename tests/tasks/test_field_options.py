@@ -33,6 +33,7 @@ COMMANDS = {
         {
             **SHARED, **PSF, **COLUMNS, "method": ("encoder", "encoder"), "detector": ("other", "other"),
             "catalog": ("list.csv", Path("list.csv")), "restart": (None, True), "prior": ("pixels", "pixels"),
+            "conform": (None, True),
         },
         {
             **SET, "threshold": ("7", {"threshold": 7.0}), "no-add-sources": (None, {"add_sources": False}),
@@ -108,7 +109,7 @@ def test_nothing_is_passed_on_that_was_not_asked_for(name, call):
     _, named = call(name)
     assert named["settings"] == type(named["settings"])()
     for option in COMMANDS[name][1]:
-        at_rest = {"no-background": True, "method": "map", "restart": False, "gain": None}.get(option)
+        at_rest = {"no-background": True, "method": "map", "restart": False, "conform": False, "gain": None}.get(option)
         assert named.get(NAMED.get(option, option.replace("-", "_"))) == at_rest, option
 
 

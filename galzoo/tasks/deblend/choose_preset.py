@@ -14,11 +14,14 @@ logger = logging.getLogger(__name__)
 # position, and only the prior on their sizes is off by so much.
 _SAME_SCALE = 0.25
 _SCALES = (0.5, 2.0)
+# Where that was asked for, pixels that differ by more than this are resampled, and up to so many times finer ones too:
+# what is averaged keeps its flux, while the PSF of coarser pixels is not known well enough to be drawn in finer ones.
+_CONFORMING, _FINEST = 0.05, 4.0
 # Steps of fits that only look for missed sources: where a PSF is wrong, none would end early.
 _SMOOTH_STEPS = 30
 
 
-def choose_deblender(preset, deblender, method, field, prior=None):
+def choose_deblender(preset, deblender, method, field, prior=None, conform=False):
     """Return a deblender in bands and pixels of a field, the field as that names its bands, and what the report says.
 
     Parameters
@@ -32,11 +35,14 @@ def choose_deblender(preset, deblender, method, field, prior=None):
     field : Field
     prior : str or Path, optional
         Preset or run of a prior over pixels that takes over from the preset.
+    conform : bool
+        Resample windows to the pixels of the preset where they differ by more than 5 %, up to a factor of four in finer
+        ones; by default where they differ by more than a quarter, up to a factor of two.
 
     Raises
     ------
     InputError
-        If no preset has the bands, the pixel scales differ by more than a factor of two, or the prior does not fit.
+        If no preset has the bands, the pixel scales differ by too much, or the prior does not fit.
     """
     if deblender is not None and prior is not None:
         raise InputError("both a deblender and a prior given; a prior takes over from a preset")
@@ -58,21 +64,30 @@ def choose_deblender(preset, deblender, method, field, prior=None):
     ratio = 1.0 if scale is None else scale / field.pixel_scale
     if scale is None:
         logger.warning("%s: its pixel scale is not known; taken to be that of the field", preset)
-    if not _SCALES[0] <= ratio <= _SCALES[1]:
+    same, most = (_CONFORMING, _FINEST) if conform else (_SAME_SCALE, _SCALES[1])
+    if not _SCALES[0] <= ratio <= most:
+        mend = (
+            "add --conform" if _SCALES[1] < ratio <= _FINEST else f"resample the field to within a factor of {most:g}"
+        )
         raise InputError(
-            f"{field.name}: pixels of {field.pixel_scale:.4g} arcsec, preset {preset} has {scale:.4g}; "
-            f"resample the field to within a factor of {_SCALES[1]:g}, or use another preset"
+            f"{field.name}: pixels of {field.pixel_scale:.4g} arcsec, preset {preset} has {scale:.4g}; {mend}, or use "
+            "another preset"
         )
     about = {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE), "method": method}
     if prior is not None:
         from galzoo.tasks.deblend.pixel_prior import load_prior, with_prior
 
-        pixels = scale if abs(ratio - 1) > _SAME_SCALE else field.pixel_scale
+        pixels = scale if abs(ratio - 1) > same else field.pixel_scale
         deblend = with_prior(deblend, load_prior(prior, field.bands, pixels))
         about |= {"prior": str(prior), "prior model": checksum(find_preset(prior) / MODEL_FILE)}
-    if abs(ratio - 1) > _SAME_SCALE:
+    if abs(ratio - 1) > same:
         logger.warning("%s: windows are resampled from %.4g to %.4g arcsec", field.name, field.pixel_scale, scale)
         deblend = with_pixels(deblend, ratio)
+    elif abs(ratio - 1) > _CONFORMING:
+        logger.warning(
+            "%s: pixels of %.4g arcsec, preset %s has %.4g: its prior on sizes is off by as much; --conform resamples",
+            field.name, field.pixel_scale, preset, scale,
+        )  # fmt: skip
     return deblend, field, about
 
 

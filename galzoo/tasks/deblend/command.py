@@ -20,6 +20,9 @@ def deblend(
             autocompletion=options.complete_preset,
         ),
     ] = None,
+    conform: Annotated[
+        bool, typer.Option("--conform", help="Bring the field to the preset's pixels, up to four times finer ones too.")
+    ] = False,
     method: Annotated[str, typer.Option(help="map, encoder (fast) or hmc (slow, samples).")] = "map",
     bands: options.Bands = None,
     names: options.Names = None,
@@ -57,6 +60,7 @@ def deblend(
         output,
         preset=preset,
         prior=prior,
+        conform=conform,
         method=method,
         catalogue=catalog,
         detector=detector,

@@ -69,7 +69,7 @@ class Settings:
 
 def deblend_field(
     paths, output, preset=None, deblender=None, method="map", catalogue=None, columns=None, psf=None, seeing=None,
-    settings=None, progress=False, restart=False, detector=None, prior=None, **options,
+    settings=None, progress=False, restart=False, detector=None, prior=None, conform=False, **options,
 ):  # fmt: skip
     """Deblend a field and write catalogue, images, stamps, pictures and a report.
 
@@ -107,6 +107,8 @@ def deblend_field(
     prior : str or Path, optional
         Preset or run that is a prior over pixels: what the preset answers is fitted again under it, see
         `galzoo.inference.pixels`.
+    conform : bool
+        Bring windows to the pixels of the preset, see `galzoo.tasks.deblend.choose_preset.choose_deblender`.
 
     Returns
     -------
@@ -132,13 +134,13 @@ def deblend_field(
     with open_field(paths, **options) as field:
         known = psf if callable(psf) or isinstance(psf, np.ndarray) else field_psf(field, psf, seeing)
         ids, listed = _listed(catalogue, columns, field)
-        deblend, field, about = choose_deblender(preset, deblender, method, field, prior)
+        deblend, field, about = choose_deblender(preset, deblender, method, field, prior, conform)
         key = {
             "field": request_stamp(paths, options, psf, catalogue),
             "about": about,
             "settings": dataclasses.asdict(settings),
         }
-        key |= {"seeing": seeing, "columns": columns, "method": method, "detector": detector}
+        key |= {"seeing": seeing, "columns": columns, "method": method, "detector": detector, "conform": conform}
         detect = None if detector is None else detector_of(detector, field)
         work = work_folder(output, key, restart)
         psf_of = None if known is None else constant_psf(known, field)

@@ -1,6 +1,8 @@
 """Windows in other bands and pixels, and what is said of a source in them."""
 
 import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,3 +90,54 @@ def test_blendedness_of_coincident_equals_is_a_half():
     np.testing.assert_allclose(found["blendedness"], 0.5)
     assert found["chi2"][0] == 0
     assert np.isnan(found["flux_like_err"]).all(), "two templates that are one cannot be told apart"
+
+
+class Preset:
+    """Stands for a packaged preset of pixels of 0.2 arcsec and one band."""
+
+    bands = ("r",)
+
+
+@pytest.fixture
+def choose(monkeypatch):
+    """Return what a deblender chosen for a field of some pixels is given of a batch of that field, and its answer."""
+    from galzoo.tasks.deblend import choose_preset
+
+    card = {"data": {"pixel_scale_arcsec": 0.2}}
+    monkeypatch.setattr("galzoo.presets.card_for", lambda *_: card)
+    monkeypatch.setattr("galzoo.presets.load_for", lambda *_: Preset())
+    monkeypatch.setattr("galzoo.presets.find_preset", Path)
+    monkeypatch.setattr("galzoo.presets.checksum", str)
+    seen = {}
+
+    def spied(model, method, batch):
+        seen.update(batch)
+        return least_squares(batch)
+
+    monkeypatch.setattr(choose_preset, "deblend_batch", spied)
+
+    def run(scale, conform):
+        field = SimpleNamespace(bands=("r",), pixel_scale=scale, name="field.fits", renamed=lambda bands: field)
+        deblend, _, _ = choose_preset.choose_deblender("some", None, "map", field, conform=conform)
+        batch = batch_of(side=128 if scale < 0.1 else 48, scale=0.2 / scale)
+        batch = {key: value[..., :1] if np.ndim(value) == 4 else value for key, value in batch.items()}
+        return seen, deblend(batch)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("scale", "conform", "side"), [(0.2, True, 48), (0.18, False, 48), (0.18, True, 44), (0.06, True, 39)]
+)
+def test_fields_are_brought_to_the_pixels_of_a_preset(choose, caplog, scale, conform, side):
+    seen, answer = choose(scale, conform)
+    assert seen["image"].shape[1] == side
+    np.testing.assert_allclose(answer.flux[0, :, 0], [1000, 500], rtol=0.03)
+    assert ("--conform" in caplog.text) == (scale == 0.18 and not conform)
+
+
+def test_pixels_that_cannot_be_brought_there_are_refused(choose):
+    with pytest.raises(InputError, match=r"0\.06 arcsec.*add --conform"):
+        choose(0.06, False)
+    with pytest.raises(InputError, match=r"0\.5 arcsec.*resample"):
+        choose(0.5, True)
