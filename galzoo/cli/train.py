@@ -43,6 +43,11 @@ def train(
 
     if as_json and not dry_run:
         raise InputError("--json shows a recipe without training; add --dry-run")
+    if wheels and not bundle:
+        raise InputError("--wheels go into a bundle; add --bundle, or leave them out")
+    if init and (bundle or resume):
+        other = "--bundle, which takes no model along" if bundle else "--resume, which goes on from the run's model"
+        raise InputError(f"--init starts a run from another model and means nothing with {other}; leave one out")
     output = output or Path("runs") / f"{family}_{Path(recipe).stem}"
     # A run goes on with what it was started with; options need not be given again.
     begun = resume and (output / "recipe.json").is_file()

@@ -49,6 +49,8 @@ def sample(
         raise InputError(f"--temperature is {temperature}; give a number above 0")
     if not depth > 0:
         raise InputError(f"--depth is {depth}; give the exposure in units of the full survey's, above 0")
+    if depth != 1.0 and not noise:
+        raise InputError("--depth is how deep the noise is; add --noise, or leave it out")
     model = load_for("sample", name)
     plan(model, survey, bands, noise, psf, say=False)
     card = load_card(name, metrics=False)
