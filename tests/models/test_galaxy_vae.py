@@ -10,6 +10,7 @@ from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, RecipeError
 from galzoo.inference.stamp_features import deep_features, features
 from galzoo.layers.adaptation import DomainLoss
+from galzoo.metrics.checkerboard import checkerboard_power
 from galzoo.models.galaxy_vae.components import principal_components
 from galzoo.models.galaxy_vae.density import Mixture
 from galzoo.models.galaxy_vae.model import GalaxyVAE
@@ -418,3 +419,22 @@ def test_training_leaves_components_and_mixture_as_they_are():
     for old, weight in zip(before, fixed, strict=True):
         np.testing.assert_array_equal(old, array(weight))
     assert np.abs(blocks - array(model.encoder.get_layer("mean").kernel)).max() > 0
+
+
+def test_a_lattice_in_the_components_is_not_drawn_and_light_is_kept():
+    """JPEG pictures store colour in squares of 2 pixels, which components copy."""
+    model = model_of(size=32)
+    random = np.random.default_rng(4)
+    y, x = np.indices((32, 32)) - 15.5
+    smooth = 3 * np.exp(-(x**2 + y**2) / 60)[..., None] + 0.01 * random.normal(size=(32, 32, 2))
+    pattern = smooth + 0.2 * ((np.arange(32) % 2)[:, None, None] - 0.5) + 0.2 * ((np.arange(32) % 2)[:, None] - 0.5)
+    drawn = {}
+    for name, image in (("smooth", smooth), ("pattern", pattern)):
+        model.decoder_components.bias.assign(image.ravel())
+        model.decoder.get_layer("squares").kernel.assign(0 * model.decoder.get_layer("squares").kernel)
+        drawn[name] = array(model.decoder(np.zeros((1, 6), "float32")))
+    assert checkerboard_power(pattern[None], 2)[0] > 100
+    assert checkerboard_power(drawn["pattern"], 2)[0] < 1
+    np.testing.assert_allclose(drawn["pattern"], drawn["smooth"], atol=1e-5)
+    np.testing.assert_allclose(drawn["smooth"].sum(), smooth.sum(), rtol=1e-3)
+    np.testing.assert_allclose(drawn["smooth"][0].max(), smooth.max(), rtol=0.01)

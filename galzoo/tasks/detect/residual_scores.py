@@ -20,7 +20,7 @@ SECOND = "second look"
 _NEW = 0.5
 
 
-def evaluate_residual(detectors, deblend, scenes, band=None, progress=False):
+def evaluate_residual(detectors, deblend, scenes, band=None, progress=False, views=None):
     """Score what finds the sources that the classical detection and a fit with a deblender have missed.
 
     Parameters
@@ -34,6 +34,9 @@ def evaluate_residual(detectors, deblend, scenes, band=None, progress=False):
     band : int, optional
         Of magnitudes and blendedness; the middle one by default.
     progress : bool
+    views : list, optional
+        A dict is appended for each scene: ``image, variance, model`` (y, x, band), ``known`` and ``missed`` positions
+        (k, 2), and ``added``: name of a method -> positions and probabilities.
 
     Returns
     -------
@@ -72,6 +75,7 @@ def evaluate_residual(detectors, deblend, scenes, band=None, progress=False):
         known = np.stack([known["x"], known["y"]], axis=-1).reshape(-1, 2)
         of_truth = match(known, truths[row].positions, MATCH_PIXELS).found_of_truth
         missed.append(truths[row].wanted & (of_truth < 0))
+        added = {}
         for name, detector in detectors.items():
             begin = time.perf_counter()
             answer = detector.detect(given | {"model": model[None]})
@@ -80,7 +84,8 @@ def evaluate_residual(detectors, deblend, scenes, band=None, progress=False):
             places, probability = answer.positions[0][kept], answer.probability[0][kept]
             near = np.hypot(*(places[:, None] - known[None]).transpose(2, 0, 1)).min(axis=1, initial=np.inf)
             new = near > _NEW * width
-            parts[name].append(_compare(known, places[new], probability[new], truths[row], missed[-1], seconds))
+            added[name] = places[new], probability[new]
+            parts[name].append(_compare(known, *added[name], truths[row], missed[-1], seconds))
         begin = time.perf_counter()
         again = second.fitted(given, 0)[0]
         # The first pass is part of it.
@@ -88,8 +93,11 @@ def evaluate_residual(detectors, deblend, scenes, band=None, progress=False):
         places = np.stack([again["x"], again["y"]], axis=-1).reshape(-1, 2)
         # A fit with another source moves the first, which is still the same.
         new = match(places, known, width).truth_of_found < 0
-        one = _compare(places[~new], places[new], again["probability"][new], truths[row], missed[-1], seconds)
-        parts[SECOND].append(one)
+        added[SECOND] = places[new], np.asarray(again["probability"])[new]
+        parts[SECOND].append(_compare(places[~new], *added[SECOND], truths[row], missed[-1], seconds))
+        if views is not None:
+            shown = {key: batch[key][0] for key in ("image", "variance")} | {"model": model, "known": known}
+            views.append(shown | {"missed": truths[row].positions[missed[-1]], "added": added})
     results = {"scenes": len(scenes), "sources": int(sum(one.wanted.sum() for one in truths))}
     results |= {"missed": int(sum(one.sum() for one in missed)), "methods": {}}
     for name, found in parts.items():

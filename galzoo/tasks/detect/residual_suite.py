@@ -3,7 +3,6 @@
 from galzoo.contracts.suites import Result
 from galzoo.errors import InputError
 from galzoo.evaluate.held_out import refuse_real
-from galzoo.evaluate.report import Report
 from galzoo.tasks.detect.choose_detector import check_role
 from galzoo.tasks.detect.residual_scores import SECOND, evaluate_residual
 from galzoo.tasks.detect.suite import bin_label, held_out, packaged_deblender
@@ -36,14 +35,13 @@ def run(request):
     if deblend is None:
         bands = ", ".join(model.bands)
         raise InputError(f"no packaged preset deblends {bands}; the first pass is a fit with one, so none can be made")
-    metrics = evaluate_residual({"galzoo": model}, deblend, scenes, progress=True)
+    views = []
+    metrics = evaluate_residual({"galzoo": model}, deblend, scenes, progress=True, views=views)
     result = ResidualResult({"suite": "residual", "model": "galzoo"} | metrics)
     if request.report is not None:
-        text = f"{metrics['scenes']} scenes, {metrics['sources']} sources, of which the first pass misses "
-        report = Report(f"What a first pass misses, by {request.card['name']}", f"{text}{metrics['missed']}")
-        for title, rows in result.tables().items():
-            report.section(title).table(rows)
-        report.write(request.report)
+        from galzoo.tasks.detect.residual_report import write_residual_report
+
+        write_residual_report(result, views, tuple(model.bands), request.card["name"], request.report)
     return result
 
 

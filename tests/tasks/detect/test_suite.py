@@ -12,6 +12,7 @@ from galzoo.errors import InputError
 from galzoo.files import plain
 from galzoo.tasks.detect import suite
 from galzoo.tasks.detect.classical import ClassicalDetector, SecondLook
+from galzoo.tasks.detect.residual_report import write_residual_report
 from galzoo.tasks.detect.residual_scores import SECOND, evaluate_residual
 from galzoo.tasks.detect.residual_suite import ResidualResult
 from galzoo.tasks.detect.scores import evaluate_detection
@@ -158,13 +159,19 @@ def test_bad_requests(scenes):
         evaluate_detection({"a": Knowing(scenes)}, bare, "a")
 
 
-def test_what_the_first_pass_misses_is_found(scenes):
+def test_what_the_first_pass_misses_is_found_and_drawn(scenes, tmp_path):
     some = scenes[np.arange(4)]
-    result = evaluate_residual({"true": Knowing(some), "false": Knowing(some, false=4, miss=9)}, least_squares, some)
+    detectors, views = {"true": Knowing(some), "false": Knowing(some, false=4, miss=9)}, []
+    result = evaluate_residual(detectors, least_squares, some, views=views)
     assert result["missed"] > 0
     one, other = result["methods"]["true"], result["methods"]["false"]
     assert one["found_at_5"] == 1
     assert one["false"] == 0
     assert other["found_at_5"] == 0
     assert set(result["methods"]) == {"true", "false", SECOND}
-    assert "found at 5 % false" in ResidualResult({"suite": "residual", "model": "true"} | result).headline()
+    judged = ResidualResult({"suite": "residual", "model": "true"} | result)
+    assert "found at 5 % false" in judged.headline()
+    assert sum(len(view["missed"]) for view in views) == result["missed"]
+    assert all(len(view["added"]["false"][0]) == 4 for view in views)
+    write_residual_report(judged, views, BANDS, "one", tmp_path / "r.html")
+    assert (tmp_path / "r.html").read_text().count("<img") == 1
