@@ -98,6 +98,16 @@ def wide_unit(unit, sources, number, reach):
     return Unit(unit.group, unit.sources[[number]], x0, y0, 2 * half + 1)
 
 
+def group_unit(unit, sources, number):
+    """Return a unit of the source `number` of another alone, with a window about it that holds all of its group."""
+    row, group = unit.sources[number], np.flatnonzero(sources["group"] == unit.group)
+    place = int(round(sources["x"][row])), int(round(sources["y"][row]))
+    ends = [(sources[f"{axis}0"][group].min(), sources[f"{axis}1"][group].max()) for axis in "xy"]
+    half = max(abs(end - centre) for centre, pair in zip(place, ends, strict=True) for end in pair)
+    half = int(np.clip(np.ceil(half), unit.side // 2, _WIDEST // 2))
+    return Unit(unit.group, unit.sources[[number]], place[0] - half, place[1] - half, 2 * half + 1)
+
+
 def cut(field, segmentation, unit):
     """Read the window of a unit.
 

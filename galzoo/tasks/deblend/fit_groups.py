@@ -6,10 +6,20 @@ import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.field.photometry import KRON_REACH
-from galzoo.field.windows import MOST_SOURCES, batch_size, cut, make_units, wide_unit
+from galzoo.field.windows import MOST_SOURCES, batch_size, cut, group_unit, make_units, wide_unit
 from galzoo.tasks.deblend import residual_sources
 from galzoo.tasks.deblend.fit_windows import Fit, fit
-from galzoo.tasks.deblend.flags import aperture, at_edge, correlated_errors, judge, measure, rough, unseen
+from galzoo.tasks.deblend.flags import (
+    aperture,
+    at_edge,
+    correlated_errors,
+    judge,
+    leader,
+    measure,
+    rough,
+    unseen,
+    whole_shape,
+)
 
 # Numbers in the source images of a chunk, which are all in memory.
 _CHUNK_NUMBERS = 1 << 22
@@ -92,8 +102,21 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
         chunk.add_sources()
     chunk.refine()
     rows = [
-        _rows(field, segmentation, unit, one, result, other, chunk.sources, detection, settings)
-        for unit, one, result, other in zip(chunk.units, planes, chunk.fits, chunk.others, strict=True)
+        _rows(
+            field,
+            segmentation,
+            unit,
+            one,
+            result,
+            other,
+            chunk.sources,
+            detection,
+            settings,
+            leader(unit, chunk.sources) if number in chunk.split else None,
+        )  # fmt: skip
+        for number, (unit, one, result, other) in enumerate(
+            zip(chunk.units, planes, chunk.fits, chunk.others, strict=True)
+        )
     ]
     found = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
     groups, inverse, count = np.unique(found["group"], return_inverse=True, return_counts=True)
@@ -292,13 +315,20 @@ def _moved(sources, unit, result, fwhm):
     return {key: np.concatenate([values, copies[key]]) for key, values in sources.items()}, unit
 
 
-def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings):
-    """Return what is known of the sources of a window."""
-    flags = judge(unit, planes, result, detection.fwhm, others)
+def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings, first=None):
+    """Return what is known of the sources of a window; `first` is its source that leads a group of several windows."""
+    flags = judge(unit, planes, result, detection.fwhm, others, first)
     found = measure(unit, planes, result, sources, detection, others)
     for row in np.flatnonzero(flags & FLAGS["truncated"]):
+        # What is cut beside a brighter source is a part of that one's light, and its aperture that of its own side.
+        if len(unit.sources) > 1 and row != first:
+            continue
         whole = wide_unit(unit, sources, row, KRON_REACH)
-        flux = aperture(whole, cut(field, segmentation, whole), sources, detection.weights)
+        known = sources
+        if row == first:
+            whole = group_unit(unit, sources, row)
+            known = whole_shape(whole, cut(field, segmentation, whole), sources, detection.weights)
+        flux = aperture(whole, cut(field, segmentation, whole), known, detection.weights)
         found["aperture_flux"][row], found["aperture_flux_err"][row] = flux[0][0], flux[1][0]
     start = np.stack([sources["x"][unit.sources], sources["y"][unit.sources]], axis=-1)
     lost = (flags & FLAGS["fallback"]) > 0

@@ -11,6 +11,8 @@ POOR_CHI2 = 2.0
 """Mean chi squared on the footprint above which a fit is flagged as poor."""
 # Part of the rim of a window on which the light of a source is above the noise, from which it is cut there.
 _RIM_PART = 0.1
+# Light of the leader's model that its window may hold beside it, unexplained, before it is called cut.
+_LEFT = 0.5
 # Standard deviations by which chi squared is above what noise gives, from which a fit is called rough.
 _SIGNIFICANT = 4.0
 
@@ -29,7 +31,7 @@ def chi2_of(planes, model, pixels):
     return float(terms.sum()), int(good.sum())
 
 
-def judge(unit, planes, fit, fwhm, others=None):
+def judge(unit, planes, fit, fwhm, others=None, first=None):
     """Return the flags of each source; images of sources that must fall back are set to 0.
 
     A source falls back to the undeblended measurement where its flux is not finite or in sum not positive, its core is
@@ -46,6 +48,9 @@ def judge(unit, planes, fit, fwhm, others=None):
         Pixels.
     others : array, (y, x, band), optional
         Model of sources of other units in this window.
+    first : int, optional
+        The source of the unit that leads a group of several windows (`leader`). It is truncated, too, where half as
+        much light as its model has is left in its window: a galaxy of which windows and sources show parts alone.
 
     Returns
     -------
@@ -69,6 +74,10 @@ def judge(unit, planes, fit, fwhm, others=None):
         broken[row] |= not bad.size or bad.mean() > 0.5 or saturated.any()
     # A model that ends at the window's edge is neither the galaxy nor its flux.
     cut = _cut(planes, fit.image) | unit.truncated
+    if first is not None:
+        good = ~planes["mask"] & planes["own"][..., None]
+        left = np.where(good, planes["image"] - base - np.nan_to_num(fit.image).sum(axis=0), 0)
+        cut[first] |= left.sum() > _LEFT * max(np.nan_to_num(fit.image[first]).sum(), 0)
     flags[cut] |= FLAGS["truncated"]
     broken |= cut
     if not (~planes["mask"] & near[..., None]).any():
@@ -89,6 +98,41 @@ def judge(unit, planes, fit, fwhm, others=None):
     if n and chi2 / n > POOR_CHI2:
         flags |= FLAGS["poor_fit"]
     return flags
+
+
+def leader(unit, sources):
+    """Return which source of a unit has the highest signal-to-noise of its group; None where another unit has it."""
+    # By value, as sources that were fitted again have rows of their own.
+    highest = np.nanmax(sources["snr"][sources["group"] == unit.group], initial=-np.inf)
+    found = np.flatnonzero(sources["snr"][unit.sources] == highest)
+    return int(found[0]) if len(found) else None
+
+
+def whole_shape(unit, planes, sources, weights):
+    """Return a table of sources in which that of a unit has the semi-axes and the angle of all of its group's light.
+
+    Parameters
+    ----------
+    unit : Unit
+        Of one source.
+    planes : dict
+        As of `galzoo.field.windows.cut`.
+    sources : dict of arrays
+    weights : sequence of float
+        Of the bands, see `galzoo.field.coadd.coadd`.
+    """
+    image, _, empty = coadd(planes, weights)
+    row = unit.sources[0]
+    light = np.where(planes["own"] & ~empty, np.maximum(image, 0), 0).astype(float)
+    y, x = np.indices(light.shape)
+    x, y = x - (sources["x"][row] - unit.x0), y - (sources["y"][row] - unit.y0)
+    xx, yy, xy = ((light * part).sum() / max(light.sum(), 1e-30) for part in (x * x, y * y, x * y))
+    mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    shape = {"a": np.sqrt(mean + half), "b": np.sqrt(max(mean - half, 0)), "theta": np.arctan2(2 * xy, xx - yy) / 2}
+    found = {key: np.array(sources[key], float) for key in ("x", "y", *shape)}
+    for key, value in shape.items():
+        found[key][row] = max(value, sources[key][row]) if key != "theta" else value
+    return found
 
 
 def _cut(planes, images):

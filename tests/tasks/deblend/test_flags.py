@@ -105,3 +105,37 @@ def test_a_galaxy_larger_than_any_window_is_flagged_and_measured_in_an_aperture(
     # The far one's is all the light there is.
     assert model[50:70, 50:70].sum() == pytest.approx(2000, rel=0.2)
     assert np.abs(model[200:]).max() == 0
+
+
+def disc_with_knots(side=300, scale=30.0, total=4e6, knots=24):
+    """Return a field of a disc much larger than a window with knots on it, and the places, the nucleus first."""
+    middle = side / 2
+    y, x = np.mgrid[:side, :side]
+    disc = np.exp(-np.hypot(x - middle, y - middle) / scale)
+    angle = np.linspace(0, 6 * np.pi, knots, endpoint=False)
+    reach = np.linspace(30, 90, knots)
+    places = np.stack([middle + reach * np.cos(angle), middle + reach * np.sin(angle)], axis=1)
+    factors = np.array([0.6, 1.0, 1.3])
+    image = draw((side, side), [(*place, 4e3, 0) for place in places])
+    image += (total * disc / disc.sum()) * factors[:, None, None]
+    return image, np.concatenate([[[middle, middle]], places]), total
+
+
+def test_a_galaxy_larger_than_any_window_is_truncated_and_its_flux_the_apertures(tmp_path):
+    """With knots enough for several windows, each of which sees a part of the galaxy alone."""
+    image, places, total = disc_with_knots()
+    path, psf = write(tmp_path / "field.fits", image), write_psf(tmp_path / "psf.fits")
+    listed = QTable({"x": places[:, 0], "y": places[:, 1]})
+    options = {"bands": BANDS, "psf": psf, "settings": PLAIN, "catalogue": listed, "subtract_sky": False}
+    deblend_field(path, tmp_path / "out", deblender=least_squares, **options)
+    table = QTable.read(tmp_path / "out" / "catalogue.ecsv")
+    order = [np.hypot(table["x"].value - x, table["y"].value - y).argmin() for x, y in places]
+    nucleus, knots = table[order[0]], table[order[1:]]
+    assert table["n_in_group"].max() > 16
+    assert nucleus["flags"] & FLAGS["truncated"]
+    assert nucleus["flags"] & FLAGS["fallback"]
+    assert nucleus["flux_r"].value == pytest.approx(total, rel=0.15)
+    # A knot does not have the whole galaxy's light.
+    assert np.all(knots["flux_r"].value < 0.2 * total)
+    model = fits.getdata(tmp_path / "out" / "model.fits", "R")
+    assert np.abs(np.diff(model, axis=0)).max() < 0.5 * image[1].max()
