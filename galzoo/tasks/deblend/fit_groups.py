@@ -112,7 +112,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
             chunk.sources,
             detection,
             settings,
-            leader(unit, chunk.sources) if number in chunk.split else None,
+            split=number in chunk.split,
         )  # fmt: skip
         for number, (unit, one, result, other) in enumerate(
             zip(chunk.units, planes, chunk.fits, chunk.others, strict=True)
@@ -315,17 +315,18 @@ def _moved(sources, unit, result, fwhm):
     return {key: np.concatenate([values, copies[key]]) for key, values in sources.items()}, unit
 
 
-def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings, first=None):
-    """Return what is known of the sources of a window; `first` is its source that leads a group of several windows."""
-    flags = judge(unit, planes, result, detection.fwhm, others, first)
+def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings, split=False):
+    """Return what is known of the sources of a window; `split` says that it is one of several of its group."""
+    first = leader(unit, sources)
+    flags = judge(unit, planes, result, detection.fwhm, others, first if split else None)
     found = measure(unit, planes, result, sources, detection, others)
     for row in np.flatnonzero(flags & FLAGS["truncated"]):
         # What is cut beside a brighter source is a part of that one's light, and its aperture that of its own side.
-        if len(unit.sources) > 1 and row != first:
+        if row != first:
             continue
         whole = wide_unit(unit, sources, row, KRON_REACH)
         known = sources
-        if row == first:
+        if split:
             whole = group_unit(unit, sources, row)
             known = whole_shape(whole, cut(field, segmentation, whole), sources, detection.weights)
         flux = aperture(whole, cut(field, segmentation, whole), known, detection.weights)

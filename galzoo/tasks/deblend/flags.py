@@ -103,8 +103,8 @@ def judge(unit, planes, fit, fwhm, others=None, first=None):
 def leader(unit, sources):
     """Return which source of a unit has the highest signal-to-noise of its group; None where another unit has it."""
     # By value, as sources that were fitted again have rows of their own.
-    highest = np.nanmax(sources["snr"][sources["group"] == unit.group], initial=-np.inf)
-    found = np.flatnonzero(sources["snr"][unit.sources] == highest)
+    snr = np.nan_to_num(sources["snr"], nan=-np.inf)
+    found = np.flatnonzero(snr[unit.sources] == snr[sources["group"] == unit.group].max())
     return int(found[0]) if len(found) else None
 
 

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.field.windows import Unit
-from galzoo.tasks.deblend.flags import at_edge, correlated_errors
+from galzoo.tasks.deblend.flags import at_edge, correlated_errors, leader
 from galzoo.tasks.deblend.run import Settings, deblend_field
 from tests.field.fields import BANDS, NOISE, SIGMA, draw, least_squares, write, write_psf
 
@@ -139,3 +139,11 @@ def test_a_galaxy_larger_than_any_window_is_truncated_and_its_flux_the_apertures
     assert np.all(knots["flux_r"].value < 0.2 * total)
     model = fits.getdata(tmp_path / "out" / "model.fits", "R")
     assert np.abs(np.diff(model, axis=0)).max() < 0.5 * image[1].max()
+
+
+def test_the_leader_of_a_group_is_its_highest_peak():
+    sources = {"snr": np.array([5.0, 9.0, np.nan, 7.0]), "group": np.array([0, 0, 0, 1])}
+    found = [
+        leader(Unit(group, np.array(rows), 0, 0, 48), sources) for group, rows in ((0, [0, 1]), (0, [0, 2]), (1, [3]))
+    ]
+    assert found == [1, None, 0]
