@@ -37,8 +37,9 @@ def simulate(path, number):
     make_scenes(path, number, spec)
 
 
-def methods_of(name, steps):
+def methods_of(name, steps, sampled):
     """Return the deblenders, name -> callable."""
+    from galzoo.inference.pixel_samples import anneal_pixels
     from galzoo.presets import load
     from galzoo.tasks.deblend.pixel_prior import first_deblender, with_prior
 
@@ -52,9 +53,17 @@ def methods_of(name, steps):
             kept.update(index=batch["index"], answer=start(batch))
         return kept["answer"]
 
+    if sampled:
+        return {
+            first: answer,
+            "mean of samples under the prior": lambda batch: anneal_pixels(
+                prior, answer(batch), batch, prior.model_sigma
+            ),
+        }
     return {
         first: answer,
         "pixels under the prior": with_prior(answer, prior, steps=steps),
+        "the same, told magnitude and size": with_prior(answer, prior, told=True, steps=steps),
         "pixels, no prior": with_prior(answer, prior, steps=steps, weight=0.0),
     }
 
@@ -121,6 +130,7 @@ def main():
     two.add_argument("--output", type=Path, required=True)
     two.add_argument("--kept", type=Path, help="where each scene is kept; beside the blends by default")
     two.add_argument("--steps", type=int, default=100)
+    two.add_argument("--sampled", action="store_true", help="average samples instead of the highest point")
     two.add_argument("--minutes", type=float, default=3.0, help="begin no batch after so long")
     options = parser.parse_args()
     if options.command == "simulate":
@@ -128,7 +138,11 @@ def main():
         return
     path = options.kept or options.blends.with_suffix(".kept.json")
     rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    scenes, methods, begun = Scenes.load(options.blends), methods_of(options.prior, options.steps), time.monotonic()
+    scenes, methods, begun = (
+        Scenes.load(options.blends),
+        methods_of(options.prior, options.steps, options.sampled),
+        time.monotonic(),
+    )
     while len(rows) < len(scenes) and time.monotonic() - begun < 60 * options.minutes:
         rows += plain(measure(methods, scenes.batch(slice(len(rows), len(rows) + _PIECE))), digits=6)
         write_json(path, rows)

@@ -88,7 +88,9 @@ def fit(scene, positions, density, steps):
         for number, source in enumerate(model.sources):
             prior = None
             if density is not None:
-                prior = scarlet2_prior(density, flux=float(starts[number][REFERENCE]))
+                form = "distribution" if density.prior.exact_score else "score"
+                flux = float(starts[number][REFERENCE])
+                prior = scarlet2_prior(density, flux=flux, form=form, shape=(BOX, BOX))
             priors.append(prior)
             scarlet2.Parameter(
                 source.spectrum, name=f"spectrum{number}", constraint=constraints.positive,

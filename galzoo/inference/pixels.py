@@ -4,21 +4,13 @@ Slower than a fit in a latent space, and it needs a prior with a score; but the 
 prior knows. PixelCNNs over pixels and score priors plug in here alike.
 """
 
-import dataclasses
-
 import numpy as np
-from keras import ops
 
-from galzoo.errors import InputError
-from galzoo.layers.flux import noise_level
-from galzoo.layers.likelihood import weights
-from galzoo.layers.psf import apply_transfer, transfer
+from galzoo.inference.pixel_scene import PixelScene
 from galzoo.progress import track
 
 # Decay rates of the moving averages of gradient and squared gradient (Kingma & Ba 2015).
 _MOMENTUM, _MEMORY = 0.9, 0.99
-# Richardson-Lucy steps that take the first answer, which has no noise, to the model frame.
-_SHARPEN = 20
 # Greatest noise on scaled values that a prior of many noise levels is asked for, and the share of steps that it falls.
 _NOISE, _FALL = 0.5, 0.7
 # Colours are solved for after every so many steps.
@@ -79,11 +71,7 @@ def deblend_pixels(
     ----------
     Lanusse, Melchior & Moolekamp 2019, arXiv:1912.03980; Sampson et al. 2024, arXiv:2401.07313.
     """
-    if prior.space != "pixels":
-        raise InputError(f"the prior is over {prior.space}; give one over pixels, which has a score")
-    scene = _Scene(
-        batch, first, model_sigma, len(prior.bands), size or min(prior.stamp_size or batch["image"].shape[1:3])
-    )
+    scene = PixelScene(prior, first, batch, model_sigma, size)
     x, colours = scene.start()
     soft = scene.soft
     known = None if condition is None else {name: _filled(np.asarray(value)) for name, value in condition.items()}
@@ -113,121 +101,6 @@ def deblend_pixels(
         if (step + 1) % _COLOUR_STEPS == 0:
             colours = scene.solve_colours(soft * np.sinh(z), colours)
     return scene.answer(soft * np.sinh(z), colours)
-
-
-class _Scene:
-    """Data, PSF and the places of the sources of a batch; stamps are (n, source, size, size, band of the prior)."""
-
-    def __init__(self, batch, first, model_sigma, bands, size):
-        image = np.asarray(batch["image"], "float32")
-        n, height, width, data_bands = image.shape
-        if first.image.ndim != 5 or (first.image.shape[0], *first.image.shape[2:]) != image.shape:
-            raise InputError(
-                f"the first answer's images have shape {first.image.shape}, the data {image.shape}; they must be "
-                "(n, source, y, x, band) of the same scenes"
-            )
-        if bands not in (1, data_bands):
-            raise InputError(f"the prior has {bands} bands, the data {data_bands}; give a prior of one band, or of all")
-        self.first, self.size, self.shape = first, int(size), (height, width)
-        self.inverse = ops.convert_to_numpy(weights(batch["variance"], batch.get("mask")))
-        self.data = np.where(self.inverse > 0, image, 0)
-        # A galaxy of one colour is given in the band that has most signal.
-        power = np.sum(self.inverse * self.data**2, axis=(0, 1, 2))
-        self.one, self.band = bands < data_bands, int(np.argmax(power))
-        soft = ops.convert_to_numpy(noise_level(batch["variance"], batch.get("mask")))[:, None]
-        self.soft = np.where(np.isfinite(soft) & (soft > 0), soft, 1.0)
-        if self.one:
-            self.soft = self.soft[..., self.band, None]
-        self.kernel = None if batch.get("psf") is None else transfer(image.shape, batch["psf"], model_sigma)
-        self.corners = np.round(np.nan_to_num(first.positions) - (self.size - 1) / 2).astype(int)
-
-    def seen(self, images, adjoint=False):
-        """Convolve images (n, y, x, band)."""
-        images = images.astype("float32")
-        return images if self.kernel is None else ops.convert_to_numpy(apply_transfer(images, self.kernel, adjoint))
-
-    def each_seen(self, images):
-        """Convolve images (n, source, y, x, band)."""
-        return np.stack([self.seen(images[:, source]) for source in range(images.shape[1])], axis=1)
-
-    def start(self):
-        """Return the first stamps in the model frame and colours (n, source, 1, 1, band); note what lies beyond."""
-        seen = np.maximum(self.first.image, 0)
-        sharp = seen.astype("float32")
-        for _ in range(0 if self.kernel is None else _SHARPEN):
-            ratio = seen / np.maximum(self.each_seen(sharp), 1e-6 * self.soft.min())
-            back = [self.seen(np.where(seen[:, k] > 0, ratio[:, k], 0), adjoint=True) for k in range(seen.shape[1])]
-            sharp = sharp * np.clip(np.stack(back, axis=1), 0, 10)
-        stamps = self.cut(sharp)
-        inside = self.paste(stamps)
-        self.beyond = self.each_seen(sharp - inside)
-        self.rest = self.first.flux - stamps.sum(axis=(2, 3))
-        self.data = np.where(self.inverse > 0, self.data - self.beyond.sum(axis=1), 0)
-        if not self.one:
-            return stamps.astype("float64"), np.ones((*stamps.shape[:2], 1, 1, stamps.shape[-1]))
-        flux = np.maximum(stamps.sum(axis=(2, 3)), 1e-12)
-        return stamps[..., self.band, None].astype("float64"), (flux / flux[..., self.band, None])[:, :, None, None]
-
-    def slope(self, x, colours):
-        """Return the gradient of the log-likelihood by the stamps."""
-        total = self.paste(x * colours).sum(axis=1)
-        back = self.seen(self.inverse * (self.data - self.seen(total)), adjoint=True)
-        slope = self.cut(np.broadcast_to(back[:, None], (len(x), x.shape[1], *back.shape[1:]))) * colours
-        return slope.sum(axis=-1, keepdims=True) if self.one else slope
-
-    def solve_colours(self, x, colours):
-        """Return the colours that fit best for given images."""
-        if not self.one:
-            return colours
-        made = self.each_seen(self.paste(x * np.ones(self.data.shape[-1])))
-        solved = colours.copy()
-        for row in range(len(x)):
-            there = np.flatnonzero(self.first.present[row])
-            for band in range(self.data.shape[-1]):
-                if band == self.band or not len(there):
-                    continue
-                root = np.sqrt(self.inverse[row, ..., band]).ravel()
-                design = made[row, there, ..., band].reshape(len(there), -1) * root
-                found = np.linalg.lstsq(design.T, self.data[row, ..., band].ravel() * root, rcond=None)[0]
-                solved[row, there, 0, 0, band] = np.maximum(found, 0)
-        return solved
-
-    def answer(self, x, colours):
-        """Return the `Deblended` of stamps."""
-        images = (self.each_seen(self.paste(x * colours)) + self.beyond).astype("float32")
-        images *= self.first.present[:, :, None, None, None]
-        data = self.data + self.beyond.sum(axis=1)
-        residual = np.where(self.inverse > 0, data - images.sum(axis=1), 0)
-        used = np.maximum((self.inverse > 0).sum(axis=(1, 2, 3)), 1)
-        flux = np.where(self.first.present[..., None], (x * colours).sum(axis=(2, 3)) + self.rest, 0)
-        chi2 = (self.inverse * residual**2).sum(axis=(1, 2, 3)) / used
-        return dataclasses.replace(
-            self.first, image=images, flux=flux, chi2=chi2, residual=residual.astype("float32"), samples=None
-        )
-
-    def cut(self, images):
-        """Return the stamps of images (n, source, y, x, band); 0 beyond the scene."""
-        n, sources, *_, bands = images.shape
-        stamps = np.zeros((n, sources, self.size, self.size, bands), images.dtype)
-        for place, there, here in self._overlaps():
-            stamps[place][here] = images[place][there]
-        return stamps
-
-    def paste(self, stamps):
-        """Return images (n, source, y, x, band) with the stamps in their places."""
-        images = np.zeros((*stamps.shape[:2], *self.shape, stamps.shape[-1]), stamps.dtype)
-        for place, there, here in self._overlaps():
-            images[place][there] = stamps[place][here]
-        return images
-
-    def _overlaps(self):
-        for row, source in zip(*np.nonzero(self.first.present), strict=True):
-            there, here = [], []
-            for corner, length in zip(self.corners[row, source][::-1], self.shape, strict=True):
-                low, high = np.clip([corner, corner + self.size], 0, length)
-                there.append(slice(low, high))
-                here.append(slice(low - corner, high - corner))
-            yield (row, source), tuple(there), tuple(here)
 
 
 def _levels(prior, steps):

@@ -111,6 +111,50 @@ class TestProbability:
         np.testing.assert_array_equal(ops.convert_to_numpy(model(batch)["positions"]), 256 - 8)
 
 
+class TestNoiselessPixels:
+    """A prior over noiseless galaxies in their own flux, in units of the typical noise of the data."""
+
+    @pytest.fixture
+    def model(self):
+        return prior(head="gaussian", noiseless=True, columns=(), classes=None)
+
+    def test_values_are_the_truth_in_units_of_the_typical_noise(self, model):
+        batch = batch_of(conditional=False)
+        typical = np.median(np.sqrt(batch["variance"]))
+        values, _, weight, _ = model.prepare({**batch, "variance": 9 * batch["variance"]})
+        left = ops.convert_to_numpy(values) - np.arcsinh(batch["truth"] / typical)
+        assert left.std() == pytest.approx(model.jitter, rel=0.05)
+        np.testing.assert_array_equal(ops.convert_to_numpy(weight), 1)
+        again, *_ = model.prepare(batch)
+        np.testing.assert_array_equal(ops.convert_to_numpy(values), ops.convert_to_numpy(again))
+
+    def test_score_is_the_gradient_of_the_density(self, model):
+        batch = batch_of(n=4, conditional=False)
+        rng = np.random.default_rng(3)
+        noise = np.asarray(model.typical)
+        image = noise * np.sinh(np.arcsinh(batch["truth"] / noise) + 0.1 * rng.normal(size=batch["truth"].shape))
+        image, step = image.astype("float32"), 1e-3 * noise * rng.normal(size=image.shape).astype("float32")
+        change = model.log_prob(image + step) - model.log_prob(image - step)
+        slope = (model.score(image) * 2 * step).sum(axis=(1, 2, 3))
+        assert np.abs(slope - change).max() < 2e-2 * np.abs(change).max()
+        density = ops.convert_to_numpy(model.image_density(image, np.full((4, 1), np.nan, "float32")))
+        np.testing.assert_allclose(density, model.log_prob(image), rtol=1e-5)
+
+    def test_it_saves_its_unit_and_draws_in_the_model_frame(self, model, tmp_path):
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        image = batch_of(n=2, conditional=False)["truth"]
+        np.testing.assert_allclose(loaded.log_prob(image), model.log_prob(image), rtol=1e-6)
+        drawn = loaded.sample(3, seed=1)
+        assert drawn.model_sigma == 0.7
+        assert np.all(drawn.image >= 0)
+
+    def test_only_for_gaussian_pixels(self):
+        for options in ({"head": "codes"}, {"head": "gaussian", "noiseless_snr": 100.0}):
+            with pytest.raises(RecipeError, match="noiseless is for the head 'gaussian'"):
+                PixelCNN.tiny(noiseless=True, **options)
+
+
 class TestAgainstTensorFlowProbability:
     @pytest.fixture
     def tfd(self):

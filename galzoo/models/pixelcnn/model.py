@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from galzoo.errors import InputError
+from galzoo.errors import InputError, RecipeError
 from galzoo.layers.augment import Rotate90Flip, noiseless_batch
 from galzoo.layers.checks import check_batch
 from galzoo.layers.conditions import Conditions
@@ -54,8 +54,11 @@ class PixelCNN(PriorModel):
     noiseless_snr : float, optional
         Learn the noiseless truth of simulated galaxies, each coded at this signal-to-noise ratio, instead of noisy
         images.
+    noiseless : bool
+        Learn the noiseless truth of simulated galaxies in its own flux, in units of the typical noise of the training
+        data. For Gaussian pixels: a prior that fits of images can use.
     jitter : float
-        Noise added to noiseless pixels in training, in units of the noise level; a density needs some.
+        Noise added to the scaled values of noiseless pixels, whose density it then is; one without has no bound.
     flux_column, flux_band : str, optional
         A condition that is the AB magnitude in a band of data in nJy. The flux of each sample is then set to it.
     pixel_scale, unit, survey, stamp_size
@@ -100,6 +103,7 @@ class PixelCNN(PriorModel):
         classes=None,
         condition_dropout=0.1,
         noiseless_snr=None,
+        noiseless=False,
         jitter=0.1,
         flux_column=None,
         flux_band=None,
@@ -118,28 +122,31 @@ class PixelCNN(PriorModel):
         self.keep(
             codec=None, bands=bands, head=head, channels=channels, depth=depth, kernel=kernel,
             attention=attention, mixtures=mixtures, columns=columns, classes=classes,
-            condition_dropout=condition_dropout, noiseless_snr=noiseless_snr, jitter=jitter,
+            condition_dropout=condition_dropout, noiseless_snr=noiseless_snr, noiseless=noiseless, jitter=jitter,
             flux_column=flux_column, flux_band=flux_band, pixel_scale=pixel_scale, unit=unit, survey=survey,
             stamp_size=stamp_size, model_sigma=model_sigma, augment=augment, handed=handed,
             references=references, seed=seed,
         )  # fmt: skip
         check_head(head, codec)
+        if noiseless and (head != "gaussian" or noiseless_snr):
+            raise RecipeError("noiseless is for the head 'gaussian' without noiseless_snr, which is noiseless too")
         check_flux(flux_column, flux_band, self.columns, self.bands)
         self.codec = None if codec is None else checked_codec(codec, self.bands)
         self._arguments["codec"] = None if codec is None else self.codec.get_config()
         self.kind = head
         self.channels = int(channels)
         self.noiseless_snr = None if noiseless_snr is None else float(noiseless_snr)
-        self.jitter = float(jitter)
+        self.noiseless, self.jitter = bool(noiseless), float(jitter)
         self.flux_column, self.flux_band = flux_column, flux_band
         # The frame that noiseless images are in; 0 where images are as observed.
-        self.model_sigma = self.codec.model_sigma if self.codec else float(model_sigma) if noiseless_snr else 0.0
+        self.model_sigma = self.codec.model_sigma if self.codec else float(model_sigma) if self.shows_truth else 0.0
 
         self.augment = Rotate90Flip(seed, by_column(handed, self.columns)) if augment else None
         self.random = keras.random.SeedGenerator(seed + 1)
         self.scaling = FluxScaling()
-        # Where the flux is set, or the values are levels, samples need no noise level of their own.
-        looks = 0 if flux_column is not None or head == "logistic" else sampling.ZONES * len(self.bands)
+        # Where the flux is set, or the values have a scale of their own, samples need no noise level of their own.
+        of_its_own = flux_column is not None or head == "logistic" or self.noiseless
+        looks = 0 if of_its_own else sampling.ZONES * len(self.bands)
         self.conditions = Conditions(self.columns, classes, len(self.bands), references, looks)
         self.head = CodeHead(self.codec.codebook_size) if head == "codes" else MixtureHead(len(bands), mixtures, head)
         self.blocks = [
@@ -158,6 +165,8 @@ class PixelCNN(PriorModel):
             layers.Dense(2 * channels, activation="silu"),
             layers.Dense(self.head.parameters, dtype="float32"),
         ]
+        if self.noiseless:
+            self.typical = self.add_weight((len(self.bands),), initializer="ones", trainable=False, name="typical")
         self.nats = keras.metrics.Mean(name="nats")
         self._build()
 
@@ -195,6 +204,11 @@ class PixelCNN(PriorModel):
     def space(self):
         """ "codes" or "pixels"."""
         return "codes" if self.kind == "codes" else "pixels"
+
+    @property
+    def shows_truth(self):
+        """Whether galaxies are noiseless, in the model frame."""
+        return self.noiseless or self.noiseless_snr is not None
 
     @property
     def exact_score(self):
@@ -273,6 +287,9 @@ class PixelCNN(PriorModel):
             batch = self.augment(batch, training=True)
         if self.noiseless_snr is not None:
             batch = {**batch, "mask": None, **noiseless_batch(batch["truth"], self.noiseless_snr, self.model_sigma)}
+        if self.noiseless:
+            truth = ops.cast(batch["truth"], "float32")
+            batch = {**batch, "mask": None, "image": truth, "variance": ops.zeros_like(truth) + self.typical**2}
         noise = noise_level(batch["variance"], batch.get("mask"))
         condition = batch.get("condition")
         if condition is None:
@@ -282,8 +299,10 @@ class PixelCNN(PriorModel):
             return codes[..., None], condition, ops.ones(ops.shape(codes), "float32"), noise
         good = ops.all(weights(batch["variance"], batch.get("mask")) > 0, axis=-1, keepdims=True)
         values = self.scale(ops.where(good, batch["image"], 0.0), noise)
-        if training and self.noiseless_snr is not None:
-            values = values + self.jitter * keras.random.normal(ops.shape(values), seed=self.random)
+        if self.noiseless or training and self.noiseless_snr is not None:
+            # Validation draws the same noise at all times.
+            seed = self.random if training else 1
+            values = values + self.jitter * keras.random.normal(ops.shape(values), seed=seed)
         return values, condition, ops.cast(good[..., 0], "float32"), noise
 
     def scale(self, image, noise):
@@ -296,10 +315,11 @@ class PixelCNN(PriorModel):
 
     def _checked(self, batch):
         check_batch(batch, self.bands, "pixelcnn")
-        if self.noiseless_snr is not None and batch.get("truth") is None:
+        if self.shows_truth and batch.get("truth") is None:
+            name = "noiseless" if self.noiseless else "noiseless_snr"
             raise InputError(
-                "the stamps have no noiseless truth, which model.noiseless_snr asks for; set it to null to learn from "
-                "the images as observed"
+                f"the stamps have no noiseless truth, which model.{name} asks for; leave it out to learn from the "
+                "images as observed"
             )
         given = batch.get("condition")
         if self.columns and given is not None and given.shape[-1] != len(self.columns):
@@ -314,6 +334,11 @@ class PixelCNN(PriorModel):
     def adapt(self, batches):
         """Learn the range of the conditions, and remember galaxies with their noise levels, from training batches."""
         conditions, noises, looks = [], [], []
+        if self.noiseless:
+            levels = [
+                ops.convert_to_numpy(noise_level(each["variance"], each.get("mask")))[:, 0, 0] for each in batches
+            ]
+            self.typical.assign(np.median(np.concatenate(levels), axis=0))
         for batch in batches:
             values, condition, _, noise = self.prepare(batch)
             if self.conditions.looks:

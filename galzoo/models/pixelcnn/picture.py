@@ -18,7 +18,7 @@ def draw_samples(model, batch, path):
             wanted[name] = np.where(np.isin(wanted[name], values), wanted[name], np.nan)
     size = batch["image"].shape[1:3]
     drawn = observe(model.sample(n, wanted, size=size))
-    real = np.asarray(batch["truth" if model.noiseless_snr else "image"])
+    real = np.asarray(batch["truth" if model.shows_truth else "image"])
     if drawn.image.dtype == np.uint8:
         real = np.round(np.clip(real, 0, 255)).astype(np.uint8)
     both = Stamps(

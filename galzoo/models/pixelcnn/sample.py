@@ -117,6 +117,8 @@ def sample(
         drawn = _draw(model, inputs, top_k, guided, naive)
         parts.append({name: array[:number] for name, array in drawn.items()})
     values = np.concatenate([part["values"] for part in parts])
+    if model.noiseless:
+        values = _without_jitter(model, values, _padded(wanted, model))
     if model.conditions.looks and partial is None:
         noise = model.conditions.noise_like(looks_of(model, values))
     images = [
@@ -266,6 +268,16 @@ def _check_codes(model, codes):
     if codes.size and not 0 <= codes.min() <= codes.max() < size:
         odd = codes.min() if codes.min() < 0 else codes.max()
         raise InputError(f"code {odd} is not in the codebook of 0 to {size - 1}; these are codes of another model")
+
+
+def _without_jitter(model, values, condition):
+    """Return the mean of noiseless values (n, y, x, v) given noisy ones (Efron 2011, equation 1.5), not negative."""
+
+    def slope(rows):
+        return gradient(lambda each: _log_prob(model, each, condition[rows]), values[rows])
+
+    blocks = (slice(start, start + _BATCH) for start in range(0, len(values), _BATCH))
+    return np.maximum(values + model.jitter**2 * np.concatenate([slope(rows) for rows in blocks]), 0)
 
 
 def _objects(model, x):

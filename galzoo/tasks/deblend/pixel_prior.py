@@ -2,6 +2,9 @@
 
 import functools
 
+import numpy as np
+
+from galzoo.data.zeropoint import AB_NJY
 from galzoo.errors import InputError
 from galzoo.inference.deblend import deblend
 from galzoo.inference.pixels import deblend_pixels
@@ -49,7 +52,32 @@ def load_prior(name, bands, pixel_scale):
     return prior
 
 
-def with_prior(deblend, prior, **options):
+def told_by(prior, first):
+    """Return what a prior of one band may be told by another deblender's answer: magnitude and half-light radius.
+
+    Parameters
+    ----------
+    prior : Prior
+        Of one band, in nJy.
+    first : Deblended
+        In that band alone.
+
+    Returns
+    -------
+    dict of str to array
+        One value a source that is present, within what the prior was trained on; NaN where it is not known.
+    """
+    ranges, found = getattr(prior, "condition_ranges", {}), {}
+    if "mag" in ranges:
+        flux = first.flux[first.present][:, 0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found["mag"] = AB_NJY - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
+    if "half_light_radius" in ranges and first.shape is not None:
+        found["half_light_radius"] = first.shape[first.present][:, 2] * prior.pixel_scale
+    return {name: np.clip(values, *ranges[name]).astype("float32") for name, values in found.items()}
+
+
+def with_prior(deblend, prior, told=False, **options):
     """Return a deblender that starts from the answer of `deblend` and fits pixels under a prior.
 
     Batches that ask for smooth answers, by which missing sources are looked for, are left to `deblend`.
@@ -59,6 +87,8 @@ def with_prior(deblend, prior, **options):
     deblend : callable
         Takes a batch, returns `Deblended`.
     prior : Prior
+    told : bool
+        Tell the prior the magnitudes and sizes of that answer (`told_by`).
     **options
         Of `galzoo.inference.pixels.deblend_pixels`.
     """
@@ -66,7 +96,10 @@ def with_prior(deblend, prior, **options):
     def run(batch):
         smooth = batch.get("smooth", False)
         first = deblend(batch)
-        return first if smooth else deblend_pixels(prior, first, batch, prior.model_sigma, **options)
+        if smooth:
+            return first
+        known = told_by(prior, first) if told else None
+        return deblend_pixels(prior, first, batch, prior.model_sigma, condition=known, **options)
 
     return run
 

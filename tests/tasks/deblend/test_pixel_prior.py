@@ -62,3 +62,18 @@ def test_what_a_prior_is_started_from_has_its_bands(monkeypatch):
     assert pixel_prior.first_deblender(("i",), 0.168)[0] == "vae_deblender_lsst"
     with pytest.raises(InputError, match="deblends bands q"):
         pixel_prior.first_deblender(("q",), 0.168)
+
+
+def test_what_an_answer_tells_a_prior():
+    ranges = {"mag": (19.0, 24.0), "half_light_radius": (0.1, 1.0), "redshift": (0.0, 1.0)}
+    prior = SimpleNamespace(condition_ranges=ranges, pixel_scale=0.2)
+    flux = np.array([[[3631.0], [-1.0]], [[36.31], [5.0]]])
+    shape = np.full((2, 2, 3), 2.5)
+    answer = Deblended(
+        np.zeros((2, 2, 3, 3, 1)), flux, np.zeros((2, 2, 2)), np.array([[True, True], [True, False]]), shape=shape
+    )
+    told = pixel_prior.told_by(prior, answer)
+    # 3631 nJy are magnitude 22.5; 27.5 is fainter than what the prior knows; a negative flux says nothing.
+    np.testing.assert_allclose(told["mag"], [22.5, np.nan, 24.0], atol=1e-3)
+    np.testing.assert_allclose(told["half_light_radius"], 0.5)
+    assert set(told) == {"mag", "half_light_radius"}
