@@ -159,6 +159,7 @@ def main():
     two.add_argument("--fits", type=Path, help="where each fit is kept; beside the pairs by default")
     two.add_argument("--number", type=int, default=50)
     two.add_argument("--steps", type=int, default=150)
+    two.add_argument("--scaled", action="store_true", help="the prior's density is that of its scaled values")
     two.add_argument("--minutes", type=float, default=3.0, help="begin no fit after so long")
     options = parser.parse_args()
     if options.command == "simulate":
@@ -172,7 +173,7 @@ def main():
     kept = options.fits or options.pairs.with_suffix(".fits.json")
     pairs = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
     scenes = Scenes.load(options.pairs)
-    density, begun = DensityOfPrior(load(options.prior)), time.monotonic()
+    density, begun = DensityOfPrior(load(options.prior), options.scaled), time.monotonic()
     for number in range(len(pairs), min(options.number, len(scenes))):
         if time.monotonic() - begun > 60 * options.minutes:
             break

@@ -25,13 +25,16 @@ class DensityOfPrior:
     ----------
     prior : PixelDensity
         Of one band.
+    scaled : bool
+        Take the density of the prior's scaled values ``asinh(flux / noise)`` instead of that of the pixels, whose
+        highest point is too faint wherever the data say little. For fits of the most probable image; not for samplers.
     """
 
-    def __init__(self, prior):
+    def __init__(self, prior, scaled=False):
         import jax
 
         _check(prior)
-        self.prior = prior
+        self.prior, self.scaled = prior, bool(scaled)
         self.values = [variable.value for variable in prior.variables]
         self.compiled = jax.jit(self._density)
         self.compiled_score = jax.jit(self._score)
@@ -46,14 +49,22 @@ class DensityOfPrior:
         from jax import numpy as jnp
 
         with keras.StatelessScope(state_mapping=list(zip(self.prior.variables, values, strict=True))):
-            density = self.prior.image_density(self._stamp(image, flux)[0], condition[None])[0]
+            stamp, _ = self._stamp(image, flux)
+            density = self.prior.image_density(stamp, condition[None])[0]
+            if self.scaled:
+                return strength * (density - self.prior.log_stretch(stamp)[0])
         # The density is one over the pixels of the morphology.
         return strength * (density + image.size * jnp.log(flux))
 
     def _score(self, values, image, flux, condition, strength):
+        import jax
+
         (stamp, pads), level = self._stamp(image, flux), np.float32(np.log(self.prior.sigma_min))
         with keras.StatelessScope(state_mapping=list(zip(self.prior.variables, values, strict=True))):
-            score = self.prior.image_score(stamp, condition[None], level)[0, ..., 0]
+            score = self.prior.image_score(stamp, condition[None], level)
+            if self.scaled:
+                score = score - jax.grad(lambda pixels: self.prior.log_stretch(pixels)[0])(stamp)
+            score = score[0, ..., 0]
         cut = tuple(slice(low, low + size) for (low, _), size in zip(pads, image.shape, strict=True))
         return strength * flux * score[cut]
 

@@ -35,6 +35,14 @@ for cut in (image, image[:9, :11]):
     wanted = free.score(stamp[None, ..., None])[0, low[0] : low[0] + cut.shape[0], low[1] : low[1] + cut.shape[1], 0]
     found = DensityOfPrior(free).gradient(cut, np.float32(3.0), unknown, np.float32(2.0))
     np.testing.assert_allclose(found, 6 * wanted, rtol=1e-3, atol=1e-3)
+pixels = 3 * image[None, ..., None]
+soft = np.asarray(free.soft)
+scaled = free.score(pixels)[0, ..., 0] + (pixels / (soft**2 + pixels**2))[0, ..., 0]
+found = DensityOfPrior(free, scaled=True).gradient(image, np.float32(3.0), unknown, np.float32(2.0))
+np.testing.assert_allclose(found, 6 * scaled, rtol=1e-3, atol=1e-3)
+own = scarlet2_prior(DensityOfPrior(model, scaled=True), flux=3.0)
+wanted = model.score(pixels)[0, ..., 0] + (pixels / (np.asarray(model.soft)**2 + pixels**2))[0, ..., 0]
+np.testing.assert_allclose(jax.grad(own.log_prob)(image), 3 * wanted, rtol=2e-3, atol=2e-3)
 try:
     scarlet2_prior(free, flux=3.0)
 except InputError as error:

@@ -58,7 +58,7 @@ class PixelCNN(PriorModel):
         Learn the noiseless truth of simulated galaxies in its own flux, in units of the typical noise of the training
         data. For Gaussian pixels: a prior that fits of images can use.
     jitter : float
-        Noise added to the scaled values of noiseless pixels, whose density it then is; one without has no bound.
+        Noise added to noiseless scaled pixels, whose density it then is; one without has no bound.
     flux_column, flux_band : str, optional
         A condition that is the AB magnitude in a band of data in nJy. The flux of each sample is then set to it.
     pixel_scale, unit, survey, stamp_size
@@ -265,9 +265,7 @@ class PixelCNN(PriorModel):
             condition = self.conditions.hide(condition, self.condition_dropout, self.random)
         each = weight * self.head.log_prob(self.network(values, condition), values)
         outputs = {"log_prob": ops.sum(each, axis=(1, 2)), "positions": ops.sum(weight, axis=(1, 2))}
-        if self.codec is not None:
-            outputs["codes"] = values[..., 0]
-        return outputs
+        return outputs if self.codec is None else {**outputs, "codes": values[..., 0]}
 
     def prepare(self, batch, training=False):
         """Turn a batch into what the network is about.
@@ -379,6 +377,10 @@ class PixelCNN(PriorModel):
     def image_density(self, image, condition):
         """Return `log_prob` of images of typical noise as a tensor; see `galzoo.contracts.prior.PixelDensity`."""
         return sampling.image_density(self, image, condition)
+
+    def log_stretch(self, image):
+        """Return the logarithm of d scaled values / d pixels, (n,): of the density of pixels over that of values."""
+        return sampling.log_stretch(self, image)
 
     def sample(self, n, condition=None, seed=0, **options):
         """Draw galaxies; see `galzoo.models.pixelcnn.sample.sample` for the options.

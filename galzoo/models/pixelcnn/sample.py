@@ -202,6 +202,11 @@ def image_density(model, image, condition):
     return _log_prob(model, model.scale(image, noise), condition) + _log_jacobian(model, image, noise)
 
 
+def log_stretch(model, image):
+    """Return the logarithm of d scaled values / d pixels at the typical noise, a tensor (n,)."""
+    return _log_jacobian(model, image, ops.reshape(_median_noise(model), (1, 1, 1, -1)))
+
+
 def _median_noise(model):
     return np.asarray(model.conditions.typical_noise(), "float32")
 

@@ -327,9 +327,12 @@ class ScorePrior(PriorModel):
         level = ops.full((ops.shape(image)[0],), np.float32(np.log(self.sigma_min)))
         if log_sigma is not None:
             level = ops.zeros_like(level) + log_sigma
-        density = self.log_density(self.scale(image), level, condition)
+        return self.log_density(self.scale(image), level, condition) + self.log_stretch(image)
+
+    def log_stretch(self, image):
+        """Return the logarithm of d scaled values / d pixels, (n,): of the density of pixels over that of values."""
         slope = ops.log(self.soft) + 0.5 * ops.log1p(ops.square(image / self.soft))
-        return density - ops.sum(slope, axis=(1, 2, 3))
+        return -ops.sum(slope, axis=(1, 2, 3))
 
     def image_score(self, image, condition, log_sigma):
         """Return the score by the denoiser as a tensor: the gradient of `image_density` where there is no energy."""
