@@ -136,6 +136,7 @@ def summary(pairs):
         row = {"fit": f"{way} prior", "pairs": len(pairs)} | means(each)
         low, high = np.percentile(each[..., 2], [16, 84])
         row |= {
+            "median flux error": np.median(each[..., 2]),
             "scatter of flux": (high - low) / 2,
             "seconds a pair": np.median([pair[way]["seconds"] for pair in pairs]),
         }
