@@ -9,7 +9,7 @@ from galzoo.contracts.catalogues import Catalogues, region_counts
 from galzoo.errors import InputError
 from galzoo.layers.psf import gaussian_psf
 from galzoo.metrics.calibration import coverage, ranks, uniformity
-from galzoo.models.starnet.calibrate import fit_counts
+from galzoo.models.starnet.calibrate import by_crowding, fit_counts
 from galzoo.models.starnet.calibration import apply
 from galzoo.models.starnet.catalogues import entries
 from galzoo.models.starnet.losses import catalogue_nll
@@ -220,6 +220,17 @@ class TestEntries:
         assert len(entries(cells)["probability"]) == 2
         assert len(entries(cells, threshold=0.5)["probability"]) == 1
 
+    def test_entries_are_made_brighter_by_crowding(self):
+        cells = {key: value[0] for key, value in cells_of(n=1, logit=-30, bands=2).items()}
+        cells["logit"][0, 0, 0], cells["logit"][5, 4, 0] = 9.0, 8.0
+        cells["share"] = np.zeros((6, 5, 2))
+        cells["share"][0, 0, 0] = cells["share"][5, 4, 1] = 1
+        before, after = entries(cells), entries(cells, factors={"brighter": [[0.0, 0.5], [1.0, 2.0]], "flux": [0.5, 1]})
+        off = (after["scaled_flux"] - before["scaled_flux"]) / before["scaled_flux_error"]
+        np.testing.assert_allclose(off, [[0, 0.5], [1, 2]], atol=1e-4)
+        np.testing.assert_allclose(after["scaled_flux_error"], before["scaled_flux_error"] * [0.5, 1], rtol=1e-5)
+        np.testing.assert_allclose(after["flux"], after["unit"] * np.sinh(after["scaled_flux"]), rtol=1e-4)
+
 
 class TestPosterior:
     def test_count_place_and_flux_are_as_the_cells_say(self):
@@ -362,6 +373,16 @@ class TestCalibration:
         # The cap of the factor: .001 is far less than the twentieth.
         assert spread > 9
 
+    def test_fluxes_that_are_too_faint_in_crowds_are_raised_there(self, trained):
+        random = np.random.default_rng(6)
+        faint, share = random.normal(0.1, 1, (400, 2)), np.zeros((400, 4))
+        share[:200, 0], share[200:390, 2], share[390:, 3] = 1, 1, 1
+        faint[200:] += [1.0, 2.0]
+        found = by_crowding(faint, share)
+        # Between knots nothing, and nothing where hardly a star is.
+        np.testing.assert_allclose(found[[0, 2]], [[0.1, 0.1], [1.1, 2.1]], atol=0.25)
+        np.testing.assert_array_equal(found[[1, 3]], 0)
+
     def test_errors_are_scaled_to_those_of_the_data(self, trained):
         random = np.random.default_rng(5)
         places, flux = random.uniform(3, 12, (48, 1, 2)), np.exp(random.uniform(6.5, 8, (48, 1, 1)))
@@ -379,5 +400,6 @@ class TestCalibration:
             pull = ((found.flux[:, 0] - flux[:, 0]) / found.flux_error[:, 0])[there]
             low, high = np.quantile(pull, (0.1587, 0.8413))
             assert 0.75 < (high - low) / 2 < 1.25
+            assert abs(np.median(pull)) < 0.3
         finally:
             trained._arguments["calibration"] = None

@@ -14,6 +14,8 @@ _CENTRAL = (0.1587, 0.8413)
 _SURE, _MATCH = 0.5, {"radius": 1.0, "magnitudes": 1.0}
 # Fewest matched stars by which errors are scaled.
 _FEWEST = 20
+# Times that the brightness of entries is made right.
+_ROUNDS = 3
 # Gauss-Newton steps.
 _STEPS = 12
 
@@ -31,47 +33,68 @@ def fit(model, batches):
     Returns
     -------
     dict
-        ``shift`` of the logits at `KNOTS`; ``spread``, ``position`` and, a band, ``flux``: factors of errors. As JSON
-        can hold it.
+        ``shift`` of the logits at `KNOTS`; ``brighter`` (knot, band), by how many errors entries are made brighter;
+        ``spread``, ``position`` and, a band, ``flux``: factors of errors. As JSON can hold it.
 
     Notes
     -----
     Errors of places and fluxes are made such that half the width of the central 68 % of errors over their standard
-    deviations is 1, for entries of a probability of 1/2 and more. What is drawn from cells keeps their own.
+    deviations is 1, and fluxes such that its median is 0 at each crowding, for entries of a probability of 1/2 and
+    more. What is drawn from cells keeps their own.
     """
     batches = [{key: np.asarray(value) for key, value in batch.items()} for batch in batches]
     cells = [model.cells(batch) for batch in batches]
     shift, spread = fit_counts(cells, [batch["n_sources"] for batch in batches])
     found = {"shift": shift.tolist(), "spread": spread, "position": 1.0, "flux": [1.0] * len(model.bands)}
-    found["position"], *found["flux"] = _pulls(cells, batches, found)
+    found["brighter"] = np.zeros((len(KNOTS), len(model.bands))).tolist()
+    for _ in range(_ROUNDS):
+        # Brighter stars are matched with others.
+        _, faint, share = _pulls(cells, batches, found)
+        found["brighter"] = (np.array(found["brighter"]) + by_crowding(faint, share)).tolist()
+    place, faint, _ = _pulls(cells, batches, found)
+    found["position"], *found["flux"] = (_spread(one) for one in (place.ravel(), *faint.T))
     return found
 
 
 def _pulls(cells, batches, calibration):
-    """Return half the width of the central 68 % of the pulls of places and of the flux in each band.
+    """Return pulls of places (star, 2) and of arcsinh fluxes (star, band), and shares of knots (star, knot).
 
-    They are those of entries: their errors hold the scatter between cells that tell of one star, so that of the errors
-    of single cells nothing follows.
+    The true value is first: positive where an entry is too faint. They are those of entries: their errors hold the
+    scatter between cells that tell of one star, so that of the errors of single cells nothing follows.
     """
-    pulls = []
+    places_off, faint, share = [], [], []
     for one, batch in zip(cells, batches, strict=True):
         corrected = apply(one, calibration)
         for row, number in enumerate(batch["n_sources"]):
-            found = entries({key: value[row] for key, value in corrected.items()}, _SURE)
+            image = {key: value[row] for key, value in corrected.items()}
+            found = entries(image, _SURE, {"brighter": calibration["brighter"]})
             places, flux = batch["positions"][row, :number], batch["flux"][row, :number]
             partner = match_stars(found["positions"], found["flux"][:, 0], places, flux[:, 0], **_MATCH)
             there = np.flatnonzero(partner >= 0)
             at = partner[there]
-            place = (found["positions"][at] - places[there]) / found["position_error"][at]
-            pulls.append(np.concatenate([place, (found["flux"][at] - flux[there]) / found["flux_error"][at]], axis=-1))
-    pulls = np.concatenate(pulls)
-    columns = [pulls[:, :2].ravel(), *pulls[:, 2:].T]
-    # Where hardly a star is matched, as after a moment of training, nothing is changed.
-    enough = [np.isfinite(one).sum() >= _FEWEST for one in columns]
-    return [
-        float(np.diff(np.nanquantile(one, _CENTRAL))[0] / 2) if many else 1.0
-        for one, many in zip(columns, enough, strict=True)
-    ]
+            places_off.append((places[there] - found["positions"][at]) / found["position_error"][at])
+            z = np.arcsinh(flux[there] / found["unit"][at])
+            faint.append((z - found["scaled_flux"][at]) / found["scaled_flux_error"][at])
+            x, y = np.clip(np.round(found["positions"][at]).astype(int), 0, np.array(image["logit"].shape[1::-1]) - 1).T
+            share.append(image["share"][y, x])
+    return tuple(np.concatenate(part) for part in (places_off, faint, share))
+
+
+def by_crowding(faint, share):
+    """Return the median pull of each band at each knot, (knot, band); 0 where hardly a star is."""
+    knot, result = share.argmax(axis=-1) if len(share) else np.zeros(0, int), np.zeros((len(KNOTS), faint.shape[-1]))
+    for row in range(len(KNOTS)):
+        own = faint[knot == row]
+        if len(own) >= _FEWEST:
+            result[row] = np.nanmedian(own, axis=0)
+    return result
+
+
+def _spread(pulls):
+    """Return half the width of the central 68 % of pulls; 1 where hardly a star is, as after a moment of training."""
+    if np.isfinite(pulls).sum() < _FEWEST:
+        return 1.0
+    return float(np.diff(np.nanquantile(pulls, _CENTRAL))[0] / 2)
 
 
 def fit_counts(cells, number):

@@ -21,12 +21,14 @@ def apply(cells, calibration):
     Returns
     -------
     dict of arrays
+        With ``share`` (n, y, x, knot), of the knots of crowding in each pixel.
     """
     if not calibration:
         return cells
     logit = cells["logit"].astype(np.float64)
     found = dict(cells)
-    found["logit"] = logit + (knot_shares(logit) @ np.asarray(calibration["shift"]))[..., None]
+    found["share"] = knot_shares(logit)
+    found["logit"] = logit + (found["share"] @ np.asarray(calibration["shift"]))[..., None]
     if "log_spread" in cells:
         found["log_spread"] = cells["log_spread"] + np.log(calibration["spread"])
     return found

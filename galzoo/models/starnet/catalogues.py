@@ -55,7 +55,8 @@ def entries(cells, threshold=0.0, factors=None):
     threshold : float
         Entries less probable than this are left out.
     factors : dict, optional
-        Of errors, see `galzoo.models.starnet.calibrate.fit`: ``position``, ``flux`` a band.
+        Of errors, see `galzoo.models.starnet.calibrate.fit`: ``position``, ``flux`` a band; and where it is there
+        ``brighter`` (knot, band), by how many of its errors, before they are scaled, the arcsinh of a flux is raised.
 
     Returns
     -------
@@ -65,6 +66,8 @@ def entries(cells, threshold=0.0, factors=None):
 
     Notes
     -----
+    A cell may hold a bright star or, less probably, a faint one by its side; the mean of both is fainter than the star
+    that makes the entry probable. That is what ``brighter`` is for.
     The most probable cell is first; cells that tell of a place near to its join it, the most probable first, as long as
     the sum of probabilities stays below 1. The entry's values are their mean, its variances theirs and that between.
     """
@@ -86,6 +89,8 @@ def entries(cells, threshold=0.0, factors=None):
     place_error = np.sqrt(mean(place_variance + (place - positions[group]) ** 2))
     z_error = np.sqrt(mean(scaled_variance + (scaled - z[group]) ** 2))
     factors = factors or {}
+    if "brighter" in factors and "share" in cells:
+        z = z + (mean(cells["share"][chosen[:2]]) @ np.asarray(factors["brighter"])) * z_error
     place_error, z_error = factors.get("position", 1) * place_error, np.asarray(factors.get("flux", 1)) * z_error
     units = mean(unit)
     order = np.argsort(-total, kind="stable")
