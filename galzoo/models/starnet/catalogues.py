@@ -8,6 +8,8 @@ from galzoo.models.starnet.calibration import apply
 
 # Cells less probable than this are no star.
 _LEAST = 0.003
+# The greatest arcsinh of a flux.
+_MOST = 30.0
 # Pixels within which cells may tell of the same star, and the part of their common error added to it.
 _NEAR = 0.35
 
@@ -92,7 +94,8 @@ def entries(cells, threshold=0.0, factors=None):
     if "brighter" in factors and "share" in cells:
         z = z + (mean(cells["share"][chosen[:2]]) @ np.asarray(factors["brighter"])) * z_error
     place_error, z_error = factors.get("position", 1) * place_error, np.asarray(factors.get("flux", 1)) * z_error
-    units = mean(unit)
+    # What single precision holds.
+    units, z = mean(unit), np.clip(z, -_MOST, _MOST)
     order = np.argsort(-total, kind="stable")
     order = order[np.minimum(total[order], 1.0) >= threshold]
     result = {
