@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from galzoo.layers.psf import gaussian_psf
+
 # Up to this mean Poisson numbers are drawn exactly; above it the normal expansion is good to its third moment.
 EXACT_MEAN = 16.0
 # The chance of more counts than this at the mean above is 1e-10.
@@ -34,6 +36,69 @@ def normal(n, shape, seed):
     angle = ops.cast(ops.bitwise_and(bits, 2047), "float32") * np.float32(2 * np.pi / 2048)
     pair = ops.concatenate([distance * ops.cos(angle), distance * ops.sin(angle)], axis=1)
     return ops.reshape(pair[:, :number], (n, *shape))
+
+
+def correlated(n, shape, seed, smoothing=0.0, shared=0.0):
+    """Draw normal numbers of unit variance whose neighbours, and whose bands, know of each other.
+
+    Parameters
+    ----------
+    n : int or tensor
+        Size of the first axis.
+    shape : (int, int, int)
+        Rows, columns and bands.
+    seed : keras.random.SeedGenerator
+    smoothing : float
+        Sigma in pixels of the Gaussian that smooths white noise: pixels a distance d apart correlate by
+        ``exp(-d**2 / (4 smoothing**2))``.
+    shared : float
+        Correlation between two bands, 0 to 1.
+
+    Returns
+    -------
+    tensor, (n, y, x, band)
+    """
+    rows, columns, bands = shape
+    rim = int(np.ceil(3 * smoothing))
+    drawn = normal(n, (rows + 2 * rim, columns + 2 * rim, bands + (1 if shared else 0)), seed)
+    if shared:
+        drawn = np.sqrt(1 - shared) * drawn[..., :-1] + np.sqrt(shared) * drawn[..., -1:]
+    if not rim:
+        return drawn
+    kernel = gaussian_psf(2 * rim + 1, smoothing)
+    kernel = np.repeat((kernel / np.sqrt(np.sum(kernel**2)))[:, :, None, None], bands, axis=2)
+    return ops.depthwise_conv(drawn, kernel, data_format="channels_last")
+
+
+def recorrupt(batch, strength, seed, smoothing=0.0, shared=0.0):
+    """Make two noisier batches of one, whose noises do not know of each other (Pang et al. 2021, section 3).
+
+    With n a new draw of the noise that is in the image y, the first is y + strength n and the second is
+    y - n / strength. A network that is shown the first and judged by the second gains nothing by the noise of the first,
+    so that it learns the galaxy alone; a noiseless image is not needed.
+
+    Parameters
+    ----------
+    batch : dict
+        With ``image`` and ``variance``, (n, y, x, band).
+    strength : float
+        Above 0. What is shown has ``1 + strength**2`` times the variance, what it is judged by ``1 + strength**-2``.
+    seed : keras.random.SeedGenerator
+    smoothing, shared : float
+        How the noise correlates, as in `correlated`.
+
+    Returns
+    -------
+    shown : dict
+        The batch to see, with the variance of the given one: scalings go by it.
+    judged : dict
+        The batch to compare with, and its own variance.
+    """
+    image, variance = batch["image"], batch["variance"]
+    drawn = correlated(ops.shape(image)[0], tuple(image.shape[1:]), seed, smoothing, shared)
+    noise = drawn * ops.sqrt(ops.where(ops.isfinite(variance), variance, 0.0))
+    shown = {**batch, "image": image + strength * noise}
+    return shown, {**batch, "image": image - noise / strength, "variance": variance * (1 + strength**-2)}
 
 
 def poisson(mean, seed):

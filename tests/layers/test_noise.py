@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galzoo.layers.noise import normal, observe, poisson
+from galzoo.layers.noise import correlated, normal, observe, poisson, recorrupt
 
 
 def numpy(tensor):
@@ -67,3 +67,32 @@ def test_photon_noise_in_the_unit_of_the_image():
     np.testing.assert_allclose(image.mean(axis=(0, 1, 2)), [-1.0, 2.0, 100.0], atol=0.2)
     expected = 0.25 + np.array([0.0, 2.0, 100.0]) / gain
     np.testing.assert_allclose(image.var(axis=(0, 1, 2)), expected, rtol=0.06)
+
+
+def test_correlated_noise_correlates_as_asked():
+    drawn = numpy(correlated(40, (64, 64, 3), seed(), smoothing=0.7, shared=0.8))
+    assert drawn.shape == (40, 64, 64, 3)
+    assert drawn.std() == pytest.approx(1, abs=0.01)
+    flat = drawn.reshape(-1, 3)
+    np.testing.assert_allclose(np.corrcoef(flat.T)[np.triu_indices(3, 1)], 0.8, atol=0.02)
+    for offset, expected in ((1, np.exp(-1 / (4 * 0.49))), (2, np.exp(-4 / (4 * 0.49))), (5, 0)):
+        neighbours = np.corrcoef(drawn[:, offset:].ravel(), drawn[:, :-offset].ravel())[0, 1]
+        assert neighbours == pytest.approx(expected, abs=0.02)
+    white = numpy(correlated(40, (64, 64, 3), seed()))
+    assert abs(np.corrcoef(white[:, 1:].ravel(), white[:, :-1].ravel())[0, 1]) < 0.01
+
+
+def test_noises_of_a_recorrupted_pair_do_not_know_of_each_other():
+    noise = numpy(correlated(60, (32, 32, 2), seed(7), smoothing=0.7, shared=0.5)) * 3
+    variance = np.full_like(noise, 9.0)
+    variance[:5, :, :, 1] = np.inf
+    shown, judged = recorrupt({"image": 100 + noise, "variance": variance}, 0.5, seed(8), smoothing=0.7, shared=0.5)
+    seen, target = numpy(shown["image"])[5:] - 100, numpy(judged["image"])[5:] - 100
+    assert seen.var() == pytest.approx(9 * 1.25, rel=0.05)
+    assert target.var() == pytest.approx(9 * 5, rel=0.05)
+    np.testing.assert_allclose(numpy(judged["variance"])[5:], 45)
+    np.testing.assert_array_equal(numpy(shown["variance"]), variance)
+    assert abs(np.corrcoef(seen.ravel(), target.ravel())[0, 1]) < 0.02
+    assert abs(np.corrcoef(seen[:, 1:].ravel(), target[:, :-1].ravel())[0, 1]) < 0.02
+    # A band that is not there has no noise to add.
+    np.testing.assert_array_equal(numpy(shown["image"])[:5, ..., 1], (100 + noise)[:5, ..., 1])

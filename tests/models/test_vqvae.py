@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from galzoo.errors import RecipeError
 from galzoo.layers.psf import gaussian_psf
 from galzoo.models.vqvae.model import VQVAE
 from tests.conftest import make_stamps
@@ -138,3 +139,28 @@ def test_what_is_not_shown_in_training(option):
     if option == "band_dropout":
         nothing = {**batch, "mask": np.ones_like(batch["mask"])}
         np.testing.assert_allclose(trained, array(plain.encode(nothing, training=True)), atol=1e-3)
+
+
+def test_a_recorrupted_image_is_judged_by_another_draw_than_is_shown(monkeypatch):
+    batch = batch_of()
+    model = model_of(recorrupt={"strength": 0.5})
+    shown = []
+    encode = model.encode
+    monkeypatch.setattr(model, "encode", lambda given, training=False: shown.append(given) or encode(given, training))
+    target = model(batch, training=True)["target"]
+    good = good_of(batch)
+    seen, judged = (array(one["image"]) - batch["image"] for one in (shown[-1], target))
+    # What was added to the first, over strength, is what was taken from the second.
+    np.testing.assert_allclose(seen[good], -(0.5**2) * judged[good], rtol=1e-3, atol=1e-4)
+    assert np.std(seen[good] / np.sqrt(batch["variance"][good])) == pytest.approx(0.5, rel=0.1)
+    np.testing.assert_allclose(array(target["variance"])[good], 5 * batch["variance"][good], rtol=1e-6)
+    np.testing.assert_array_equal(array(shown[-1]["variance"]), batch["variance"])
+    # Beyond training the image is shown as it is.
+    assert model(batch)["codes"] is not None
+    np.testing.assert_array_equal(array(shown[-1]["image"]), batch["image"])
+
+
+@pytest.mark.parametrize("wrong", [{"smoothing": 1.0}, {"strength": 0.0}, {"strength": 1.0, "sigma": 2.0}])
+def test_a_wrong_recorrupt_is_refused(wrong):
+    with pytest.raises(RecipeError, match="strength above 0"):
+        VQVAE.tiny(("g",), recorrupt=wrong)

@@ -9,6 +9,7 @@ from galzoo.layers.augment import Rotate90Flip, random_masks, show_noiseless
 from galzoo.layers.checks import check_batch
 from galzoo.layers.flux import FluxScaling, noise_level
 from galzoo.layers.likelihood import weights
+from galzoo.layers.noise import recorrupt
 from galzoo.layers.psf import ConvolvePSF, sharpness
 from galzoo.layers.quantizer import FiniteScalarQuantizer, VectorQuantizer
 from galzoo.metrics.codebook import CodebookPerplexity
@@ -74,6 +75,9 @@ class VQVAE(keras.Model):
     noiseless : float
         Share of stamps that are replaced in training by their noiseless truth at a signal-to-noise ratio of 50 to 300,
         where the batch has one, so that codes can describe a galaxy without the noise: a prior is learnt from such.
+    recorrupt : dict, optional
+        For data without a truth: train on noisier pairs of each image, so that codes do not hold its noise; ``strength``,
+        and ``smoothing`` and ``shared`` of the noise, as in `galzoo.layers.noise.recorrupt`.
     augment : bool
         Rotate and flip in training.
     seed : int
@@ -118,6 +122,7 @@ class VQVAE(keras.Model):
         band_dropout=0.0,
         mask_dropout=0.3,
         noiseless=0.0,
+        recorrupt=None,
         augment=True,
         seed=0,
         **kwargs,
@@ -131,6 +136,10 @@ class VQVAE(keras.Model):
             raise RecipeError(f"network {network!r} is unknown; use {' or '.join(map(repr, KINDS))}")
         if likelihood not in ("gaussian", "student"):
             raise RecipeError(f"likelihood {likelihood!r} is unknown; use 'gaussian' or 'student'")
+        if recorrupt is not None and not (
+            set(recorrupt) <= {"strength", "smoothing", "shared"} and recorrupt.get("strength", 0) > 0
+        ):
+            raise RecipeError(f"recorrupt {recorrupt!r}: give a strength above 0, and smoothing and shared if need be")
         self._arguments = {
             "bands": [str(band) for band in bands],
             "hidden": hidden,
@@ -158,6 +167,7 @@ class VQVAE(keras.Model):
             "band_dropout": band_dropout,
             "mask_dropout": mask_dropout,
             "noiseless": noiseless,
+            "recorrupt": None if recorrupt is None else dict(recorrupt),
             "augment": augment,
             "seed": seed,
         }
@@ -170,6 +180,7 @@ class VQVAE(keras.Model):
         self.band_dropout = float(band_dropout)
         self.mask_dropout = float(mask_dropout)
         self.noiseless = float(noiseless)
+        self.recorrupt = self._arguments["recorrupt"]
         self.cell = 2**downsample
 
         self.augment = Rotate90Flip(seed=seed) if augment else None
@@ -263,6 +274,9 @@ class VQVAE(keras.Model):
             batch = self.augment(batch, training=True)
         if training and self.noiseless and batch.get("truth") is not None:
             batch = show_noiseless(batch, self.noiseless, _NOISELESS_SNR, self.model_sigma, self.dropout_seed)
+        judged = batch
+        if training and self.recorrupt:
+            batch, judged = recorrupt(batch, seed=self.dropout_seed, **self.recorrupt)
         size = tuple(batch["image"].shape[1:3])
         quantised = self.quantizer(self.encode(batch, training), training=training)
         noise = noise_level(batch["variance"], batch.get("mask"))
@@ -274,7 +288,7 @@ class VQVAE(keras.Model):
         }
         if training:
             # The loss must compare with what the network saw: the augmented batch.
-            outputs |= {"target": batch}
+            outputs |= {"target": judged}
         self.add_loss(quantised["loss"])
         return outputs
 
