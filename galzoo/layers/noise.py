@@ -74,8 +74,8 @@ def recorrupt(batch, strength, seed, smoothing=0.0, shared=0.0):
     """Make two noisier batches of one, whose noises do not know of each other (Pang et al. 2021, section 3).
 
     With n a new draw of the noise that is in the image y, the first is y + strength n and the second is
-    y - n / strength. A network that is shown the first and judged by the second gains nothing by the noise of the first,
-    so that it learns the galaxy alone; a noiseless image is not needed.
+    y - n / strength. A network that is shown the first and judged by the second gains nothing by the noise of the
+    first, so that it learns the galaxy alone; a noiseless image is not needed.
 
     Parameters
     ----------

@@ -42,6 +42,11 @@ class VectorQuantizer(keras.layers.Layer):
     restart_below : float
         A code used less than this fraction of its fair share (vectors of the batch over codes) on average is moved to a
         vector of the batch (Dhariwal et al. 2020, Jukebox); 0 switches it off. Mode "ema" only.
+    rate : float
+        Price of a nat: of two codes that are nearly as near, the one that is used more is taken. The code of the least
+        squared distance less `rate` times the logarithm of its share is chosen (Chou, Lookabaugh & Gray 1989, entropy
+        constrained vector quantisation), so that cells of blank sky share a few codes and a prior has less to learn.
+        Mode "ema" only.
 
     Notes
     -----
@@ -60,6 +65,7 @@ class VectorQuantizer(keras.layers.Layer):
         cosine=False,
         restart_below=0.0,
         diversity=0.0,
+        rate=0.0,
         **kwargs,
     ):
         # Codes and their averages do not fit in half precision.
@@ -76,6 +82,9 @@ class VectorQuantizer(keras.layers.Layer):
         self.cosine = bool(cosine)
         self.restart_below = float(restart_below)
         self.diversity = float(diversity)
+        self.rate = float(rate)
+        if self.rate and mode != "ema":
+            raise RecipeError("rate needs quantizer=ema: the shares of the codes are its moving averages")
         if self.diversity and not self.cosine:
             raise RecipeError("diversity needs cosine=true: its soft assignment is a softmax of cosines")
 
@@ -113,7 +122,7 @@ class VectorQuantizer(keras.layers.Layer):
         shape = ops.shape(vectors)
         flat = ops.reshape(vectors, (-1, vectors.shape[-1]))
         codebook = self.codebook
-        codes = self._nearest(ops.stop_gradient(flat), ops.stop_gradient(codebook))
+        codes = self._cheapest(ops.stop_gradient(flat), ops.stop_gradient(codebook))
         chosen = ops.take(codebook, codes, axis=0)
 
         reduce = (lambda x: ops.mean(ops.sum(x, axis=-1))) if self.cosine else ops.mean
@@ -132,12 +141,14 @@ class VectorQuantizer(keras.layers.Layer):
             "loss": loss,
         }
 
-    @staticmethod
-    def _nearest(flat, codebook):
-        """Return the index of the nearest code of each row."""
+    def _cheapest(self, flat, codebook):
+        """Return the index of the code of each row: the nearest, or with a `rate` the least in distance and nats."""
         # |v|^2 is the same for every code, so it is left out of the expanded square.
-        distance = ops.sum(ops.square(codebook), axis=-1) - 2.0 * ops.matmul(flat, ops.transpose(codebook))
-        return ops.cast(ops.argmin(distance, axis=-1), "int32")
+        cost = ops.sum(ops.square(codebook), axis=-1) - 2.0 * ops.matmul(flat, ops.transpose(codebook))
+        if self.rate:
+            counts = ops.maximum(self.hidden_counts, self.epsilon)
+            cost = cost - self.rate * ops.log(counts / ops.sum(counts))
+        return ops.cast(ops.argmin(cost, axis=-1), "int32")
 
     def _unevenness(self, flat, codebook):
         """Return log K less the entropy of the average soft assignment, in nats."""
@@ -214,7 +225,7 @@ class VectorQuantizer(keras.layers.Layer):
 
     def get_config(self):
         keys = ("codebook_size", "mode", "commitment", "decay", "epsilon", "cosine", "restart_below", "diversity")
-        return {**super().get_config(), **{key: getattr(self, key) for key in keys}}
+        return {**super().get_config(), **{key: getattr(self, key) for key in (*keys, "rate")}}
 
 
 @keras.saving.register_keras_serializable(package="galzoo")

@@ -134,6 +134,38 @@ def test_the_moving_averages_go_on_from_the_kmeans_start():
     assert numpy(layer(vectors)["loss"]) < 1.5 * start
 
 
+def test_a_price_of_a_nat_takes_the_code_that_is_used_more():
+    layer = VectorQuantizer(2, rate=0.1)
+    layer.build((None, 1))
+    layer.embeddings.assign([[0.0], [1.0]])
+    layer.hidden_counts.assign([9.0, 1.0])
+    # The border moves from the middle to where (v - 1)^2 - v^2 is rate * log(1/9).
+    border = 0.5 + 0.05 * np.log(9)
+    vectors = np.array([[border - 0.01], [border + 0.01], [0.51]], "float32")
+    np.testing.assert_array_equal(layer(vectors)["codes"], [0, 1, 0])
+    free = VectorQuantizer(2)
+    free.build((None, 1))
+    free.embeddings.assign([[0.0], [1.0]])
+    np.testing.assert_array_equal(free(vectors)["codes"], [1, 1, 1])
+
+
+def test_a_price_of_a_nat_lowers_the_entropy_of_the_codes():
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(4000, 4)).astype("float32")
+    # Sky: three in four are nearly the same.
+    vectors[:3000] *= 0.1
+    entropies = []
+    for rate in (0.0, 0.3):
+        layer = VectorQuantizer(64, rate=rate)
+        layer.build((None, 4))
+        layer.adapt(vectors, seed=1)
+        for _ in range(30):
+            codes = np.asarray(layer(vectors, training=True)["codes"])
+        share = np.bincount(codes, minlength=64) / len(codes)
+        entropies.append(-np.sum(share[share > 0] * np.log(share[share > 0])))
+    assert entropies[1] < entropies[0] - 1
+
+
 @pytest.mark.parametrize("cosine", [False, True])
 def test_a_dead_code_is_restarted(cosine):
     layers = [make(decay=0.9, cosine=cosine, restart_below=share) for share in (0.0, 0.2)]
@@ -195,6 +227,8 @@ def test_config_round_trip(layer):
 
 
 def test_errors():
+    with pytest.raises(RecipeError, match="rate needs quantizer=ema"):
+        VectorQuantizer(4, mode="gradient", rate=0.1)
     with pytest.raises(RecipeError, match="mode"):
         VectorQuantizer(8, mode="exact")
     with pytest.raises(RecipeError, match="codebook_size"):

@@ -46,7 +46,7 @@ class VQVAE(keras.Model):
     normalize : bool
         Hold the encoder's vectors at zero mean and unit variance. Without it they drift into one direction early in
         training, where few codes are.
-    commitment, decay, cosine, restart_below, diversity
+    commitment, decay, cosine, restart_below, diversity, rate
         As in `VectorQuantizer`.
     upsampling : {"resize", "transposed"}
         As in `Upsample`; for the strided network.
@@ -76,8 +76,8 @@ class VQVAE(keras.Model):
         Share of stamps that are replaced in training by their noiseless truth at a signal-to-noise ratio of 50 to 300,
         where the batch has one, so that codes can describe a galaxy without the noise: a prior is learnt from such.
     recorrupt : dict, optional
-        For data without a truth: train on noisier pairs of each image, so that codes do not hold its noise; ``strength``,
-        and ``smoothing`` and ``shared`` of the noise, as in `galzoo.layers.noise.recorrupt`.
+        For data without a truth: train on noisier pairs of each image, so that codes do not hold its noise. Has
+        ``strength`` and, of the noise, ``smoothing`` and ``shared``, as in `galzoo.layers.noise.recorrupt`.
     augment : bool
         Rotate and flip in training.
     seed : int
@@ -111,6 +111,7 @@ class VQVAE(keras.Model):
         cosine=True,
         restart_below=0.15,
         diversity=0.1,
+        rate=0.0,
         upsampling="resize",
         network="strided",
         likelihood="gaussian",
@@ -156,6 +157,7 @@ class VQVAE(keras.Model):
             "cosine": cosine,
             "restart_below": restart_below,
             "diversity": diversity,
+            "rate": rate,
             "upsampling": upsampling,
             "network": network,
             "likelihood": likelihood,
@@ -199,6 +201,7 @@ class VQVAE(keras.Model):
                 cosine=cosine,
                 restart_below=restart_below,
                 diversity=diversity,
+                rate=rate,
             )
         self.codebook_size = self.quantizer.codebook_size
 
