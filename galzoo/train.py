@@ -99,7 +99,8 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
         if progress and number == done[0]:
             run_callbacks.restore_state(output, model)
         elif number == 0:
-            start_weights(model, init, source["train"], stage, runtime["seed"])
+            parts = [getattr(model, name) for name in recipe.get("parts") or {}]
+            start_weights(model, init, source["train"], stage, runtime["seed"], parts)
         patience, epochs = stage.get("patience"), stage["epochs"]
         if patience is not None and run_callbacks.stopped_early(history, number, patience):
             epochs = first_epoch
@@ -239,8 +240,8 @@ def compile_stage(model, stage, runtime):
     model.compile(optimizer=optimizer, jit_compile=runtime["jit"] or keras.backend.backend() == "jax")
 
 
-def start_weights(model, init, source, stage, seed):
-    """Copy the weights of `init`, or let a fresh model adapt to some batches."""
+def start_weights(model, init, source, stage, seed, parts=()):
+    """Copy the weights of `init` but for `parts` of the model, or let a fresh model adapt to some batches."""
     if init is not None and isinstance(model, TakesOver):
         model.take_over(init)
     elif init is not None:
@@ -248,8 +249,10 @@ def start_weights(model, init, source, stage, seed):
         if [tuple(weight.shape) for weight in mine] != [tuple(weight.shape) for weight in theirs]:
             own = json.dumps(init.get_config(), default=str)
             raise InputError(f"the start model has other layers than the recipe's; use its own: {own}")
+        kept = {id(weight) for part in parts for weight in part.weights}
         for weight, value in zip(mine, theirs, strict=True):
-            weight.assign(value)
+            if id(weight) not in kept:
+                weight.assign(value)
     elif isinstance(model, Adapts):
         batches = training_batches(source, stage["batch_size"], seed, crop=stage.get("crop"))
         steps = range(getattr(model, "adapt_batches", 4))

@@ -38,6 +38,25 @@ def test_the_pair_is_trained_and_is_one_model(tmp_path):
         train_parts(asked, path, tmp_path / "run")
 
 
+def test_a_prior_that_starts_from_another_keeps_the_codec_that_it_was_given(tmp_path):
+    import numpy as np
+
+    path = tmp_path / "stamps.h5"
+    make_stamps(n=60, size=16, bands=("g", "r")).save(path)
+    for name, changes in (("one", []), ("other", ["runtime.seed=5"])):
+        codec = load_recipe("vqvae", "smoke", [f"data.path={path}", *CHANGES[:3], *changes])
+        train(codec.resolved(), path, tmp_path / name, verbose=0)
+    train(recipe_of(path, tmp_path / "one").resolved(), path, tmp_path / "first", verbose=0)
+    start = galzoo.load(tmp_path / "first")
+    still = recipe_of(path, tmp_path / "other").resolved()
+    still["stages"][0]["learning_rate"] = 1e-12
+    train(still, path, tmp_path / "second", init=start, verbose=0)
+    end, given = galzoo.load(tmp_path / "second"), galzoo.load(tmp_path / "other")
+    assert not np.array_equal(given.quantizer.codebook, start.codec.quantizer.codebook)
+    np.testing.assert_array_equal(end.codec.quantizer.codebook, given.quantizer.codebook)
+    np.testing.assert_allclose(*(np.asarray(prior.entry.weights[0]) for prior in (end, start)), atol=1e-6)
+
+
 def test_a_part_that_was_interrupted_asks_for_resume(tmp_path):
     (tmp_path / "run" / "codec").mkdir(parents=True)
     (tmp_path / "run" / "codec" / "state.h5").write_bytes(b"")
