@@ -1,0 +1,127 @@
+"""Measure what the codes of a codec of noisy pictures hold: galaxies, or the noise of the sky.
+
+    python scripts/bench_codec.py PRESET_OR_RUN ... --data sdss.h5 --output docs/benchmarks/bench_codec.json
+
+Per held-out stamp, by what the codes alone say, in the middle band where one is used; medians over stamps:
+
+- chi-square a pixel, that of the quietest corner, and their difference, which is the misfit beyond the noise;
+- share of the corner's noise power that the reconstruction has, and their correlation;
+- power of the reconstruction over the image's at periods of 3 to 10 pixels, the noise power of the corner taken off
+  both, of all stamps and of those of T-type 3 to 7;
+- entropy of the codes of all stamps, nats a cell, and the share of cells whose code is the same under two draws of
+  noise as strong as the image's own, added to it.
+"""
+
+import argparse
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import galzoo
+from galzoo.evaluate.held_out import held_out
+from galzoo.files import write_json
+from galzoo.layers.noise import correlated
+from galzoo.metrics.calibration import resample
+
+# Pixels on a side of a corner, and the periods of power.
+_CORNER, _PERIODS = 12, (3, 10)
+# Of the noise of the pictures: sigma of its smoothing in pixels, correlation of the bands.
+_NOISE = {"smoothing": 0.7, "shared": 0.8}
+_BATCH = 20
+
+
+def power(image):
+    """Return the mean power a frequency of a picture, (y, x), at the periods of interest, less that of its mean."""
+    taper = np.outer(np.hanning(len(image)), np.hanning(len(image)))
+    spectrum = np.abs(np.fft.fft2((image - image.mean()) * taper)) ** 2 / np.sum(taper**2)
+    line = np.fft.fftfreq(len(image))
+    frequency = np.hypot(*np.meshgrid(line, line))
+    return spectrum[(frequency >= 1 / _PERIODS[1]) & (frequency < 1 / _PERIODS[0])].mean()
+
+
+def corners(plane):
+    """Return the four corners of a plane, (y, x)."""
+    ends = slice(_CORNER), slice(-_CORNER, None)
+    return [plane[rows, columns] for rows in ends for columns in ends]
+
+
+def measure(model, stamps, seed=0):
+    """Return the figures of each stamp as a dict of arrays, (n,), and the codes, (n, y, x)."""
+    draw = keras.random.SeedGenerator(seed)
+    parts = []
+    for start in range(0, len(stamps), _BATCH):
+        rows = slice(start, start + _BATCH)
+        batch = {"image": stamps.image[rows], "variance": stamps.variance[rows], "mask": stamps.mask[rows]}
+        batch = {key: np.asarray(value) for key, value in batch.items()}
+        shape, sigma = batch["image"].shape, np.sqrt(batch["variance"])
+        noisy = [
+            batch
+            | {
+                "image": batch["image"]
+                + sigma * keras.ops.convert_to_numpy(correlated(shape[0], shape[1:], draw, **_NOISE))
+            }
+            for _ in range(2)
+        ]
+        made = model(batch)
+        first, second = (keras.ops.convert_to_numpy(model(one)["codes"]) for one in noisy)
+        parts.append(
+            (keras.ops.convert_to_numpy(made["image"]), keras.ops.convert_to_numpy(made["codes"]), first == second)
+        )
+    image, codes, same = (np.concatenate(column) for column in zip(*parts, strict=True))
+    found = [_one(stamps, row, image[row].astype(float)) for row in range(len(stamps))]
+    figures = {key: np.array([one[key] for one in found]) for key in found[0]}
+    return figures | {"same_code": same.mean(axis=(1, 2))}, codes
+
+
+def _one(stamps, row, made):
+    observed, variance = stamps.image[row].astype(float), stamps.variance[row].astype(float)
+    good = ~stamps.mask[row].astype(bool) & np.isfinite(variance)
+    square = np.where(good, (observed - made) ** 2 / variance, 0.0)
+    band = observed.shape[-1] // 2
+    seen, model, misfit = min(
+        zip(corners(observed[..., band]), corners(made[..., band]), corners(square), strict=True),
+        key=lambda three: three[0].std(),
+    )
+    chi2 = square.sum() / good.sum()
+    return {
+        "chi2": chi2,
+        "chi2_corner": misfit.mean(),
+        "misfit": chi2 - misfit.mean(),
+        "noise_power": model.var() / seen.var(),
+        "noise_correlation": np.corrcoef(seen.ravel(), model.ravel())[0, 1],
+        "power": (power(made[..., band]) - power(model)) / (power(observed[..., band]) - power(seen)),
+    }
+
+
+def entropy(codes):
+    """Return the entropy of the shares of codes, nats."""
+    share = np.bincount(np.ravel(codes)) / np.size(codes)
+    return -np.sum(share[share > 0] * np.log(share[share > 0]))
+
+
+def main():
+    """Measure, and write a row a codec."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("codecs", nargs="+", help="presets or runs")
+    parser.add_argument("--data", type=Path, required=True, help="stamp file; its test split counts")
+    parser.add_argument("--limit", type=int, default=400)
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    stamps = held_out(options.data, "test", {}, options.limit)
+    t_type = np.asarray(stamps.catalogue["t_type"], float)
+    rows = []
+    for name in options.codecs:
+        model = galzoo.load(name)
+        figures, codes = measure(model, stamps)
+        figures["power_spirals"] = figures["power"][(t_type >= 3) & (t_type <= 7)]
+        row = {"codec": Path(name).name, "stamps": len(stamps), "spirals": len(figures["power_spirals"])}
+        for key, values in figures.items():
+            row[key], row[f"{key}_error"] = resample(np.nanmedian, values)
+        row["entropy"], row["entropy_error"] = resample(entropy, codes)
+        rows.append(row)
+    write_json(options.output, {"codes alone": rows})
+
+
+if __name__ == "__main__":
+    main()
