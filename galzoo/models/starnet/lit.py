@@ -47,7 +47,7 @@ def lit_cells(model, batch):
 
 def _cells(model, batch):
     found = {key: ops.convert_to_numpy(value) for key, value in model(batch).items()}
-    found["logit"] = np.where(found.pop("known")[..., None], found["logit"], NO_STAR)
+    found["logit"] = np.where(found.pop("known")[..., None] > 0, found["logit"], NO_STAR)
     return found
 
 

@@ -204,7 +204,7 @@ class StarNet(keras.Model):
         dict
             ``planes`` (n, y, x, 5 band); ``told`` (n, told); ``unit`` (n, y, x, band), the error of the flux of a star
             alone on the sky, in the unit of the image; ``guess``, the arcsinh of the flux that a star at the pixel
-            would have alone, in that unit; ``present`` (n, band), 1 where a band is there; ``known`` (n, y, x), whether
+            would have alone, in that unit; ``present`` (n, band), 1 where a band is there; ``known`` (n, y, x), 1 where
             any band has a good pixel in the window of the sky's noise.
         """
         check_batch(batch, self.bands, "starnet")
@@ -249,7 +249,7 @@ class StarNet(keras.Model):
             told = told + self.limit_told(self._limit(batch, unit, good, training))
         told = ops.silu(told)
         told = {"planes": planes, "told": told, "unit": unit, "guess": guess, "present": present}
-        return told | {"known": ops.any(seen_sky, axis=-1)}
+        return told | {"known": ops.cast(ops.any(seen_sky, axis=-1), "float32")}
 
     def _limit(self, batch, unit, good, training):
         """Return the log of the flux of the faintest star that counts over its error, and whether it is known, (n, 2).
