@@ -292,7 +292,7 @@ def _memorisation(model, samples, test, train, bands, batch_size, seed):
         "sample": (samples[found["pairs"][:, 0]], reference[found["pairs"][:, 1]], found["pair_distance"]),
         "test galaxy": (held_out[order], reference[nearest], distance),
     }
-    return result, {"pairs": pairs, "bands": [stamps.bands[band] for band in bands]}
+    return result, {"pairs": pairs, "bands": [stamps.bands[band] for band in bands], "pictures": not stamps.unit}
 
 
 def _centre(shape):

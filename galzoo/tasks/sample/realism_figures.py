@@ -201,14 +201,20 @@ def pairs_figure(pairs, count=6):
     columns, labels = {}, []
     for name, (images, nearest, distance) in pairs["pairs"].items():
         for title, part in ((f"{name}", images), ("nearest in training", nearest)):
-            unit = [image / max(np.abs(image).max(), 1e-30) for image in part[:count]]
-            noise = np.full(unit[0].shape, 3e-3**2)
             # Titles are keys, so the second of a name gets a blank.
             columns[title if title not in columns else f"{title} "] = [
-                to_rgb(image, bands=pairs["bands"], variance=noise, like=np.ones_like(image)) for image in unit
+                _unit_picture(image, pairs["bands"], pairs["pictures"]) for image in part[:count]
             ]
         labels.append([f"{value:.2f}" for value in distance[:count]])
     return picture_grid(columns, labels=[" and ".join(line) for line in zip(*labels, strict=True)])
+
+
+def _unit_picture(image, bands, picture):
+    """Return the colours of an image scaled to a peak of 1; a picture of 8 bits is shown as it is."""
+    if picture:
+        return to_rgb(np.clip(image, 0, 255).astype(np.uint8), bands=bands)
+    unit = image / max(np.abs(image).max(), 1e-30)
+    return to_rgb(unit, bands=bands, variance=np.full(unit.shape, 3e-3**2), like=np.ones_like(unit))
 
 
 def _figure(width, height, grid=(1, 1)):

@@ -11,7 +11,7 @@ from galzoo.errors import InputError
 from galzoo.evaluate.held_out import held_out
 from galzoo.evaluate.run import choose_suite
 from galzoo.models.pixelcnn.model import PixelCNN
-from galzoo.tasks.sample import realism, realism_views
+from galzoo.tasks.sample import realism, realism_figures, realism_views
 from galzoo.tasks.sample.conditions import judged_conditions, numeric_conditions, rank_correlation, spiral_features
 from galzoo.tasks.sample.likelihood import frequency_nats, gaussian_nats, known_conditions, prior_batches
 from galzoo.tasks.sample.realism import evaluate_realism
@@ -364,3 +364,14 @@ def test_cards_of_priors(true_prior, monkeypatch, tmp_path):
 def test_empty_sets_are_refused(sets):
     with pytest.raises(InputError, match="0 test"):
         evaluate_realism(Drawer(sets[3].truth), sets[0][:0], *sets[1:3])
+
+
+def test_nearest_pictures_of_8_bits_are_shown_as_they_are():
+    picture = np.zeros((12, 12, 3))
+    picture[4:8, 4:8] = 30.0, 60.0, 90.0
+    pairs = {"sample": (picture[None], picture[None], np.zeros(1))}
+    figure = realism_figures.pairs_figure({"pairs": pairs, "bands": ["g", "r", "i"], "pictures": True})
+    shown = figure.axes[0].get_images()[0].get_array()
+    # The reddest band is red.
+    np.testing.assert_array_equal(shown[5, 5], (90, 60, 30))
+    np.testing.assert_array_equal(shown[0, 0], 0)
