@@ -1,9 +1,26 @@
-"""What is drawn while a detector trains."""
+"""What a detector finds, drawn on the scenes where it looked."""
 
 import numpy as np
 
 # A source that is more probable than this is drawn.
 _SHOWN = 0.5
+_GALAXY, _STAR = "#56c8ff", "#ffd24d"
+
+
+def mark_sources(axis, true, places, star):
+    """Draw true sources as white crosses, and those found as circles: blue, or yellow where they are taken for stars.
+
+    Parameters
+    ----------
+    axis : matplotlib Axes
+    true, places : array, (n, 2)
+        Pixel positions as x, y, of the true sources and of those found.
+    star : bool array, (n,)
+        Which of those found are taken for stars.
+    """
+    axis.plot(*true.T, "+", color="white", ms=4, mew=0.6)
+    for colour, chosen in ((_GALAXY, ~star), (_STAR, star)):
+        axis.plot(*places[chosen].T, "o", mfc="none", mec=colour, ms=8, mew=0.8)
 
 
 def draw_batch(model, batch, path):

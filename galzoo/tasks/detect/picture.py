@@ -12,7 +12,6 @@ _FIELD = {"stamp_size": 200, "density": 90.0, "stars_fraction": 0.1, "isolated":
 _MAGNITUDES = {"reference": "i", "magnitude_range": (18.0, 26.0)}
 _STARS = 60
 _SURE = 0.5
-_GALAXY, _STAR = "#56c8ff", "#ffd24d"
 
 
 def preset_figure(model, card):
@@ -77,6 +76,7 @@ def _draw(scenes, true, places, star):
     from matplotlib.figure import Figure
 
     from galzoo.viz.colour import to_rgb
+    from galzoo.viz.detections import mark_sources
 
     inner = slice(1, -1) if len(scenes.bands) > 4 else slice(None)
     image, variance = scenes.image[0][..., inner], scenes.variance[0][..., inner]
@@ -90,9 +90,7 @@ def _draw(scenes, true, places, star):
     for axis in axes:
         axis.imshow(picture, origin="lower", interpolation="nearest", **style)
         axis.set_axis_off()
-    axes[1].plot(*true.T, "+", color="white", ms=4, mew=0.6)
-    for colour, chosen in ((_GALAXY, ~star), (_STAR, star)):
-        axes[1].plot(*places[chosen].T, "o", mfc="none", mec=colour, ms=8, mew=0.9)
+    mark_sources(axes[1], true, places, star)
     side = len(picture)
     for axis in axes:
         axis.set(xlim=(-0.5, side - 0.5), ylim=(-0.5, side - 0.5))

@@ -4,6 +4,7 @@ import numpy as np
 
 from galzoo.evaluate.report import Report
 from galzoo.viz.colour import to_rgb
+from galzoo.viz.detections import mark_sources
 from galzoo.viz.panels import INK
 
 _SCENES = 3
@@ -64,15 +65,12 @@ def scenes_figure(detectors, scenes, metrics):
         for axis, line in zip(column, range(len(rows)), strict=True):
             picture = to_rgb(batch["image"][line][..., inner], scenes.bands[inner], batch["variance"][line][..., inner])
             axis.imshow(picture, origin="lower", interpolation="nearest")
-            x, y = batch["positions"][line, : batch["n_sources"][line]].T
-            axis.plot(x, y, "+", color="white", ms=4, mew=0.6)
             kept = answer.probability[line] >= threshold
             star = np.zeros(kept.sum(), bool)
             if answer.class_probability is not None:
                 star = np.argmax(answer.class_probability[line][kept], axis=-1) == 1
-            for colour, chosen in (("#56c8ff", ~star), ("#ffd24d", star)):
-                places = answer.positions[line][kept][chosen]
-                axis.plot(*places.T, "o", mfc="none", mec=colour, ms=8, mew=0.8)
+            true = batch["positions"][line, : batch["n_sources"][line]]
+            mark_sources(axis, true, answer.positions[line][kept], star)
             axis.set(xlim=(-0.5, picture.shape[1] - 0.5), ylim=(-0.5, picture.shape[0] - 0.5))
             axis.set_axis_off()
         column[0].set_title(name, fontsize=9, color=INK)
