@@ -78,13 +78,12 @@ def _draw(scenes, true, places, star):
     from galzoo.viz.colour import to_rgb
     from galzoo.viz.detections import mark_sources
 
-    inner = slice(1, -1) if len(scenes.bands) > 4 else slice(None)
-    image, variance = scenes.image[0][..., inner], scenes.variance[0][..., inner]
+    image = scenes.image[0]
     if len(scenes.bands) < 3:
         low, high = np.percentile(image[..., 0], (2, 99.8))
         picture, style = np.arcsinh(20 * (image[..., 0] - low) / (high - low)), {"cmap": "gray", "vmin": 0, "vmax": 3.5}
     else:
-        picture, style = to_rgb(image, bands=scenes.bands[inner], variance=variance), {}
+        picture, style = to_rgb(image, bands=scenes.bands, variance=scenes.variance[0]), {}
     figure = Figure(figsize=(9.6, 4.8), facecolor="white", layout="constrained")
     axes = figure.subplots(1, 2)
     for axis in axes:

@@ -37,11 +37,9 @@ def residual_figure(views, metrics, bands):
     methods, cell = metrics["methods"], 3.0
     figure = Figure(figsize=(cell * (1 + len(methods)), cell * len(views)), facecolor="white", layout="constrained")
     axes = figure.subplots(len(views), 1 + len(methods), squeeze=False)
-    inner = slice(1, -1) if len(bands) > 4 else slice(None)
     for line, view in zip(axes, views, strict=True):
         image, variance = view["image"], view["variance"]
-        picture = to_rgb(image[..., inner], bands[inner], variance[..., inner])
-        line[0].imshow(picture, origin="lower", interpolation="nearest")
+        line[0].imshow(to_rgb(image, bands, variance), origin="lower", interpolation="nearest")
         line[0].plot(*view["known"].T, ".", color="white", ms=2)
         rest = np.sum((image - view["model"]) / np.sqrt(variance), axis=-1) / np.sqrt(len(bands))
         for axis, (colour, (name, one)) in zip(line[1:], zip(_COLOURS, methods.items(), strict=False), strict=False):
