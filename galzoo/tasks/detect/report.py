@@ -99,10 +99,8 @@ def picture(field, table, classes=(), truth=None):
         planes = field.read(y, y + step, 0, field.shape[1])
         image.append(_average(planes["image"], step))
         variance.append(_average(np.where(planes["mask"], 0, planes["variance"]), step) / step**2)
-    # The outermost of many bands are shallow in every survey.
-    inner = slice(1, -1) if len(field.bands) > 4 else slice(None)
-    image, variance = (np.concatenate(plane)[..., inner] for plane in (image, variance))
-    shown = to_rgb(image, field.bands[inner], variance)
+    image, variance = (np.concatenate(plane) for plane in (image, variance))
+    shown = to_rgb(image, field.bands, variance)
     height, width = image.shape[:2]
     scale = 9 / max(height, width)
     figure = Figure(figsize=(width * scale, height * scale), facecolor="white")

@@ -58,12 +58,11 @@ def scenes_figure(detectors, scenes, metrics):
     axes = figure.subplots(len(rows), len(detectors), squeeze=False)
     batch = scenes.batch(rows)
     given = {key: batch[key] for key in ("image", "variance", "mask", "psf") if key in batch}
-    inner = slice(1, -1) if len(scenes.bands) > 4 else slice(None)
     for column, (name, detector) in zip(axes.T, detectors.items(), strict=True):
         threshold = metrics["methods"][name]["threshold"] or 0.5
         answer = detector.detect(given, threshold)
         for axis, line in zip(column, range(len(rows)), strict=True):
-            picture = to_rgb(batch["image"][line][..., inner], scenes.bands[inner], batch["variance"][line][..., inner])
+            picture = to_rgb(batch["image"][line], scenes.bands, batch["variance"][line])
             axis.imshow(picture, origin="lower", interpolation="nearest")
             kept = answer.probability[line] >= threshold
             star = np.zeros(kept.sum(), bool)
