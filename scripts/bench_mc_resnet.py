@@ -1,25 +1,31 @@
 """Stamps a second of mc_resnet with its random passes, and the share of the time that goes into the trunk.
 
-CPU time beside the wall clock, so that a busy machine shows. ``python scripts/bench_mc_resnet.py [PRESET or RUN]``
+    python scripts/bench_mc_resnet.py [PRESET or RUN] [--output docs/benchmarks/bench_mc_resnet.json]
+
+CPU time beside the wall clock, so that a busy machine shows.
 """
 
 import argparse
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
 
+from galzoo import __version__
+from galzoo.files import write_json
 from galzoo.models.mc_resnet.model import MCResNet
 from galzoo.presets import load_for
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset", nargs="?", help="the default network with random weights without it")
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--stamps", type=int, default=128)
     parser.add_argument("--passes", type=int, default=50)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     model = load_for("screen", options.preset) if options.preset else MCResNet(bands=("i",))
     shape = (options.stamps, options.size, options.size, len(model.bands))
@@ -42,9 +48,19 @@ def main():
             function()
             spent.append((time.perf_counter() - wall, time.process_time() - cpu))
     (trunk_wall, trunk_cpu), (wall, cpu) = (np.median(spent, axis=0) for spent in times.values())
-    print(f"{options.stamps} stamps of {options.size} px, {options.passes} passes, {keras.backend.backend()}")
-    print(f"{options.stamps / wall:.0f} stamps/s by the clock, {options.stamps / cpu:.0f} stamps per CPU second")
-    print(f"trunk: {100 * trunk_wall / wall:.0f} % of the clock, {100 * trunk_cpu / cpu:.0f} % of the CPU time")
+    rates = {
+        "stamps a second": options.stamps / wall,
+        "stamps a second of CPU time": options.stamps / cpu,
+        "share of the trunk": trunk_wall / wall,
+        "share of the trunk, CPU time": trunk_cpu / cpu,
+    }
+    for name, rate in rates.items():
+        print(f"{name}: {rate:.3g}")
+    if options.output:
+        settings = {key: getattr(options, key) for key in ("stamps", "size", "passes")}
+        settings |= {"bands": len(model.bands), "backend": keras.backend.backend()}
+        versions = {"galzoo": __version__, "keras": keras.__version__}
+        write_json(options.output, {"results": rates, "settings": settings, "versions": versions})
 
 
 if __name__ == "__main__":
