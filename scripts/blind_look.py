@@ -3,9 +3,9 @@
     python scripts/blind_look.py make pixelcnn_sdss_rgb --data sdss.h5 --output blind/
     python scripts/blind_look.py score blind/ --answers answers.json --output docs/benchmarks/blind_look.json
 
-Held-out galaxies, the same through the codec alone, and samples for the same conditions; neighbours of the real ones
-are masked, and the same pixels of all three show sky, so that masks tell nothing. Each sheet is two of the three kinds,
-shuffled and numbered from 1, at three times their size. ``key.json`` says which is which; keep it from the eyes.
+Each sheet shows two of three kinds, shuffled and numbered from 1, at three times their size: held-out galaxies without
+masked pixels, such galaxies through the codec alone, and samples for the same conditions. No galaxy is on two sheets,
+so that one does not give away the other. ``key.json`` says which is which; keep it from the eyes.
 Answers are ``{"sheet": [numbers that are thought to be the second kind]}``.
 """
 
@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import galzoo
-from galzoo.evaluate.held_out import evenly, held_out
+from galzoo.errors import InputError
+from galzoo.evaluate.held_out import held_out
 from galzoo.files import write_json
 from galzoo.metrics.calibration import resample
 from galzoo.tasks.sample.likelihood import prepared
@@ -31,13 +32,15 @@ SHEETS = {
 COLUMNS, ENLARGED = 10, 3
 
 
-def over_sky(image, mask):
-    """Return a picture (y, x, band) with the median of its rim in the place of masked pixels."""
-    rim = np.ones(image.shape[:2], bool)
-    rim[4:-4, 4:-4] = False
-    rim &= ~mask
-    sky = image[rim] if rim.any() else image.reshape(-1, image.shape[-1])
-    return np.where(mask[..., None], np.median(sky, axis=0), image)
+def pictures_of(kind, model, stamps, seed):
+    """Return uint8 pictures (n, y, x, band): real ones, as the codec has them, or samples for their conditions."""
+    if kind == "real":
+        images = np.asarray(stamps.image)
+    elif kind == "codec":
+        images = decoded(model, stamps, prepared(model, stamps))
+    else:
+        images = draw(model, stamps, seed).image
+    return np.clip(np.round(images), 0, 255).astype(np.uint8)
 
 
 def sheet_figure(pictures):
@@ -61,24 +64,17 @@ def make(name, data, output, n, seed):
     """Write the sheets and their key."""
     model = galzoo.load(name)
     stamps = held_out(data, "test", {}, once=True)
-    stamps = stamps[evenly(np.arange(len(stamps)), n)]
-    kinds = {
-        "real": stamps.image,
-        "codec": decoded(model, stamps, prepared(model, stamps)),
-        "sample": draw(model, stamps, seed).image,
-    }
-    mask = np.asarray(stamps.mask).any(axis=-1)
-    kinds = {
-        kind: [
-            over_sky(np.clip(np.round(np.asarray(one, float)), 0, 255), hidden).astype(np.uint8)
-            for one, hidden in zip(images, mask, strict=True)
-        ]
-        for kind, images in kinds.items()
-    }
+    whole = np.flatnonzero(~np.asarray(stamps.mask).any(axis=(1, 2, 3)))
+    if len(whole) < n * len(SHEETS):
+        raise InputError(
+            f"{data}: {len(whole)} held-out galaxies have no masked pixel; give --number {len(whole) // 3}"
+        )
     shuffle, key = np.random.default_rng(seed), {}
-    for sheet, pair in SHEETS.items():
+    whole = shuffle.permutation(whole)
+    for number, (sheet, pair) in enumerate(SHEETS.items()):
+        shown = stamps[np.sort(whole[number * n : (number + 1) * n])]
+        both = [picture for kind in pair for picture in pictures_of(kind, model, shown, seed)]
         which = shuffle.permutation(2 * n)
-        both = [*kinds[pair[0]], *kinds[pair[1]]]
         save(sheet_figure([both[place] for place in which]), output / f"{sheet}.png", dpi=100)
         key[sheet] = {"second": pair[1], "numbers": [i + 1 for i, place in enumerate(which) if place >= n], "of": 2 * n}
     write_json(output / "key.json", {"prior": Path(name).name, "seed": seed, "sheets": key})
