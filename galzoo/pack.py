@@ -6,21 +6,21 @@ import zipfile
 import numpy as np
 
 # Bits of the mantissa that are kept of large arrays of weights: relative errors below 6.2e-5.
-_BITS = 13
+BITS = 13
 # Arrays of fewer numbers are kept exactly: scales, ranges and calibrations are among them.
 _LARGE = 4096
 # Bytes of the same rank of numbers side by side compress better.
 _COMPRESSED = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 
 
-def round_mantissa(values):
-    """Round float32 numbers to 13 bits of mantissa, ties away from zero; the shape is kept."""
-    drop = 23 - _BITS
+def round_mantissa(values, bits=BITS):
+    """Round float32 numbers to so many bits of mantissa, 1 to 22, ties away from zero; the shape is kept."""
+    drop = 23 - bits
     bits = np.ascontiguousarray(values, "float32").view(np.uint32)
     return ((bits + np.uint32(1 << (drop - 1))) >> np.uint32(drop) << np.uint32(drop)).view(np.float32)
 
 
-def pack_model(source, target, exact=False):
+def pack_model(source, target, exact=False, bits=BITS):
     """Copy a ``.keras`` file with its large arrays of weights rounded and all of it compressed.
 
     Parameters
@@ -28,6 +28,8 @@ def pack_model(source, target, exact=False):
     source, target : Path
     exact : bool
         Compress only, where not a bit of another program's weights may change.
+    bits : int
+        Of the mantissa of large arrays, which are kept.
 
     Notes
     -----
@@ -41,12 +43,12 @@ def pack_model(source, target, exact=False):
         for member in given.infolist():
             content = given.read(member)
             if member.filename.endswith(".h5"):
-                content = _compressed(content, exact)
+                content = _compressed(content, exact, bits)
             # The date is kept, so that the same model gives the same file.
             packed.writestr(zipfile.ZipInfo(member.filename, member.date_time), content, zipfile.ZIP_DEFLATED, 9)
 
 
-def _compressed(content, exact):
+def _compressed(content, exact, bits):
     """Return an HDF5 file, as bytes, with its large arrays compressed and, unless `exact`, those of float32 rounded."""
     import h5py
 
@@ -60,7 +62,7 @@ def _compressed(content, exact):
             else:
                 values, large = item[()], item.size >= _LARGE
                 if large and not exact and item.dtype == np.float32:
-                    values = round_mantissa(values)
+                    values = round_mantissa(values, bits)
                 made = packed.create_dataset(name, data=values, **(_COMPRESSED if large else {}))
             made.attrs.update(item.attrs)
 

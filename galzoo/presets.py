@@ -9,7 +9,7 @@ from pathlib import Path
 from galzoo import __version__, resources
 from galzoo.errors import InputError, PresetError, UnknownNameError
 from galzoo.files import atomic_path, write_text
-from galzoo.pack import pack_model
+from galzoo.pack import BITS, pack_model
 from galzoo.registry import MODEL, families, get_family, get_suite, get_task, import_object
 
 MODEL_FILE, CARD_FILE = "model.keras", "card.yaml"
@@ -263,7 +263,7 @@ def write_preset(run, folder, metrics, header, created, evaluation=None, exact=F
     folder.mkdir(parents=True, exist_ok=True)
     before = load_card(folder, metrics=False) if (folder / CARD_FILE).is_file() else {}
     with atomic_path(folder / MODEL_FILE) as path:
-        pack_model(run / MODEL_FILE, path, exact)
+        pack_model(run / MODEL_FILE, path, exact, export.get("mantissa") or BITS)
     sha256 = checksum(folder / MODEL_FILE)
     card = {
         "name": folder.name,

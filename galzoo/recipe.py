@@ -131,6 +131,9 @@ class Export(_Section):
     # Options of the data set that differ when the preset is made, such as catalogues that not everybody has.
     data: dict[str, Any] = {}
     better: Better | None = None
+    # Bits of the mantissa that are kept of large arrays of weights, as many as `galzoo.pack` says without it; a network
+    # trained in bfloat16 has 7.
+    mantissa: int | None = pydantic.Field(None, ge=7, le=22)
 
 
 class Recipe(_Section):

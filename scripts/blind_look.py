@@ -85,6 +85,8 @@ def score(folder, answers, output):
     key, said = (json.loads(Path(path).read_text(encoding="utf-8")) for path in (folder / "key.json", answers))
     result = {"prior": key["prior"], "sheets": {}}
     for sheet, truth in key["sheets"].items():
+        if sheet not in said:
+            continue
         number = np.arange(1, truth["of"] + 1)
         right = np.isin(number, truth["numbers"]) == np.isin(number, said[sheet])
         share, error = resample(np.mean, right)

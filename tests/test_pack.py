@@ -30,6 +30,11 @@ def test_a_packed_model_is_smaller_and_the_same_but_for_rounding(tmp_path):
     found = np.array(packed.layers[0].kernel)
     assert not np.array_equal(found, kernel)
     np.testing.assert_allclose(found, kernel, rtol=2.0**-14)
+    pack_model(tmp_path / "model.keras", tmp_path / "coarse.keras", bits=9)
+    assert (tmp_path / "coarse.keras").stat().st_size < 0.9 * (tmp_path / "packed.keras").stat().st_size
+    coarse = np.array(keras.saving.load_model(tmp_path / "coarse.keras").layers[0].kernel)
+    np.testing.assert_allclose(coarse, kernel, rtol=2.0**-10)
+    assert np.max(np.abs(coarse / kernel - 1)) > 2.0**-12
     # What is small is exact.
     np.testing.assert_array_equal(np.array(packed.layers[1].moving_mean), np.array(model.layers[1].moving_mean))
     pack_model(tmp_path / "model.keras", tmp_path / "exact.keras", exact=True)
