@@ -140,7 +140,7 @@ def _galaxies(model, inputs):
     return {
         "noise": noise, "mean": mean, "deviation": deviation, "offset": offset, "latent": latent,
         "base": model.base_of(latent, condition), "weights": weights, "covariances": covariances, "size": size,
-        "moments": model.moments(latent), "images": images,
+        "images": images,
     }  # fmt: skip
 
 

@@ -71,9 +71,6 @@ class GalaxyModel(Protocol):
             Scale of the galaxy in pixels, about its half-light radius: how far out it is fitted.
         """
 
-    def moments(self, latent):
-        """Return e1, e2 (distortion) and half-light radius (pixels) of galaxies before the PSF, (m, 3)."""
-
     def latent_of(self, base, condition):
         """Return the latent vectors (..., latent) of base vectors, same shape, under a condition (..., 1)."""
 

@@ -49,6 +49,47 @@ class Profiles:
         """Images of a source: itself, and its derivatives by its parameters and its position."""
         return 1 if self.weight_slopes is None else 3 + self.weight_slopes.shape[-1]
 
+    def moments(self, band):
+        """Return e1, e2 (distortion) and half-light radius (pixels) of galaxies, and their derivatives.
+
+        The ellipticity is that of the Gaussians' flux-weighted mean; the radius is the circularised one that holds half
+        of the light.
+
+        Parameters
+        ----------
+        band : int
+            Whose light counts.
+
+        Returns
+        -------
+        values : array, (source, 3)
+        slopes : array, (source, 3, parameter), or None
+            By the parameters of each source, where those of the profile are known.
+        """
+        weight = self.weights[..., band].astype(float)
+        xx, xy, yy = np.moveaxis(self.covariances.astype(float), -1, 0)
+        trace, variance = xx + yy, np.sqrt(np.maximum(xx * yy - xy**2, 1e-12))
+        shapes = (xx - yy) / trace, 2 * xy / trace
+        radius = _half_light(weight, variance)
+        values = np.stack([*(np.sum(weight * shape, axis=1) for shape in shapes), radius], axis=1)
+        if self.weight_slopes is None:
+            return values, None
+        by_weight = self.weight_slopes[:, :, band]
+        by_xx, by_xy, by_yy = np.moveaxis(self.covariance_slopes, 2, 0)
+        weight, xx, xy, yy, trace, variance = (part[..., None] for part in (weight, xx, xy, yy, trace, variance))
+        outside = np.exp(-0.5 * radius[:, None, None] ** 2 / variance)
+        by_variance = (yy * by_xx + xx * by_yy - 2 * xy * by_xy) / (2 * variance)
+        # The light within the radius stays one half.
+        lost = np.sum(outside * (by_weight + weight * by_variance * radius[:, None, None] ** 2 / 2 / variance**2), axis=1)
+        slopes = [
+            np.sum(by_weight * shapes[0][..., None] + weight * 2 * (yy * by_xx - xx * by_yy) / trace**2, axis=1),
+            np.sum(
+                by_weight * shapes[1][..., None] + weight * 2 * (by_xy - xy * (by_xx + by_yy) / trace) / trace, axis=1
+            ),
+            lost / np.sum(weight * outside * radius[:, None, None] / variance, axis=1),
+        ]
+        return values, np.stack(slopes, axis=1)
+
     def sampled(self, positions, shape, sigma):
         """Return galaxies at the pixels of a window, blurred by a Gaussian: never negative, whatever their size.
 
@@ -76,6 +117,16 @@ class Profiles:
             gaussians = np.exp(-0.5 * form / area) / (2 * np.pi * np.sqrt(area))
             np.einsum("gb,gyx->byx", weights, gaussians, out=image, casting="same_kind")
         return images
+
+
+def _half_light(weight, variance):
+    """Return the radius that holds half of the light of sums of Gaussians, (source, gaussian) of sum 1, by bisection."""
+    low, high = 0.1 * np.sqrt(variance.min(axis=1)), 2 * np.sqrt(variance.max(axis=1))
+    for _ in range(40):
+        middle = np.sqrt(low * high)
+        inside = np.sum(weight * -np.expm1(-0.5 * middle[:, None] ** 2 / variance), axis=1)
+        low, high = np.where(inside < 0.5, middle, low), np.where(inside < 0.5, high, middle)
+    return np.sqrt(low * high)
 
 
 class Canvas:

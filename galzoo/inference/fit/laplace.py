@@ -119,6 +119,11 @@ class Normal:
         ridge = np.where(diagonal > 0, _RIDGE, 1)[..., None] * np.eye(matrix.shape[-1])
         return np.moveaxis(np.sqrt(np.einsum("nbss->nbs", np.linalg.inv(correlation + ridge))) * scale, 1, 2)
 
+    def in_noise(self, light):
+        """Return light (n, source, band) in standard deviations of the fluxes, all bands together, (n, source)."""
+        seen = np.einsum("nbss->nsb", self.normal[:, :, :, 0, :, 0]) > 0
+        return np.sqrt(np.sum(np.where(seen, light / self.width(), 0) ** 2, axis=-1))
+
     def contamination(self):
         """Return the light that sources may take from each other where profiles are wrong, as flux.
 

@@ -22,8 +22,13 @@ from galzoo.progress import track
 METHODS = ("encoder", "map", "hmc")
 # Scenes that the networks see at once, and numbers in the matrices of these.
 _CHUNK, _MOST_NUMBERS = 32, 8_000_000
-# How many times more than pixel by pixel a profile may be wrong where it matters: misfits go on over many pixels.
-_COHERENT = 2.0
+# How many times more than pixel by pixel a profile may be wrong where it matters: misfits go on over many pixels. And
+# how many times the model's flux floor, as neighbours take up what would show in the residual of a galaxy alone.
+_COHERENT, _UNSEEN = 2.0, 5.0
+# What a place is worth, in terms of the noise of the flux, where profiles are wrong by the flux floor: parts of the
+# neighbours' light and of the source's own. With these constants 68 and 95 % intervals hold about what they should
+# (docs/deblend.md).
+_PULLED, _LOPSIDED = 1.0, 0.4
 # Least number of sources for which functions are compiled; the others are this times powers of two.
 _ROWS = 16
 
@@ -130,7 +135,6 @@ class SceneSolver:
         self._decoded = compiled(model.profiles)
         self._base = compiled(self._base_of)
         self._profiles = compiled(lambda *values: columns(self._profiles_of, *values))
-        self._shapes = compiled(lambda *values: columns(self._shapes_of, *values))
 
     def solve(self, batch, target, method, steps, position_error, samples, refine_steps, rng, **sampling):
         """Draw the sources of a batch of scenes and return the other arrays of `Deblended`; see `Patches.draw`."""
@@ -166,9 +170,12 @@ class SceneSolver:
                 scenes = patches.tensors(), theta, posterior, condition
                 drawn = sample(model, *scenes, sharp, samples, rng, **sampling)
                 posterior |= {"samples": drawn, "flux": drawn.mean(axis=0), "flux_error": drawn.std(axis=0)}
-            # What profiles of this kind cannot show at best, and what the neighbours' do not show here.
             part = patches.doubt(profiles, theta[..., model.latent :], normal.flux)[:, None, None]
-            floor = np.hypot(model.flux_floor * posterior["flux"], _COHERENT * part * normal.contamination())
+            mistaken = np.hypot(_COHERENT * part, _UNSEEN * model.flux_floor) * normal.contamination()
+            if method != "encoder":
+                posterior["strain"] = self._strain(normal)
+            # What profiles of this kind cannot show at best, and what the neighbours' do not show here.
+            floor = np.hypot(model.flux_floor * posterior["flux"], mistaken)
             if method == "encoder":
                 # Shapes that were not fitted are wrong by as much as the residual says, and so are their fluxes.
                 floor = np.hypot(floor, part * posterior["flux"])
@@ -176,7 +183,12 @@ class SceneSolver:
             if posterior["samples"] is not None:
                 posterior["samples"] = posterior["samples"] + floor * rng.standard_normal(posterior["samples"].shape)
             refine_steps = refine_steps if method == "map" else 0
-            return self._answer(patches, target, profiles, theta, condition, posterior, refine_steps)
+            return self._answer(patches, target, profiles, theta, condition, posterior, refine_steps, sharp)
+
+    def _strain(self, normal):
+        """Return by what factor places are less sure than noise makes them, as galaxies are not their profiles."""
+        lights = _PULLED * normal.contamination(), _LOPSIDED * normal.flux
+        return np.hypot(1, self.model.flux_floor * np.hypot(*(normal.in_noise(light) for light in lights)))
 
     def _start(self, batch, present, pool):
         """Return the windows of the fit, and what the encoder says.
@@ -203,13 +215,15 @@ class SceneSolver:
 
     def _base_of(self, mean, deviation, condition):
         """Return the base vectors of latent vectors and, to first order along each axis, their spread."""
-        base = self.model.base_of(mean, condition)
-        moved = self.model.base_of(mean + ops.exp(deviation), condition)
+        both = ops.concatenate([mean, mean + ops.exp(deviation)])
+        base, moved = ops.split(self.model.base_of(both, ops.tile(condition, (2, 1))), 2)
         return ops.clip(base, -4.0, 4.0), ops.minimum(ops.abs(moved - base), 1.0)
 
     def profiles(self, theta, condition):
         """Return the galaxies of base vectors and offsets (m, latent + 2), with derivatives by the base vectors."""
-        value, slopes = self._sloped(self._profiles, theta, condition)
+        base = theta[:, : self.model.latent]
+        value, slopes = _in_parts(self._profiles, base, condition, axes=(0, 1))
+        slopes = np.moveaxis(slopes, 0, -1)
         bands = len(self.model.bands)
         gaussians = value.shape[1] // (bands + 3)
         shapes = (len(theta), gaussians, bands), (len(theta), gaussians, 3)
@@ -217,20 +231,12 @@ class SceneSolver:
         values = [part.reshape(shape) for part, shape in zip(parts[0], shapes, strict=True)]
         return Profiles(*values, *(part.reshape(*shape, -1) for part, shape in zip(parts[1], shapes, strict=True)))
 
-    def _sloped(self, function, theta, condition):
-        """Return a compiled function's values (m, k) and slopes (m, k, latent) for sources (m, latent + 2)."""
-        value, slopes = _in_parts(function, theta[:, : self.model.latent], condition, axes=(0, 1))
-        return value, np.moveaxis(slopes, 0, -1)
-
     def _profiles_of(self, base, condition):
         weights, covariances, _ = self.model.profiles(self.model.latent_of(base, condition))
         flat = [ops.reshape(x, (-1, x.shape[1] * x.shape[2])) for x in (weights, covariances)]
         return ops.concatenate(flat, axis=-1)
 
-    def _shapes_of(self, base, condition):
-        return self.model.moments(self.model.latent_of(base, condition))
-
-    def _answer(self, patches, target, profiles, theta, condition, posterior, refine_steps):
+    def _answer(self, patches, target, profiles, theta, condition, posterior, refine_steps, sharp):
         model, present = self.model, patches.present
         offsets = theta[..., model.latent :]
         flux = posterior["flux"] * present[..., None]
@@ -239,10 +245,14 @@ class SceneSolver:
             known = posterior["prior"], posterior["vector"]
             flux = patches.refine(profiles, offsets, flux, known, *target, refine_steps)
         shape, shape_error = np.zeros((*present.shape, 3)), np.zeros((*present.shape, 3))
-        shape[present], slopes = self._sloped(self._shapes, theta[present], condition[present])
+        if profiles.weight_slopes is None:
+            profiles = self.profiles(theta[present], condition[present])
+        shape[present], slopes = profiles.moments(len(model.bands) // 2)
         covariance = posterior["covariance"][present][:, : model.latent, : model.latent]
         shape_error[present] = np.sqrt(np.maximum(np.einsum("mai,mij,maj->ma", slopes, covariance, slopes), 0))
         spread = np.einsum("nsii->nsi", posterior["covariance"][..., model.latent :, model.latent :])
+        # The prior holds a place whatever the profiles are.
+        errors = np.sqrt(np.maximum(spread, 0)) * posterior.get("strain", np.ones(present.shape))[..., None]
         result = {
             "flux": flux,
             "flux_error": posterior["flux_error"],
@@ -250,7 +260,7 @@ class SceneSolver:
             "shape": shape,
             "shape_error": shape_error,
             "positions": (patches.positions + offsets) * present[..., None],
-            "position_error": np.sqrt(np.maximum(spread, 0)) * present[..., None],
+            "position_error": np.minimum(errors, sharp) * present[..., None],
         }
         return result if posterior["samples"] is None else result | {"samples": posterior["samples"]}
 

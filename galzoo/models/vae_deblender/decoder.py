@@ -166,25 +166,6 @@ class ProfileDecoder(keras.layers.Layer):
         image = ops.matmul(ops.transpose(flat, (0, 2, 1)), parameters["weights"])
         return ops.reshape(image, (-1, shape[0], shape[1], self.bands))
 
-    def moments(self, latent, band):
-        """Return e1, e2 (distortion) and half-light radius (pixels) of the intrinsic profile, (n, 3).
-
-        The ellipticity is that of the Gaussians' flux-weighted mean; the radius is the circularised one that holds half
-        of the light of `band`.
-        """
-        parameters = self.parameters(latent)
-        xx, xy, yy = self.covariances(parameters)
-        weight = parameters["weights"][:, :, band]
-        e1 = ops.sum(weight * (xx - yy) / (xx + yy), axis=1)
-        e2 = ops.sum(weight * 2 * xy / (xx + yy), axis=1)
-        sigma2 = ops.sqrt(ops.maximum(xx * yy - xy * xy, 1e-12))
-        low, high = 0.05 * parameters["size"], 12.0 * parameters["size"]
-        for _ in range(14):
-            middle = ops.sqrt(low * high)
-            inside = ops.sum(weight * (1 - ops.exp(-0.5 * ops.square(middle)[:, None] / sigma2)), axis=1)
-            low, high = ops.where(inside < 0.5, middle, low), ops.where(inside < 0.5, high, middle)
-        return ops.stack([e1, e2, ops.sqrt(low * high)], axis=-1)
-
     def call(self, latent, positions, shape):
         return self.render(latent, positions, shape)
 

@@ -260,10 +260,6 @@ class VAEDeblender(keras.Model):
         covariances = ops.stack(self.decoder.covariances(parameters), axis=-1)
         return parameters["weights"], covariances, parameters["size"]
 
-    def moments(self, latent):
-        """Return e1, e2 and half-light radius of galaxies in the middle one of the bands, (m, 3)."""
-        return self.decoder.moments(latent, len(self.bands) // 2)
-
     def latent_of(self, base, condition):
         """Return the latent vectors of base vectors; see `CouplingFlow.forward`."""
         return self.prior.forward(base, condition)[0]

@@ -68,6 +68,32 @@ def test_derivatives_are_those_of_differences(psf):
         np.testing.assert_allclose(found[:, 1 + parameter], slope, atol=2e-3 * np.abs(slope).max())
 
 
+def test_moments_of_one_gaussian():
+    """Its distortion is known, and half of its light lies within sqrt(2 ln 2) sigma; of two bands, the second counts."""
+    weights = np.array([[[1.0, 0.0], [0.0, 1.0]]])
+    covariances = np.array([[[9.0, 0.0, 9.0], [5.0, 1.5, 3.0]]])
+    values, slopes = Profiles(weights, covariances).moments(1)
+    np.testing.assert_allclose(values[0], [2 / 8, 3 / 8, np.sqrt(2 * np.log(2) * np.sqrt(15 - 2.25))], rtol=1e-9)
+    assert slopes is None
+
+
+def test_derivatives_of_moments_are_those_of_differences():
+    start = profiles(np.random.default_rng(6), slopes=3)
+    step = 1e-5
+
+    def moved(parameter, sign):
+        weights = start.weights + sign * step * start.weight_slopes[..., parameter]
+        covariances = start.covariances + sign * step * start.covariance_slopes[..., parameter]
+        return Profiles(weights, covariances).moments(1)[0]
+
+    # Weights keep their sum, as those of a model do.
+    start.weight_slopes -= start.weight_slopes.mean(axis=1, keepdims=True)
+    _, slopes = start.moments(1)
+    for parameter in range(3):
+        differences = (moved(parameter, 1) - moved(parameter, -1)) / (2 * step)
+        np.testing.assert_allclose(slopes[..., parameter], differences, rtol=1e-4, atol=1e-7)
+
+
 def test_products_leave_out_bad_pixels(psf):
     rng = np.random.default_rng(3)
     image = rng.normal(size=(*SHAPE, 2)).astype("float32")

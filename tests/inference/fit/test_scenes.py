@@ -68,6 +68,24 @@ def test_errors_of_positions_are_those_of_the_fit_and_shrink_with_brightness(mod
     assert deblend(model, faint, "map", position_error=0.3).position_error.max() < 0.31
 
 
+def test_places_are_less_sure_where_galaxies_are_not_their_profiles(model, scenes, monkeypatch):
+    """By 0.4 of the flux floor for one of a source's own light, in terms of the noise; more so beside a neighbour."""
+    moved = {**scenes, "positions": scenes["positions"] + 0.1 * np.random.default_rng(2).normal(size=(SCENES, 2, 2))}
+    alone = {**moved, "image": scenes["isolated"][:, 0], "n_sources": np.full(SCENES, 1)}
+    alone["positions"] = moved["positions"][:, :1]
+    faint = {**alone, "variance": 1e4 * scenes["variance"]}
+    exact = [deblend(model, batch, "map", position_error=1.0) for batch in (moved, alone, faint)]
+    monkeypatch.setattr(model, "flux_floor", 0.05)
+    found = [deblend(model, batch, "map", position_error=1.0) for batch in (moved, alone, faint)]
+    pair, one, dim = (new.position_error / old.position_error for new, old in zip(found, exact, strict=True))
+    snr = np.linalg.norm(exact[1].flux / exact[1].flux_width, axis=-1)
+    np.testing.assert_allclose(one[:, 0], np.sqrt(1 + (0.4 * 0.05 * snr) ** 2).repeat(2, axis=1), rtol=1e-3)
+    assert np.median(pair / one) > 1.3
+    assert dim.max() < 1.1
+    # Positions are believed to a pixel.
+    assert max(part.position_error.max() for part in found) <= 1
+
+
 def test_samples_have_the_mean_and_the_errors(fitted):
     assert fitted.samples.shape == (300, SCENES, 2, 2)
     miss = (fitted.samples.mean(axis=0) - fitted.flux) / fitted.flux_error
