@@ -1,9 +1,11 @@
 """Whether stamps are of the bands and pixels that a preset was trained on, and bringing them there."""
 
+import dataclasses
 import logging
 
 import numpy as np
 
+from galzoo.data.bands import spelt
 from galzoo.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ def in_domain(stamps, card, conform=False):
         return stamps
     bands, scale = tuple(data["bands"]), data["pixel_scale_arcsec"]
     ratio = stamps.pixel_scale / scale
+    if (named := spelt(stamps.bands, bands)) != tuple(stamps.bands):
+        stamps = dataclasses.replace(stamps, bands=named)
     found = []
     if sorted(stamps.bands) != sorted(bands):
         found.append(f"bands {', '.join(stamps.bands)} where {card['name']} has {', '.join(bands)}")
@@ -49,6 +53,16 @@ def in_domain(stamps, card, conform=False):
         return stamps
     if stamps.image.dtype == np.uint8 or not data["unit"]:
         raise InputError("8-bit pictures cannot be brought to other bands or pixels; leave out --conform")
+    if not set(stamps.bands) & set(bands):
+        raise InputError(
+            f"stamps have bands {', '.join(stamps.bands)}, {card['name']} has {', '.join(bands)}: none in common; "
+            "where one stands for another, call it so when the stamps are cut (galzoo data cutouts --bands)"
+        )
     from galzoo.data.conform import conform as bring
+    from galzoo.data.source import sky_variance
 
+    if stamps.variance is None:
+        # What models are given in its place.
+        good = np.isfinite(stamps.image) & (True if stamps.mask is None else ~stamps.mask)
+        stamps = dataclasses.replace(stamps, variance=sky_variance(np.where(good, stamps.image, np.nan)))
     return bring(stamps, bands, scale, int(round(min(stamps.shape) * ratio)))

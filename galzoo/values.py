@@ -1,8 +1,11 @@
 """Values that are typed as ``key=value``, and recipes: YAML without its traps."""
 
+import numbers
 import re
 
 import yaml
+
+from galzoo.errors import InputError
 
 
 class _Ambiguous(ValueError):
@@ -82,3 +85,31 @@ def load_yaml(text):
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (the loader is a safe one)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
+
+
+def check_numbers(options, defaults, name):
+    """Refuse options that are no numbers where numbers are meant, such as "two".
+
+    Parameters
+    ----------
+    options : dict
+    defaults : dict
+        Of the same names; where one is a number, so must the option be, and one of the same kind.
+    name : str
+        What the options are of, for messages.
+
+    Raises
+    ------
+    InputError
+    """
+    for key, value in options.items():
+        default = defaults.get(key)
+        kinds = {
+            bool: (bool, "true or false"),
+            int: (numbers.Integral, "a whole number"),
+            float: (numbers.Real, "a number"),
+        }
+        kind, words = kinds.get(type(default), (object, ""))
+        odd = not isinstance(value, kind) or (isinstance(value, bool) and type(default) in (int, float))
+        if odd and not (default is not None and value is None):
+            raise InputError(f"{name}: {key} is {value!r}; give {words}")

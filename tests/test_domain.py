@@ -46,3 +46,29 @@ def test_pictures_are_refused():
     card = {"name": "mine", "data": {"bands": ["r"], "pixel_scale_arcsec": 0.2, "unit": ""}}
     with pytest.raises(InputError, match="8-bit"):
         in_domain(stamps, card, conform=True)
+
+
+def test_capitals_of_bands_do_not_matter():
+    stamps = make_stamps(n=2, bands=("G", "R"))
+    assert in_domain(stamps, CARD).bands == ("g", "r")
+    np.testing.assert_array_equal(in_domain(stamps, CARD).image, stamps.image)
+
+
+def test_stamps_without_variance_conform_with_that_of_their_sky():
+    """As models estimate it: of the rim, bad pixels aside."""
+    noise = np.random.default_rng(1).normal(0, 3.0, (3, 48, 48, 2)).astype("float32")
+    noise[:, :2, :, 0] = np.nan
+    stamps = dataclasses.replace(
+        make_stamps(n=3, size=48, bands=("g", "r")), image=noise, variance=None, mask=None, pixel_scale=0.4
+    )
+    there = in_domain(stamps, CARD, conform=True)
+    # Pixels of a quarter of the area have a quarter of the noise of a pixel, and what resampling makes alike.
+    total = there.image[..., 1].sum(axis=(1, 2))
+    np.testing.assert_allclose(total, stamps.image[..., 1].sum(axis=(1, 2)), atol=3.0 * 48)
+    sure = np.isfinite(there.variance[..., 1]) & ~there.mask[..., 1]
+    assert 0.2 < np.median(there.variance[..., 1][sure]) / 9.0 * 16 < 5
+
+
+def test_no_band_in_common_says_how_to_name_them():
+    with pytest.raises(InputError, match=r"bands i, mine has g, r: none in common.*--bands"):
+        in_domain(make_stamps(n=2, bands=("i",)), CARD, conform=True)

@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from galzoo.data.build_dataset import parse_options
 from galzoo.errors import InputError, RecipeError
 from galzoo.recipe import load_recipe
-from galzoo.values import load_yaml, parse_value
+from galzoo.values import check_numbers, load_yaml, parse_value
 
 AS_TYPED = ["/data/run #2/mine.h5", "/data/a: b/mine.h5", "~/data.h5", "007", "12:30:00", "2020-01-01", "*.fits", "&x",
             "!x", "- a", "? a", "| a", "@x", "%x", "`x", "C:\\x", "[old] x.h5", '"a" #b', "x=y", "a b # c", "key:",
@@ -55,3 +56,23 @@ def test_a_key_that_is_there_twice_is_refused_in_recipes(tmp_path):
     with pytest.raises(RecipeError, match=r"mine\.yaml.*twice"):
         load_recipe("vqvae", path)
     assert load_yaml("a: &x {b: 1}\nc:\n  <<: *x\n  d: 1e-2\n") == {"a": {"b": 1}, "c": {"b": 1, "d": 0.01}}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": "two"}, "n is 'two'; give a whole number"),
+        ({"n": 2.5}, "give a whole number"),
+        ({"n": True}, "give a whole number"),
+        ({"depth": "1"}, "depth is '1'; give a number"),
+        ({"depth": False}, "give a number"),
+        ({"noise": 1}, "give true or false"),
+    ],
+)
+def test_numbers_where_numbers_are_meant(options, message):
+    with pytest.raises(InputError, match=message):
+        check_numbers(options, {"n": 4, "depth": 1.0, "noise": True}, "mine")
+
+
+def test_what_has_no_number_for_default_may_be_anything():
+    check_numbers({"n": np.int64(3), "depth": 2, "bands": "r", "size": None}, {"n": 4, "depth": 1.0, "size": 3}, "mine")

@@ -10,6 +10,7 @@ from galzoo.contents import digests
 from galzoo.data.open_source import read_header
 from galzoo.errors import InputError
 from galzoo.registry import get_dataset
+from galzoo.values import check_numbers
 
 
 def make_named(name, output, options=None):
@@ -49,6 +50,7 @@ def make_named(name, output, options=None):
     lacking = sorted(needed - set(options))
     if lacking:
         raise InputError(f"data set {name}: option {lacking[0]!r} is needed; give --set {lacking[0]}=...")
+    check_numbers(options, {key: value.default for key, value in known.items()}, f"data set {name}")
     function(output=output, **options)
     return read_header(output)["n"]
 

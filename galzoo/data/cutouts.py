@@ -70,13 +70,15 @@ def make_cutouts(
     x, y = positions(mosaic, catalogue, found, columns, name)
     height, width = mosaic.shape
     inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
-    outside = int(np.sum(~inside))
+    outside, unknown = int(np.sum(~inside)), int(np.sum(~(np.isfinite(x) & np.isfinite(y))))
     if not inside.any():
         raise InputError(
             f"{name}: none of {len(x)} positions is on the mosaic ({width}x{height}); check WCS and columns"
         )
-    if outside:
-        logger.warning("%s: %d of %d positions are off the mosaic and were dropped", name, outside, len(x))
+    if unknown:
+        logger.warning("%s: %d of %d rows have no finite position and were dropped", name, unknown, len(x))
+    if outside > unknown:
+        logger.warning("%s: %d of %d positions are off the mosaic and were dropped", name, outside - unknown, len(x))
     rows = np.flatnonzero(inside)
     psf_of = _psf_of(psf, len(x), size, mosaic.bands)
     segments = plain(catalogue[found["segment"]])[rows] if "segment" in found else None

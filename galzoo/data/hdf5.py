@@ -72,11 +72,20 @@ def open_file(path, form=FORMAT):
     path = Path(path)
     kind, version, maker = _KINDS[form]
     if not path.is_file():
-        raise InputError(f"{path}: no such file; make one with {maker}")
+        what = "a folder; name a file in it" if path.is_dir() else f"no such file; make one with {maker}"
+        raise InputError(f"{path}: {what}")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path}: not a readable HDF5 file (truncated or of another kind): {error}") from None
+        with open(path, "rb") as raw:
+            begins = raw.read(8)
+        if begins.startswith(b"SIMPLE") or path.suffix.lower() in (".fits", ".fit", ".fz"):
+            raise InputError(
+                f"{path}: a FITS file, not {kind}s (HDF5); `galzoo data cutouts` makes them of it"
+            ) from None
+        if not begins.startswith(b"\x89HDF"):
+            raise InputError(f"{path}: not a file of {kind}s (HDF5); make one with {maker}") from None
+        raise InputError(f"{path}: truncated or damaged HDF5 file: {error}") from None
     found = file.attrs.get("format"), file.attrs.get("version")
     if found[0] != form:
         file.close()

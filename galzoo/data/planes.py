@@ -168,6 +168,9 @@ def _images(hdus, file, extension, names, kind):
     by_name = {hdu.name.upper(): hdu for hdu in images}
     if extension is None and names and all(str(name).upper() in by_name for name in names):
         images = [by_name[str(name).upper()] for name in names]
+    elif extension is None and len(images) > 1 and any(str(name).upper() in by_name for name in names or ()):
+        absent = [str(name) for name in names if str(name).upper() not in by_name]
+        raise InputError(f"{file}: no extension named {', '.join(absent)}; it has {contents(hdus)}")
     elif len(images) > 1:
         images = [_of_kind(images, kind, file, hdus)]
     found = []

@@ -61,7 +61,7 @@ def read_table(path):
             f"{file}: not a catalogue that can be read ({reason}); give FITS, VOTable, ECSV, CSV or ASCII"
         ) from None
     if not len(table):
-        raise InputError(f"{path}: the catalogue has no rows; nothing to cut")
+        raise InputError(f"{path}: the catalogue has no rows; give one that has")
     return _flat(table)
 
 

@@ -15,6 +15,7 @@ from galzoo.simulate.psf import PSFModel
 from galzoo.simulate.real import RealGalaxies
 from galzoo.simulate.render import component_transform
 from galzoo.simulate.surveys import electrons_per_njy, get_survey, limiting_magnitude, noise_sigma
+from galzoo.values import check_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +183,7 @@ def make_spec(kind, spec, changes):
     known = {field.name for field in dataclasses.fields(kind)}
     if unknown := sorted(set(changes) - known):
         raise InputError(f"unknown setting {unknown[0]!r} of a simulation; known are {', '.join(sorted(known))}")
+    check_numbers(changes, {field.name: field.default for field in dataclasses.fields(kind)}, "simulation")
     return dataclasses.replace(spec, **changes) if spec else kind(**changes)
 
 

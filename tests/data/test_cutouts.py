@@ -133,7 +133,8 @@ def test_positions_outside_are_dropped_and_counted(field, tmp_path, caplog):
     table["x"][0], table["y"][1] = -30, np.nan
     with mosaic_of(field) as mosaic:
         assert make_cutouts(mosaic, table, tmp_path / "out.h5", SIZE)["outside"] == 2
-        assert "2 of 4 positions" in caplog.text
+        assert "1 of 4 positions are off the mosaic" in caplog.text
+        assert "1 of 4 rows have no finite position" in caplog.text
         table["x"] = 1e4
         with pytest.raises(InputError, match="none of 4 positions"):
             make_cutouts(mosaic, table, tmp_path / "none.h5", SIZE)

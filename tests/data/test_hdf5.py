@@ -155,3 +155,19 @@ def test_any_rows_are_read_as_numpy_picks_them(stamp_file, rows):
 def test_absent_columns_are_named(stamp_file):
     with pytest.raises(InputError, match="no catalogue column 'redshift'; it has id, type, width"):
         hdf5.read_columns(stamp_file, ["redshift"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"SIMPLE  =                    T", "a FITS file, not stamps.*galzoo data cutouts"),
+        (b"x,y\n1,2\n", "not a file of stamps.*galzoo data make"),
+        (b"\x89HDF\r\n\x1a\nshort", "truncated or damaged HDF5 file"),
+    ],
+)
+def test_what_a_file_is_that_holds_no_stamps(tmp_path, content, message):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        hdf5.read_header(tmp_path / "file")
+    with pytest.raises(InputError, match="a folder"):
+        hdf5.read_header(tmp_path)

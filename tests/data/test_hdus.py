@@ -131,3 +131,13 @@ def test_psfs_and_catalogues_by_extension(tmp_path):
     Table({"x": [1.0]}).write(tmp_path / "t.fits")
     with pytest.raises(InputError, match="no image of 2 or 3"):
         level(tmp_path / "t.fits")
+
+
+def test_a_band_that_has_no_extension_is_named(tmp_path):
+    path = write(tmp_path / "bands.fits", ("G", 1, {}), ("I", 2, {}))
+    with pytest.raises(InputError, match=r"no extension named R; it has .*G .*I "):
+        open_mosaic([path], bands=["G", "R", "I"], zero_point=27.0, pixel_scale=0.2)
+    with open_mosaic([path], bands=["G", "I"], zero_point=27.0, pixel_scale=0.2) as mosaic:
+        assert mosaic.bands == ("G", "I")
+    with open_mosaic([f"{path}[G]"], bands=["G"], zero_point=27.0, pixel_scale=0.2) as mosaic:
+        assert mosaic.shape == SHAPE

@@ -215,6 +215,10 @@ def test_names_options_and_cache(tmp_path, monkeypatch):
         build_dataset.make_named("cosmos", tmp_path / "out.h5", {"sise": 3})
     with pytest.raises(InputError, match="option 'source' is needed"):
         build_dataset.make_named("sdss", tmp_path / "out.h5")
+    with pytest.raises(InputError, match=r"simulated: n is 'two'; give a whole number"):
+        build_dataset.make_named("simulated", tmp_path / "out.h5", {"n": "two"})
+    with pytest.raises(InputError, match="stamp_size is 'large'; give a whole number"):
+        build_dataset.make_named("simulated", tmp_path / "out.h5", {"n": 1, "stamp_size": "large"})
     monkeypatch.setenv("GALZOO_CACHE", str(tmp_path / "cache"))
     made = []
 

@@ -80,7 +80,9 @@ class Profiles:
         outside = np.exp(-0.5 * radius[:, None, None] ** 2 / variance)
         by_variance = (yy * by_xx + xx * by_yy - 2 * xy * by_xy) / (2 * variance)
         # The light within the radius stays one half.
-        lost = np.sum(outside * (by_weight + weight * by_variance * radius[:, None, None] ** 2 / 2 / variance**2), axis=1)
+        lost = np.sum(
+            outside * (by_weight + weight * by_variance * radius[:, None, None] ** 2 / 2 / variance**2), axis=1
+        )
         slopes = [
             np.sum(by_weight * shapes[0][..., None] + weight * 2 * (yy * by_xx - xx * by_yy) / trace**2, axis=1),
             np.sum(
@@ -120,7 +122,7 @@ class Profiles:
 
 
 def _half_light(weight, variance):
-    """Return the radius that holds half of the light of sums of Gaussians, (source, gaussian) of sum 1, by bisection."""
+    """Return the radius that holds half of the light of sums of Gaussians, (source, gaussian) of sum 1."""
     low, high = 0.1 * np.sqrt(variance.min(axis=1)), 2 * np.sqrt(variance.max(axis=1))
     for _ in range(40):
         middle = np.sqrt(low * high)

@@ -69,7 +69,7 @@ def test_derivatives_are_those_of_differences(psf):
 
 
 def test_moments_of_one_gaussian():
-    """Its distortion is known, and half of its light lies within sqrt(2 ln 2) sigma; of two bands, the second counts."""
+    """Its distortion is known, and half of its light lies within sqrt(2 ln 2) sigma; the second band counts."""
     weights = np.array([[[1.0, 0.0], [0.0, 1.0]]])
     covariances = np.array([[[9.0, 0.0, 9.0], [5.0, 1.5, 3.0]]])
     values, slopes = Profiles(weights, covariances).moments(1)
