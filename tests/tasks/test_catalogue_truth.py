@@ -145,7 +145,7 @@ def test_shapes_and_position_angles(rows):
         assert abs(off) < 3
 
 
-def test_errors_of_places_are_those_that_the_noise_allows(scene, rows):
+def test_errors_of_places_are_those_that_noise_and_profiles_allow(scene, rows):
     for row, alone in zip(rows, scene["alone"], strict=True):
         # By how much the image changes as the galaxy moves: the Cramer-Rao bound.
         slopes = np.gradient(alone)[::-1]
@@ -153,8 +153,10 @@ def test_errors_of_places_are_those_that_the_noise_allows(scene, rows):
         fisher = [[(weight * one * other).sum() for other in slopes] for one in slopes]
         bound = np.sqrt(np.diag(np.linalg.inv(fisher)))
         found = np.array([row[f"{axis}_err"].to_value("pix") for axis in "xy"])
+        # 0.4 of the 2 % of its light that profiles miss, in terms of the noise, move a galaxy as noise does.
+        grown = np.hypot(1, 0.4 * 0.02 * np.sqrt((weight * alone**2).sum()))
         # Steep profiles change by more within a pixel than from one to the next.
-        np.testing.assert_allclose(found, bound, rtol=0.15)
+        np.testing.assert_allclose(found, bound * grown, rtol=0.15)
         assert bound[0] / bound[1] == pytest.approx(found[0] / found[1], rel=0.05)
 
 
