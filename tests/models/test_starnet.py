@@ -10,8 +10,9 @@ from galzoo.errors import InputError
 from galzoo.layers.psf import gaussian_psf
 from galzoo.metrics.calibration import coverage, ranks, uniformity
 from galzoo.models.starnet.calibrate import by_crowding, fit_counts
-from galzoo.models.starnet.calibration import apply
+from galzoo.models.starnet.calibration import apply, common_spread
 from galzoo.models.starnet.catalogues import entries
+from galzoo.models.starnet.groups import GROUPED, Groups
 from galzoo.models.starnet.losses import catalogue_nll
 from galzoo.models.starnet.model import StarNet
 from galzoo.models.starnet.posterior import draw_cells
@@ -38,6 +39,12 @@ def cells_of(n=2, rows=6, columns=5, bands=1, seed=0, logit=-3.0):
         "unit": random.uniform(1, 2, (n, rows, columns, bands)).astype("float32"),
         "present": np.ones((n, bands), "float32"),
     }
+
+
+def moments(cells):
+    """Return mean and variance of the number of stars of each image."""
+    rows = ({key: cells[key][row] for key in GROUPED} for row in range(len(cells["logit"])))
+    return np.transpose([Groups.of(row).moments() for row in rows])
 
 
 def truth_of(places, flux, most=40):
@@ -256,12 +263,36 @@ class TestPosterior:
         # Counts are whole numbers, so intervals hold a little more.
         assert -4 * error < share - 0.9 < 0.08
         assert uniformity(ranks(truth.count[0], drawn.count), 99, bins=10)["p"] > 0.001
-        p = 1 / (1 + np.exp(-cells["logit"].astype(float)))
-        spread = (truth.count[0] - p.sum(axis=(1, 2, 3))) / np.sqrt((p * (1 - p)).sum(axis=(1, 2, 3)))
-        assert abs(spread.std() - 1) < 0.17
+        mean, variance = moments(cells)
+        assert abs(((truth.count[0] - mean) / np.sqrt(variance)).std() - 1) < 0.17
         # The brightest star's flux, which depends on which cells there are.
         brightest = [np.nan_to_num(np.nanmax(one.flux[..., 0], axis=-1)) for one in (truth, drawn)]
         assert uniformity(ranks(brightest[0][0], brightest[1]), 99, bins=10)["p"] > 0.001
+
+    def test_two_cells_that_tell_of_one_star_have_one(self):
+        cells = cells_of(n=1, rows=6, columns=6, logit=-30.0)
+        cells["log_position_error"][:] = -4
+        # One star between two cells, another by itself, and one far away that is doubtful.
+        cells["position"][0, 2, 2, :2] = [[2.0, 2.0], [2.1, 2.0]]
+        cells["logit"][0, 2, 2, :2], cells["logit"][0, 5, 5, 0], cells["logit"][0, 0, 5, 0] = 0.0, 20.0, -1.0
+        drawn = draw_cells(cells, 2000, seed=4)
+        here = np.abs(drawn.positions[:, 0] - [2.05, 2.0]).max(axis=-1) < 0.5
+        np.testing.assert_array_equal(here.sum(axis=1), 1)
+        # Each of the two cells is as likely as the other.
+        x = drawn.positions[:, 0, :, 0][here]
+        assert abs(np.mean(x > 2.05) - 0.5) < 0.04
+        p = 1 / (1 + np.exp(1))
+        assert abs(drawn.count.mean() - 2 - p) < 4 * np.sqrt(p * (1 - p) / 2000)
+        assert abs(drawn.count.var() / (p * (1 - p)) - 1) < 0.15
+
+    def test_no_more_and_no_fewer_stars_than_by_cells(self):
+        cells = cells_of(n=1, rows=30, columns=30, logit=-3.0)
+        p = 1 / (1 + np.exp(-cells["logit"].astype(float)))
+        count = draw_cells(cells, 400, seed=3).count[:, 0]
+        error = count.std() / 20
+        # Of groups whose sum is above 1 by a hair, the hair is lost.
+        assert -0.01 * p.sum() - 3 * error < count.mean() - p.sum() < 3 * error
+        assert count.var() < 0.9 * (p * (1 - p)).sum()
 
     def test_regions(self):
         positions = np.array([[[-0.4, 0.0], [4.4, 0.0], [4.6, 9.0], [11.0, 3.0], [np.nan, np.nan]]])
@@ -342,11 +373,10 @@ class TestLimit:
     def test_draws_vary_together_by_the_common_spread(self):
         cells = cells_of(n=1, rows=40, columns=40, logit=-2.0)
         cells["log_spread"] = np.log(np.array([0.1], "float32"))
-        p = 1 / (1 + np.exp(-cells["logit"].astype(float)))
+        (mean,), (variance,) = moments(cells)
         count = draw_cells(cells, 400, seed=2).count[:, 0]
-        expected = np.sqrt((p * (1 - p)).sum() + (0.1 * p.sum()) ** 2)
-        assert abs(count.std() / expected - 1) < 0.12
-        assert abs(count.mean() / p.sum() - 1) < 0.02
+        assert abs(count.std() / np.sqrt(variance + (0.1 * mean) ** 2) - 1) < 0.12
+        assert abs(count.mean() / mean - 1) < 0.02
 
 
 class TestCalibration:
@@ -370,8 +400,23 @@ class TestCalibration:
         crowded = np.linspace(-6.5, -2.5, 24) > -3.5
         assert abs(ratio[crowded].mean() - 1) < 0.04
         assert abs(ratio[12:16].mean() - 1) < 0.25
-        # The cap of the factor: .001 is far less than the twentieth.
-        assert spread > 9
+        # A thousandth is far less than the twentieth.
+        mean, own = np.transpose([moments(one)[:, 0] for one in corrected])
+        assert 0.025 < np.median(common_spread(np.log(1e-3), mean, own, spread)[crowded]) < 0.1
+
+    def test_the_common_spread_goes_with_what_is_doubtful(self):
+        mean, own = np.array([100.0, 100.0]), np.array([10.0, 40.0])
+        found = common_spread(np.log([0.1, 0.1]), mean, own, np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]]))
+        np.testing.assert_allclose(found, [0.1, 0.04])
+
+    def test_a_limited_model_is_calibrated_and_answers_for_several_images(self):
+        model = StarNet.tiny(limited=True)
+        made = [scene([(5, 5), (9, 8)], [500.0, 300.0], seed=row) for row in range(4)]
+        batch = {key: np.concatenate([one[key] for one in made]) for key in made[0]}
+        model.finish([batch | truth_of([[[5, 5], [9, 8]]] * 4, [[[500.0], [300.0]]] * 4, 4)])
+        assert len(model.calibration["spread"]) == 3
+        assert len(model.detect(batch).probability) == 4
+        assert model.posterior(batch, 3).count.shape == (3, 4)
 
     def test_fluxes_that_are_too_faint_in_crowds_are_raised_there(self, trained):
         random = np.random.default_rng(6)

@@ -1,10 +1,12 @@
 """The calibration of a trained StarNet, fitted to fields that it has not seen."""
 
 import numpy as np
+from scipy.optimize import minimize
 
 from galzoo.metrics.star_catalogues import match_stars
-from galzoo.models.starnet.calibration import KNOTS, apply, knot_shares
+from galzoo.models.starnet.calibration import AS_SAID, KNOTS, apply, common_spread, knot_shares
 from galzoo.models.starnet.catalogues import entries
+from galzoo.models.starnet.groups import GROUPED, Groups
 
 # Standard deviations that shifts of the logits, and differences of neighbours, are held to where few fields speak.
 _LOOSE, _SMOOTH = 1.0, 0.5
@@ -16,8 +18,10 @@ _SURE, _MATCH = 0.5, {"radius": 1.0, "magnitudes": 1.0}
 _FEWEST = 20
 # Times that the brightness of entries is made right.
 _ROUNDS = 3
-# Gauss-Newton steps.
-_STEPS = 12
+# Gauss-Newton steps, and times that they and the spread are fitted in turn.
+_STEPS, _TURNS = 8, 2
+# Variance that numbers have at least; standard deviations that the spread is held by.
+_LEAST_VARIANCE, _LOOSE_SPREAD = 0.1, np.array([2.0, 0.5, 2.0])
 
 
 def fit(model, batches):
@@ -34,7 +38,8 @@ def fit(model, batches):
     -------
     dict
         ``shift`` of the logits at `KNOTS`; ``brighter`` (knot, band), by how many errors entries are made brighter;
-        ``spread``, ``position`` and, a band, ``flux``: factors of errors. As JSON can hold it.
+        ``spread``, see `galzoo.models.starnet.calibration.common_spread`; ``position`` and, a band, ``flux``: factors
+        of errors. As JSON can hold it.
 
     Notes
     -----
@@ -45,7 +50,7 @@ def fit(model, batches):
     batches = [{key: np.asarray(value) for key, value in batch.items()} for batch in batches]
     cells = [model.cells(batch) for batch in batches]
     shift, spread = fit_counts(cells, [batch["n_sources"] for batch in batches])
-    found = {"shift": shift.tolist(), "spread": spread, "position": 1.0, "flux": [1.0] * len(model.bands)}
+    found = {"shift": shift.tolist(), "spread": spread.tolist(), "position": 1.0, "flux": [1.0] * len(model.bands)}
     found["brighter"] = np.zeros((len(KNOTS), len(model.bands))).tolist()
     for _ in range(_ROUNDS):
         # Brighter stars are matched with others.
@@ -98,7 +103,7 @@ def _spread(pulls):
 
 
 def fit_counts(cells, number):
-    """Return the shifts of the logits at `KNOTS`, and the factor of the common spread, that fit the numbers of stars.
+    """Return the shifts of the logits at `KNOTS`, and what says the common spread, that fit the numbers of stars.
 
     Parameters
     ----------
@@ -110,52 +115,60 @@ def fit_counts(cells, number):
     Returns
     -------
     shift : array, (knot,)
-    spread : float
+    spread : array, (3,)
+        See `galzoo.models.starnet.calibration.common_spread`.
 
     Notes
     -----
-    Least squares in the difference of numbers over its standard deviation, by Gauss-Newton, loosely held to 0 and to
-    each other. The factor then makes the mean square of the difference what the intervals say.
+    In turn, least squares in the difference of numbers over its standard deviation, by Gauss-Newton, loosely held to 0
+    and to each other; and the likelihood of the differences, whose variance is that of groups of cells and the common
+    spread.
     """
     logit = [one["logit"].astype(np.float64) for one in cells]
     weights = [knot_shares(one) for one in logit]
-    spread = [np.exp(one["log_spread"].astype(np.float64)) if "log_spread" in one else 0.0 for one in cells]
-    shift = np.zeros(len(KNOTS))
+    shift, spread = np.zeros(len(KNOTS)), np.array(AS_SAID)
     step = np.diff(np.eye(len(KNOTS)), axis=0) / _SMOOTH
     prior = np.eye(len(KNOTS)) / _LOOSE**2 + step.T @ step
-    for _ in range(_STEPS):
-        normal, right = prior.copy(), -prior @ shift
-        for one, share, common, true in zip(logit, weights, spread, number, strict=True):
-            mean, slope, variance = _moments(one, share, shift)
-            precision = 1 / (variance + (common * mean) ** 2)
-            normal += (slope * precision[:, None]).T @ slope
-            right += slope.T @ (precision * (true - mean))
-        shift = shift + np.linalg.solve(normal, right)
-    parts = [_moments(one, share, shift) for one, share in zip(logit, weights, strict=True)]
-    miss, own, common = [], [], []
-    for (mean, _, variance), part, true in zip(parts, spread, number, strict=True):
-        miss.append(true - mean)
-        own.append(variance)
-        common.append(part * mean * np.ones_like(mean))
-    miss, own, common = (np.concatenate(one) for one in (miss, own, common))
-    return shift, _factor(miss, own, common)
+    for _ in range(_TURNS):
+        grouped = [_grouped(one, shift, len(true)) for one, true in zip(cells, number, strict=True)]
+        said = [one.get("log_spread") for one in cells]
+        common = [
+            0.0 if part is None else common_spread(part, *moments, spread)
+            for part, moments in zip(said, grouped, strict=True)
+        ]
+        for _ in range(_STEPS):
+            normal, right = prior.copy(), -prior @ shift
+            for one, share, part, (_, own), true in zip(logit, weights, common, grouped, number, strict=True):
+                mean, slope = _mean(one, share, shift)
+                precision = 1 / (own + (part * mean) ** 2 + _LEAST_VARIANCE)
+                normal += (slope * precision[:, None]).T @ slope
+                right += slope.T @ (precision * (true - mean))
+            shift = shift + np.linalg.solve(normal, right)
+        if said[0] is not None:
+            mean, own = np.concatenate([_grouped(one, shift, len(n)) for one, n in zip(cells, number, strict=True)], 1)
+            spread = _fit_spread(np.concatenate(number) - mean, mean, own, np.concatenate(said))
+    return shift, spread
 
 
-def _moments(logit, share, shift):
-    """Return mean of the number of stars (n,), its derivative by the shift of each knot, and the part of its variance
-    that cells have by themselves."""
+def _grouped(cells, shift, images):
+    """Return mean and variance (2, n) of the number of stars by groups of cells whose logits are shifted."""
+    corrected = apply(cells, {"shift": shift})
+    rows = ({key: corrected[key][row] for key in GROUPED} for row in range(images))
+    return np.transpose([Groups.of(row).moments() for row in rows])
+
+
+def _fit_spread(miss, mean, own, said):
+    """Return what says the common spread by the likelihood of how far numbers were off, loosely held to `AS_SAID`."""
+
+    def loss(spread):
+        variance = own + (common_spread(said, mean, own, spread) * mean) ** 2 + _LEAST_VARIANCE
+        likelihood = 0.5 * np.sum(miss**2 / variance + np.log(variance))
+        return likelihood + 0.5 * np.sum(((spread - np.array(AS_SAID)) / _LOOSE_SPREAD) ** 2)
+
+    return minimize(loss, AS_SAID, method="Nelder-Mead").x
+
+
+def _mean(logit, share, shift):
+    """Return the mean of the number of stars (n,) and its derivative by the shift of each knot (n, knot)."""
     p = 1 / (1 + np.exp(-logit - (share @ shift)[..., None]))
-    each = (p * (1 - p)).sum(axis=-1)
-    return p.sum(axis=(1, 2, 3)), np.einsum("nyx,nyxk->nk", each, share), each.sum(axis=(1, 2))
-
-
-def _factor(miss, own, common):
-    """Return the factor of `common` that makes the mean of ``miss^2 / (own + (factor common)^2)`` 1, of 0.1 to 10."""
-    if not common.any():
-        return 1.0
-    low, high = 0.1, 10.0
-    for _ in range(40):
-        middle = np.sqrt(low * high)
-        above = np.mean(miss**2 / (own + (middle * common) ** 2)) > 1
-        low, high = (middle, high) if above else (low, middle)
-    return float(np.sqrt(low * high))
+    return p.sum(axis=(1, 2, 3)), np.einsum("nyx,nyxk->nk", (p * (1 - p)).sum(axis=-1), share)

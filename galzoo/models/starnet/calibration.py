@@ -6,6 +6,8 @@ import numpy as np
 _WINDOW = 17
 # Crowding, in stars a pixel, at which the shift of the logits is fitted; straight lines in its logarithm between.
 KNOTS = (0.01, 0.03, 0.1, 0.3)
+AS_SAID = (0.0, 1.0, 0.0)
+"""The spread as the model says it, see `common_spread`."""
 
 
 def apply(cells, calibration):
@@ -21,7 +23,8 @@ def apply(cells, calibration):
     Returns
     -------
     dict of arrays
-        With ``share`` (n, y, x, knot), of the knots of crowding in each pixel.
+        With ``share`` (n, y, x, knot), of the knots of crowding in each pixel, and where the model says ``log_spread``
+        the calibration's ``spread`` (n, 3).
     """
     if not calibration:
         return cells
@@ -29,9 +32,27 @@ def apply(cells, calibration):
     found = dict(cells)
     found["share"] = knot_shares(logit)
     found["logit"] = logit + (found["share"] @ np.asarray(calibration["shift"]))[..., None]
-    if "log_spread" in cells:
-        found["log_spread"] = cells["log_spread"] + np.log(calibration["spread"])
+    if "log_spread" in cells and "spread" in calibration:
+        found["spread"] = np.tile(np.asarray(calibration["spread"], float), (len(logit), 1))
     return found
+
+
+def common_spread(log_spread, mean, variance, spread=AS_SAID):
+    """Return the standard deviation of what all stars of a field have in common, as a share of their number, (n,).
+
+    Parameters
+    ----------
+    log_spread : array, (n,)
+        Its logarithm as the model says it.
+    mean, variance : array, (n,)
+        Of the number of stars, by groups of cells.
+    spread : array, (3,) or (n, 3)
+        A number, and the factors of `log_spread` and of the logarithm of ``variance / mean``, of how many stars it is
+        doubtful whether they are there.
+    """
+    doubt = np.log(np.maximum(variance, 1e-6) / np.maximum(mean, 1e-6))
+    level, said, doubted = np.moveaxis(np.asarray(spread, float), -1, 0)
+    return np.exp(np.clip(level + said * np.asarray(log_spread, np.float64) + doubted * doubt, -8, 1))
 
 
 def knot_shares(logit):

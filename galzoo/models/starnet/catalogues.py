@@ -3,15 +3,11 @@
 import numpy as np
 
 from galzoo.contracts.detections import Detections
-from galzoo.metrics.star_catalogues import place_tree
 from galzoo.models.starnet.calibration import apply
+from galzoo.models.starnet.groups import LEAST, group_cells
 
-# Cells less probable than this are no star.
-_LEAST = 0.003
 # The greatest arcsinh of a flux.
 _MOST = 30.0
-# Pixels within which cells may tell of the same star, and the part of their common error added to it.
-_NEAR = 0.35
 
 
 def detections(model, batch, threshold=0.0):
@@ -22,6 +18,11 @@ def detections(model, batch, threshold=0.0):
         entries({key: value[row] for key, value in cells.items()}, threshold, factors)
         for row in range(len(cells["logit"]))
     ]
+    return as_detections(model, batch, found)
+
+
+def as_detections(model, batch, found):
+    """Return the `Detections` of stars of images, a dict each, see `entries`."""
     most = max((len(one["probability"]) for one in found), default=0)
 
     def padded(key):
@@ -74,13 +75,13 @@ def entries(cells, threshold=0.0, factors=None):
     the sum of probabilities stays below 1. The entry's values are their mean, its variances theirs and that between.
     """
     probability = 1 / (1 + np.exp(-cells["logit"].astype(np.float64)))
-    chosen = np.nonzero(probability > _LEAST)
+    chosen = np.nonzero(probability > LEAST)
     p = probability[chosen]
     place, scaled = cells["position"][chosen].astype(float), cells["scaled_flux"][chosen].astype(float)
     place_variance = np.exp(2.0 * cells["log_position_error"][chosen])
     scaled_variance = np.exp(2.0 * cells["log_flux_error"][chosen])
     unit = cells["unit"][chosen[:2]]
-    group = _groups(p, place, np.sqrt(place_variance.mean(axis=-1)))
+    group = group_cells(p, place, np.sqrt(place_variance.mean(axis=-1)))
     number = int(group.max(initial=-1)) + 1
     total = np.bincount(group, p, number)
 
@@ -109,27 +110,3 @@ def entries(cells, threshold=0.0, factors=None):
         "unit": units,
     }
     return {key: value[order].astype(np.float32) for key, value in result.items()}
-
-
-def _groups(p, place, error):
-    """Return the number of the entry that each cell belongs to."""
-    group = np.full(len(p), -1)
-    if not len(p):
-        return group
-    tree = place_tree(place)
-    number = 0
-    radius = _NEAR + np.minimum(error, 1.0)
-    for seed in np.argsort(-p, kind="stable"):
-        if group[seed] >= 0:
-            continue
-        total = p[seed]
-        group[seed] = number
-        if total < 0.98:
-            near = np.array(tree.query_ball_point(place[seed], radius[seed]))
-            near = near[group[near] < 0]
-            for other in near[np.argsort(-p[near], kind="stable")]:
-                if total + p[other] <= 1.02:
-                    group[other] = number
-                    total += p[other]
-        number += 1
-    return group

@@ -7,21 +7,19 @@ from keras import layers, ops
 from galzoo.contracts.detections import CLASSES
 from galzoo.errors import InputError, RecipeError
 from galzoo.layers.checks import check_batch
-from galzoo.layers.likelihood import clean, weights
+from galzoo.layers.likelihood import clean
 from galzoo.layers.psf import apply_transfer, transfer
 from galzoo.models.starnet.lit import lit_cells
+from galzoo.models.starnet.looks import StartBias, middle, sky_noise, without
 from galzoo.models.starnet.losses import catalogue_nll
 from galzoo.models.starnet.networks import Backbone, perceptron
+from galzoo.models.starnet.tiles import CORE, TileNetwork, tile_nll
 
 _SEEN = ("image", "variance", "mask", "psf", "gain", "faintest")
 # Cells of half a pixel: where their middles lie from that of the pixel.
 _CELLS = np.array([[-0.25, -0.25], [0.25, -0.25], [-0.25, 0.25], [0.25, 0.25]], "float32")
-# The share of cells with a star that training starts from.
-_RARE = 0.01
 # A cell's star is no further than so many pixels from its middle.
 _FURTHEST = 1.0
-# Pixels of the window in which the least variance is that of the sky.
-_SKY_WINDOW = 15
 # Pixels of the PSF's image that its network sees.
 _PSF_SEEN = 21
 # Damping of the deconvolution: spatial frequencies that the PSF weakens tenfold are let through by half.
@@ -55,6 +53,10 @@ class StarNet(keras.Model):
     limited : bool
         Whether it can be told which stars count, by ``faintest``, the least flux in the first band; and learns how far
         the numbers of a field's stars are off together.
+    tile, most : int
+        With a `tile` of so many pixels the posterior is that of Liu et al.: of tiles with cores of 2 pixels, which have
+        up to `most` stars (`galzoo.models.starnet.tiles`). It sees the image alone, so that it learns one PSF, and is
+        not calibrated; what says how cells are made is then not used.
     calibration : dict, optional
         What its answers are corrected by; training fits it at its end.
     seed : int
@@ -87,6 +89,8 @@ class StarNet(keras.Model):
         gain_dropout=0.1,
         limited=False,
         limit_dropout=0.1,
+        tile=0,
+        most=2,
         calibration=None,
         seed=0,
         **kwargs,
@@ -106,6 +110,8 @@ class StarNet(keras.Model):
             "gain_dropout": gain_dropout,
             "limited": bool(limited),
             "limit_dropout": limit_dropout,
+            "tile": tile,
+            "most": most,
             "calibration": calibration,
             "seed": seed,
         }
@@ -117,11 +123,21 @@ class StarNet(keras.Model):
         self.stride = 2 ** (len(channels) - 1)
         number = len(self.bands)
         self.seeds = keras.random.SeedGenerator(seed)
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("count", "stars", "found", "excess")}
+        self.tiles = self.limit_told = self.spread = None
+        if tile:
+            if limited or tile < CORE or tile % 2 or most < 1:
+                raise RecipeError(
+                    f"tile is {tile}, most {most}, limited {limited}; an even number of pixels, a star or more, and "
+                    "no limit, which tiles cannot be told"
+                )
+            self.tiles, self.stride = TileNetwork(2 * number, number, tile, most, name="tiles"), CORE
+            self.built = True
+            return
         self.describer = perceptron("describer", (_PSF_SEEN**2 + 2) * number, (128,), told)
         self.backbone = Backbone(5 * number, channels, blocks, told, name="backbone")
         self.hidden = layers.Conv2D(head, 3, padding="same", activation="silu", name="hidden")
         self.hidden.build((None, None, None, channels[0]))
-        self.limit_told = self.spread = None
         if limited:
             self.limit_told = perceptron("limit_told", 2, (32,), told)
             self.spread = perceptron("spread", told + head, (16,), 1)
@@ -130,9 +146,8 @@ class StarNet(keras.Model):
         }  # fmt: skip
         width = sum(self.parts.values())
         # In single precision: the logarithm of a small probability is more than eight bits.
-        self.last = layers.Dense(4 * width, bias_initializer=_StartBias(width), dtype="float32", name="last")
+        self.last = layers.Dense(4 * width, bias_initializer=StartBias(width), dtype="float32", name="last")
         self.last.build((None, None, None, head))
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("count", "stars", "found", "excess")}
         self.built = True
 
     @classmethod
@@ -169,9 +184,13 @@ class StarNet(keras.Model):
         """
         from galzoo.models.starnet.calibrate import fit
 
+        if self.tiles is not None:
+            return
         self._arguments["calibration"] = fit(self, batches)
 
     def call(self, batch, training=False):
+        if self.tiles is not None:
+            return self._call_tiles(batch, training)
         seen = self.look(batch, training)
         rows, columns = batch["image"].shape[1:3]
         padding = ((0, 0), (0, -rows % self.stride), (0, -columns % self.stride), (0, 0))
@@ -195,6 +214,18 @@ class StarNet(keras.Model):
             common = ops.cast(self.spread(ops.stop_gradient(seen_of))[:, 0], "float32")
             found["log_spread"] = -3.0 + 2.5 * ops.tanh(common / 2.5)
         return found | {key: seen[key] for key in ("unit", "present", "known")}
+
+    def _call_tiles(self, batch, training):
+        check_batch(batch, self.bands, "starnet")
+        if batch.get("psf") is None:
+            raise InputError("the batch has no 'psf'; starnet needs the PSF of each image")
+        variance, mask = ops.cast(batch["variance"], "float32"), batch.get("mask")
+        noise, good, seen_sky = sky_noise(variance, mask)
+        image = clean(ops.cast(batch["image"], "float32"), variance, mask) / noise
+        area = ops.sum(ops.square(ops.cast(batch["psf"], "float32")), axis=(1, 2))[:, None, None]
+        found = self.tiles(ops.concatenate([ops.arcsinh(image), good], axis=-1), training=training)
+        known = ops.cast(ops.any(seen_sky, axis=-1), "float32")
+        return found | {"unit": noise / ops.sqrt(area), "present": ops.max(good, axis=(1, 2)), "known": known}
 
     def look(self, batch, training=False):
         """Return what the network is told of a batch.
@@ -220,7 +251,7 @@ class StarNet(keras.Model):
                 draw[:, 1:] < self.band_dropout, draw[:, 1:] < ops.max(draw[:, 1:], 1, keepdims=True)
             )
             variance = ops.where(hidden[:, None, None], np.float32(np.inf), variance)
-        noise, good, seen_sky = _sky_noise(variance, mask)
+        noise, good, seen_sky = sky_noise(variance, mask)
         image = clean(ops.cast(batch["image"], "float32"), variance, mask) / noise
         present = ops.max(good, axis=(1, 2))
         psf = ops.cast(batch["psf"], "float32")
@@ -241,7 +272,7 @@ class StarNet(keras.Model):
         told_gain = told_gain * ops.ones((1, number))
         planes = [ops.arcsinh(image), guess, ops.arcsinh(sharp), good, electrons * good]
         planes = ops.concatenate([plane + ops.zeros_like(image) for plane in planes], axis=-1)
-        seen = ops.sqrt(ops.maximum(_middle(psf, _PSF_SEEN), 0.0)) * present[:, None, None]
+        seen = ops.sqrt(ops.maximum(middle(psf, _PSF_SEEN), 0.0)) * present[:, None, None]
         told = [ops.reshape(seen, (-1, _PSF_SEEN**2 * number)), told_gain, present]
         told = self.describer(ops.concatenate([part + ops.zeros((n, 1)) for part in told], axis=-1))
         unit = noise / ops.sqrt(area)
@@ -279,7 +310,7 @@ class StarNet(keras.Model):
             If its other layers are not the same.
         """
         whole = self._new() and start._new()
-        mine, theirs = (m.weights if whole else _without(m.weights, m._new()) for m in (self, start))
+        mine, theirs = (m.weights if whole else without(m.weights, m._new()) for m in (self, start))
         if [tuple(weight.shape) for weight in mine] != [tuple(weight.shape) for weight in theirs]:
             raise InputError(f"the start model has other layers than the recipe's; use its own: {start.get_config()}")
         for weight, value in zip(mine, theirs, strict=True):
@@ -294,8 +325,13 @@ class StarNet(keras.Model):
         return [] if self.limit_told is None else [*self.limit_told.weights, *self.spread.weights]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        count, stars = catalogue_nll(y_pred, x, self.reach)
         number = ops.cast(x["n_sources"], "float32")
+        if self.tiles is not None:
+            count, stars = tile_nll(y_pred, x, y_pred["unit"], y_pred["present"])
+            self.trackers["count"].update_state(count)
+            self.trackers["stars"].update_state(ops.sum(stars) / (ops.sum(number) + 1e-6))
+            return ops.mean((count + stars) / (number + 10.0))
+        count, stars = catalogue_nll(y_pred, x, self.reach)
         expected = ops.sum(ops.sigmoid(y_pred["logit"]), axis=(1, 2, 3))
         self.trackers["count"].update_state(count)
         self.trackers["stars"].update_state(ops.sum(stars) / (ops.sum(number) + 1e-6))
@@ -320,8 +356,9 @@ class StarNet(keras.Model):
         Detections
         """
         from galzoo.models.starnet.catalogues import detections
+        from galzoo.models.starnet.tile_catalogues import tile_detections
 
-        return detections(self, batch, threshold)
+        return (detections if self.tiles is None else tile_detections)(self, batch, threshold)
 
     def posterior(self, batch, n=100, seed=0):
         """Draw catalogues from the posterior.
@@ -345,51 +382,6 @@ class StarNet(keras.Model):
             If `n` is below 1.
         """
         from galzoo.models.starnet.posterior import draw
+        from galzoo.models.starnet.tile_catalogues import draw_tiles
 
-        return draw(self, batch, n, seed)
-
-
-def _without(weights, some):
-    left = {id(weight) for weight in some}
-    return [weight for weight in weights if id(weight) not in left]
-
-
-def _sky_noise(variance, mask):
-    """Return the noise of the sky (n, y, x, band), finite; 1 or 0 where a pixel is good; where it is known."""
-    weight = weights(variance, mask)
-    good = ops.cast(weight > 0, "float32")
-    window = (1, _SKY_WINDOW)
-    greatest = ops.max_pool(weight, window, strides=1, padding="same")
-    greatest = ops.max_pool(greatest, window[::-1], strides=1, padding="same")
-    found = greatest > 0
-    return ops.where(found, 1 / ops.sqrt(ops.where(found, greatest, 1.0)), 1.0), good, found
-
-
-def _middle(psf, size):
-    """Return PSFs (n, y, x, band) cut or padded to `size` pixels about their centre."""
-    for axis in (1, 2):
-        extra = psf.shape[axis] - size
-        if extra > 0:
-            psf = ops.take(psf, np.arange(extra // 2, extra // 2 + size), axis=axis)
-        elif extra < 0:
-            before = -extra // 2
-            padding = [(0, 0)] * 4
-            padding[axis] = (before, -extra - before)
-            psf = ops.pad(psf, padding)
-    return psf
-
-
-@keras.saving.register_keras_serializable(package="galzoo", name="StarNetStart")
-class _StartBias(keras.initializers.Initializer):
-    """Start of the cells: stars are rare."""
-
-    def __init__(self, width):
-        self.width = width
-
-    def __call__(self, shape, dtype=None):
-        bias = np.zeros(shape, "float32")
-        bias[:: self.width] = np.log(_RARE / (1 - _RARE))
-        return ops.convert_to_tensor(bias, dtype=dtype)
-
-    def get_config(self):
-        return {"width": self.width}
+        return (draw if self.tiles is None else draw_tiles)(self, batch, n, seed)
