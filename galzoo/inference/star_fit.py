@@ -36,6 +36,8 @@ class Fitted:
         Mean of the square of the residual over the variance, over good pixels of all bands.
     told : array of bool, (star,)
         Whether a good pixel tells of the star. Others are not fitted: they keep what was known of them before.
+    weight : array, (y, x, band)
+        One over the variance of the residual, 0 where a pixel is bad.
     """
 
     places: np.ndarray
@@ -45,6 +47,7 @@ class Fitted:
     model: np.ndarray
     chi2: float
     told: np.ndarray
+    weight: np.ndarray
 
 
 @dataclasses.dataclass
@@ -109,9 +112,9 @@ def fit_stars(image, variance, psf, stars, others, gain=None):
     places, flux = stars.places.astype(float), stars.flux.astype(float)
     for _ in range(_STEPS if len(places) else 0):
         model = light.add(faint.copy(), places, flux)
-        jacobian = _jacobian(image.shape, light, places, flux, reach)
+        slopes = jacobian(image.shape, light, places, flux, reach)
         weight = 1 / (sky + np.maximum(model, 0) * photons + doubt)
-        step, normal = _step(jacobian, image - model, weight, stars, places, flux)
+        step, normal = _step(slopes, image - model, weight, stars, places, flux)
         flux = np.maximum(flux + step[:, : flux.shape[1]], 0)
         places = places + np.clip(step[:, flux.shape[1] :], -_MOVE, _MOVE)
     model = light.add(faint, places, flux)
@@ -121,7 +124,7 @@ def fit_stars(image, variance, psf, stars, others, gain=None):
     errors = _errors(normal, places, flux.shape[1])
     parts = (known.places, places), (known.place_errors, errors[:, flux.shape[1] :])
     parts += (known.flux, flux), (known.flux_errors, errors[:, : flux.shape[1]])
-    return Fitted(*(_put(before, told, fitted) for before, fitted in parts), model, chi2, told)
+    return Fitted(*(_put(before, told, fitted) for before, fitted in parts), model, chi2, told, weight)
 
 
 def _told(good, places, reach):
@@ -155,13 +158,13 @@ def expected(light, shape, stars):
     return mean, light.add(np.zeros(shape), stars.places, second, power=2)
 
 
-def _step(jacobian, residual, weight, prior, places, flux):
+def _step(slopes, residual, weight, prior, places, flux):
     """Return the step of each unknown (star, band + 2) and the matrix of second derivatives."""
     weight, residual = (np.moveaxis(one, -1, 0).ravel() for one in (weight, residual))
     precision = np.concatenate([prior.flux_errors, prior.place_errors], axis=-1).astype(float) ** -2
     away = np.concatenate([prior.flux - flux, prior.places - places], axis=-1)
-    gradient = jacobian.T @ (weight * residual) + (precision * away).ravel()
-    normal = (jacobian.T @ (jacobian * weight[:, None])).tocsr() + sparse.diags_array(precision.ravel())
+    gradient = slopes.T @ (weight * residual) + (precision * away).ravel()
+    normal = (slopes.T @ (slopes * weight[:, None])).tocsr() + sparse.diags_array(precision.ravel())
     # In units of the error of each unknown by itself, where steps of conjugate gradients are few.
     scale = 1 / np.sqrt(normal.diagonal())
     scaled = sparse.diags_array(scale) @ normal @ sparse.diags_array(scale)
@@ -169,8 +172,11 @@ def _step(jacobian, residual, weight, prior, places, flux):
     return (scale * step).reshape(len(places), -1), normal.tocsr()
 
 
-def _jacobian(shape, light, places, flux, reach):
-    """Return the derivatives of the model (band * y * x, star * (band + 2)) within `reach` pixels of stars, sparse."""
+def jacobian(shape, light, places, flux, reach):
+    """Return the derivatives of the model (band * y * x) by fluxes and places of stars (star * (band + 2)), sparse.
+
+    They are those on pixels within `reach` of a star along x and y.
+    """
     height, width, bands = shape
     middle = light.side // 2
     line = np.arange(max(middle - reach, 0), min(middle + reach + 1, light.side))

@@ -45,6 +45,9 @@ def detect(
     faintest: Annotated[
         float | None, typer.Option(help="AB magnitude of the faintest star that counts, in the preset's first band.")
     ] = None,
+    wake: Annotated[
+        bool, typer.Option("--wake", help="Fit the PSF and the sky to the field by the stars that the preset finds.")
+    ] = False,
     gain: Annotated[
         str | None, typer.Option(metavar="NUMBER", help="Electrons per unit of the file: 4.6, or r=4.6,i=5.2.")
     ] = None,
@@ -77,7 +80,7 @@ def detect(
         raise InputError(f"--{'residual' if residual else 'deblender'} is for --iterate; add --iterate or leave it out")
     settings = Settings(
         threshold, tile, coco, report, inject, _pair(inject_magnitudes), match=match,
-        inject_kind=inject_kind, samples=samples, daophot=daophot, refine=refine, faintest=faintest,
+        inject_kind=inject_kind, samples=samples, daophot=daophot, refine=refine, faintest=faintest, wake=wake,
     )  # fmt: skip
     asked = {
         "preset": preset,

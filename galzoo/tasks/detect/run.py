@@ -14,11 +14,13 @@ from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder, request_stamp, work_folder
 from galzoo.field.psf import constant_psf, contradiction, field_psf, gaussian_of, mean_fwhm, measured_psf
 from galzoo.field.tiles import detect_tile
+from galzoo.files import write_json
 from galzoo.presets import card_for
 from galzoo.tasks.detect.choose_detector import choose_detector, fit_detector, in_bands
 from galzoo.tasks.detect.find import Pieces, find
 from galzoo.tasks.detect.finders import ClassicalFinder, DetectorFinder, snr_of
 from galzoo.tasks.detect.refine import refined, with_limit
+from galzoo.tasks.detect.wake import awake
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ _GUESSED_FWHM, _MIDDLE = 3.0, 1024
 # Catalogues drawn where nothing is said.
 _SAMPLES = 50
 # Settings by which what is found differs.
-_OF_THE_SEARCH = ("threshold", "tile", "samples", "refine", "faintest")
+_OF_THE_SEARCH = ("threshold", "tile", "samples", "refine", "faintest", "wake")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Settings:
         Fit the stars of a detector that says fluxes together, see `galzoo.tasks.detect.refine`.
     faintest : float, optional
         AB magnitude in the first band of the detector of the faintest star that counts, where it can be told.
+    wake : bool
+        Fit PSF and sky to the field by what the detector says of it, see `galzoo.tasks.detect.wake`.
     """
 
     threshold: float = 0.5
@@ -77,6 +81,7 @@ class Settings:
     daophot: bool = False
     refine: bool = False
     faintest: float | None = None
+    wake: bool = False
 
     def __post_init__(self):
         if not 0 < self.threshold < 1:
@@ -148,7 +153,9 @@ def detect_field(
         listed = None if truth is None else read_truth(truth, columns, field)
         search = Search.of(field, preset, detector, known, settings)
         field = search.field
-        key = {"field": request_stamp(paths, options, psf, truth), "about": search.about, "seeing": seeing}
+        key = {"field": request_stamp(paths, options, psf, truth), "seeing": seeing}
+        # What a field says of itself is fitted anew in each run, and may end a rounding error apart.
+        key["about"] = {name: search.about[name] for name in search.about if name not in search.fitted}
         key["settings"] = {name: getattr(settings, name) for name in _OF_THE_SEARCH}
         work = work_folder(output, key, restart)
         rows, instances = search.run(settings.tile, Pieces(work), progress)
@@ -168,11 +175,15 @@ def detect_field(
 
 def _star_products(search, rows, output, work, settings, progress):
     """Write what a detector that draws catalogues has besides, and return the paths."""
+    from galzoo.tasks.detect.allstar import write_allstar
     from galzoo.tasks.detect.posterior import draw_field, write_posterior
     from galzoo.tasks.detect.products import make_catalogue
-    from galzoo.tasks.detect.star_images import write_allstar, write_images
+    from galzoo.tasks.detect.star_images import write_images
 
     written, field = [], search.field
+    if "wake" in search.about:
+        written.append(output / "wake.json")
+        write_json(written[-1], search.about["wake"])
     if search.sample is not None:
         n = _SAMPLES if settings.samples is None else settings.samples
         if n:
@@ -180,7 +191,7 @@ def _star_products(search, rows, output, work, settings, progress):
             written += write_posterior(field, pieces, n, output)
         written += write_images(field, rows, search.psf_of, output, work)
     if settings.daophot:
-        written += write_allstar(field, make_catalogue(field, rows, search.classes), output)
+        written += write_allstar(field, make_catalogue(field, rows, search.classes), search.psf_of, output)
     return written
 
 
@@ -234,10 +245,8 @@ class Search:
                     raise InputError(f"--faintest: {method} cannot be told which stars count; leave it out")
                 flux = magnitude_to_njy(settings.faintest)
                 detect, sample = with_limit(detect, flux), sample and with_limit(sample, flux)
-            if settings.refine:
-                detect = refined(detect, method)
-        elif settings.refine or settings.faintest is not None:
-            option = "--refine" if settings.refine else "--faintest"
+        elif settings.refine or settings.wake or settings.faintest is not None:
+            option = "--refine" if settings.refine else "--wake" if settings.wake else "--faintest"
             raise InputError(f"{option} is for a preset that measures stars; add --preset, e.g. starnet_sdss")
         weights = tuple((1 / field.noise_levels()).tolist())
         sources = _middle_sources(field, weights)
@@ -251,7 +260,15 @@ class Search:
             raise InputError(
                 f"--samples is {settings.samples}, but {method} draws no catalogues; leave it out, or --preset"
             )
-        return cls(field, psf_of, fwhm, detect, settings.threshold, classes, about, classical, sample)
+        search = cls(field, psf_of, fwhm, detect, settings.threshold, classes, about, classical, sample)
+        if settings.wake:
+            search = awake(search, method)
+        return dataclasses.replace(search, detect=refined(detect, method)) if settings.refine else search
+
+    @property
+    def fitted(self):
+        """Names in `about` of what was fitted to the field."""
+        return ("wake", "fwhm_pixels") if "wake" in self.about else ()
 
     def finder(self):
         """Return what hands the field to the detector block by block."""

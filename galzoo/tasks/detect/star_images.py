@@ -1,10 +1,10 @@
-"""What a catalogue of stars makes of a field: the model's image, the residual, and files for users of DAOPHOT."""
+"""What a catalogue of stars makes of a field: the model's image and the residual."""
 
 import numpy as np
 from astropy.io import fits
 
 from galzoo.field.star_light import StarLight
-from galzoo.files import atomic_path, write_text
+from galzoo.files import atomic_path
 from galzoo.resources import release
 
 # Rows of the field at a time; the PSF is that of the middle of such squares.
@@ -59,38 +59,4 @@ def write_images(field, rows, psf_of, output, work):
                 hdus.append(fits.ImageHDU(plane, header, name=band))
             hdus.flush()
         release(planes)
-    return written
-
-
-def allstar(table, band, shape, gain=0.0):
-    """Return a catalogue in the form of DAOPHOT's ALLSTAR: id, x and y counted from 1, magnitude, error, then sky 0,
-    iterations 0, and 0 for CHI and SHARP, which this catalogue does not have.
-
-    Magnitudes are AB; stars without a positive flux are left out.
-
-    References
-    ----------
-    Stetson 1987, PASP 99, 191.
-    """
-    lines = [
-        " NL   NX   NY  LOWBAD HIGHBAD  THRESH     AP1  PH/ADU  RNOISE    FRAD",
-        f"  1{shape[1]:5d}{shape[0]:5d}{0:8.1f}{0:8.1f}{0:8.2f}{0:8.2f}{gain:8.2f}{0:8.2f}{0:8.2f}",
-        "",
-    ]
-    magnitude, error = table[f"mag_{band}"].value, table[f"mag_err_{band}"].value
-    for row in np.flatnonzero(np.isfinite(magnitude)):
-        at = table["x"][row].value + 1, table["y"][row].value + 1
-        lines.append(
-            f"{table['id'][row]:7d}{at[0]:9.3f}{at[1]:9.3f}{magnitude[row]:9.4f}{min(error[row], 9.9999):9.4f}"
-            f"{0:9.3f}{0:9.0f}{0:9.3f}{0:9.3f}"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def write_allstar(field, table, output):
-    """Write ``stars_<band>.als`` for each band and return the paths."""
-    written = []
-    for band in field.bands:
-        written.append(output / f"stars_{band}.als")
-        write_text(written[-1], allstar(table, band, field.shape))
     return written
