@@ -1,29 +1,47 @@
 """How a StarNet answers for other PSFs, skies and densities than those of its test fields, and how long it takes.
 
-    python scripts/bench_starnet.py PRESET grid [-o docs/benchmarks/starnet_grid.json]
+    python scripts/bench_starnet.py PRESET grid -o docs/benchmarks/starnet_grid.json [--minutes 8]
+    python scripts/bench_starnet.py PRESET counts --n 160 -o docs/benchmarks/starnet_counts.json
     python scripts/bench_starnet.py PRESET refine [-o docs/benchmarks/starnet_refine.json]
-    python scripts/bench_starnet.py PRESET speed [--size 100 | --size 1489 2048]
+    python scripts/bench_starnet.py PRESET speed --size 1489 2048 [--stop 30] [-o docs/benchmarks/starnet_speed.json]
+    python scripts/bench_starnet.py PRESET inject --size 512 [-o docs/benchmarks/starnet_inject.json]
 
 `grid` scores simulated fields of 64 pixels at each PSF, sky and density: a power law of fluxes as in M2, from 7.5 times
-the error of a star alone. `refine` scores the test fields of the preset's recipe with and without `--refine`. `speed`
-detects on one simulated field: seconds by the clock and of CPU, and the most memory of the process; on a busy machine
-only the seconds of CPU say something.
+the error of a star alone. Beside it stands photutils' PSF photometry, tuned on the first field of each cell and scored
+on the others. Cells that the output file has are not run again, and none is begun after `--minutes`. `counts` scores
+fields of 64 pixels of the kind that training made, with another seed, and 20 test fields. `refine` scores
+the test fields of the preset's recipe with and without `--refine`, one a call: those that the output file has are not
+run again. `speed` runs `galzoo detect` on a made field: seconds by the clock and of CPU, and the most memory of the
+process; on a busy machine only the seconds of CPU say something. With `--stop` it does so again in other tiles, and
+once more after it was killed at so many seconds, and says whether the catalogues are the same. `inject` compares what
+`--inject` says with what became of the field's own stars.
 """
 
 import argparse
 import itertools
-import resource
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
+from astropy.io import fits
+from astropy.table import QTable
 
 import galzoo
+from galzoo.contracts.detections import Detections
 from galzoo.data.build_dataset import prepare
+from galzoo.data.in_graph import make_layer
 from galzoo.data.scenes import Scenes
+from galzoo.field.star_light import StarLight
 from galzoo.files import write_json
 from galzoo.layers.starfield import StarField
+from galzoo.metrics.binned import scatter68
+from galzoo.metrics.matching import match
 from galzoo.recipe import Data
 from galzoo.tasks.detect.refine import refined
 from galzoo.tasks.detect.stars_scores import GIVEN, evaluate_stars
@@ -33,6 +51,11 @@ _FIELD = {
     "slope": (0.5, 0.5), "span": (1000, 1000), "limit": (7.5, 7.5), "colour": (0, 0), "colour_scatter": (1, 1),
     "unresolved": 0, "sky_error": 0,
 }  # fmt: skip
+_SIDE = 64
+# Of the fields of `counts`.
+_SEED = 777
+# Of the field of `speed` and `inject`, electrons: the faintest star and the sky; its zero point.
+_FAINTEST, _SKY, _ZERO_POINT = 1000.0, 700.0, 29.8
 _PSFS, _SKIES, _DENSITIES = (2.0, 3.0, 4.5, 6.0), (700, 2800), (0.015, 0.05, 0.15)
 
 
@@ -45,22 +68,26 @@ def fields(n, bands, seed, **options):
 
 def shown(scores):
     """Return the numbers of `evaluate_stars` that a table shows."""
-    own, counts = scores["methods"]["galzoo"], scores["counts"]
-    result = {key: own[key] for key in ("f1", "f1_error", "recall", "precision")}
-    for name in ("field", "region"):
-        result |= {f"{name}_{key}": counts[name][key] for key in ("n", "coverage", "relative_bias")}
+    own = scores["methods"]["galzoo"]
+    result = {"stars": scores["stars"]} | {key: own[key] for key in ("f1", "f1_error", "recall", "precision")}
+    classical = scores["methods"]["photutils"]
+    result |= {"photutils_f1": classical["f1"], "photutils_f1_error": classical["f1_error"]}
     return result | {name: one["spread"] for name, one in scores["pulls"].items()}
 
 
-def grid(model, n):
-    rows = []
+def grid(preset, model, n, output, minutes):
+    rows = json.loads(output.read_text())["grid"] if output.is_file() else []
+    done = {(row["fwhm"], row["sky"], row["density"]) for row in rows}
+    end = time.monotonic() + 60 * minutes
     for number, (fwhm, sky, density) in enumerate(itertools.product(_PSFS, _SKIES, _DENSITIES)):
-        options = {"fwhm": (fwhm, fwhm), "sky": (sky, sky), "density": (density, density), "size": 64}
+        if (fwhm, sky, density) in done or time.monotonic() > end:
+            continue
+        options = {"fwhm": (fwhm, fwhm), "sky": (sky, sky), "density": (density, density), "size": _SIDE}
         batch = fields(n, len(model.bands), 900 + number, **options)
-        scores = evaluate_stars(model, [batch], photometry=0)
+        scores = evaluate_stars(model, [batch], photometry=n)
         rows.append({"fwhm": fwhm, "sky": sky, "density": density} | shown(scores))
         print({key: round(value, 3) for key, value in rows[-1].items()}, flush=True)
-    return rows
+        write_json(output, {"preset": Path(preset).name, "fields": n, "pixels": _SIDE, "grid": rows})
 
 
 class Refined:
@@ -70,63 +97,223 @@ class Refined:
         self.bands, self.detect = model.bands, refined(model.detect)
 
 
-def refine(preset, model, n):
+def refine(preset, model, n, output, minutes):
     data = galzoo.load_card(preset)["recipe"]["data"]
     scenes = Scenes.load(prepare(Data(**data))).split("test", **data["split"])
-    batches = [scene_batch(scenes, np.array([row])) for row in range(min(n, len(scenes)))]
-    rows = []
-    for name, one in (("network", model), ("refined", Refined(model))):
-        scores = evaluate_stars(one, batches, photometry=0)
-        own = scores["methods"]["galzoo"]
-        rows.append(
-            {"method": name, "fields": len(batches)} | own | {k: v["spread"] for k, v in scores["pulls"].items()}
-        )
-        print(rows[-1], flush=True)
-    return rows
+    saved = json.loads(output.read_text()) if output.is_file() else {"preset": Path(preset).name, "answers": {}}
+    end = time.monotonic() + 60 * minutes
+    batches, methods = [], {"network": model.detect, "refined": refined(model.detect)}
+    for row in range(min(n, len(scenes))):
+        batch = scene_batch(scenes, np.array([row]))
+        if str(row) not in saved["answers"]:
+            if time.monotonic() > end:
+                break
+            saved["answers"][str(row)] = {name: answer(detect, batch) for name, detect in methods.items()}
+            write_json(output, saved)
+        batches.append(batch)
+    for name in methods:
+        answers = [saved["answers"][str(row)][name] for row in range(len(batches))]
+        scores = evaluate_stars(Said(model.bands, answers), batches, photometry=0)
+        chi2 = [one["chi2"] for one in answers]
+        saved[name] = scores["methods"]["galzoo"] | {
+            "fields": len(batches), "pulls": scores["pulls"], "chi2": float(np.median(chi2)),
+            "chi2_error": float(1.25 * np.std(chi2) / np.sqrt(len(chi2))),
+            "seconds": float(np.median([one["cpu_seconds"] for one in answers])),
+        }  # fmt: skip
+        print(name, saved[name], flush=True)
+    write_json(output, saved)
 
 
-def speed(model, size):
-    height, width = (size * 2)[:2]
-    side = min(max(height, width), 512)
-    batch = fields(1, len(model.bands), 5, size=side, density=(0.05, 0.05), fwhm=(3, 3), sky=(700, 700))
-    repeat = (1, -(-height // side), -(-width // side), 1)
-    for key in ("image", "variance", "mask"):
-        batch[key] = np.tile(batch[key], repeat)[:, :height, :width]
-    # Blocks as `galzoo detect` hands them over.
-    given = {key: batch[key] for key in GIVEN}
-    side = min(512, height, width)
-    blocks = [
-        given | {key: given[key][:, y : y + side, x : x + side] for key in ("image", "variance", "mask")}
-        for y in range(0, height - side + 1, max(side - 128, 64) if height > side else side)
-        for x in range(0, width - side + 1, max(side - 128, 64) if width > side else side)
-    ]
-    model.detect(blocks[0], 0.5)
-    start = time.perf_counter(), time.process_time()
-    found = sum(int((model.detect(block, 0.5).probability > 0).sum()) for block in blocks)
-    row = {
-        "height": height, "width": width, "blocks": len(blocks), "found": found,
-        "seconds": time.perf_counter() - start[0], "cpu_seconds": time.process_time() - start[1],
-        "most_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+def counts(preset, model, n):
+    """Score fields of the kind that training made, and test fields of the recipe: counts, matches and pulls."""
+    data = galzoo.load_card(preset)["recipe"]["data"]
+    layer = make_layer({**data["make"], "size": _SIDE}, _SEED)
+    made = []
+    for start in range(0, n, 8):
+        batch = layer({"image": np.zeros((min(8, n - start), 1, 1, len(model.bands)), "float32")})
+        made.append({key: keras.ops.convert_to_numpy(value) for key, value in batch.items()})
+    scenes = Scenes.load(prepare(Data(**data))).split("test", **data["split"])
+    rows = np.arange(min(20, len(scenes)))
+    held_out = [scene_batch(scenes, rows[start : start + 4]) for start in range(0, len(rows), 4)]
+    return {name: evaluate_stars(model, fields, photometry=0) for name, fields in (("made", made), ("m2", held_out))}
+
+
+def answer(detect, batch):
+    """Return what a detector finds in a field of one, as JSON can hold it, and chi-square a pixel of its model."""
+    begin = time.process_time()
+    found = detect({key: value for key, value in batch.items() if key in GIVEN}, 0.5)
+    seconds = time.process_time() - begin
+    kept = found.probability[0] > 0
+    said = {key: getattr(found, key)[0][kept].tolist() for key in Said.keys}
+    image, psf = batch["image"][0].astype(float), batch["psf"][0].astype(float)
+    model = StarLight(psf).add(np.zeros(image.shape), found.positions[0][kept], found.flux[0][kept])
+    inner = np.s_[5:-5, 5:-5]
+    good = ~batch["mask"][0][inner] & np.isfinite(batch["variance"][0][inner])
+    left = (image - model)[inner] ** 2 / batch["variance"][0][inner]
+    return said | {"cpu_seconds": seconds, "chi2": float(np.mean(left[good]))}
+
+
+class Said:
+    """A detector that says of one field after the other what it has said before."""
+
+    keys = ("positions", "position_error", "flux", "flux_error", "probability")
+
+    def __init__(self, bands, answers):
+        self.bands, self._answers = bands, iter(answers)
+
+    def detect(self, batch, threshold=0.0):
+        one = next(self._answers)
+        number = len(one["probability"])
+        size = {"flux": len(self.bands), "flux_error": len(self.bands), "positions": 2, "position_error": 2}
+        values = {
+            key: np.array(one[key], np.float32).reshape(1, number, *([size[key]] if key in size else []))
+            for key in self.keys
+        }
+        return Detections(boxes=np.zeros((1, number, 4)), **values)
+
+
+def made_field(folder, height, width, density, bands, seed=5):
+    """Write a field of a power law of stars with its variance and PSF, and return the command that searches it."""
+    random = np.random.default_rng(seed)
+    number = random.poisson(density * height * width)
+    places = random.uniform(-0.5, [width - 0.5, height - 0.5], (number, 2))
+    flux = _FAINTEST * (1 - random.random(number) * (1 - 1000**-0.5)) ** -2
+    flux = flux[:, None] * 10 ** (-0.4 * random.normal(size=(number, len(bands))) * (np.arange(len(bands)) > 0))
+    psf = moffat_psf(25, 3.0)
+    image = StarLight(np.repeat(psf[..., None], len(bands), axis=-1)).add(
+        np.zeros((height, width, len(bands))), places, flux
+    )
+    noisy = random.poisson(np.maximum(image, 0) + _SKY) - _SKY
+    for name, planes in (("field", noisy), ("variance", np.maximum(noisy + _SKY, 0.25 * _SKY))):
+        hdus = [fits.PrimaryHDU()]
+        for number_of, band in enumerate(bands):
+            hdus.append(fits.ImageHDU(planes[..., number_of].astype("float32"), name=band))
+            hdus[-1].header["PIXSCALE"], hdus[-1].header["MAGZERO"] = 0.396, _ZERO_POINT
+        fits.HDUList(hdus).writeto(folder / f"{name}.fits", overwrite=True)
+    fits.writeto(folder / "psf.fits", psf.astype("float32"), overwrite=True)
+    variance = [part for band in bands for part in ("--variance", f"{folder / 'variance.fits'}[{band}]")]
+    gain = ",".join(f"{band}=1" for band in bands)
+    faintest = _ZERO_POINT - 2.5 * np.log10(_FAINTEST)
+    return places, flux, [
+        sys.executable, "-m", "galzoo", "detect", str(folder / "field.fits"), "--bands", ",".join(bands), "--psf",
+        str(folder / "psf.fits"), "--gain", gain, "--faintest", f"{faintest:.3f}", "--no-background", "--no-report",
+        *variance,
+    ]  # fmt: skip
+
+
+def moffat_psf(side, fwhm, beta=3.0):
+    """Return the image of a Moffat profile, of unit sum."""
+    y, x = np.indices((side, side)) - side // 2
+    scale = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    image = (1 + (x**2 + y**2) / scale**2) ** -beta
+    return image / image.sum()
+
+
+def timed(command, stop=None):
+    """Run a command; return seconds by the clock and of CPU and its most memory in GB; end it after `stop` seconds."""
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if stop is not None:
+        time.sleep(stop)
+        process.kill()
+    _, status, used = os.wait4(process.pid, 0)
+    if stop is None and status:
+        raise SystemExit(f"{' '.join(command)} ended with {status}")
+    return {
+        "seconds": time.perf_counter() - begin, "cpu_seconds": used.ru_utime + used.ru_stime,
+        "most_memory_gb": used.ru_maxrss / 1e6,
     }  # fmt: skip
+
+
+def speed(preset, bands, size, density, stop):
+    """Search one field: time and memory; again in other tiles, and again after it was ended, where `stop` is given."""
+    height, width = (size * 2)[:2]
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        _, flux, command = made_field(folder, height, width, density, bands)
+        command += ["--preset", str(preset), "--samples", "0"]
+        row = {"height": height, "width": width, "stars": len(flux)} | timed([*command, "-o", str(folder / "whole")])
+        whole = QTable.read(folder / "whole" / "catalogue.ecsv")
+        row["found"] = len(whole)
+        if stop is not None:
+            for name, tile in (("tiles", "384"), ("resumed", "1024")):
+                more = [*command, "-o", str(folder / name), "--tile", tile]
+                if name == "resumed":
+                    timed(more, stop)
+                    row["pieces_kept"] = len(list((folder / name).rglob("*.npz")))
+                row |= {f"{name}_{key}": value for key, value in timed(more).items()}
+                other = QTable.read(folder / name / "catalogue.ecsv")
+                same = len(other) == len(whole) and all(
+                    np.allclose(np.asarray(other[key]), np.asarray(whole[key]), rtol=1e-4, atol=1e-3, equal_nan=True)
+                    for key in ("x", "y", "probability", f"flux_{bands[0]}")
+                )
+                row[f"{name}_same"] = bool(same)
     print(row, flush=True)
     return [row]
+
+
+def inject(preset, bands, size, density):
+    """Compare artificial stars on a field with its own stars: completeness, bias and scatter by magnitude."""
+    height, width = (size * 2)[:2]
+    band = bands.index("i") if "i" in bands else len(bands) // 2
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        places, flux, command = made_field(folder, height, width, density, bands)
+        magnitude = _ZERO_POINT - 2.5 * np.log10(flux[:, band])
+        faint = _ZERO_POINT - 2.5 * np.log10(_FAINTEST)
+        limits = np.floor(2 * (faint - 4)) / 2, np.floor(2 * (faint - 4)) / 2 + 4
+        command += ["--preset", str(preset), "--samples", "0", "--inject", str(height * width // 400)]
+        command += ["--inject-kind", "star", "--inject-magnitudes", "{:g},{:g}".format(*limits)]
+        timed([*command, "-o", str(folder / "out")])
+        found = QTable.read(folder / "out" / "catalogue.ecsv")
+        injected = QTable.read(folder / "out" / "completeness_injected.ecsv")
+    of = match(np.stack([found["x"].value, found["y"].value], axis=-1), places, 1.0).found_of_truth
+    off = np.where(of >= 0, np.asarray(found[f"mag_{bands[band]}"].value)[of] - magnitude, np.nan)
+    off[~(np.abs(np.nan_to_num(off, nan=np.inf)) < 0.75)] = np.nan
+    rows = []
+    for one in injected:
+        low, high = one["low"].value, one["high"].value
+        own = off[(magnitude >= low) & (magnitude < high)]
+        good = own[np.isfinite(own)]
+        share = len(good) / max(len(own), 1)
+        rows.append({
+            "low": low, "high": high, "injected": int(one["n"]), "completeness": one["completeness"],
+            "completeness_error": one["completeness_err"], "bias": one["bias"].value, "scatter": one["scatter"].value,
+            "true": len(own), "true_completeness": share,
+            "true_completeness_error": np.sqrt(share * (1 - share) / max(len(own), 1)),
+            "true_bias": np.median(good) if len(good) else None,
+            "true_scatter": scatter68(good) if len(good) > 1 else None,
+        })  # fmt: skip
+        print(rows[-1], flush=True)
+    return [{key: None if value is None else float(value) for key, value in row.items()} for row in rows]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset")
-    parser.add_argument("what", choices=("grid", "refine", "speed"))
-    parser.add_argument("--n", type=int, default=8, help="fields each")
+    parser.add_argument("what", choices=("grid", "refine", "speed", "inject", "counts"))
+    parser.add_argument("--n", type=int, default=6, help="fields each")
     parser.add_argument("--size", type=int, nargs="+", default=[100])
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--density", type=float, default=0.05, help="stars a pixel")
+    parser.add_argument("--stop", type=float)
+    parser.add_argument("--minutes", type=float, default=1e3)
+    parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     model = galzoo.load(options.preset)
-    if options.what == "refine":
-        rows = refine(options.preset, model, options.n)
+    if options.what in ("grid", "refine"):
+        run = grid if options.what == "grid" else refine
+        run(options.preset, model, options.n, options.output, options.minutes)
+        return
+    if options.what == "counts":
+        write_json(options.output, {"preset": Path(options.preset).name} | counts(options.preset, model, options.n))
+        return
+    if options.what == "speed":
+        rows = speed(options.preset, model.bands, options.size, options.density, options.stop)
     else:
-        rows = grid(model, options.n) if options.what == "grid" else speed(model, options.size)
-    if options.output is not None:
-        write_json(options.output, {"preset": Path(options.preset).name, options.what: rows})
+        rows = inject(options.preset, model.bands, options.size, options.density)
+    before = json.loads(options.output.read_text())[options.what] if options.output.is_file() else []
+    kept = [one for one in before if options.what == "speed" and one["height"] != rows[0]["height"]]
+    write_json(options.output, {"preset": Path(options.preset).name, options.what: [*kept, *rows]})
 
 
 if __name__ == "__main__":

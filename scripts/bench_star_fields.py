@@ -1,0 +1,271 @@
+"""What a StarNet finds in real fields whose stars are listed elsewhere, beside what others find there.
+
+    python scripts/bench_star_fields.py PRESET sdss --data DATA [-o docs/benchmarks/star_fields_sdss.json]
+    python scripts/bench_star_fields.py PRESET glimpse --data DATA [-o docs/benchmarks/star_fields_glimpse.json]
+    python scripts/bench_star_fields.py PRESET m2 --data DATA --keep FOLDER [-o docs/benchmarks/star_fields_m2.json]
+
+`sdss` is frame 94-1-12 in r and i against the catalogue of the deeper coadd: recall and precision by magnitude within a
+pixel, of stars and of all, beside SDSS's own catalogue of the frame and the classical detection. `glimpse` is a
+Spitzer mosaic at 4.5 micrometres, whose PSF is narrower than those of training, against the listed sources:
+completeness and flux scatter, beside photutils. `m2` is the field of Liu et al. 2021, of which nothing is compared: how
+many stars, chi-square a pixel, and what `--wake` changes, for each way of searching. DATA is the folder described in
+docs/data.md.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import QTable, Table
+from astropy.wcs import WCS
+from scipy.ndimage import map_coordinates, shift
+
+from galzoo.data.sdss_frames import BANDS, eigen_psf
+from galzoo.files import write_json
+from galzoo.metrics.binned import scatter68
+from galzoo.metrics.detection import share
+from galzoo.metrics.matching import match
+from galzoo.tasks.detect.psf_photometry import PSFPhotometry
+from galzoo.tasks.detect.run import Settings, detect_field
+
+# Electrons per count, counts of the sky and dark variance of M2's psField file, and its faintest star.
+_M2 = {"gain": {"r": 4.6, "i": 5.195}, "sky": {"r": 150.75, "i": 215.5}, "dark": {"r": 1.0, "i": 6.25}}
+_M2_FIELD, _M2_FAINTEST = (310, 630, 100), 22.33
+_EDGES = np.array([14, 17, 18, 19, 20, 21, 21.5, 22, 22.5, 23, 23.5])
+# A source is one that is listed within so many pixels; sources nearer to the edge than so many are not counted.
+_NEAR, _BORDER = 1.0, 8.0
+# A cryogenic MJy per steradian of IRAC's mosaic in nJy a pixel of 1.2 arcsec.
+_GLIMPSE_NJY = 23504.5 * 1.2**2
+_IRAC_FINE = 0.30325
+
+
+def planes_of(folder, stem, field, sky, gain, dark):
+    """Return r and i of a field of two SDSS frames, i moved onto r: images and variances in nJy, electrons per nJy."""
+    x0, y0, width, height = field
+    frames = {band: fits.open(next(folder.glob(f"frame-{band}-{stem}.fits*")))[0] for band in "ri"}
+    wcs = {band: WCS(frame.header) for band, frame in frames.items()}
+    middle = np.array([x0 + width / 2, y0 + height / 2])
+    there = wcs["r"].all_pix2world(*middle, 0)
+    images, variances, gains = [], [], {}
+    for band, frame in frames.items():
+        dx, dy = np.array(wcs[band].all_world2pix(*there, 0)) - middle
+        nmgy, data = frame.header["NMGY"], frame.data.astype(float)
+        moved = data if band == "r" else shift(data, (-dy, -dx), order=5, mode="nearest")
+        image = moved[y0 : y0 + height, x0 : x0 + width]
+        counts = np.maximum(image, 0) / nmgy + sky[band]
+        images.append(3631 * image)
+        variances.append((counts / gain[band] + dark[band]) * (3631 * nmgy) ** 2)
+        gains[band] = gain[band] / (3631 * nmgy)
+    return images, variances, gains, wcs["r"][y0 : y0 + height, x0 : x0 + width]
+
+
+def written(folder, images, variances, wcs, bands=("r", "i"), pixel_scale=None):
+    """Write a field in nJy for `galzoo detect` and return what is told of it."""
+    for name, planes in (("field", images), ("variance", variances)):
+        hdus = [fits.PrimaryHDU()]
+        for band, plane in zip(bands, planes, strict=True):
+            hdus.append(
+                fits.ImageHDU(np.asarray(plane, "float32"), None if wcs is None else wcs.to_header(), name=band)
+            )
+            hdus[-1].header["MAGZERO"] = 31.4
+            if pixel_scale is not None:
+                hdus[-1].header["PIXSCALE"] = pixel_scale
+        fits.HDUList(hdus).writeto(folder / f"{name}.fits", overwrite=True)
+    return {"bands": list(bands), "variance": [f"{folder / 'variance.fits'}[{band}]" for band in bands]}
+
+
+def found_by(folder, preset, name, told, psf, **settings):
+    """Search the field of a folder and return the catalogue."""
+    settings = Settings(**{"report": False, "samples": 0} | settings)
+    detect_field(folder / "field.fits", folder / name, preset=preset, psf=psf, settings=settings, restart=True, **told)
+    return QTable.read(folder / name / "catalogue.ecsv")
+
+
+def sdss(preset, data):
+    folder = data / "sdss_frames"
+    psfield = folder / "psField-000094-1-0012.fit"
+    with fits.open(psfield) as hdus:
+        row = hdus[6].data[0]
+        values = {
+            key: {band: float(row[name][BANDS.index(band)]) for band in "ri"}
+            for key, name in (("sky", "sky"), ("gain", "gain"), ("dark", "dark_variance"))
+        }
+        names = ("nrow_b", "ncol_b", "c", "RNROW", "RNCOL", "RROWS")
+        eigen = {
+            band: [{name: np.array(one[name]) for name in names} for one in hdus[1 + BANDS.index(band)].data]
+            for band in "ri"
+        }
+    images, variances, gain, wcs = planes_of(folder, "000094-1-0012", (0, 0, 2048, 1489), **values)
+    coadd = Table.read(folder / "coadd_catalog_94_1_12.fits")
+    photo = Table.read(folder / "photoObj-000094-1-0012_cols.fits")
+    photo = photo[((photo["MODE"] == 1) | (photo["MODE"] == 2)) & (photo["NCHILD"] == 0)]
+    places = np.stack(wcs.all_world2pix(coadd["ra"], coadd["dec"], 0), axis=-1)
+    magnitude, stars = np.asarray(coadd["mag"], float), ~np.asarray(coadd["galaxy_bool"], bool)
+
+    def psf_of(x, y):
+        planes = [
+            [eigen_psf(eigen[band], py, px)[13:-13, 13:-13] for band in "ri"] for px, py in zip(x, y, strict=True)
+        ]
+        planes = np.maximum(np.moveaxis(np.array(planes), 1, -1), 0)
+        return (planes / planes.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
+
+    lists = {}
+    flux = np.asarray(photo["PSFFLUX"], float)[:, 2]
+    at = np.stack(wcs.all_world2pix(photo["RA"], photo["DEC"], 0), axis=-1)
+    lists["SDSS photoObj"] = at, 22.5 - 2.5 * np.log10(np.maximum(flux, 1e-9))
+    with tempfile.TemporaryDirectory() as work:
+        work = Path(work)
+        told = written(work, images, variances, wcs) | {"gain": gain, "subtract_sky": False}
+        runs = {
+            Path(preset).name: {"preset": preset},
+            f"{Path(preset).name}, refined": {"preset": preset, "refine": True},
+            "SEP": {"preset": None, "samples": None},
+        }
+        for name, how in runs.items():
+            table = found_by(work, how.pop("preset"), "out", told, psf_of, **how)
+            measured = table["mag_r"] if "mag_r" in table.colnames else table["mag_aper_r"]
+            lists[name] = np.stack([table["x"].value, table["y"].value], axis=-1), np.asarray(measured.value, float)
+    return {name: against(*one, places, magnitude, stars, images[0].shape) for name, one in lists.items()}
+
+
+def inside(places, shape):
+    x, y = np.transpose(places)
+    return (x > _BORDER) & (y > _BORDER) & (x < shape[1] - 1 - _BORDER) & (y < shape[0] - 1 - _BORDER)
+
+
+def against(found, measured, truth, magnitude, stars, shape):
+    """Return recall by true magnitude, of stars and of all, and precision by measured magnitude."""
+    pair = match(found, truth, _NEAR)
+    hit, right = pair.found_of_truth >= 0, pair.truth_of_found >= 0
+    own, counted = inside(truth, shape), inside(found, shape)
+    rows = []
+    for low, high in [*zip(_EDGES[:-1], _EDGES[1:], strict=True), (_EDGES[0], 22.5), (_EDGES[0], 25.0)]:
+        some = own & (magnitude >= low) & (magnitude < high)
+        with np.errstate(invalid="ignore"):
+            seen = counted & (measured >= low) & (measured < high)
+        row = {"low": float(low), "high": float(high), "listed": int(some.sum()), "found": int(seen.sum())}
+        for name, values in (("recall", hit[some]), ("recall_stars", hit[some & stars]), ("precision", right[seen])):
+            row[name], row[f"{name}_error"] = (float(value) for value in share(values))
+        rows.append(row)
+    print(rows[-2:], flush=True)
+    return rows
+
+
+def irac_psf(path, side=25):
+    """Return the PSF of a file of fine pixels on pixels of 1.2 arcsec, whose response it gets by their mean."""
+    fine = fits.getdata(path).astype(float)
+    y, x = np.unravel_index(fine.argmax(), fine.shape)
+    near = fine[y - 3 : y + 4, x - 3 : x + 4]
+    rows, columns = np.indices(near.shape) - 3
+    middle = y + (near * rows).sum() / near.sum(), x + (near * columns).sum() / near.sum()
+    step, parts = 1.2 / _IRAC_FINE, 8
+    line = (np.arange(side) - side // 2)[:, None] + (np.arange(parts) + 0.5) / parts - 0.5
+    line = step * line.ravel()
+    at = np.meshgrid(line + middle[0], line + middle[1], indexing="ij")
+    image = map_coordinates(fine, at, order=3).reshape(side, parts, side, parts).mean(axis=(1, 3))
+    image = np.maximum(image, 0)
+    return (image / image.sum()).astype(np.float32)
+
+
+def glimpse(preset, data):
+    folder = data / "misc_fields"
+    with fits.open(folder / "spitzer_glimpse_irac2.fits.fz") as hdus:
+        image, header = hdus[1].data.astype(float), hdus[1].header
+    listed = Table.read(folder / "spitzer_glimpse_catalog.xml", format="votable")
+    wcs = WCS(header)
+    places = np.stack(wcs.all_world2pix(listed["l"], listed["b"], 0), axis=-1)
+    flux = 1e6 * np.asarray(listed["f4_5"], float)
+    there = inside(places, image.shape)
+    places, flux = places[there], flux[there]
+    bad = ~np.isfinite(image)
+    image = np.where(bad, 0, image)
+    # Noise of the sky from differences of neighbours, and of photons by the gain.
+    sky = float(np.median(image[~bad]))
+    electrons = header["GAIN"] * header["EXPTIME"] / header["FLUXCONV"] / _GLIMPSE_NJY
+    nebula = 1.4826 * np.median(np.abs(np.diff(image, axis=1))) / np.sqrt(2) * _GLIMPSE_NJY
+    variance = nebula**2 + np.maximum((image - sky) * _GLIMPSE_NJY, 0) / electrons
+    variance[bad] = np.inf
+    psf = irac_psf(data / "psf" / "spitzer_irac_ch2_flight.fits")
+    answers = {}
+    with tempfile.TemporaryDirectory() as work:
+        work = Path(work)
+        plane = np.where(bad, np.nan, image * _GLIMPSE_NJY)
+        told = written(work, [plane], [variance], None, ("r",), 1.2)
+        told["gain"] = {"r": float(electrons)}
+        given = psf[None, ..., None]
+        for name, how in (("starnet", {}), ("refined", {"refine": True})):
+            table = found_by(work, preset, "out", told, given, **how)
+            answers[name] = np.stack([table["x"].value, table["y"].value], axis=-1), np.asarray(table["flux_r"].value)
+    for threshold in (5.0, 10.0):
+        phot = PSFPhotometry(threshold, sky=30.0)
+        answers[f"photutils, {threshold:g} sigma"] = [
+            one[:, 0] if one.ndim > 2 else one
+            for one in phot(image[..., None] * _GLIMPSE_NJY, variance[..., None], bad[..., None], psf[..., None])
+        ]
+    result = {"listed": len(flux), "least_mjy": float(flux.min() / 1e6)}
+    for name, (at, measured) in answers.items():
+        pair = match(at, places, _NEAR)
+        hit = pair.found_of_truth >= 0
+        ratio = -2.5 * np.log10(measured[pair.found_of_truth[hit]] / flux[hit])
+        ratio = ratio[np.isfinite(ratio)]
+        value, error = share(hit)
+        result[name] = {
+            "found": len(at), "completeness": float(value), "completeness_error": float(error),
+            "median_mag": float(np.median(ratio)), "scatter_mag": float(scatter68(ratio)),
+        }  # fmt: skip
+        print(name, result[name], flush=True)
+    return result
+
+
+def m2(preset, data, keep):
+    folder = data / "m2"
+    x0, y0, side = _M2_FIELD
+    images, variances, gain, wcs = planes_of(folder, "002583-2-0136", (x0, y0, side, side), **_M2)
+    psfs = []
+    for band in "ri":
+        psf = np.maximum(fits.getdata(folder / f"sdss-002583-2-0136-psf-{band}.fits").astype(float), 0)
+        psfs.append(psf / psf.sum())
+    keep.mkdir(parents=True, exist_ok=True)
+    told = written(keep, images, variances, wcs) | {"gain": gain, "subtract_sky": False}
+    psf = np.stack(psfs, axis=-1)[None].astype(np.float32)
+    result = {}
+    ways = {"network": (), "refined": ("refine",), "awake": ("wake",), "awake, refined": ("wake", "refine")}
+    for name, asked in ways.items():
+        how = dict.fromkeys(asked, True)
+        out = name.replace(", ", "_")
+        table = found_by(keep, preset, out, told, psf, **{"faintest": _M2_FAINTEST, "samples": 50} | how)
+        counts = QTable.read(keep / out / "counts.ecsv")
+        with fits.open(keep / out / "residual.fits") as hdus:
+            left = [hdus[band].data[5:-5, 5:-5] ** 2 / variances[row][5:-5, 5:-5] for row, band in enumerate("ri")]
+        result[name] = {
+            "listed": len(table), "mean": float(counts["mean"][0]), "low": float(counts["low"][0]),
+            "high": float(counts["high"][0]), "chi2_r": float(np.nanmean(left[0])),
+            "chi2_i": float(np.nanmean(left[1])), "median_chi2_r": float(np.nanmedian(left[0])),
+        }  # fmt: skip
+        if (keep / out / "wake.json").is_file():
+            result[name]["wake"] = json.loads((keep / out / "wake.json").read_text())
+        print(name, result[name], flush=True)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset")
+    parser.add_argument("what", choices=("sdss", "glimpse", "m2"))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("-o", "--output", type=Path)
+    options = parser.parse_args()
+    if options.what == "m2":
+        result = m2(options.preset, options.data, options.keep or Path(tempfile.mkdtemp(prefix="galzoo_m2_")))
+    else:
+        result = {"sdss": sdss, "glimpse": glimpse}[options.what](options.preset, options.data)
+    if options.output is not None:
+        write_json(options.output, {"preset": Path(options.preset).name, options.what: result})
+
+
+if __name__ == "__main__":
+    main()
