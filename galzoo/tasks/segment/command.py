@@ -33,6 +33,7 @@ def segment(
     saturation: options.Saturation = None,
     background: options.Background = True,
     tile: options.Tile = 1024,
+    restart: options.Restart = False,
     report: options.Report = True,
 ):
     """Segment a field: class planes, segmentation, a catalogue with classes, pictures and a report."""
@@ -44,6 +45,7 @@ def segment(
         preset=preset,
         settings=Settings(stride, threshold, distance, band, tile, report),
         progress=True,
+        restart=restart,
         **options.field_options(
             bands, names, weight, rms, variance, flags, zero_point, pixel_scale, background, saturation
         ),

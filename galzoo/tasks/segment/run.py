@@ -3,8 +3,6 @@
 import dataclasses
 import logging
 import shutil
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
@@ -12,8 +10,8 @@ from galzoo.contracts.segmentation import Segmented
 from galzoo.data.bands import spelt
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
-from galzoo.field.pieces import output_folder
-from galzoo.presets import card_for, load_card, load_for, presets_for
+from galzoo.field.pieces import output_folder, request_stamp, work_folder
+from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_card, load_for, presets_for
 from galzoo.tasks.segment.segments import THRESHOLD, find_segments, split_segments
 from galzoo.tasks.segment.votes import STRIDE, check_windows, chosen_stride, vote_field
 
@@ -64,7 +62,7 @@ class Settings:
             raise InputError(f"--tile is {self.tile}; give 64 pixels or more")
 
 
-def segment_field(paths, output, preset=None, settings=None, progress=False, **options):
+def segment_field(paths, output, preset=None, settings=None, progress=False, restart=False, **options):
     """Segment a field and write class planes, segmentation, catalogue, pictures and a report.
 
     Parameters
@@ -78,6 +76,8 @@ def segment_field(paths, output, preset=None, settings=None, progress=False, **o
     settings : Settings, optional
     progress : bool
         Show bars.
+    restart : bool
+        Begin anew although there is an unfinished run in `output`.
 
     Returns
     -------
@@ -102,12 +102,16 @@ def segment_field(paths, output, preset=None, settings=None, progress=False, **o
         field = field.renamed(spelt(field.bands, model.bands))
         band = _band(settings.band, field, model)
         settings = _decided(settings, field, model)
-        work = Path(tempfile.mkdtemp(prefix=".segment-", dir=output))
-        try:
-            segmented = segment(model, field, settings, progress, work)
-            return write_products(field, segmented, band, output, settings, {"preset": str(preset)})
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+        # What is wrong with the field is said before there is anything to go on with.
+        band_order(field, model)
+        check_windows(field.shape, model, settings.stride, field.name)
+        request = {"field": request_stamp(paths, options, None), "stride": settings.stride, "tile": settings.tile}
+        request |= {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE)}
+        work = work_folder(output, request, restart)
+        segmented = segment(model, field, settings, progress, work)
+        written = write_products(field, segmented, band, output, settings, {"preset": str(preset)})
+    shutil.rmtree(work)
+    return written
 
 
 def segment(model, field, settings=None, progress=False, work=None):
@@ -121,7 +125,8 @@ def segment(model, field, settings=None, progress=False, work=None):
     settings : Settings, optional
     progress : bool
     work : Path, optional
-        Folder for planes that are then files mapped into memory; without, they are in memory.
+        Folder for planes that are then files mapped into memory, and for the votes of finished tiles, which are not
+        cast again; without, all is in memory.
 
     Returns
     -------
@@ -140,7 +145,7 @@ def segment(model, field, settings=None, progress=False, work=None):
         return np.zeros(shape, dtype) if work is None else np.memmap(work / name, dtype, "w+", shape=shape)
 
     counts = plane("counts.dat", (*field.shape, len(model.classes)), np.uint16)
-    vote_field(model, field, order, counts, settings.stride, settings.tile, progress)
+    vote_field(model, field, order, counts, settings.stride, settings.tile, progress, work)
     votes = plane("votes.dat", (len(model.classes), *field.shape), np.float32)
     windows = np.zeros(field.shape, np.uint16)
     light = plane("light.dat", field.shape, np.float32)

@@ -8,6 +8,7 @@ nearly as good (docs/segment.md has the measurements).
 import numpy as np
 
 from galzoo.errors import InputError
+from galzoo.field.pieces import save_piece
 from galzoo.field.tiles import tiles
 from galzoo.progress import track
 
@@ -69,7 +70,7 @@ def vote_image(model, image, mask=None, stride=STRIDE):
     return counts
 
 
-def vote_field(model, field, order, counts, stride=STRIDE, tile=1024, progress=False):
+def vote_field(model, field, order, counts, stride=STRIDE, tile=1024, progress=False, work=None):
     """Let windows vote on the pixels of a field, tile by tile; each window votes once, whatever the tiles.
 
     Parameters
@@ -84,18 +85,29 @@ def vote_field(model, field, order, counts, stride=STRIDE, tile=1024, progress=F
     tile : int
         Side of a tile in pixels; bounds the memory.
     progress : bool
+    work : Path, optional
+        Folder in which the votes of each tile are a file when it is finished; those that are there are not cast again.
     """
     check_windows(field.shape, model, stride, field.name)
     rows, columns = (window_starts(size, model.window, stride) for size in field.shape)
-    for y0, y1, x0, x1 in track(tiles(field.shape, tile), "segmenting", progress):
+    for number, (y0, y1, x0, x1) in enumerate(track(tiles(field.shape, tile), "segmenting", progress)):
         here = [starts[(starts >= low) & (starts < high)] for starts, low, high in ((rows, y0, y1), (columns, x0, x1))]
         if not all(len(starts) for starts in here):
             continue
         low, high = [starts[0] for starts in here], [starts[-1] + model.window for starts in here]
-        planes = field.read(low[0], high[0], low[1], high[1])
-        window = counts[low[0] : high[0], low[1] : high[1]]
-        image, mask = (np.ascontiguousarray(planes[key][..., order]) for key in ("image", "mask"))
-        _add_votes(window, model, image, mask, here[0] - low[0], here[1] - low[1])
+        path = None if work is None else work / f"votes_{number:05d}.npz"
+        if path is not None and path.is_file():
+            with np.load(path) as file:
+                votes = file["votes"]
+        else:
+            planes = field.read(low[0], high[0], low[1], high[1])
+            image, mask = (np.ascontiguousarray(planes[key][..., order]) for key in ("image", "mask"))
+            votes = np.zeros((*image.shape[:2], counts.shape[-1]), counts.dtype)
+            _add_votes(votes, model, image, mask, here[0] - low[0], here[1] - low[1])
+            if path is not None:
+                save_piece(path, {"votes": votes})
+        # Windows of the next tile reach into this one.
+        counts[low[0] : high[0], low[1] : high[1]] += votes
 
 
 def _add_votes(counts, model, image, mask, rows, columns):

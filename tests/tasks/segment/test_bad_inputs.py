@@ -6,6 +6,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from galzoo.errors import GalzooError, InputError, PresetError, UnknownNameError
+from galzoo.field.pieces import WORK
 from galzoo.tasks.segment.run import Settings, segment_field
 from tests.field.fields import wcs
 from tests.tasks.segment.fakes import BANDS, draw, write
@@ -25,7 +26,7 @@ def fails(path, folder, *words, error=InputError, **options):
     for word in words:
         assert word in message, message
     assert not list(folder.glob("out/*.fits"))
-    assert not list(folder.glob("out/.segment*"))
+    assert not (folder / "out" / WORK).exists()
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_good_field_gives_everything(field, tmp_path):
     labels = fits.getdata(tmp_path / "out" / "segmentation.fits")
     assert labels[30, 30] == 1
     assert "spheroid" in (tmp_path / "out" / "report.html").read_text()
-    assert not list((tmp_path / "out").glob(".segment*"))
+    assert not (tmp_path / "out" / WORK).exists()
 
 
 def test_empty_sky_gives_an_empty_catalogue(tmp_path):
