@@ -118,9 +118,9 @@ class DomainLoss(keras.layers.Layer):
         if self.kind == "adversarial":
             self.network = keras.Sequential(
                 [
-                    keras.layers.Dense(self.hidden, activation="silu"),
-                    keras.layers.Dense(self.hidden, activation="silu"),
-                    keras.layers.Dense(1, kernel_initializer="zeros"),
+                    keras.layers.Dense(self.hidden, activation="silu", dtype="float32"),
+                    keras.layers.Dense(self.hidden, activation="silu", dtype="float32"),
+                    keras.layers.Dense(1, kernel_initializer="zeros", dtype="float32"),
                 ],
                 name="discriminator",
             )

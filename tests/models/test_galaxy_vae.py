@@ -8,7 +8,7 @@ from galzoo.contracts.codec import Reconstructor
 from galzoo.contracts.encoder import Encoder
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, RecipeError
-from galzoo.inference.stamp_features import deep_features, features
+from galzoo.inference.stamp_features import features
 from galzoo.layers.adaptation import DomainLoss
 from galzoo.metrics.checkerboard import checkerboard_power
 from galzoo.models.galaxy_vae.components import principal_components
@@ -288,6 +288,18 @@ def test_adversary_learns_to_tell_domains_apart_where_vectors_cannot_answer():
     assert float(layer(vectors, np.ones(128, "float32"))) < 0.0
 
 
+@pytest.mark.parametrize("kind", ["mmd", "sinkhorn", "adversarial"])
+def test_adaptation_trains_in_half_precision(kind):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        layer = DomainLoss(kind)
+        layer.build((None, 4))
+        vectors = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+        assert np.isfinite(float(layer(vectors, np.tile([0.0, 1.0], 4).astype("float32"))))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def test_only_images_of_the_second_survey_are_decoded_another_way():
     model, batch = model_of(adaptation="mmd"), batch_of()
     for weight in model.translation.weights:
@@ -392,16 +404,16 @@ def test_mixture_is_fitted_to_validation_data_and_saved(tmp_path):
     np.testing.assert_array_equal(again.mixture.sample(3), model.mixture.sample(3))
 
 
-def test_deep_features_are_the_vector_and_rings_of_each_level():
+def test_features_of_levels_are_rings_of_each_level():
     model, stamps = model_of(), make_stamps(5, size=16, bands=("g", "r"))
-    found = deep_features(model, stamps, views=1)
-    np.testing.assert_allclose(found[:, :6], features(model, stamps, views=1)[0], atol=1e-5)
+    found = features(model, stamps, views=1, depth="levels")[0]
     fine, coarse = (array(level) for level in model.maps(stamps_batch(stamps)))
     assert [fine.shape, coarse.shape] == [(5, 4, 4, 8), (5, 2, 2, 16)]
-    # The four cells about the centre are the first ring of the fine map.
-    np.testing.assert_allclose(found[:, 6:14], fine[:, 1:3, 1:3].mean(axis=(1, 2)), atol=1e-5)
+    # The four cells about the centre are the first ring of the fine map, and all of the coarse one.
+    np.testing.assert_allclose(found[:, :8], fine[:, 1:3, 1:3].mean(axis=(1, 2)), atol=1e-5)
+    np.testing.assert_allclose(found[:, -32:-16], coarse.mean(axis=(1, 2)), atol=1e-5)
     with pytest.raises(InputError, match="no maps of several levels"):
-        deep_features(object(), stamps)
+        features(object(), stamps, depth="levels")
 
 
 def test_training_leaves_components_and_mixture_as_they_are():
