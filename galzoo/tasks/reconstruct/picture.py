@@ -57,9 +57,10 @@ def preset_figure(model, card):
     caption = (
         f"{what} seen by the preset `{card['name']}` ({card['title']}). *Image*: the stamp. *Reconstruction*: the "
         f"model as the telescope would see it without noise. *Residual*: their difference over the noise. {sharp}"
-        f"*Codes*: the entry of the codebook in each cell."
     )
-    return reconstruction_panel(stamps, result, rows=ROWS), caption
+    if result.codes is not None:
+        caption += "*Codes*: the entry of the codebook in each cell."
+    return reconstruction_panel(stamps, result, rows=ROWS), caption.strip()
 
 
 def new_stamps(card):
