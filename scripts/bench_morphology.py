@@ -1,24 +1,27 @@
 """How much classes, Hubble types and outliers an encoder tells, beside pixels, structure and a supervised network.
 
-    python scripts/bench_morphology.py SDSS.h5 [--encoder vqvae_sdss_rgb ...] [--most 450] [--views 1] [--steps 150]
+    python scripts/bench_morphology.py SDSS.h5 --cache FOLDER [--encoder galaxy_vae_sdss_rgb ...] [--most 1200]
 
-SDSS.h5 is what `galzoo data` makes of EFIGI and Galaxy Zoo 1 pictures, neighbours masked. Objects are split by id. It
-makes docs/benchmarks/bench_morphology.json. What networks trained on labels say is kept in the folder of --cache, so
-that another encoder is measured without training them again, and a run that was cut short goes on.
+SDSS.h5 is what `galzoo data make sdss` makes of EFIGI and Galaxy Zoo 1 pictures, neighbours masked. A fifth of the
+objects is for tests: those that presets of these pictures did not learn from. It makes
+docs/benchmarks/bench_morphology.json. Vectors, and what networks trained on labels say, are kept in the folder of
+--cache, so that another encoder is measured without making them again, and a run that was cut short goes on.
 """
 
 import argparse
 import json
+import re
 import time
-import zlib
 from pathlib import Path
 
+import keras
 import numpy as np
+from sklearn.decomposition import PCA
 
 from galzoo.data import hdf5
 from galzoo.data.splits import split_names
 from galzoo.data.stamps import Stamps
-from galzoo.inference.stamp_features import deep_features, features
+from galzoo.inference.stamp_features import DEPTHS, features
 from galzoo.metrics.calibration import resample
 from galzoo.metrics.classification import balanced_accuracy
 from galzoo.presets import load_for
@@ -31,6 +34,9 @@ HUBBLE = {"E": (-6, -4), "S0": (-3, -1), "Sa-Sb": (0, 3), "Sbc-Sd": (4, 7), "Sdm
 # Leaves of Galaxy Zoo 1; both senses of winding are spirals, and "don't know" is left out.
 ZOO = {"elliptical": (0,), "spiral": (1, 2), "edge-on": (3,), "merger": (5,)}
 A_CLASS, DRAWS = 10, 10
+NETWORK = "supervised ResNet-18"
+# Of vectors.
+_COMPONENTS = 128
 
 
 def class_of(table):
@@ -78,16 +84,56 @@ def mean_balanced(label, predicted, classes):
     return {"balanced_accuracy": value, "error": error, "spread_of_draws": float(np.std(each)), "draws": len(each)}
 
 
-def kept(options, key, make):
+def kept(options, name, make):
     """Return what `make()` gives, from the folder of --cache where it is there."""
     if options.cache is None:
         return make()
-    told = f"{key} {options.steps} {options.filters} {options.most}"
-    path = options.cache / f"{zlib.crc32(told.encode()):08x}.npy"
+    path = options.cache / f"{re.sub(r'[^0-9a-z]+', '_', name.lower())}_{options.most}.npy"
     if not path.exists():
         options.cache.mkdir(parents=True, exist_ok=True)
-        np.save(path, make())
+        start = time.process_time()
+        values = make()
+        np.save(path, values)
+        print(f"{name}: {time.process_time() - start:.0f} s of CPU", flush=True)
     return np.load(path)
+
+
+def descriptions(models, stamps, train, options):
+    """Return the vectors of all stamps by each method, a dict of arrays (n, feature)."""
+    found, views = {}, options.views
+    random = baselines.untrained(next(iter(models.values())))
+    for name, model in {
+        **{f"probe on {name}": model for name, model in models.items()},
+        "random encoder": random,
+    }.items():
+        for depth in DEPTHS if hasattr(model, "maps") else DEPTHS[:1]:
+            told = name if depth == "vector" else f"{name}, {depth}"
+            found[told] = kept(
+                options,
+                f"{told} {views}",
+                lambda model=model, depth=depth: features(model, stamps, views=views, depth=depth)[0],
+            )
+    found["structure (CAS, Gini, M20)"] = kept(options, "structure", lambda: baselines.structure(stamps))
+    found["PCA-40"] = kept(options, "pca", lambda: baselines.pixel_components(stamps, train))
+    # Probes take as many components at most; here they are found once.
+    parts = {
+        name: PCA(min(_COMPONENTS, each.shape[1]), random_state=0).fit(each[train]) for name, each in found.items()
+    }
+    return {name: parts[name].transform(each) for name, each in found.items()}
+
+
+def network(options, name, stamps, label, outputs, train, test, steps, seed):
+    """Return what a ResNet-18 trained in half precision on some rows gives for others, (test, outputs)."""
+
+    def learn():
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            model = baselines.train_resnet(stamps, label, train, outputs, steps, options.filters, seed=seed)
+            return baselines.predict_resnet(model, stamps, test).astype(np.float32)
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    return kept(options, f"resnet {name} {seed} {steps} {options.filters}", learn)
 
 
 def classes_of(described, stamps, label, names, train, test, options):
@@ -95,20 +141,14 @@ def classes_of(described, stamps, label, names, train, test, options):
     found = {}
     for regime, rows in regimes(label, train):
         for name, vectors in described.items():
-            kind = "linear"
-            fitted, _ = classifiers.fit(vectors[rows], label[rows], names, None, kind, "equal")
+            fitted, _ = classifiers.fit(vectors[rows], label[rows], names, None, "linear", "equal")
             found.setdefault((name, regime), []).append(fitted.probability(vectors[test]).argmax(axis=1))
-        done = found.setdefault(("supervised ResNet-18", regime), [])
         # Its training costs a hundred times as much as a probe.
-        if len(done) < options.networks:
-            steps = options.steps if regime == "all" else max(40, options.steps // 3)
-            seed = len(done)
-
-            def learn(rows=rows, steps=steps, seed=seed):
-                network = baselines.train_resnet(stamps, label, rows, len(names), steps, options.filters, seed=seed)
-                return baselines.predict_resnet(network, stamps, test).argmax(axis=1)
-
-            done.append(kept(options, f"{names} {regime} {seed}", learn))
+        if len(found.get((NETWORK, regime), [])) < options.networks:
+            done = found.setdefault((NETWORK, regime), [])
+            steps = options.steps if regime == "all" else max(1, options.steps // 5)
+            told = network(options, f"{names[0]} {regime}", stamps, label, len(names), rows, test, steps, len(done))
+            done.append(told.argmax(axis=1))
     table = []
     for (name, regime), predicted in found.items():
         table.append({"method": name, "labels": regime} | mean_balanced(label[test], predicted, len(names)))
@@ -123,16 +163,15 @@ def t_types_of(described, stamps, t_type, train, test, options):
 
     predicted = {}
     for name, vectors in described.items():
-        probe = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 11))).fit(vectors[train], t_type[train])
+        parts = PCA(min(_COMPONENTS, vectors.shape[1]), random_state=0)
+        probe = make_pipeline(parts, StandardScaler(), RidgeCV(np.logspace(0, 5, 11))).fit(
+            vectors[train], t_type[train]
+        )
         predicted[name] = probe.predict(vectors[test])
     middle, spread = t_type[train].mean(), t_type[train].std()
     scaled = ((t_type - middle) / spread).astype(np.float32)
-
-    def learn():
-        network = baselines.train_resnet(stamps, scaled, train, 1, options.steps, options.filters)
-        return baselines.predict_resnet(network, stamps, test)[:, 0] * spread + middle
-
-    predicted["supervised ResNet-18"] = kept(options, "t_type", learn)
+    told = network(options, "t type", stamps, scaled, 1, train, test, options.steps, 0)
+    predicted[NETWORK] = told[:, 0] * spread + middle
     predicted["the median"] = np.full(len(test), np.median(t_type[train]))
     rows = []
     for name, values in predicted.items():
@@ -182,10 +221,18 @@ def outliers_of(model, stamps, described, train, test, options):
         vectors, _ = features(model, odd, views=options.views)
         found = {"latent density": density.strangeness(vectors), "chi2 a pixel": chi2_a_pixel(model, odd)}
         truth = np.repeat([0, 1], len(kept))
-        for score in found:
-            if found[score] is None:
+        for score in usual:
+            if usual[score] is None:
                 continue
-            values = np.concatenate([usual[score], found[score]])
+            found[score] = np.concatenate([usual[score], found[score]])
+        # The share of usual galaxies that are less strange, by the score that finds it strangest.
+        ranks = [
+            np.searchsorted(np.sort(usual[score]), values) for score, values in found.items() if values is not None
+        ]
+        found["the stranger of both"] = np.max(ranks, axis=0)
+        for score, values in found.items():
+            if values is None:
+                continue
             value, error = resample(roc_auc_score, truth, values, groups=np.tile(np.arange(len(kept)), 2))
             rows.append({"outliers": kind, "score": score, "auroc": value, "error": error, "n": len(kept)})
     return rows
@@ -194,14 +241,16 @@ def outliers_of(model, stamps, described, train, test, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--encoder", nargs="+", default=["vqvae_sdss_rgb"], help="outliers are scored by the first")
-    parser.add_argument("--most", type=int, default=100_000, help="rows a class")
-    parser.add_argument("--views", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=1500, help="of the network with all labels")
-    parser.add_argument("--filters", type=int, default=32, help="channels of its first stage")
-    parser.add_argument("--networks", type=int, default=10, help="draws that it is trained for")
-    parser.add_argument("--strange", type=int, default=400, help="usual and strange stamps a kind")
-    parser.add_argument("--cache", type=Path, help="folder for what networks trained on labels say")
+    parser.add_argument(
+        "--encoder", nargs="+", default=["galaxy_vae_sdss_rgb"], help="outliers are scored by the first"
+    )
+    parser.add_argument("--most", type=int, default=1200, help="rows a class")
+    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=800, help="of the network with all labels; a fifth with fewer")
+    parser.add_argument("--filters", type=int, default=16, help="channels of its first stage")
+    parser.add_argument("--networks", type=int, default=2, help="draws of it; 0: Hubble types alone")
+    parser.add_argument("--strange", type=int, default=300, help="usual and strange stamps a kind")
+    parser.add_argument("--cache", type=Path, help="folder for vectors and what networks say")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
     start = time.process_time()
@@ -211,14 +260,8 @@ def main():
     stamps, source, number = Stamps.load(options.data, rows), source[rows], number[rows]
     models = {Path(name).name: load_for("embed", name, "model", "prior", "encoder") for name in options.encoder}
     model = next(iter(models.values()))
-    part = split_names({"id": np.asarray(stamps.catalogue["id"]).astype(str)}, 0.0, 0.3)
-    described = {f"probe on {name}": features(each, stamps, views=options.views)[0] for name, each in models.items()}
-    for name, each in models.items():
-        if hasattr(each, "maps"):
-            described[f"probe on {name}, all levels"] = deep_features(each, stamps, views=options.views)
-    described["random encoder"] = features(baselines.untrained(model), stamps, views=options.views)[0]
-    described["structure (CAS, Gini, M20)"] = baselines.structure(stamps)
-    described["PCA-40"] = baselines.pixel_components(stamps, np.flatnonzero(part == "train"))
+    part = split_names({"id": np.asarray(stamps.catalogue["id"]).astype(str)}, 0.0, 0.2)
+    described = descriptions(models, stamps, np.flatnonzero(part == "train"), options)
     print(f"described {len(stamps)} stamps: {time.process_time() - start:.0f} s of CPU", flush=True)
     result = {"encoder": ", ".join(models), "stamps": len(stamps), "views": options.views,
               "rows a class at most": options.most, "network_steps": options.steps,

@@ -7,14 +7,16 @@ from galzoo.contracts.codec import Codec
 from galzoo.contracts.encoder import Encoder
 from galzoo.data.bands import in_order
 from galzoo.data.batches import stamps_batch
-from galzoo.errors import InputError
+from galzoo.errors import InputError, UnknownNameError
 from galzoo.progress import track
+
+DEPTHS = ("vector", "levels")
 
 # Edges in cells of the rings in which vectors are pooled: fine where galaxies are, wide where there is mostly sky.
 RINGS = (1.2, 2.2, 3.2, 4.5, 6.5, 9.0)
 
 
-def features(model, stamps, batch_size=64, progress=False, views=8):
+def features(model, stamps, batch_size=64, progress=False, views=8, depth="vector"):
     """Describe each stamp by what a model encodes it as, whichever way the galaxy is turned.
 
     Parameters
@@ -28,20 +30,25 @@ def features(model, stamps, batch_size=64, progress=False, views=8):
         Show a progress bar.
     views : int
         How many of the 8 symmetries of the square are averaged over, the stamp as it is first; each costs as much.
+    depth : {"vector", "levels"}
+        Of an encoder its vector; or, where it has ``maps(batch)``, the maps of all levels on the way to it, which still
+        hold what a vector leaves out so that a galaxy may be drawn from it. A codec has one depth, "vector".
 
     Returns
     -------
     features : array, (n, 2 ring D) or (n, D)
         Of a codec: mean and standard deviation of the quantised vectors in each ring about the centre of the stamp; of
-        an encoder its vector. Averaged over `views`.
+        an encoder its vector, or of its maps as of a codec's, one level after the other. Averaged over `views`.
     codes : int array, (n, y, x), or None
         Codes of the stamps as they are.
 
     Raises
     ------
     InputError
-        If the model has neither codes nor vectors, the bands do not fit it, there are no stamps, or `views` is not 1 to
-        8.
+        If the model has neither codes nor vectors, or no maps where `depth` wants them; the bands do not fit it, there
+        are no stamps, or `views` is not 1 to 8.
+    UnknownNameError
+        If there is no such depth.
 
     Notes
     -----
@@ -56,8 +63,13 @@ def features(model, stamps, batch_size=64, progress=False, views=8):
     """
     if not 1 <= views <= 8:
         raise InputError(f"views is {views}; a square has 1 to 8")
+    if depth not in DEPTHS:
+        raise UnknownNameError.of("depth", depth, DEPTHS)
+    if depth == "levels" and not hasattr(model, "maps"):
+        raise InputError(f"{type(model).__name__} has no maps of several levels; use depth 'vector'")
     if isinstance(model, Encoder):
-        return _vectors(model, in_order(stamps, model.bands), batch_size, progress, views), None
+        told = _vector if depth == "vector" else _levels
+        return _described(model, in_order(stamps, model.bands), told, batch_size, progress, views), None
     codec, stamps = codec_of(model, stamps)
     parts, codes = [], []
     for start in track(range(0, len(stamps), batch_size), "embedding", progress):
@@ -74,52 +86,24 @@ def features(model, stamps, batch_size=64, progress=False, views=8):
     return np.concatenate(parts), np.concatenate(codes)
 
 
-def _vectors(model, stamps, batch_size, progress, views):
+def _described(model, stamps, told, batch_size, progress, views):
+    """Return what `told(model, batch)` gives of stamps (n, feature), mean over `views`."""
     parts = []
     for start in track(range(0, len(stamps), batch_size), "embedding", progress):
         seen = symmetries(stamps_batch(stamps, slice(start, start + batch_size)), views)
-        parts.append(np.mean([keras.ops.convert_to_numpy(model.latents(view)) for view in seen], axis=0))
+        parts.append(np.mean([told(model, view) for view in seen], axis=0))
     if not parts:
         raise InputError("no stamps to embed; the file or selection is empty")
     return np.concatenate(parts).astype(np.float64)
 
 
-def deep_features(model, stamps, batch_size=64, progress=False, views=8):
-    """Describe each stamp by its vector and by the maps that led to it.
+def _vector(model, batch):
+    return keras.ops.convert_to_numpy(model.latents(batch))
 
-    Parameters
-    ----------
-    model : galzoo.contracts.encoder.Encoder
-        With ``maps(batch)``, a list of (n, y, x, channel).
-    stamps, batch_size, progress, views
-        As in `features`.
 
-    Returns
-    -------
-    array, (n, feature)
-        The vector, and mean and standard deviation of each level's maps in rings about the centre, averaged over
-        `views`. What a vector leaves out so that a galaxy may be drawn from it is still in the maps.
-
-    Raises
-    ------
-    InputError
-        If the model has no maps or the stamps do not fit it.
-    """
-    if not (isinstance(model, Encoder) and hasattr(model, "maps")):
-        raise InputError(f"{type(model).__name__} has no maps of several levels; use features")
-    stamps, parts = in_order(stamps, model.bands), []
-    for start in track(range(0, len(stamps), batch_size), "embedding", progress):
-        seen = []
-        for view in symmetries(stamps_batch(stamps, slice(start, start + batch_size)), views):
-            told = [keras.ops.convert_to_numpy(model.latents(view))]
-            for level in model.maps(view):
-                level = keras.ops.convert_to_numpy(level).astype(np.float64)
-                told.append(_pool(level, level.shape[1:3]))
-            seen.append(np.concatenate(told, axis=1))
-        parts.append(np.mean(seen, axis=0))
-    if not parts:
-        raise InputError("no stamps to embed; the file or selection is empty")
-    return np.concatenate(parts)
+def _levels(model, batch):
+    maps = [keras.ops.convert_to_numpy(level).astype(np.float64) for level in model.maps(batch)]
+    return np.concatenate([_pool(level, level.shape[1:3]) for level in maps], axis=1)
 
 
 def encoder_of(model, stamps):

@@ -20,6 +20,8 @@ class GalzooEmbedder(TransformerMixin, BaseEstimator):
         Stamps at a time.
     views : int
         Orientations averaged over, 1 to 8.
+    depth : {"vector", "levels"}
+        What of an encoder is given, see `galzoo.inference.stamp_features.features`.
 
     Attributes
     ----------
@@ -36,11 +38,12 @@ class GalzooEmbedder(TransformerMixin, BaseEstimator):
     where rows of any length are stamps of the model; docs/embed.md says more.
     """
 
-    def __init__(self, model="vqvae_sdss_rgb", shape=None, batch_size=64, views=8):
+    def __init__(self, model="vqvae_sdss_rgb", shape=None, batch_size=64, views=8, depth="vector"):
         self.model = model
         self.shape = shape
         self.batch_size = batch_size
         self.views = views
+        self.depth = depth
 
     def fit(self, X, y=None):
         """Load the model and learn the shape of the stamps.
@@ -80,7 +83,7 @@ class GalzooEmbedder(TransformerMixin, BaseEstimator):
             X = self._stamps(self._checked(X, reset=False))
         if len(X) and tuple(X.image.shape[1:]) != self.shape_:
             raise InputError(f"stamps have the shape {X.image.shape[1:]}, fitted was {self.shape_}; give that shape")
-        return features(self.model_, X, self.batch_size, views=self.views)[0]
+        return features(self.model_, X, self.batch_size, views=self.views, depth=self.depth)[0]
 
     def get_feature_names_out(self, input_features=None):
         """Return names of the features: the class in small letters and a number."""

@@ -97,20 +97,19 @@ def fit(features, label, names, groups=None, kind="linear", prior="labels", seed
     objects = [len(np.unique(groups[label == number])) for number in range(len(names))]
     if min(objects) < 2:
         raise InputError(f"class {names[int(np.argmin(objects))]} has {min(objects)} objects; at least 2 are needed")
-    folds = list(_folds(label, groups, min(_FOLDS, *objects), seed))
-    best = None
-    for options in heads.options(kind, len(label)):
-        logits = np.zeros((len(label), len(names)))
-        for inside, outside in folds:
-            arrays = heads.fit(kind, features[inside], label[inside], len(names), options, seed)
-            logits[outside] = heads.logits(kind, arrays, features[outside])
-        temperature = fit_temperature(logits, label)
-        score = nll(softmax(logits, temperature), label).mean()
-        if best is None or score < best[0]:
-            best = score, options, temperature, logits
-    _, options, temperature, logits = best
+    tried = heads.options(kind, len(label))
+    logits = np.zeros((len(tried), len(label), len(names)))
+    for inside, outside in _folds(label, groups, min(_FOLDS, *objects), seed):
+        parts = heads.components(features[inside])
+        for number, options in enumerate(tried):
+            arrays = heads.fit(kind, parts, features[inside], label[inside], len(names), options, seed)
+            logits[number, outside] = heads.logits(kind, arrays, features[outside])
+    temperatures = [fit_temperature(each, label) for each in logits]
+    scores = [nll(softmax(*each), label).mean() for each in zip(logits, temperatures, strict=True)]
+    best = int(np.argmin(scores))
+    options, temperature, logits = tried[best], temperatures[best], logits[best]
     counts = np.bincount(label, minlength=len(names))
-    arrays = heads.fit(kind, features, label, len(names), options, seed)
+    arrays = heads.fit(kind, heads.components(features), features, label, len(names), options, seed)
     classifier = Classifier(kind, list(names), counts, temperature, prior, arrays)
     return classifier, with_prior(softmax(logits, temperature), counts, prior)
 

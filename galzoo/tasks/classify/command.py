@@ -33,6 +33,9 @@ def classify(
     ] = "labels",
     test: Annotated[float, typer.Option(help="Share of the labelled objects held out to be scored on.")] = 0.2,
     views: Annotated[int | None, typer.Option(help="Orientations averaged over, 1 to 8; each costs as much.")] = None,
+    depth: Annotated[
+        str | None, typer.Option(help="What of an encoder is learnt from: vector, or levels, the maps that led to it.")
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Of finetune, at most.")] = 10,
     seed: Annotated[int, typer.Option(help="Of what is held out, folds and training.")] = 0,
     batch_size: BatchSize = 64,
@@ -45,11 +48,12 @@ def classify(
     if is_classifier(preset):
         if column is not None or labels is not None:
             raise InputError(f"{preset} is a fitted classifier, which takes no labels; name a preset to fit another")
-        written, lines = _apply(preset, stamps, output, views, batch_size, report, conform)
+        written, lines = _apply(preset, stamps, output, views, depth, batch_size, report, conform)
     else:
         if column is None:
             raise InputError("--column names the labels to learn, and is not given; a fitted classifier needs none")
         chosen = {"method": method, "prior": prior, "test": test, "views": views or 8, "seed": seed, "epochs": epochs}
+        chosen["depth"] = depth or "vector"
         told = {"unknown": unknown or (), "least": least}
         written, lines = _fit(preset, stamps, output, column, labels, match, told, chosen, batch_size, report, conform)
     for line in [*map(str, written), *lines]:
@@ -79,7 +83,7 @@ def _fit(preset, path, output, column, labels, match, told, chosen, batch_size, 
     data = in_domain(data, card, conform)
     result = fit(load_for("classify", preset, *roles), data, known, batch_size=batch_size, progress=True, **chosen)
     about = {"encoder": preset, "file": str(path), "labels": str(labels or path), "column": column}
-    about |= {"views": chosen["views"], "seed": chosen["seed"]}
+    about |= {name: chosen[name] for name in ("views", "depth", "seed")}
     sha = {"sha256": checksum(find_preset(preset) / MODEL_FILE), "bands": list(data.bands)}
     written = [
         *write_products(data, result, output, about, report),
@@ -96,7 +100,7 @@ def _fit(preset, path, output, column, labels, match, told, chosen, batch_size, 
     return written, lines
 
 
-def _apply(folder, path, output, views, batch_size, report, conform):
+def _apply(folder, path, output, views, depth, batch_size, report, conform):
     from galzoo.data.stamps import Stamps
     from galzoo.domain import in_domain
     from galzoo.presets import load_card
@@ -111,8 +115,10 @@ def _apply(folder, path, output, views, batch_size, report, conform):
     data = Stamps.load(path)
     if about.get("encoder"):
         data = in_domain(data, load_card(about["encoder"], metrics=False), conform)
-    views = views or about.get("views", 8)
-    result = run(model, data, classifier, views, batch_size, progress=True)
+    views, fitted = views or about.get("views", 8), about.get("depth", "vector")
+    if depth not in (None, fitted):
+        raise InputError(f"{folder}: was fitted with --depth {fitted}, not {depth}; leave --depth out")
+    result = run(model, data, classifier, views, batch_size, progress=True, depth=fitted)
     said = {"classifier_folder": str(folder), "encoder": about.get("encoder"), "file": str(path), "views": views}
     given = [(name, int((result.chosen == number).sum())) for number, name in enumerate(result.names)]
     return write_products(data, result, output, said, report), [f"{name:<18} {count}" for name, count in given]

@@ -27,8 +27,8 @@ def options(kind, n):
     return [{"leaf": leaf} for leaf in (1, 5)]
 
 
-def fit(kind, features, label, classes, chosen, seed):
-    """Return the arrays of a classifier of a kind; see `HEADS`."""
+def components(features):
+    """Return the arrays that take vectors to their principal components."""
     from sklearn.decomposition import PCA
 
     number = min(_COMPONENTS, features.shape[1], max(1, len(features) - 1))
@@ -39,7 +39,11 @@ def fit(kind, features, label, classes, chosen, seed):
     kept = spread > 1e-6 * max(spread.max(), 1e-30)
     # One scale for all, so that a direction counts as much as it varies; its square is 1 on average.
     scale = np.sqrt(max((spread**2).mean(), 1e-30))
-    arrays = {"centre": parts.mean_, "components": parts.components_[kept].T / scale}
+    return {"centre": parts.mean_, "components": parts.components_[kept].T / scale}
+
+
+def fit(kind, arrays, features, label, classes, chosen, seed):
+    """Return the arrays of a classifier of a kind, those of `components` with them; see `HEADS`."""
     return arrays | HEADS[kind][0](project(arrays, features), label, classes, chosen, seed)
 
 

@@ -75,7 +75,7 @@ class Classified:
 
 
 def fit(model, stamps, labels, method="linear", prior="labels", test=0.2, views=8, seed=0, batch_size=64, epochs=10,
-        progress=False):  # fmt: skip
+        progress=False, depth="vector"):  # fmt: skip
     """Learn classes from labelled stamps, score them on objects held out, and classify all stamps.
 
     Parameters
@@ -96,6 +96,9 @@ def fit(model, stamps, labels, method="linear", prior="labels", test=0.2, views=
     epochs : int
         Of fine-tuning, at most.
     progress : bool
+    depth : {"vector", "levels"}
+        What of an encoder is learnt from, see `galzoo.inference.stamp_features.features`. Fine-tuning knows the vector
+        alone.
 
     Returns
     -------
@@ -116,6 +119,8 @@ def fit(model, stamps, labels, method="linear", prior="labels", test=0.2, views=
         raise InputError(f"{len(labels.number)} labels for {len(stamps)} stamps; give one each, -1 where not known")
     if not 0 <= test < 1:
         raise InputError(f"test is {test}; give the share of objects to hold out, from 0 up to 1")
+    if method == "finetune" and depth != "vector":
+        raise InputError(f"depth is {depth}, but fine-tuning trains the vector; use method 'linear', or depth 'vector'")
     if method == "finetune" and test == 0:
         raise InputError("a fine-tuned encoder needs objects held out to be scored on; give a share above 0 as test")
     columns = {name: np.asarray(getattr(values, "value", values)) for name, values in stamps.catalogue.items()
@@ -128,7 +133,7 @@ def fit(model, stamps, labels, method="linear", prior="labels", test=0.2, views=
     if few:
         raise InputError(f"class {few[0]}: fewer than 2 objects to learn from after {len(held)} labels were held out; "
                          "hold out fewer (--test), or leave rare classes out (--least)")  # fmt: skip
-    described, _ = features(model, stamps, batch_size, progress, views)
+    described, _ = features(model, stamps, batch_size, progress, views, depth)
     first = "linear" if method == "finetune" else method
     found, unseen = classifiers.fit(
         described[train], labels.number[train], labels.names, keys[train], first, prior, seed
@@ -156,7 +161,7 @@ def fit(model, stamps, labels, method="linear", prior="labels", test=0.2, views=
     return result
 
 
-def classify(model, stamps, classifier, views=8, batch_size=64, progress=False):
+def classify(model, stamps, classifier, views=8, batch_size=64, progress=False, depth="vector"):
     """Apply a fitted classifier to stamps.
 
     Parameters
@@ -167,6 +172,8 @@ def classify(model, stamps, classifier, views=8, batch_size=64, progress=False):
     classifier : Classifier or Tuned
     views, batch_size : int
     progress : bool
+    depth : {"vector", "levels"}
+        As it was fitted with.
 
     Returns
     -------
@@ -179,7 +186,7 @@ def classify(model, stamps, classifier, views=8, batch_size=64, progress=False):
 
         stamps = in_order(stamps, classifier.model.bands)
         return Classified(classifier.names, classifier.probability_of(stamps, batch_size, views), classifier, views)
-    described, _ = features(model, stamps, batch_size, progress, views)
+    described, _ = features(model, stamps, batch_size, progress, views, depth)
     return Classified(classifier.names, classifier.probability(described), classifier, views)
 
 

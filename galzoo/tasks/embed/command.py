@@ -26,6 +26,9 @@ def embed(
     seed: Annotated[int, typer.Option(help="Of the draw, the map and the scores.")] = 0,
     perplexity: Annotated[float, typer.Option(help="About how many neighbours count; not for pca.")] = 30.0,
     batch_size: BatchSize = 64,
+    depth: Annotated[
+        str, typer.Option(help="What of an encoder is mapped: vector, or levels, the maps that led to it.")
+    ] = "vector",
     like: Annotated[
         list[str] | None, typer.Option(help="Id or row of a galaxy: a page of those most like it; repeatable.")
     ] = None,
@@ -58,15 +61,15 @@ def embed(
         read_column(data.catalogue, name)
     rows_of(data.catalogue, like or ())
     model = load_for("embed", preset, "model", "prior", "encoder")
-    result = run(model, data, method, seed, perplexity, batch_size, progress=True)
-    about = {"model": preset, "file": str(stamps)}
+    result = run(model, data, method, seed, perplexity, batch_size, progress=True, depth=depth)
+    about = {"model": preset, "file": str(stamps), "depth": depth}
     written = write_embedding(data, result, output, colour, about)
     written += write_like(data, result.features, like or (), output)
     if outliers:
         written += write_strangest(data, result.features, chi2_a_pixel(model, data, batch_size, True), output, seed)
     if pairs is not None:
         other = in_domain(Stamps.load(pairs), card_for("embed", preset, "model", "prior", "encoder"), conform)
-        vectors = result.features, features(model, other, batch_size, progress=True)[0]
+        vectors = result.features, features(model, other, batch_size, progress=True, depth=depth)[0]
         written += write_pairs(data, other, vectors, output)
     for path in written:
         sys.stdout.write(f"{path}\n")

@@ -64,12 +64,12 @@ class Embedding:
     notes: list = dataclasses.field(default_factory=list)
 
 
-def embed(model, stamps, method="tsne", seed=0, perplexity=30.0, batch_size=64, progress=False):
+def embed(model, stamps, method="tsne", seed=0, perplexity=30.0, batch_size=64, progress=False, depth="vector"):
     """Put stamps on a map on which those that the model finds alike are near each other.
 
     Parameters
     ----------
-    model, stamps, batch_size, progress
+    model, stamps, batch_size, progress, depth
         As for `features`.
     method : {"tsne", "umap", "pca"}
         UMAP needs umap-learn.
@@ -98,7 +98,7 @@ def embed(model, stamps, method="tsne", seed=0, perplexity=30.0, batch_size=64, 
         raise InputError(f"{len(stamps)} stamps; a map needs at least 3")
     if method == "umap":
         _umap()
-    described, codes = features(model, stamps, batch_size, progress)
+    described, codes = features(model, stamps, batch_size, progress, depth=depth)
     place = {"tsne": _tsne, "umap": _place_umap, "pca": _pca}[method]
     xy, extra = place(_varying(described), seed, perplexity)
     if method == "pca":

@@ -80,7 +80,7 @@ class TestFit:
         from galzoo.tasks.classify import heads
 
         x, label = blobs(120)
-        arrays = heads.fit("forest", x, label, 3, {"leaf": 5}, 0)
+        arrays = heads.fit("forest", heads.components(x), x, label, 3, {"leaf": 5}, 0)
         same = RandomForestClassifier(200, min_samples_leaf=5, random_state=0).fit(heads.project(arrays, x), label)
         share = (200 * same.predict_proba(heads.project(arrays, x)) + np.bincount(label) / 120) / 201
         np.testing.assert_allclose(np.exp(heads.logits("forest", arrays, x)), share, atol=1e-5)

@@ -56,6 +56,19 @@ def test_from_labels_to_files_and_back(model, stamps, labels, tmp_path):
     np.testing.assert_allclose(again.probability[unseen], result.probability[unseen])
 
 
+def test_maps_on_the_way_to_the_vector_can_be_learnt_from(model, stamps, labels, tmp_path):
+    result = fit(model, stamps, labels, views=1, depth="levels")
+    # An untrained encoder sees how bright a galaxy is in its maps, too.
+    assert result.metrics["balanced_accuracy"] > 0.6
+    save_classifier(result.classifier, tmp_path)
+    loaded, _ = load_classifier(tmp_path)
+    again = classify(model, stamps, loaded, views=1, depth="levels")
+    unseen = result.part != "train"
+    np.testing.assert_allclose(again.probability[unseen], result.probability[unseen])
+    with pytest.raises(InputError, match="this classifier takes"):
+        classify(model, stamps, loaded, views=1)
+
+
 def test_a_finetuned_encoder_is_saved(stamps, labels, tmp_path):
     result = fit(GalaxyVAE.tiny(), stamps, labels, "finetune", views=1, epochs=1)
     save_classifier(result.classifier, tmp_path)
@@ -69,6 +82,7 @@ def test_a_finetuned_encoder_is_saved(stamps, labels, tmp_path):
         ({"test": 1.0}, "test is 1.0"),
         ({"method": "finetune", "test": 0}, "needs objects held out"),
         ({"views": 9}, "a square has 1 to 8"),
+        ({"method": "finetune", "depth": "levels"}, "fine-tuning trains the vector"),
     ],
 )
 def test_options_that_cannot_be(model, stamps, labels, change, message):

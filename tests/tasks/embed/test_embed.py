@@ -82,6 +82,10 @@ class TestFeatures:
             features(model, make_stamps(n=4, bands=("g", "r", "i")))
         with pytest.raises(InputError, match="empty"):
             features(model, many[:0])
+        with pytest.raises(InputError, match="no maps of several levels"):
+            features(model, many, depth="levels")
+        with pytest.raises(UnknownNameError, match="unknown depth 'deep'"):
+            features(model, many, depth="deep")
 
 
 class TestEmbed:
