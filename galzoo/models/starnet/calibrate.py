@@ -1,7 +1,8 @@
 """The calibration of a trained StarNet, fitted to fields that it has not seen."""
 
+import itertools
+
 import numpy as np
-from scipy.optimize import minimize
 
 from galzoo.metrics.star_catalogues import match_stars
 from galzoo.models.starnet.calibration import AS_SAID, KNOTS, apply, common_spread, knot_shares
@@ -20,8 +21,8 @@ _FEWEST = 20
 _ROUNDS = 3
 # Gauss-Newton steps, and times that they and the spread are fitted in turn.
 _STEPS, _TURNS = 8, 2
-# Variance that numbers have at least; standard deviations that the spread is held by.
-_LEAST_VARIANCE, _LOOSE_SPREAD = 0.1, np.array([2.0, 0.5, 2.0])
+# Variance that numbers have at least; standard deviations that the spread is held by, and the last step of its search.
+_LEAST_VARIANCE, _LOOSE_SPREAD, _LEAST_STEP = 0.1, np.array([2.0, 0.5, 2.0]), 1e-3
 
 
 def fit(model, batches):
@@ -165,7 +166,16 @@ def _fit_spread(miss, mean, own, said):
         likelihood = 0.5 * np.sum(miss**2 / variance + np.log(variance))
         return likelihood + 0.5 * np.sum(((spread - np.array(AS_SAID)) / _LOOSE_SPREAD) ** 2)
 
-    return minimize(loss, AS_SAID, method="Nelder-Mead").x
+    best, step = np.array(AS_SAID, float), _LOOSE_SPREAD / 2
+    moves = np.array(list(itertools.product((-1, 0, 1), repeat=len(best))), float)
+    # A pattern search: to the least of the neighbours, nearer ones once none is less.
+    while np.max(step) > _LEAST_STEP:
+        found = best + step * moves
+        least = found[np.argmin([loss(one) for one in found])]
+        if np.array_equal(least, best):
+            step = step / 2
+        best = least
+    return best
 
 
 def _mean(logit, share, shift):
