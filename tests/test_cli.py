@@ -215,7 +215,7 @@ class TestStampFiles:
 
     def test_of_another_kind(self, fails, tmp_path):
         (tmp_path / "text.h5").write_text("no HDF5")
-        assert "text.h5: not a readable HDF5 file" in fails("data", "info", tmp_path / "text.h5")
+        assert "text.h5: not a file of stamps (HDF5)" in fails("data", "info", tmp_path / "text.h5")
         with h5py.File(tmp_path / "other.h5", "w") as file:
             file["x"] = 1
         assert "not a galzoo stamp file" in fails("data", "info", tmp_path / "other.h5")

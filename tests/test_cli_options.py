@@ -85,11 +85,11 @@ def test_classify(call):
         *("classify", "some", "stamps.h5", "-o", "there", "--column", "kind", "--labels", "list.csv"),
         *("--match", "name", "--unknown", "?", "--unknown", "-1", "--least", "9", "--method", "knn"),
         *("--prior", "equal", "--test", "0.3", "--views", "2", "--epochs", "4", "--seed", "5"),
-        *("--batch-size", "17", "--no-report", "--conform"),
+        *("--batch-size", "17", "--no-report", "--conform", "--depth", "levels"),
     ]
     places, _ = call(target, *typed)
     told = {"unknown": ["?", "-1"], "least": 9}
-    chosen = {"method": "knn", "prior": "equal", "test": 0.3, "views": 2, "seed": 5, "epochs": 4}
+    chosen = {"method": "knn", "prior": "equal", "test": 0.3, "views": 2, "seed": 5, "epochs": 4, "depth": "levels"}
     assert places[:5] == ("some", Path("stamps.h5"), Path("there"), "kind", Path("list.csv"))
     assert places[5:] == ("name", told, chosen, 17, False, True)
 
@@ -98,7 +98,7 @@ def test_classify_with_a_fitted_classifier(call, monkeypatch):
     monkeypatch.setattr("galzoo.tasks.classify.saved.is_classifier", lambda folder: True)
     target = "galzoo.tasks.classify.command._apply"
     places, _ = call(target, "classify", "fitted", "stamps.h5", "--views", "3", "--no-report")
-    assert places == ("fitted", Path("stamps.h5"), Path("classified"), 3, 64, False, False)
+    assert places == ("fitted", Path("stamps.h5"), Path("classified"), 3, None, 64, False, False)
     with pytest.raises(InputError, match="takes no labels"):
         call(target, "classify", "fitted", "stamps.h5", "--column", "kind")
 
@@ -166,7 +166,7 @@ def test_pages_of_an_embedding(call, stamps, monkeypatch):
     monkeypatch.setattr("galzoo.tasks.embed.run.embed", lambda *_, **__: result)
     target = "galzoo.tasks.embed.run.write_embedding"
     places, _ = call(target, "embed", "some", "a.h5", "-o", "there")
-    assert places[1:] == (result, Path("there"), None, {"model": "some", "file": "a.h5"})
+    assert places[1:] == (result, Path("there"), None, {"model": "some", "file": "a.h5", "depth": "vector"})
     monkeypatch.setattr(target, lambda *_: [])
     places, _ = call("galzoo.tasks.embed.neighbours.write_like", "embed", "some", "a.h5", "--like", "g7", "--like", "3")
     assert places[1:] == ("features", ["g7", "3"], Path("out"))
