@@ -70,7 +70,7 @@ def make_cutouts(
     x, y = positions(mosaic, catalogue, found, columns, name)
     height, width = mosaic.shape
     inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
-    outside, unknown = int(np.sum(~inside)), int(np.sum(~(np.isfinite(x) & np.isfinite(y))))
+    outside, unknown = int(np.sum(~inside)), int(np.sum(~np.isfinite(x + y) & _without_numbers(catalogue, found)))
     if not inside.any():
         raise InputError(
             f"{name}: none of {len(x)} positions is on the mosaic ({width}x{height}); check WCS and columns"
@@ -151,6 +151,12 @@ def positions(mosaic, catalogue, found, columns=None, name="catalogue"):
     else:
         raise InputError(f"{name}: has ra and dec, but the mosaic has no WCS; map x and y to pixel columns")
     return np.asarray(x, float), np.asarray(y, float)
+
+
+def _without_numbers(catalogue, found):
+    """Return which rows (n,) have a position that is no number, unlike a place that has no pixel."""
+    columns = [plain(catalogue[found[role]]) for role in ("ra", "dec", "x", "y") if role in found]
+    return np.any([~np.isfinite(column) for column in columns if column.dtype.kind in "fiu"] or [False], axis=0)
 
 
 def _table(mosaic, catalogue, found, x, y, size, name):
