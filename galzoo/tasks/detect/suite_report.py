@@ -27,8 +27,10 @@ def completeness_figure(metrics):
     """Draw completeness of each method by magnitude and by blendedness."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.4), facecolor="white", layout="constrained")
-    for axis, key in zip(figure.subplots(1, 2), ("magnitude", "blendedness"), strict=True):
+    # Scenes that were pasted do not know the light of each source alone, which blendedness is of.
+    keys = ["magnitude"] + ["blendedness"] * any(one.get("by_blendedness") for one in metrics["methods"].values())
+    figure = Figure(figsize=(4.5 * len(keys), 3.4), facecolor="white", layout="constrained")
+    for axis, key in zip(figure.subplots(1, len(keys), squeeze=False)[0], keys, strict=True):
         for number, (name, one) in enumerate(metrics["methods"].items()):
             rows = one.get(f"by_{key}", [])
             if not rows:

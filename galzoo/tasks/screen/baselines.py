@@ -56,13 +56,18 @@ def count_peaks(batches, threshold):
     """Return how many sources SEP finds in each stamp, all bands together, (n,)."""
     numbers = []
     for batch in batches:
-        weight = inverse_variance(batch["variance"], batch.get("mask"))
-        total = weight.sum(axis=-1)
-        light = np.sum(np.where(weight > 0, batch["image"], 0) * weight, axis=-1)
-        mask = ~(total > 0)
-        snr = np.where(mask, 0, light / np.sqrt(np.where(mask, 1, total))).astype(np.float32)
-        numbers += [len(extract(one, threshold, 1.0, bad)[0]) for one, bad in zip(snr, mask, strict=True)]
+        for one, bad in zip(*signal_to_noise(batch), strict=True):
+            numbers.append(len(extract(one, threshold, 1.0, bad)[0]))
     return np.asarray(numbers)
+
+
+def signal_to_noise(batch):
+    """Return the light of all bands together over its noise, 0 where no band is good, and where that is, (n, y, x)."""
+    weight = inverse_variance(batch["variance"], batch.get("mask"))
+    total = weight.sum(axis=-1)
+    light = np.sum(np.where(weight > 0, batch["image"], 0) * weight, axis=-1)
+    mask = ~(total > 0)
+    return np.where(mask, 0, light / np.sqrt(np.where(mask, 1, total))).astype(np.float32), mask
 
 
 def _fit_peaks(batches, label, classes):

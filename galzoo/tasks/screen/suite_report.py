@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from galzoo.evaluate.report import Report
+from galzoo.tasks.screen.baselines import signal_to_noise
 from galzoo.tasks.screen.pages import stamps_page
 
 _SHOWN = 24
@@ -27,11 +28,12 @@ def write_report(request, result, batches, label, probability, doubt):
         report.section(title).table(rows)
     report.section("Pictures")
     report.figure(reliability_figure(result.metrics["reliability"]), "Said and true share of blends; equal on the line")
-    image = np.concatenate([batch["image"][..., 0] for batch in batches])
+    # A band by itself may be absent.
+    image = np.concatenate([signal_to_noise(batch)[0] for batch in batches])
     rows = np.argsort(-doubt, kind="stable")[:_SHOWN]
     said = probability.argmax(axis=1)
     captions = [f"true {label[row]}, said {said[row]}\nMI {doubt[row]:.2f}" for row in rows]
-    report.figure(stamps_page(image[rows], captions), "The stamps with the most mutual information, the first band")
+    report.figure(stamps_page(image[rows], captions), "The stamps with the most mutual information, all bands together")
     report.write(request.report)
 
 

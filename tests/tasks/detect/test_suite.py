@@ -17,6 +17,7 @@ from galzoo.tasks.detect.residual_scores import SECOND, evaluate_residual
 from galzoo.tasks.detect.residual_suite import ResidualResult
 from galzoo.tasks.detect.scores import evaluate_detection
 from galzoo.tasks.detect.suite import CLASSICAL, DetectResult, run
+from galzoo.tasks.detect.suite_report import completeness_figure
 from galzoo.tasks.detect.truth import scene_truths
 from tests.field.fields import least_squares
 from tests.scenes import BANDS, make_scenes
@@ -149,6 +150,14 @@ def test_the_suite_writes_a_report(scenes, tmp_path, monkeypatch):
     assert (tmp_path / "r.html").read_text().count("<img") == 2
     with pytest.raises(InputError, match="0 scene files"):
         run(Request({"model": Knowing(scenes)}, card))
+
+
+def test_a_curve_that_nobody_measured_is_not_drawn():
+    rows = [{"low": 20.0, "high": 21.0, "share": 0.5, "share_error": 0.1}]
+    metrics = {"band": "r", "methods": {"one": {"by_magnitude": rows, "by_blendedness": []}}}
+    assert [axis.get_xlabel() for axis in completeness_figure(metrics).axes] == ["r magnitude"]
+    metrics["methods"]["two"] = {"by_magnitude": rows, "by_blendedness": rows}
+    assert [axis.get_xlabel() for axis in completeness_figure(metrics).axes] == ["r magnitude", "blendedness"]
 
 
 def test_bad_requests(scenes):

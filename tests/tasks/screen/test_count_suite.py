@@ -7,7 +7,7 @@ import pytest
 
 from galzoo.contracts.counts import Counts
 from galzoo.metrics.calibration import reliability
-from galzoo.tasks.screen.baselines import count_peaks, fit_baselines
+from galzoo.tasks.screen.baselines import count_peaks, fit_baselines, signal_to_noise
 from galzoo.tasks.screen.suite import CountResult, measured
 from galzoo.tasks.screen.suite_report import write_report
 from tests.field.fields import gaussian
@@ -31,6 +31,20 @@ def scenes(n, seed):
         "positions": np.where(present, np.array(PLACES), 0.0),
         "flux": np.where(present, 600.0, 0.0),
     }
+
+
+def test_bands_that_are_absent_do_not_hide_the_light_of_others():
+    batch = scenes(4, 3)
+    image = np.concatenate([np.zeros_like(batch["image"]), 2 * batch["image"]], axis=-1)
+    variance = np.full(image.shape, np.inf, np.float32)
+    variance[..., 1] = 4
+    seen, bad = signal_to_noise({"image": image, "variance": variance})
+    np.testing.assert_allclose(seen, batch["image"][..., 0], rtol=1e-5)
+    assert not bad.any()
+    variance[:, :, :9] = np.inf
+    seen, bad = signal_to_noise({"image": image, "variance": variance})
+    assert bad[:, :, :9].all()
+    assert not seen[:, :, :9].any()
 
 
 def test_peaks_are_the_sources_and_every_baseline_beats_the_shares():
