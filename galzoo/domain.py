@@ -59,10 +59,10 @@ def in_domain(stamps, card, conform=False):
             "where one stands for another, call it so when the stamps are cut (galzoo data cutouts --bands)"
         )
     from galzoo.data.conform import conform as bring
-    from galzoo.data.source import sky_variance
+    from galzoo.data.source import clean_planes
 
     if stamps.variance is None:
         # What models are given in its place.
-        good = np.isfinite(stamps.image) & (True if stamps.mask is None else ~stamps.mask)
-        stamps = dataclasses.replace(stamps, variance=sky_variance(np.where(good, stamps.image, np.nan)))
+        planes = {"image": stamps.image} | ({} if stamps.mask is None else {"mask": stamps.mask})
+        stamps = dataclasses.replace(stamps, variance=clean_planes(planes, estimate=True)["variance"])
     return bring(stamps, bands, scale, int(round(min(stamps.shape) * ratio)))

@@ -16,8 +16,8 @@ _COMPRESSED = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 def round_mantissa(values, bits=BITS):
     """Round float32 numbers to so many bits of mantissa, 1 to 22, ties away from zero; the shape is kept."""
     drop = 23 - bits
-    bits = np.ascontiguousarray(values, "float32").view(np.uint32)
-    return ((bits + np.uint32(1 << (drop - 1))) >> np.uint32(drop) << np.uint32(drop)).view(np.float32)
+    whole = np.ascontiguousarray(values, "float32").view(np.uint32)
+    return ((whole + np.uint32(1 << (drop - 1))) >> np.uint32(drop) << np.uint32(drop)).view(np.float32)
 
 
 def pack_model(source, target, exact=False, bits=BITS):

@@ -67,7 +67,7 @@ def make(name, data, output, n, seed):
     whole = np.flatnonzero(~np.asarray(stamps.mask).any(axis=(1, 2, 3)))
     if len(whole) < n * len(SHEETS):
         raise InputError(
-            f"{data}: {len(whole)} held-out galaxies have no masked pixel; give --number {len(whole) // 3}"
+            f"{data}: {len(whole)} held-out galaxies have no masked pixel; give --number {len(whole) // len(SHEETS)}"
         )
     shuffle, key = np.random.default_rng(seed), {}
     whole = shuffle.permutation(whole)

@@ -17,6 +17,8 @@ _BACKGROUND = 0.02
 _OFF_CENTRE = 3.0
 # Half-widths at half maximum within which a stack of stars is kept pixel by pixel.
 _CORE_RADII = 3.0
+# Square of the FWHM of a round Gaussian of unit sum times its peak.
+_GAUSSIAN = 0.8825
 
 
 def psf_transfer(psf, grid):
@@ -62,6 +64,14 @@ def fwhm_of(image):
     slope = np.hypot(*np.gradient(fine)) + 1e-12
     inside = np.clip(0.5 + (fine - fine.max() / 2) / slope, 0, 1)
     return float(2 * np.sqrt(inside.sum() / np.pi) / zoom)
+
+
+def peak_fwhm(psf):
+    """Return the full width at half maximum in pixels of the round Gaussian that has the peak of PSFs, (p, p, band).
+
+    A number for all bands, by the mean of their peaks: how far a star tells of itself. `fwhm_of` measures widths.
+    """
+    return float(np.sqrt(_GAUSSIAN / max(psf.max(axis=(0, 1)).mean(), 1e-6)))
 
 
 def centroid(image, radius=4.0):

@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 from scipy.spatial import cKDTree
 
+from galzoo.data.psf import peak_fwhm
 from galzoo.field.star_light import StarLight
 
 # Gauss-Newton steps, the most that a star moves in one, pixels, and steps of conjugate gradients.
@@ -105,7 +106,7 @@ def fit_stars(image, variance, psf, stars, others, gain=None):
     gain = np.zeros(image.shape[-1]) if gain is None else np.nan_to_num(np.asarray(gain, float))
     photons = np.where(gain > 0, 1 / np.maximum(gain, 1e-30), 0.0)
     faint, doubt = expected(light, image.shape, others)
-    reach = int(np.ceil(_FITTED * np.sqrt(0.8825 / max(psf.max(axis=(0, 1)).mean(), 1e-6))))
+    reach = int(np.ceil(_FITTED * peak_fwhm(psf)))
     told = _told(np.isfinite(sky).any(axis=-1), stars.places, reach)
     light.add(faint, stars.places[~told], stars.flux[~told])
     stars, known, normal = stars[told], stars, None

@@ -7,6 +7,7 @@ from scipy import sparse
 from scipy.ndimage import convolve1d, gaussian_filter
 from scipy.sparse.linalg import lsmr
 
+from galzoo.data.psf import peak_fwhm
 from galzoo.field.star_light import StarLight
 from galzoo.inference.star_fit import jacobian
 
@@ -79,7 +80,7 @@ def fit_change(image, fitted, psf, others):
     root, residual = next(planes) ** 0.5, next(planes)
     ones = np.ones((seen.shape[1], 1))
     common = sparse.block_diag([sparse.csr_array(np.concatenate([one, ones], axis=1)) for one in seen], "csr")
-    reach = min(int(np.ceil(_REACH * np.sqrt(0.8825 / psf.max(axis=(0, 1)).mean()))), psf.shape[0] // 2)
+    reach = min(int(np.ceil(_REACH * peak_fwhm(psf))), psf.shape[0] // 2)
     told = fitted.told & (fitted.flux > 0).any(axis=1)
     own = jacobian(image.shape, StarLight(psf), fitted.places[told], fitted.flux[told], reach)
     design = sparse.hstack([common, own], "csr") * root.reshape(-1, 1)
@@ -99,7 +100,7 @@ def _changes(psf):
     dx, dy = (convolve1d(psf, _FIRST[::-1], axis=axis, mode="constant") for axis in (1, 0))
     xx, yy = (convolve1d(psf, _SECOND, axis=axis, mode="constant") for axis in (1, 0))
     xy = convolve1d(dx, _FIRST[::-1], axis=0, mode="constant")
-    fwhm = np.sqrt(0.8825 / psf.max(axis=(0, 1)).mean())
-    wing = gaussian_filter(psf, (_WING * fwhm, _WING * fwhm, 0), mode="constant")
+    sigma = _WING * peak_fwhm(psf)
+    wing = gaussian_filter(psf, (sigma, sigma, 0), mode="constant")
     wing = wing * (psf.sum(axis=(0, 1)) / wing.sum(axis=(0, 1))) - psf
     return np.stack([-dx, -dy, 0.5 * (xx + yy), 0.5 * (xx - yy), xy, wing], axis=-1)

@@ -116,6 +116,20 @@ class TestLikelihood:
         assert array(short[1])[1] == 0
 
 
+def taught(model, scene, places, flux, truth, rate, steps):
+    """Train a model in batches of 32 on images with a star each, places (n, 1, 2) and fluxes (n, 1, 1)."""
+    made = [scene(places[row], flux[row, :, 0], seed=row) for row in range(len(places))]
+    batch = {key: np.concatenate([one[key] for one in made]) for key in made[0]} | truth
+    # Falling, so that the last steps leave the same answer on every back end.
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer=optimizer)
+    for step in range(steps):
+        rows = slice(32 * (step % 5), 32 * (step % 5) + 32)
+        model.train_on_batch({key: values[rows] for key, values in batch.items()})
+    return model
+
+
 @pytest.fixture(scope="module")
 def trained():
     """A model of one level, which has seen 160 images with a bright star in each some times."""
@@ -123,16 +137,7 @@ def trained():
     model = StarNet.tiny(channels=(12,), blocks=(1,), head=16)
     random = np.random.default_rng(2)
     places, flux = random.uniform(2, 13, (160, 1, 2)), np.exp(random.uniform(6.5, 8, (160, 1, 1)))
-    made = [scene(places[row], flux[row, :, 0], seed=row) for row in range(160)]
-    batch = {key: np.concatenate([one[key] for one in made]) for key in made[0]} | truth_of(places, flux, 2)
-    # Falling, so that the last steps leave the same answer on every back end.
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, 200))
-    optimizer.build(model.trainable_variables)
-    model.compile(optimizer=optimizer)
-    for step in range(200):
-        rows = slice(32 * (step % 5), 32 * (step % 5) + 32)
-        model.train_on_batch({key: values[rows] for key, values in batch.items()})
-    return model
+    return taught(model, scene, places, flux, truth_of(places, flux, 2), 1e-2, 200)
 
 
 class TestModel:

@@ -9,6 +9,7 @@ from galzoo.errors import RecipeError
 from galzoo.layers.psf import gaussian_psf
 from galzoo.models.starnet.model import StarNet
 from galzoo.models.starnet.tiles import slots_of, tile_nll, tile_truth
+from tests.models.test_starnet import taught, truth_of
 
 SIGMA = 1.3
 
@@ -102,18 +103,8 @@ def trained():
     keras.utils.set_random_seed(1)
     model = StarNet(bands=("r",), tile=8)
     random = np.random.default_rng(2)
-    places, flux = random.uniform(1, 12, (160, 1, 2)), np.exp(random.uniform(6.5, 8, (160, 1)))
-    made = [scene(places[row], flux[row], seed=row) for row in range(160)]
-    batch = {key: np.concatenate([one[key] for one in made]) for key in made[0]}
-    batch |= {"positions": places.astype("float32"), "flux": flux[..., None].astype("float32")}
-    batch["n_sources"] = np.ones(160, "int32")
-    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, 120))
-    optimizer.build(model.trainable_variables)
-    model.compile(optimizer=optimizer)
-    for step in range(120):
-        rows = slice(32 * (step % 5), 32 * (step % 5) + 32)
-        model.train_on_batch({key: values[rows] for key, values in batch.items()})
-    return model
+    places, flux = random.uniform(1, 12, (160, 1, 2)), np.exp(random.uniform(6.5, 8, (160, 1, 1)))
+    return taught(model, scene, places, flux, truth_of(places, flux, 1), 3e-3, 120)
 
 
 class TestModel:

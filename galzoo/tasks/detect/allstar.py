@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from galzoo.data.psf import peak_fwhm
 from galzoo.field.star_light import StarLight
 from galzoo.files import write_text
 
@@ -78,7 +79,7 @@ def fit_quality(field, places, flux, psf_of):
         x0, y0 = column * _SQUARE, row * _SQUARE
         x1, y1 = min(x0 + _SQUARE, width), min(y0 + _SQUARE, height)
         psf = np.asarray(psf_of(np.array([(x0 + x1 - 1) / 2]), np.array([(y0 + y1 - 1) / 2])), float)[0]
-        reach = int(np.ceil(_NEAR * np.sqrt(0.8825 / psf.max(axis=(0, 1)).mean())))
+        reach = int(np.ceil(_NEAR * peak_fwhm(psf)))
         own = np.flatnonzero((square == (column, row)).all(axis=1))
         edge = psf.shape[0] / 2 + 6 + reach
         near = (np.abs(places - [(x0 + x1) / 2, (y0 + y1) / 2]) < np.array([x1 - x0, y1 - y0]) / 2 + edge).all(axis=1)

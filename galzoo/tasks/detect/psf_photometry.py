@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from galzoo.data.psf import peak_fwhm
 from galzoo.metrics.reconstruction import inverse_variance
 
 
@@ -49,7 +50,7 @@ class PSFPhotometry:
         usable = np.where(weight > 0, image, 0).astype(float)
         noise = np.sqrt(np.maximum((weight > 0).sum(axis=-1), 1))
         together = (usable * np.sqrt(weight)).sum(axis=-1) / noise
-        fwhm = float(np.sqrt(0.8825 / psf[..., 0].max()))
+        fwhm = peak_fwhm(psf[..., :1])
         nothing = np.zeros((0, 2)), np.zeros(0)
         with warnings.catch_warnings():
             # Both warn of stars that were not found or not fitted.

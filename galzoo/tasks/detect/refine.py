@@ -100,7 +100,7 @@ def refine_image(image, stars, probability, threshold):
                 _WIDER * start["flux_error"], probability,
             )  # fmt: skip
             unfitted = dataclasses.replace(prior, flux_errors=start["flux_error"])[others]
-            sky = sky_variance(image["variance"][window], image["gain"])
+            sky = without_photons(image["variance"][window], image["gain"])
             answer = fit_stars(
                 image["image"][window].astype(float), sky, image["psf"].astype(float), prior[fitted], unfitted,
                 image["gain"],
@@ -116,7 +116,7 @@ def refine_image(image, stars, probability, threshold):
     return found
 
 
-def sky_variance(variance, gain):
+def without_photons(variance, gain):
     """Return the variance without that of photons in bands whose gain is known, infinite where it is."""
     sky = np.array(variance, float)
     for band in np.flatnonzero(np.asarray(gain) > 0):

@@ -72,13 +72,13 @@ def awake(search, name):
         changes = []
         for _ in range(_TURNS):
             psf = np.asarray(psf_of(*middle), float)[0]
-            fitted = _fit(image - sum((one.sky for one in changes), 0.0), variance, psf, stars, field.gain)
+            left = image - sum((one.sky for one in changes), 0.0)
+            fitted = _fit(left, variance, psf, stars, field.gain)
             listed = stars.probability >= _SURE
             doubtful = stars[~listed]
             others = doubtful.places, doubtful.probability[:, None] * doubtful.flux
-            change = fit_change(image - sum((one.sky for one in changes), 0.0), fitted, psf, others)
-            changes.append(change)
-            psf_of = _changed(psf_of, change)
+            changes.append(fit_change(left, fitted, psf, others))
+            psf_of = _changed(psf_of, changes[-1])
         sky = sky + sum(one.sky for one in changes)
         said.append({"chi2_before": changes[0].before, "chi2_after": changes[-1].after, "stars": int(listed.sum())})
     field = WithSky(search.field, sky)
@@ -123,11 +123,11 @@ def _stars(field, detect, psf_of, core, name):
 
 def _fit(image, variance, psf, stars, gain):
     from galzoo.inference.star_fit import fit_stars
-    from galzoo.tasks.detect.refine import sky_variance
+    from galzoo.tasks.detect.refine import without_photons
 
     listed = stars.probability >= _SURE
     wide = dataclasses.replace(stars, place_errors=_WIDER * stars.place_errors, flux_errors=_WIDER * stars.flux_errors)
-    return fit_stars(image, sky_variance(variance, gain), psf, wide[listed], stars[~listed], gain)
+    return fit_stars(image, without_photons(variance, gain), psf, wide[listed], stars[~listed], gain)
 
 
 def _changed(psf_of, change):
