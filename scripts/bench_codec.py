@@ -1,8 +1,9 @@
 """Measure what the codes of a codec of noisy pictures hold: galaxies, or the noise of the sky.
 
     python scripts/bench_codec.py PRESET_OR_RUN ... --data sdss.h5 --output docs/benchmarks/bench_codec.json
+    python scripts/bench_codec.py PRESET_OR_RUN ... --data simulated.h5 --output docs/benchmarks/bench_codec_h.json
 
-Per held-out stamp, by what the codes alone say, in the middle band where one is used; medians over stamps:
+Of pictures, per held-out stamp, by what the codes alone say, in the middle band where one is used; medians over stamps:
 
 - chi-square a pixel, that of the quietest corner, and their difference, which is the misfit beyond the noise;
 - share of the corner's noise power that the reconstruction has, and their correlation;
@@ -10,6 +11,9 @@ Per held-out stamp, by what the codes alone say, in the middle band where one is
   both, of all stamps and of those of T-type 3 to 7;
 - entropy of the codes of all stamps, nats a cell, and the share of cells whose code is the same under two draws of
   noise as strong as the image's own, added to it.
+
+Of simulated galaxies, whose truth is known: the share of cells whose code is the same under two draws of noise, at a
+signal-to-noise ratio of 200, of all cells and of those that hold a galaxy; and the entropy of the codes.
 """
 
 import argparse
@@ -21,6 +25,7 @@ import numpy as np
 import galzoo
 from galzoo.evaluate.held_out import held_out
 from galzoo.files import write_json
+from galzoo.layers.augment import noiseless_batch
 from galzoo.layers.noise import correlated
 from galzoo.metrics.calibration import resample
 
@@ -29,6 +34,8 @@ _CORNER, _PERIODS = 12, (3, 10)
 # Of the noise of the pictures: sigma of its smoothing in pixels, correlation of the bands.
 _NOISE = {"smoothing": 0.7, "shared": 0.8}
 _BATCH = 20
+# Of two noises that the codes of a simulated galaxy are compared under.
+_SNR = 200.0
 
 
 def power(image):
@@ -94,6 +101,49 @@ def _one(stamps, row, made):
     }
 
 
+def agreement(model, stamps, snr=_SNR, seed=0):
+    """Return shares of each stamp's cells whose codes agree under two noises, and the codes under the first.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Codec.
+    stamps : Stamps
+        With noiseless images in the model frame as ``truth``.
+    snr : float
+        Optimal signal-to-noise ratio of a stamp over all bands.
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    dict, numpy.ndarray (n, y, x)
+        Arrays (n,). A cell holds a galaxy where its code is not the commonest one of its stamp under both noises:
+        cells of sky are nearly all of one code.
+    """
+    draw = np.random.default_rng(seed)
+    all_codes = [], []
+    for start in range(0, len(stamps), _BATCH):
+        clean = noiseless_batch(stamps.truth[start : start + _BATCH], snr, model.model_sigma)
+        clean = {key: keras.ops.convert_to_numpy(value) for key, value in clean.items() if key != "truth"}
+        sigma = np.sqrt(clean["variance"])
+        for codes in all_codes:
+            noise = (sigma * draw.standard_normal(sigma.shape)).astype("float32")
+            answer = model(clean | {"image": clean["image"] + noise, "mask": None})
+            codes.append(keras.ops.convert_to_numpy(answer["codes"]))
+    first, second = (np.concatenate(codes) for codes in all_codes)
+    common = np.array([np.bincount(codes.ravel()).argmax() for codes in first])[:, None, None]
+    galaxy = (first != common) | (second != common)
+    same = first == second
+    shares = np.sum(same & galaxy, axis=(1, 2)) / np.maximum(galaxy.sum(axis=(1, 2)), 1)
+    figures = {
+        "same_code": same.mean(axis=(1, 2)),
+        "same_code_galaxy": np.where(galaxy.any(axis=(1, 2)), shares, np.nan),
+        "cells_of_galaxy": galaxy.sum(axis=(1, 2)),
+    }
+    return figures, first
+
+
 def entropy(codes):
     """Return the entropy of the shares of codes, nats."""
     share = np.bincount(np.ravel(codes)) / np.size(codes)
@@ -109,18 +159,23 @@ def main():
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     stamps = held_out(options.data, "test", {}, options.limit)
-    t_type = np.asarray(stamps.catalogue["t_type"], float)
+    simulated = stamps.truth is not None
     rows = []
     for name in options.codecs:
         model = galzoo.load(name)
-        figures, codes = measure(model, stamps)
-        figures["power_spirals"] = figures["power"][(t_type >= 3) & (t_type <= 7)]
-        row = {"codec": Path(name).name, "stamps": len(stamps), "spirals": len(figures["power_spirals"])}
+        row = {"codec": Path(name).name, "stamps": len(stamps)}
+        if simulated:
+            figures, codes = agreement(model, stamps)
+        else:
+            t_type = np.asarray(stamps.catalogue["t_type"], float)
+            figures, codes = measure(model, stamps)
+            figures["power_spirals"] = figures["power"][(t_type >= 3) & (t_type <= 7)]
+            row["spirals"] = len(figures["power_spirals"])
         for key, values in figures.items():
             row[key], row[f"{key}_error"] = resample(np.nanmedian, values)
         row["entropy"], row["entropy_error"] = resample(entropy, codes)
         rows.append(row)
-    write_json(options.output, {"codes alone": rows})
+    write_json(options.output, {"two noises at S/N 200" if simulated else "codes alone": rows})
 
 
 if __name__ == "__main__":
