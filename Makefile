@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python scripts/demo.py --output demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.test
 	$(BIN)/python -m ruff check .
