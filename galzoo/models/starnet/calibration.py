@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from galzoo.models.starnet.lit import NO_STAR
+
 # Side of the square in which the crowding about a pixel is counted.
 _WINDOW = 17
 # Crowding, in stars a pixel, at which the shift of the logits is fitted; straight lines in its logarithm between.
@@ -56,10 +58,16 @@ def common_spread(log_spread, mean, variance, spread=AS_SAID):
 
 
 def knot_shares(logit):
-    """Return the share of each knot in the shift of each pixel, (n, y, x, knot)."""
-    crowding = (1 / (1 + np.exp(-logit))).sum(axis=-1)
+    """Return the share of each knot in the shift of each pixel, (n, y, x, knot).
+
+    Pixels of which nothing is known, as those of a block beyond the edge of the field, have no part in the crowding.
+    """
+    known = (logit > NO_STAR).any(axis=-1)
+    crowding = np.where(known, (1 / (1 + np.exp(-np.maximum(logit, NO_STAR)))).sum(axis=-1), 0.0)
+    known = known.astype(float)
     for axis in (1, 2):
-        crowding = _running_mean(crowding, axis)
+        crowding, known = _running_mean(crowding, axis), _running_mean(known, axis)
+    crowding = crowding / np.maximum(known, _WINDOW**-2.0)
     place = np.interp(np.log(np.maximum(crowding, 1e-6)), np.log(KNOTS), np.arange(len(KNOTS)))
     return np.maximum(1 - np.abs(place[..., None] - np.arange(len(KNOTS))), 0.0)
 
