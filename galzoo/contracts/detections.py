@@ -61,8 +61,8 @@ class Detector(Protocol):
     ----------
     bands : tuple of str
         Of the images, in order.
-    pixel_scale : float
-        Arcsec.
+    pixel_scale : float or None
+        Arcsec; None where any will do.
     classes : tuple of str
         Names of the classes that it tells apart, by number.
     """

@@ -7,15 +7,18 @@ from scipy.stats import multivariate_normal, norm
 
 from galzoo.contracts.catalogues import Catalogues, region_counts
 from galzoo.errors import InputError
+from galzoo.field.array_field import ArrayField
 from galzoo.layers.psf import gaussian_psf
 from galzoo.metrics.calibration import coverage, ranks, uniformity
 from galzoo.models.starnet.calibrate import by_crowding, fit_counts
 from galzoo.models.starnet.calibration import apply, common_spread
 from galzoo.models.starnet.catalogues import entries
 from galzoo.models.starnet.groups import GROUPED, Groups
+from galzoo.models.starnet.lit import NO_STAR
 from galzoo.models.starnet.losses import catalogue_nll
 from galzoo.models.starnet.model import StarNet
 from galzoo.models.starnet.posterior import draw_cells
+from galzoo.tasks.detect.choose_detector import fit_detector
 
 SIGMA = 1.3
 
@@ -207,6 +210,14 @@ class TestModel:
         batch["mask"][:] = True
         assert trained.detect(batch).probability.shape == (1, 0)
         assert (trained.posterior(batch, 3).count == 0).all()
+
+    def test_pixels_of_any_scale_will_do_as_the_psf_is_told_in_pixels(self):
+        model, planes = StarNet.tiny(pixel_scale=0.4), np.ones((32, 32, 1), "float32")
+        for scale in (0.05, 1.2):
+            assert fit_detector(model, ArrayField(planes, planes, bands=("r",), pixel_scale=scale))[2] is model
+        tiles = StarNet(bands=("r",), pixel_scale=0.4, tile=8)
+        with pytest.raises(InputError, match="pixels of 1.2 arcsec"):
+            fit_detector(tiles, ArrayField(planes, planes, bands=("r",), pixel_scale=1.2))
 
     def test_needs_a_psf(self):
         batch = scene([(5, 5)], [500.0])
@@ -408,6 +419,16 @@ class TestCalibration:
         # A thousandth is far less than the twentieth.
         mean, own = np.transpose([moments(one)[:, 0] for one in corrected])
         assert 0.025 < np.median(common_spread(np.log(1e-3), mean, own, spread)[crowded]) < 0.1
+
+    def test_edges_of_a_field_in_a_block_are_as_crowded_as_those_of_a_field(self):
+        logit = cells_of(n=1, rows=24, columns=20, logit=-1.5)["logit"]
+        block = np.pad(logit, ((0, 0), (8, 30), (16, 40), (0, 0)), constant_values=NO_STAR)
+        calibration = {"shift": [0.1, 0.2, 0.5, 1.0]}
+        there, apart = (apply({"logit": one}, calibration) for one in (logit, block))
+        assert (there["logit"] - logit).min() > 0.5
+        for key in ("logit", "share"):
+            np.testing.assert_allclose(apart[key][:, 8:32, 16:36], there[key], atol=1e-9)
+        assert apart["logit"].max(where=block == NO_STAR, initial=-np.inf) < -90
 
     def test_the_common_spread_goes_with_what_is_doubtful(self):
         mean, own = np.array([100.0, 100.0]), np.array([10.0, 40.0])

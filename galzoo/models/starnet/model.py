@@ -38,7 +38,7 @@ class StarNet(keras.Model):
     bands : sequence of str
         Names of the bands, in order.
     pixel_scale : float, optional
-        Arcsec; 0.4 where nothing says it.
+        Arcsec, of tiles; 0.4 where nothing says it. Else any pixels will do, as the PSF is seen in pixels.
     channels, blocks : sequence of int
         Of the levels of the network, of 1, 2, 4, ... pixels to a cell.
     head : int
@@ -116,7 +116,8 @@ class StarNet(keras.Model):
             "seed": seed,
         }
         self.bands = tuple(str(band) for band in bands)
-        self.pixel_scale = 0.4 if pixel_scale is None else float(pixel_scale)
+        # It is told the PSF in pixels, of any scale; tiles know one PSF.
+        self.pixel_scale = (0.4 if pixel_scale is None else float(pixel_scale)) if tile else None
         self.reach = int(reach)
         self.band_dropout, self.gain_dropout = float(band_dropout), float(gain_dropout)
         self.limit_dropout = float(limit_dropout)
