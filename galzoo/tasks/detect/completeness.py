@@ -16,6 +16,8 @@ from galzoo.metrics.matching import match
 
 # A star brighter than an artificial one by more than this is another (Stetson & Harris 1988, AJ 96, 909).
 _BLENDED = 0.75
+# An artificial source has the colours of one of so many that were found, those nearest to it in magnitude.
+_LIKE = 20
 _MAGNITUDES = ("mag", "magnitude", "mag_auto", "mag_i", "imag", "mag_r", "rmag", "i_mag", "r_mag")
 
 
@@ -183,8 +185,9 @@ class WithSources:
 def by_injection(search, rows, settings, pieces=None, progress=False):
     """Add artificial sources to a field, search it again, and see which are found and how well they are measured.
 
-    They are points, exponential discs of about the sizes of faint galaxies, or half of either, all in the same colour;
-    they lie on a jittered grid, so that they do not blend with each other, though with what is there. Where the gain is
+    They are points, exponential discs of about the sizes of faint galaxies, or half of either, each in the colours of a
+    source of about its magnitude that was found (of equal magnitude in all bands where fewer than 20 were); they lie on
+    a jittered grid, so that they do not blend with each other, though with what is there. Where the gain is
     known they have photon noise of their own. Points must be found within a pixel and .75 mag of what they are, as in
     artificial-star tests of crowded fields.
 
@@ -211,7 +214,8 @@ def by_injection(search, rows, settings, pieces=None, progress=False):
     kind = np.where(np.arange(len(places)) % 2 == 0, "star", "galaxy")
     if settings.inject_kind != "both":
         kind[:] = settings.inject_kind
-    corners, images, radius = _draw(search, places, magnitude, kind, random)
+    ratios = _colours(rows, field.bands.index(_middle(field)), magnitude, random)
+    corners, images, radius = _draw(search, places, magnitude, ratios, kind, random)
     images = [_with_photons(one, field.gain, random) for one in images]
     found, _ = search.run(settings.tile, pieces, progress, field=WithSources(field, corners, images))
     # What was there before takes its own detections first.
@@ -219,8 +223,9 @@ def by_injection(search, rows, settings, pieces=None, progress=False):
     distance = 1.0 if settings.inject_kind == "star" else max(settings.match / field.pixel_scale, 1.0)
     of = match(np.stack([found["x"], found["y"]], axis=-1), known, distance).found_of_truth[: len(places)]
     flux = flux_in(found, field.bands.index(_middle(field)))
+    difference, hit = np.full(len(places), np.nan), of >= 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        difference = np.where(of >= 0, njy_to_magnitude(flux)[of] - magnitude, np.nan)
+        difference[hit] = njy_to_magnitude(flux)[of[hit]] - magnitude[hit]
     if settings.inject_kind == "star":
         of = np.where(np.abs(np.nan_to_num(difference, nan=np.inf)) < _BLENDED, of, -1)
         difference[of < 0] = np.nan
@@ -269,7 +274,19 @@ def _depth(field, fwhm):
     return float(njy_to_magnitude(100 * sigma)), float(njy_to_magnitude(2 * sigma))
 
 
-def _draw(search, places, magnitude, kind, random):
+def _colours(rows, middle, magnitude, random):
+    """Return the fluxes of artificial sources in units of that in band number `middle`, (n, band)."""
+    flux = np.stack([flux_in(rows, band) for band in range(rows["flux"].shape[1])], axis=-1)
+    flux = flux[np.isfinite(flux).all(axis=1) & (flux > 0).all(axis=1)]
+    if len(flux) < _LIKE:
+        return np.ones((len(magnitude), flux.shape[1]))
+    flux = flux[np.argsort(-flux[:, middle], kind="stable")]
+    first = np.searchsorted(njy_to_magnitude(flux[:, middle]), magnitude) - _LIKE // 2
+    chosen = flux[np.clip(first, 0, len(flux) - _LIKE) + random.integers(_LIKE, size=len(magnitude))]
+    return chosen / chosen[:, [middle]]
+
+
+def _draw(search, places, magnitude, ratios, kind, random):
     """Return corners, images (y, x, band) in nJy of sources, and their half-light radii in arcsec (0: a point)."""
     import galsim
 
@@ -295,7 +312,7 @@ def _draw(search, places, magnitude, kind, random):
                 )
                 light = galsim.Convolve(light, disc)
             offset = np.array([x, y]) - corner - side // 2
-            drawn = light.withFlux(float(flux[row])).drawImage(
+            drawn = light.withFlux(float(flux[row] * ratios[row, band])).drawImage(
                 nx=side, ny=side, scale=scale, offset=galsim.PositionD(*offset), method="no_pixel"
             )
             image[..., band] = drawn.array
