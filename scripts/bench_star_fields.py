@@ -2,19 +2,21 @@
 
     python scripts/bench_star_fields.py PRESET sdss --data DATA [-o docs/benchmarks/star_fields_sdss.json]
     python scripts/bench_star_fields.py PRESET glimpse --data DATA [-o docs/benchmarks/star_fields_glimpse.json]
-    python scripts/bench_star_fields.py PRESET m2 --data DATA --keep FOLDER [-o docs/benchmarks/star_fields_m2.json]
+    python scripts/bench_star_fields.py PRESET m2 --data DATA [-o docs/benchmarks/star_fields_m2.json]
 
 `sdss` is frame 94-1-12 in r and i against the catalogue of the deeper coadd: recall and precision by magnitude within a
 pixel, of stars and of all, beside SDSS's own catalogue of the frame and the classical detection. `glimpse` is a
-Spitzer mosaic at 4.5 micrometres, whose PSF is narrower than those of training, against the listed sources:
-completeness and flux scatter, beside photutils. `m2` is the field of Liu et al. 2021, of which nothing is compared: how
-many stars, chi-square a pixel, and what `--wake` changes, for each way of searching. DATA is the folder described in
-docs/data.md.
+Spitzer mosaic at 4.5 micrometres, whose PSF is narrower than those of training, against the listed sources, which are
+the bright ones: completeness within a pixel and .75 mag, flux scatter, and which share of what is found 1.5 times
+brighter than the faintest of the list is in it, beside photutils. `m2` is the field of Liu et al. 2021, of which
+nothing is compared: how many stars, chi-square a pixel, and what `--wake` changes, for each way of searching. Ways that
+the output file has are not run again, and one that was ended goes on from what is in `--keep`; `--ways` ends it after
+so many. DATA is the folder described in docs/data.md.
 """
 
 import argparse
+import itertools
 import json
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +28,10 @@ from scipy.ndimage import map_coordinates, shift
 from galzoo.data.sdss_frames import BANDS, eigen_psf
 from galzoo.files import write_json
 from galzoo.metrics.binned import scatter68
+from galzoo.metrics.calibration import resample
 from galzoo.metrics.detection import share
 from galzoo.metrics.matching import match
+from galzoo.metrics.star_catalogues import match_stars
 from galzoo.tasks.detect.psf_photometry import PSFPhotometry
 from galzoo.tasks.detect.run import Settings, detect_field
 
@@ -40,6 +44,8 @@ _NEAR, _BORDER = 1.0, 8.0
 # A cryogenic MJy per steradian of IRAC's mosaic in nJy a pixel of 1.2 arcsec.
 _GLIMPSE_NJY = 23504.5 * 1.2**2
 _IRAC_FINE = 0.30325
+# Greatest difference from the list in magnitudes; found so many times brighter than its faintest, a star is in it.
+_BLENDED, _SURELY = 0.75, 1.5
 
 
 def planes_of(folder, stem, field, sky, gain, dark):
@@ -78,13 +84,13 @@ def written(folder, images, variances, wcs, bands=("r", "i"), pixel_scale=None):
 
 
 def found_by(folder, preset, name, told, psf, **settings):
-    """Search the field of a folder and return the catalogue."""
-    settings = Settings(**{"report": False, "samples": 0} | settings)
-    detect_field(folder / "field.fits", folder / name, preset=preset, psf=psf, settings=settings, restart=True, **told)
+    """Search the field of a folder, or go on where an earlier run was ended, and return the catalogue."""
+    settings = Settings(**{"report": False, "samples": 0, "tile": 384} | settings)
+    detect_field(folder / "field.fits", folder / name, preset=preset, psf=psf, settings=settings, **told)
     return QTable.read(folder / name / "catalogue.ecsv")
 
 
-def sdss(preset, data):
+def sdss(preset, data, keep, result):
     folder = data / "sdss_frames"
     psfield = folder / "psField-000094-1-0012.fit"
     with fits.open(psfield) as hdus:
@@ -112,23 +118,28 @@ def sdss(preset, data):
         planes = np.maximum(np.moveaxis(np.array(planes), 1, -1), 0)
         return (planes / planes.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
 
-    lists = {}
+    shape = images[0].shape
+
+    def scored(name, found, measured):
+        result[name] = against(found, measured, places, magnitude, stars, shape)
+        return result
+
     flux = np.asarray(photo["PSFFLUX"], float)[:, 2]
     at = np.stack(wcs.all_world2pix(photo["RA"], photo["DEC"], 0), axis=-1)
-    lists["SDSS photoObj"] = at, 22.5 - 2.5 * np.log10(np.maximum(flux, 1e-9))
-    with tempfile.TemporaryDirectory() as work:
-        work = Path(work)
-        told = written(work, images, variances, wcs) | {"gain": gain, "subtract_sky": False}
-        runs = {
-            Path(preset).name: {"preset": preset},
-            f"{Path(preset).name}, refined": {"preset": preset, "refine": True},
-            "SEP": {"preset": None, "samples": None},
-        }
-        for name, how in runs.items():
-            table = found_by(work, how.pop("preset"), "out", told, psf_of, **how)
-            measured = table["mag_r"] if "mag_r" in table.colnames else table["mag_aper_r"]
-            lists[name] = np.stack([table["x"].value, table["y"].value], axis=-1), np.asarray(measured.value, float)
-    return {name: against(*one, places, magnitude, stars, images[0].shape) for name, one in lists.items()}
+    yield scored("SDSS photoObj", at, 22.5 - 2.5 * np.log10(np.maximum(flux, 1e-9)))
+    runs = {
+        "SEP": {"preset": None, "samples": None},
+        Path(preset).name: {"preset": preset},
+        f"{Path(preset).name}, refined": {"preset": preset, "refine": True},
+    }
+    told = written(keep, images, variances, wcs) | {"gain": gain, "subtract_sky": False}
+    for name, how in runs.items():
+        if name in result:
+            continue
+        table = found_by(keep, how.pop("preset"), name.replace(", ", "_"), told, psf_of, **how)
+        measured = table["mag_r"] if "mag_r" in table.colnames else table["mag_aper_r"]
+        found = np.stack([table["x"].value, table["y"].value], axis=-1)
+        yield scored(name, found, np.asarray(measured.value, float))
 
 
 def inside(places, shape):
@@ -170,7 +181,7 @@ def irac_psf(path, side=25):
     return (image / image.sum()).astype(np.float32)
 
 
-def glimpse(preset, data):
+def glimpse(preset, data, keep, result):
     folder = data / "misc_fields"
     with fits.open(folder / "spitzer_glimpse_irac2.fits.fz") as hdus:
         image, header = hdus[1].data.astype(float), hdus[1].header
@@ -189,38 +200,42 @@ def glimpse(preset, data):
     variance = nebula**2 + np.maximum((image - sky) * _GLIMPSE_NJY, 0) / electrons
     variance[bad] = np.inf
     psf = irac_psf(data / "psf" / "spitzer_irac_ch2_flight.fits")
-    answers = {}
-    with tempfile.TemporaryDirectory() as work:
-        work = Path(work)
-        plane = np.where(bad, np.nan, image * _GLIMPSE_NJY)
-        told = written(work, [plane], [variance], None, ("r",), 1.2)
-        told["gain"] = {"r": float(electrons)}
-        given = psf[None, ..., None]
-        for name, how in (("starnet", {}), ("refined", {"refine": True})):
-            table = found_by(work, preset, "out", told, given, **how)
-            answers[name] = np.stack([table["x"].value, table["y"].value], axis=-1), np.asarray(table["flux_r"].value)
-    for threshold in (5.0, 10.0):
-        phot = PSFPhotometry(threshold, sky=30.0)
-        answers[f"photutils, {threshold:g} sigma"] = [
-            one[:, 0] if one.ndim > 2 else one
-            for one in phot(image[..., None] * _GLIMPSE_NJY, variance[..., None], bad[..., None], psf[..., None])
-        ]
-    result = {"listed": len(flux), "least_mjy": float(flux.min() / 1e6)}
-    for name, (at, measured) in answers.items():
-        pair = match(at, places, _NEAR)
-        hit = pair.found_of_truth >= 0
-        ratio = -2.5 * np.log10(measured[pair.found_of_truth[hit]] / flux[hit])
-        ratio = ratio[np.isfinite(ratio)]
-        value, error = share(hit)
-        result[name] = {
-            "found": len(at), "completeness": float(value), "completeness_error": float(error),
+    result |= {"listed": len(flux), "least_mjy": float(flux.min() / 1e6)}
+
+    def scored(name, at, measured):
+        partner = match_stars(at, measured, places, flux, _NEAR, _BLENDED)
+        hit, bright = partner >= 0, measured > _SURELY * flux.min()
+        ratio = -2.5 * np.log10(measured[partner[hit]] / flux[hit])
+        bright &= inside(at, image.shape)
+        values = {"completeness": hit, "listed_of_bright": np.isin(np.flatnonzero(bright), partner[hit])}
+        result[name] = {"found": len(at), "bright": int(bright.sum())}
+        for key, value in values.items():
+            result[name][key], result[name][f"{key}_error"] = (float(one) for one in share(value))
+        result[name] |= {
             "median_mag": float(np.median(ratio)), "scatter_mag": float(scatter68(ratio)),
+            "scatter_mag_error": float(resample(scatter68, ratio)[1]),
         }  # fmt: skip
         print(name, result[name], flush=True)
-    return result
+        return result
+
+    plane = np.where(bad, np.nan, image * _GLIMPSE_NJY)
+    told = written(keep, [plane], [variance], None, ("r",), 1.2)
+    told["gain"] = {"r": float(electrons)}
+    given = psf[None, ..., None]
+    for name, how in (("starnet", {}), ("refined", {"refine": True})):
+        if name not in result:
+            table = found_by(keep, preset, name, told, given, **how)
+            at = np.stack([table["x"].value, table["y"].value], axis=-1)
+            yield scored(name, at, np.asarray(table["flux_r"].value))
+    for threshold in (5.0, 10.0):
+        name = f"photutils, {threshold:g} sigma"
+        if name not in result:
+            phot = PSFPhotometry(threshold, sky=30.0)
+            at, measured = phot(image[..., None] * _GLIMPSE_NJY, variance[..., None], bad[..., None], psf[..., None])
+            yield scored(name, at, measured)
 
 
-def m2(preset, data, keep):
+def m2(preset, data, keep, result):
     folder = data / "m2"
     x0, y0, side = _M2_FIELD
     images, variances, gain, wcs = planes_of(folder, "002583-2-0136", (x0, y0, side, side), **_M2)
@@ -228,12 +243,12 @@ def m2(preset, data, keep):
     for band in "ri":
         psf = np.maximum(fits.getdata(folder / f"sdss-002583-2-0136-psf-{band}.fits").astype(float), 0)
         psfs.append(psf / psf.sum())
-    keep.mkdir(parents=True, exist_ok=True)
     told = written(keep, images, variances, wcs) | {"gain": gain, "subtract_sky": False}
     psf = np.stack(psfs, axis=-1)[None].astype(np.float32)
-    result = {}
     ways = {"network": (), "refined": ("refine",), "awake": ("wake",), "awake, refined": ("wake", "refine")}
     for name, asked in ways.items():
+        if name in result:
+            continue
         how = dict.fromkeys(asked, True)
         out = name.replace(", ", "_")
         table = found_by(keep, preset, out, told, psf, **{"faintest": _M2_FAINTEST, "samples": 50} | how)
@@ -248,7 +263,7 @@ def m2(preset, data, keep):
         if (keep / out / "wake.json").is_file():
             result[name]["wake"] = json.loads((keep / out / "wake.json").read_text())
         print(name, result[name], flush=True)
-    return result
+        yield result
 
 
 def main():
@@ -256,15 +271,19 @@ def main():
     parser.add_argument("preset")
     parser.add_argument("what", choices=("sdss", "glimpse", "m2"))
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--keep", type=Path, default=Path("runs/star_fields"))
+    parser.add_argument("--ways", type=int, help="most ways of searching in one run")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    if options.what == "m2":
-        result = m2(options.preset, options.data, options.keep or Path(tempfile.mkdtemp(prefix="galzoo_m2_")))
-    else:
-        result = {"sdss": sdss, "glimpse": glimpse}[options.what](options.preset, options.data)
-    if options.output is not None:
-        write_json(options.output, {"preset": Path(options.preset).name, options.what: result})
+    before = {}
+    if options.output is not None and options.output.is_file():
+        before = json.loads(options.output.read_text())[options.what]
+    keep = options.keep / options.what
+    keep.mkdir(parents=True, exist_ok=True)
+    measure = {"sdss": sdss, "glimpse": glimpse, "m2": m2}[options.what]
+    for result in itertools.islice(measure(options.preset, options.data, keep, before), options.ways):
+        if options.output is not None:
+            write_json(options.output, {"preset": Path(options.preset).name, options.what: result})
 
 
 if __name__ == "__main__":

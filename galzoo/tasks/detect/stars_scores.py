@@ -73,7 +73,8 @@ def evaluate_stars(model, batches, photometry=20, seed=0, progress=False):
         result["methods"]["photutils"] = _matched(catalogues, fields[rest]) | {"seconds": spent}
         result["photometry"] = dataclasses.asdict(tuned)
     if isinstance(model, CatalogueSampler):
-        result["counts"] = _counts(model, batches, seed)
+        drawn = draw_counts(model, batches, seed)
+        result["counts"] = {name: count_scores(*one, seed) for name, one in drawn.items()}
     return result
 
 
@@ -161,8 +162,21 @@ def _pulls(found, fields, bands):
     return result
 
 
-def _counts(model, batches, seed):
-    """Compare the number of stars, in fields and in squares, with that of catalogues drawn."""
+def draw_counts(model, batches, seed=0):
+    """Return true numbers of stars and those of catalogues drawn, in fields and in squares.
+
+    Parameters
+    ----------
+    model : galzoo.contracts.catalogues.CatalogueSampler
+    batches : sequence of dict
+        As for `evaluate_stars`.
+    seed : int
+
+    Returns
+    -------
+    dict
+        ``field, region`` -> (truth (n,), drawn (`DRAWS`, n)).
+    """
     parts = {"field": ([], []), "region": ([], [])}
     for number, batch in enumerate(batches):
         drawn = model.posterior(_given(batch), DRAWS, seed + number)
@@ -172,15 +186,28 @@ def _counts(model, batches, seed):
         true = region_counts(batch["positions"], batch["n_sources"], shape, REGION)
         parts["region"][0].append(true.ravel())
         parts["region"][1].append(drawn.counts(REGION).reshape(DRAWS, -1))
-    result = {}
-    for name, (truth, samples) in parts.items():
-        truth, samples = np.concatenate(truth), np.concatenate(samples, axis=1)
-        low, high = np.quantile(samples, (0.05, 0.95), axis=0)
-        share, error = coverage(truth, low, high)
-        even = uniformity(ranks(truth, samples, seed), DRAWS)
-        result[name] = {
-            "n": len(truth), "coverage": share, "coverage_error": error, "rank_p": even["p"],
-            "rank_bias": even["bias"], "rank_spread": even["spread"],
-            "relative_bias": float(samples.mean() / max(truth.mean(), 1e-9) - 1),
-        }  # fmt: skip
-    return result
+    return {name: (np.concatenate(one), np.concatenate(other, axis=1)) for name, (one, other) in parts.items()}
+
+
+def count_scores(truth, drawn, seed=0):
+    """Compare numbers of stars with those of catalogues drawn.
+
+    Parameters
+    ----------
+    truth : array, (n,)
+    drawn : array, (draw, n)
+    seed : int
+        Of the order of equal numbers.
+
+    Returns
+    -------
+    dict
+        ``n, coverage, coverage_error, rank_p, rank_bias, rank_spread, relative_bias``, as JSON can hold it.
+    """
+    low, high = np.quantile(drawn, (0.05, 0.95), axis=0)
+    share, error = coverage(truth, low, high)
+    even = uniformity(ranks(truth, drawn, seed), len(drawn))
+    return {
+        "n": len(truth), "coverage": share, "coverage_error": error, "rank_p": even["p"], "rank_bias": even["bias"],
+        "rank_spread": even["spread"], "relative_bias": float(drawn.mean() / max(truth.mean(), 1e-9) - 1),
+    }  # fmt: skip
