@@ -23,6 +23,11 @@ class Brief:
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
 
+def counted(number, noun):
+    """Return a number and what it counts: ``1 star``, ``2 stars``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _fields(value):
     values = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
     return [(name, _short(one)) for name, one in values if one is not None and not (isinstance(one, dict) and not one)]
@@ -35,7 +40,7 @@ def _short(value):
         if columns is None:
             return f"<{' x '.join(map(str, value.shape))} {value.dtype}>" if value.shape else str(value)
     if hasattr(value, "colnames"):
-        return f"<table of {len(value)} rows: {_cut(', '.join(value.colnames))}>"
+        return f"<table of {counted(len(value), 'row')}: {_cut(', '.join(value.colnames))}>"
     if isinstance(value, dict):
         return f"{{{_cut(', '.join(map(str, value)))}}}"
     return _cut(repr(value))

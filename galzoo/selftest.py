@@ -59,8 +59,10 @@ class Verdict:
 
     def __str__(self):
         text = f"{self.preset}: {self.outcome}"
-        if self.answer:
-            text += f", largest difference {self.difference:.2g} in {self.answer} ({self.tolerance:.2g} is allowed)"
+        if self.answer and not self.difference:
+            text += ", the same numbers to the last digit"
+        elif self.answer:
+            text += f", farthest off is {self.answer}: by {self.difference:.2g}, where {self.tolerance:.2g} is allowed"
         return f"{text}{f', {self.reason}' if self.reason else ''}; {self.seconds:.1f} s"
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from galzoo.brief import counted
 from galzoo.contracts.counts import Counts
 from galzoo.contracts.deblended import Deblended
 from galzoo.contracts.detections import Detections
@@ -12,6 +13,10 @@ from tests.conftest import make_stamps
 from tests.scenes import make_scenes
 
 IMAGE = np.zeros((2, 50, 50, 1), np.float32)
+
+
+def test_one_is_not_many():
+    assert [counted(n, "stamp") for n in (0, 1, 2)] == ["0 stamps", "1 stamp", "2 stamps"]
 
 
 def deblended():

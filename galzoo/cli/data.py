@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from galzoo.brief import counted
 from galzoo.errors import InputError
 from galzoo.options import ZeroPoint, column_names, listed
 
@@ -79,7 +80,7 @@ def cutouts(
         where=where,
         progress=True,
     )
-    sys.stdout.write(f"{count} stamps in {output}\n")
+    sys.stdout.write(f"{counted(count, 'stamp')} in {output}\n")
 
 
 def make(

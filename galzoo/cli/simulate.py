@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from galzoo.brief import counted
+
 
 def register(app):
     """Add the group `simulate` to the application."""
@@ -86,7 +88,7 @@ def scenes(
     from galzoo.data.scenes_hdf5 import read_header
 
     count = read_header(output)["n_sources"]
-    sys.stdout.write(f"{n} scenes with {count} sources in {output}\n")
+    sys.stdout.write(f"{counted(n, 'scene')} with {counted(count, 'source')} in {output}\n")
     if picture is not None:
         from galzoo.data.scenes import Scenes
         from galzoo.viz.panels import save

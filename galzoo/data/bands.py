@@ -52,7 +52,8 @@ def in_order(images, bands, name="stamps"):
     if sorted(images.bands) != sorted(bands):
         raise InputError(
             f"{name} have the bands {', '.join(images.bands)}, the model takes {', '.join(bands)}; "
-            "bring them to the model's with galzoo.data.conform, or rename them"
+            "call them so when they are cut (galzoo data cutouts --bands), or bring them to the model's by --conform "
+            "(in Python galzoo.data.conform)"
         )
     order = [images.bands.index(band) for band in bands]
     planes = ("image", "variance", "mask", "psf", "truth", "model", "isolated")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from galzoo.brief import counted
 from galzoo.data import hdf5, scenes_hdf5
 from galzoo.data.info_fits import describe_fits
 from galzoo.data.open_source import SOURCES, read_header
@@ -22,14 +23,16 @@ def describe(path):
     unit, survey = header["unit"] or "none (display-stretched)", header["survey"] or "-"
     size = " x ".join(str(size) for size in header["shape"])
     lines = [
-        f"{path}: {header['n']} {kind} of {size} pixels, {header['pixel_scale']:g} arcsec each",
+        f"{path}: {counted(header['n'], kind[:-1])} of {size} pixels, {header['pixel_scale']:g} arcsec each",
         f"bands: {', '.join(header['bands'])}; unit: {unit}; survey: {survey}",
         f"planes: {', '.join(header['keys'])}",
     ]
     lines += [f"{key}: {value}" for key, value in header["meta"].items() if isinstance(value, (str, int, float))]
     lines += _table("catalogue", hdf5.read_columns(path, form=SOURCES[kind].form), header["columns"])
     if kind == "scenes":
-        lines += _table(f"{header['n_sources']} sources", scenes_hdf5.read_sources(path), header["source_columns"])
+        lines += _table(
+            counted(header["n_sources"], "source"), scenes_hdf5.read_sources(path), header["source_columns"]
+        )
     return lines
 
 

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 
+from galzoo.brief import counted
 from galzoo.data import fits_keywords
 from galzoo.data.hdus import full_header
 from galzoo.data.planes import is_band, open_fits
@@ -49,7 +50,7 @@ def describe_fits(path):
             else:
                 columns = [f"{column.name} [{column.unit}]" if column.unit else column.name for column in hdu.columns]
                 more = f", and {len(columns) - _NAMED} more" if len(columns) > _NAMED else ""
-                lines.append(f"{name}: table of {len(hdu.data)} rows: {', '.join(columns[:_NAMED])}{more}")
+                lines.append(f"{name}: table of {counted(len(hdu.data), 'row')}: {', '.join(columns[:_NAMED])}{more}")
     return [*lines, *lacking.values()]
 
 

@@ -137,5 +137,5 @@ def _of_sensitivity(unit, header, name):
     elif flux0 > 0:
         return njy_per_count(2.5 * math.log10(flux0))
     else:
-        raise InputError(f'{name}: no zero point in the header; pass --zero-point (AB), or unit "" for no flux scale')
+        raise InputError(f"{name}: no zero point in the header; pass --zero-point (AB)")
     return per_second / (fits_keywords.exposure_time(header, name) if unit in fits_keywords.COUNTS else 1.0)

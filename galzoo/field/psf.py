@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from galzoo.brief import counted
 from galzoo.data.psf import fwhm_of, psf_from_stars, read_psf, stack_psf
 from galzoo.errors import InputError
 from galzoo.field.open_field import as_list, expand
@@ -110,7 +111,7 @@ def measured_psf(field, sources):
     """
     rows, radii = find_stars(field, sources)
     if len(rows):
-        psf, how = _stacked(field, sources, rows, radii), f"stack of {min(len(rows), _STACKED)} stars"
+        psf, how = _stacked(field, sources, rows, radii), f"stack of {counted(min(len(rows), _STACKED), 'star')}"
     else:
         rows, radii = sizes(field, sources)
         if not len(rows):

@@ -11,10 +11,11 @@ from galzoo.data.hdf5 import StampsWriter
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
+from galzoo.field.provenance import catalogue_hdu, command, provenance
 from galzoo.files import atomic_path, write_table
 from galzoo.interop.ds9 import write_regions
 from galzoo.resources import release
-from galzoo.tasks.deblend.catalogue_header import describe, fits_table, provenance
+from galzoo.tasks.deblend.catalogue_header import describe
 
 # Rows of pixels that are in memory at a time, and stamps.
 _STRIP, _STAMPS = 64, 256
@@ -55,9 +56,8 @@ def write_products(field, chunks, segmentation, psf, ids, output, work, settings
     written = []
     write_table(output / "catalogue.ecsv", table)
     with atomic_path(output / "catalogue.fits") as path:
-        fits.HDUList([fits.PrimaryHDU(), fits_table(table, provenance(field, about), field.bands)]).writeto(
-            path, overwrite=True
-        )
+        hdu = catalogue_hdu(table, provenance(field, about))
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
     _write_regions(output / "sources.reg", table, field.pixel_scale)
     written += [output / name for name in ("catalogue.ecsv", "catalogue.fits", "sources.reg")]
     model, residual = _images(field, chunks, work)
@@ -150,6 +150,7 @@ def make_catalogue(field, rows, ids=None, about=None):
     describe(table, field.bands)
     table.meta |= {
         "galzoo": __version__,
+        "command": command(),
         "zero_point_ab": AB_NJY,
         "pixel_scale_arcsec": field.pixel_scale,
         "flag_bits": dict(FLAGS),

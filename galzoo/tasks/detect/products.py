@@ -7,8 +7,10 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
+from galzoo import __version__
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
+from galzoo.field.provenance import catalogue_hdu, command, provenance
 from galzoo.files import atomic_path, write_table, write_text
 from galzoo.resources import release
 from galzoo.tasks.detect.measure import FLAGS
@@ -44,9 +46,9 @@ def write_products(field, rows, instances, search, output, settings, scores):
     written = [output / "catalogue.ecsv", output / "catalogue.fits"]
     write_table(written[0], table)
     with atomic_path(written[1]) as path:
-        hdu = fits.table_to_hdu(_without_meta(table, {"MAGZERO": AB_NJY, "PIXSCALE": field.pixel_scale}))
-        for number, name in enumerate(table.colnames, 1):
-            hdu.header[f"TCOMM{number}"] = table[name].info.description
+        about = search.about
+        about = about | {"fwhm": about["fwhm_pixels"], "correlation": about["noise_correlation"]}
+        hdu = catalogue_hdu(table, provenance(field, about))
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
     if _has_pyarrow():
         written.append(output / "catalogue.parquet")
@@ -146,6 +148,7 @@ def make_catalogue(field, rows, classes, about=None):
         add(f"box_{name}", rows["box"][:, index], "edge of the box around what is above the noise, pixels", u.pix)
     bits = ", ".join(f"{bit} {name}" for name, bit in FLAGS.items())
     add("flags", rows["flags"], f"sum of: {bits}")
+    table.meta |= {"galzoo": __version__, "command": command()}
     table.meta |= {"zero_point_ab": AB_NJY, "pixel_scale_arcsec": scale, "flag_bits": dict(FLAGS)}
     table.meta |= {key: value for key, value in (about or {}).items() if isinstance(value, int | float | str)}
     return table
@@ -223,9 +226,9 @@ def _write_map(path, instances, field):
     release(instances)
 
 
-def _without_meta(table, meta=None):
+def _without_meta(table):
     table = table.copy()
-    table.meta = meta or {}
+    table.meta = {}
     return table
 
 

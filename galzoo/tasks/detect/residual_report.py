@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from galzoo.brief import counted
 from galzoo.evaluate.report import Report
 from galzoo.viz.colour import to_rgb
 from galzoo.viz.panels import INK
@@ -18,8 +19,9 @@ def write_residual_report(result, views, bands, name, path):
     metrics = result.metrics
     # Where most was missed.
     views = sorted(views, key=lambda view: -len(view["missed"]))[:_SHOWN]
-    text = f"{metrics['scenes']} scenes, {metrics['sources']} sources, of which the first pass misses "
-    report = Report(f"What a first pass misses, by {name}", f"{text}{metrics['missed']}")
+    text = f"{counted(metrics['scenes'], 'scene')}, {counted(metrics['sources'], 'source')}"
+    text = f"{text}, of which the first pass misses {metrics['missed']}"
+    report = Report(f"What a first pass misses, by {name}", text)
     report.section("Scenes").figure(
         residual_figure(views, metrics, bands),
         "Left: the scene, dots what the first pass knows. Others: what its fit leaves, over the noise and summed over "

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galzoo.brief import counted
 from galzoo.contracts.suites import Result
 from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
@@ -130,7 +131,7 @@ def write_report(result, model, batch, name, path):
     from galzoo.evaluate.report import Report
 
     metrics = result.metrics
-    report = Report(f"Stars by {name}", f"{metrics['fields']} fields, {metrics['stars']} stars")
+    report = Report(f"Stars by {name}", f"{counted(metrics['fields'], 'field')}, {counted(metrics['stars'], 'star')}")
     caption = f"Circles: true stars. Crosses: stars of a probability of {SURE:g} and more."
     report.section("Fields").figure(fields_figure(model, batch), caption)
     for title, rows in result.tables().items():

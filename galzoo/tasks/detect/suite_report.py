@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from galzoo.brief import counted
 from galzoo.evaluate.report import Report
 from galzoo.viz.colour import to_rgb
 from galzoo.viz.detections import mark_sources
@@ -13,7 +14,10 @@ _COLOURS = ("#1f6feb", "#d9730d", "#2da44e", "#8250df")
 
 def write_suite_report(result, detectors, scenes, name, path):
     """Write the report of a `DetectResult` to a file."""
-    report = Report(f"Detection by {name}", f"{result.metrics['scenes']} scenes, {result.metrics['sources']} sources")
+    report = Report(
+        f"Detection by {name}",
+        f"{counted(result.metrics['scenes'], 'scene')}, {counted(result.metrics['sources'], 'source')}",
+    )
     report.section("By magnitude and blendedness").figure(
         completeness_figure(result.metrics), "Completeness of all methods at one rate of false detections."
     )

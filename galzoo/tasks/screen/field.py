@@ -13,9 +13,10 @@ from galzoo.data.sky import pixel_to_sky, to_icrs
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder
+from galzoo.field.provenance import provenance
 from galzoo.field.psf import field_psf
 from galzoo.field.same_pixels import same_pixels
-from galzoo.presets import card_for, load_for, presets_for
+from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_for, presets_for
 from galzoo.tasks.screen.flags import FLAGS
 
 # Stamps of one call of the model; share of bad pixels, neighbours' not counted, that is flagged.
@@ -112,16 +113,18 @@ def screen_field(
         known = field_psf(field, psf, seeing)
         rows = np.flatnonzero(chosen)
         result = screen_rows(model, field, x, y, rows, size, order, known, settings)
+        made_with = {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE)}
+        header = provenance(field, made_with)
     trained = trained_share(card)
     result["p_blend"] = corrected(result["p_blend_trained"], settings.prevalence, trained)
     result["id"] = plain(table[found["id"]])[rows] if "id" in found else rows + 1
     result["x"], result["y"] = x[rows], y[rows]
     result["ra"], result["dec"] = _sky(table, found, field, x, y, rows)
     about = {
-        "field": field.name, "catalogue": str(catalogue), "preset": str(preset), "passes": settings.passes,
+        "field": field.name, "catalogue": str(catalogue), **made_with, "passes": settings.passes,
         "prevalence": settings.prevalence, "trained_share": trained, "stamp_size": size,
     }  # fmt: skip
-    return write_products(result, output, about, settings.report)
+    return write_products(result, output, about, header, settings.report)
 
 
 def screen_rows(model, field, x, y, rows, size, order, psf=None, settings=None):

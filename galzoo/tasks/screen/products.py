@@ -5,7 +5,9 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
+from galzoo import __version__
 from galzoo.evaluate.report import Report
+from galzoo.field.provenance import catalogue_hdu, command
 from galzoo.files import atomic_path, write_table
 from galzoo.tasks.screen.flags import FLAGS
 from galzoo.tasks.screen.pages import stamps_page
@@ -14,7 +16,7 @@ from galzoo.viz.panels import save
 _SHOWN = 24
 
 
-def write_products(result, output, about, report=True):
+def write_products(result, output, about, header, report=True):
     """Write ``screen.ecsv`` and ``screen.fits``, and with a report ``suspicious.png`` and ``report.html``.
 
     Parameters
@@ -24,6 +26,8 @@ def write_products(result, output, about, report=True):
     output : Path
     about : dict
         For the header of the table.
+    header : astropy.io.fits.Header
+        Of ``screen.fits``, as of `galzoo.field.provenance.provenance`.
     report : bool
 
     Returns
@@ -34,11 +38,7 @@ def write_products(result, output, about, report=True):
     written = [output / "screen.ecsv", output / "screen.fits"]
     write_table(written[0], table)
     with atomic_path(written[1]) as path:
-        bare = table.copy()
-        bare.meta.clear()
-        hdu = fits.table_to_hdu(bare)
-        for number, name in enumerate(table.colnames, 1):
-            hdu.header[f"TCOMM{number}"] = table[name].info.description
+        hdu = catalogue_hdu(table, header)
         hdu.header["PREVAL"], hdu.header["TRAINED"] = about["prevalence"], about["trained_share"]
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
     if report:
@@ -68,6 +68,7 @@ def make_table(result, about):
     add("mutual_information", result["mutual_information"], "part of the entropy that is doubt about the model, nats")
     bits = ", ".join(f"{bit} {name}" for name, bit in FLAGS.items())
     add("flags", result["flags"], f"sum of: {bits}")
+    table.meta |= {"galzoo": __version__, "command": command()}
     table.meta |= about | {"flag_bits": dict(FLAGS)}
     return table
 

@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from galzoo.brief import counted
 from galzoo.evaluate.report import Report
 from galzoo.tasks.screen.baselines import signal_to_noise
 from galzoo.tasks.screen.pages import stamps_page
@@ -23,7 +24,7 @@ def write_report(request, result, batches, label, probability, doubt):
     doubt : array, (n,)
         Mutual information, nats.
     """
-    report = Report("Number of sources", f"{request.card['name']}, {result.metrics['stamps']} stamps")
+    report = Report("Number of sources", f"{request.card['name']}, {counted(result.metrics['stamps'], 'stamp')}")
     for title, rows in result.tables().items():
         report.section(title).table(rows)
     report.section("Pictures")

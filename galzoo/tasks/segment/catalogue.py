@@ -5,12 +5,28 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy import ndimage
 
+from galzoo import __version__
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
+from galzoo.field.provenance import command
 
 FLAGS = {"rim": 1, "bad_pixels": 2, "no_light": 4}
 """Bits of the column ``flags``: the segment touches where nothing voted; has bad pixels; has no positive flux in the
 band that its classes are weighted by, so that they are plain means."""
+
+_COLUMNS = {
+    "id": "number of the segment in segmentation.fits",
+    "x": "centroid of the light in {band}, pixels counted from 0",
+    "y": "centroid of the light in {band}, pixels counted from 0",
+    "ra": "right ascension, ICRS",
+    "dec": "declination, ICRS",
+    "x_peak": "brightest pixel in {band}, counted from 0",
+    "y_peak": "brightest pixel in {band}, counted from 0",
+    "npix": "pixels of the segment",
+    "snr": "signal-to-noise ratio of the flux in {band}",
+    "class": "the most probable class",
+    "flags": "sum of: " + ", ".join(f"{bit} {name}" for name, bit in FLAGS.items()),
+}
 
 
 def make_catalogue(field, segmented, band):
@@ -65,8 +81,31 @@ def make_catalogue(field, segmented, band):
         table[f"flux_{name}"], table[f"flux_err_{name}"] = flux[:, index] * u.nJy, error[:, index] * u.nJy
         table[f"mag_{name}"], table[f"mag_err_{name}"] = mag[:, index] * u.mag, mag_error[:, index] * u.mag
     table["flags"] = values.get("flags", np.zeros(0, int))
+    for name in table.colnames:
+        table[name].info.description = description(name, band)
+    table.meta |= {"galzoo": __version__, "command": command()}
     table.meta |= {"zero_point_ab": AB_NJY, "pixel_scale_arcsec": field.pixel_scale, "flag_bits": dict(FLAGS)}
     return table
+
+
+def description(name, band):
+    """Return what a column is in words.
+
+    Parameters
+    ----------
+    name : str
+    band : str
+        Of the light that classes and positions are weighted by.
+    """
+    if name in _COLUMNS:
+        return _COLUMNS[name].format(band=band)
+    kind, _, rest = name.partition("_")
+    if kind == "p":
+        return f"share of {rest} in the classes of its pixels, weighted by light in {band}"
+    what = {"flux": "sum of the pixels of the segment", "mag": "AB magnitude of that"}[kind]
+    if rest.startswith("err_"):
+        return f"standard deviation of {kind}_{rest[4:]}"
+    return f"{what}, band {rest}"
 
 
 def _measure(planes, labels, box, number, votes, weighing):

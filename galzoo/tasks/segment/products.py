@@ -2,7 +2,7 @@
 
 from astropy.io import fits
 
-from galzoo.data.zeropoint import AB_NJY
+from galzoo.field.provenance import catalogue_hdu, provenance
 from galzoo.files import atomic_path, write_table
 from galzoo.tasks.segment.catalogue import make_catalogue
 
@@ -45,10 +45,8 @@ def write_products(field, segmented, band, output, settings, about):
         fits.PrimaryHDU(segmented.segmentation, header).writeto(path, overwrite=True)
     write_table(output / "catalogue.ecsv", table)
     with atomic_path(output / "catalogue.fits") as path:
-        plain = table.copy()
-        # Keywords of FITS have eight letters.
-        plain.meta = {"MAGZERO": AB_NJY, "PIXSCALE": field.pixel_scale}
-        plain.write(path, format="fits", overwrite=True)
+        hdu = catalogue_hdu(table, provenance(field, about))
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, overwrite=True)
     written = [output / name for name in ("classes.fits", "segmentation.fits", "catalogue.ecsv", "catalogue.fits")]
     if settings.report:
         from galzoo.tasks.segment.report import write_report

@@ -109,7 +109,8 @@ def segment_field(paths, output, preset=None, settings=None, progress=False, res
         request |= {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE)}
         work = work_folder(output, request, restart)
         segmented = segment(model, field, settings, progress, work)
-        written = write_products(field, segmented, band, output, settings, {"preset": str(preset)})
+        about = {key: request[key] for key in ("preset", "model")}
+        written = write_products(field, segmented, band, output, settings, about)
     shutil.rmtree(work)
     return written
 

@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 
+from galzoo import __version__
 from galzoo.data.zeropoint import njy_to_magnitude
 from galzoo.errors import InputError
 from galzoo.field.pieces import WORK
@@ -65,6 +66,11 @@ def test_columns_have_units_and_descriptions(done):
     with fits.open(folder / "catalogue.fits") as hdus:
         number = table.colnames.index("probability") + 1
         assert "not calibrated" in hdus[1].header[f"TCOMM{number}"]
+        header = hdus["CATALOGUE"].header
+    assert header["CREATOR"] == f"galzoo {table.meta['galzoo']}" == f"galzoo {__version__}"
+    assert header["METHOD"] == "SEP"
+    assert header["PSFFWHM"] == pytest.approx(table.meta["fwhm_pixels"] * table.meta["pixel_scale_arcsec"])
+    assert "command:" in str(header["HISTORY"])
 
 
 def test_positions_and_fluxes_are_right(done):

@@ -1,10 +1,13 @@
 """`galzoo screen`: products, masked neighbours, the prior, and bad input in one line."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import QTable, Table
 
+import galzoo
 from galzoo.contracts.counts import Counts
 from galzoo.errors import GalzooError, InputError
 from galzoo.tasks.screen import field as screening
@@ -44,6 +47,8 @@ def preset(monkeypatch):
     card = {"name": "p", "recipe": {"data": {"make": {"size": 32}}}, "metrics": {"blended_share": 0.6}}
     monkeypatch.setattr(screening, "card_for", lambda *_: card)
     monkeypatch.setattr(screening, "load_for", lambda *_: Counter())
+    monkeypatch.setattr(screening, "find_preset", Path)
+    monkeypatch.setattr(screening, "checksum", lambda path: f"of {path}")
     return "p"
 
 
@@ -66,6 +71,9 @@ def test_products_have_units_descriptions_and_flags(field, catalogue, preset, tm
     with fits.open(written[1]) as hdus:
         assert hdus[1].header["TCOMM1"]
         assert hdus[1].header["PREVAL"] == 0.2
+        assert (hdus[1].header["PRESET"], hdus[1].header["SHA256"]) == ("p", "of p/model.keras")
+        assert hdus[1].header["CREATOR"] == f"galzoo {galzoo.__version__}"
+        assert "command:" in str(hdus[1].header["HISTORY"])
     longitude, latitude = fields.wcs().all_pix2world(40, 40, 0)
     assert table["ra"][0].value == pytest.approx(longitude)
     assert table["dec"][0].value == pytest.approx(latitude)

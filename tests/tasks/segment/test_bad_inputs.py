@@ -7,6 +7,7 @@ from astropy.table import QTable
 
 from galzoo.errors import GalzooError, InputError, PresetError, UnknownNameError
 from galzoo.field.pieces import WORK
+from galzoo.presets import load_card
 from galzoo.tasks.segment.run import Settings, segment_field
 from tests.field.fields import wcs
 from tests.tasks.segment.fakes import BANDS, draw, write
@@ -50,6 +51,11 @@ def test_good_field_gives_everything(field, tmp_path):
     assert abs(table["x"][0].value - 30) < 1
     assert abs(sum(table[f"p_{name}"][0] for name in ("spheroid", "disk", "irregular", "point_source")) - 1) < 1e-6
     assert table.meta["preset"] == "morpheus_hst"
+    assert all(table[name].info.description for name in table.colnames)
+    header = fits.getheader(tmp_path / "out" / "catalogue.fits", "CATALOGUE")
+    assert header["PRESET"] == "morpheus_hst"
+    assert header["SHA256"] == load_card("morpheus_hst")["sha256"]
+    assert "command:" in str(header["HISTORY"])
     labels = fits.getdata(tmp_path / "out" / "segmentation.fits")
     assert labels[30, 30] == 1
     assert "spheroid" in (tmp_path / "out" / "report.html").read_text()

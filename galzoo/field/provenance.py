@@ -1,0 +1,78 @@
+"""Where the catalogue of a field comes from, for the headers of its files."""
+
+import math
+import shlex
+import sys
+
+from astropy.io import fits
+
+from galzoo import __version__
+from galzoo.data.zeropoint import AB_NJY
+
+
+def provenance(field, about):
+    """Return the header that says where a catalogue comes from: version, model, PSF, zero points and command.
+
+    Parameters
+    ----------
+    field : Field
+    about : dict
+        What is known of the run: ``preset``, ``model`` (its sha256), ``method``, ``fwhm`` (pixels), ``correlation``;
+        what is absent is left out.
+
+    Returns
+    -------
+    astropy.io.fits.Header
+    """
+    header = fits.Header()
+    header["CREATOR"] = f"galzoo {__version__}"
+    if about.get("preset"):
+        header["PRESET"] = str(about["preset"]), "model that was used"
+    if "model" in about:
+        # With a comment these would not fit into a card.
+        header["SHA256"] = about["model"]
+    if "method" in about:
+        header["METHOD"] = str(about["method"])
+    header["IMAGE"] = field.name.rpartition("/")[2]
+    header["BANDS"] = ",".join(field.bands)
+    header["PIXSCALE"] = field.pixel_scale, "arcsec per pixel"
+    if "fwhm" in about:
+        header["PSFFWHM"] = about["fwhm"] * field.pixel_scale, "arcsec, mean over bands"
+    if "correlation" in about:
+        header["NOISECOR"] = float(about["correlation"]), "correlation of the noise"
+    header["MAGZERO"] = AB_NJY, "AB magnitude of 1 nJy"
+    for number, (band, scale) in enumerate(zip(field.bands, field.mosaic.scales, strict=True), 1):
+        # What was read or given, which the fluxes of this table no longer show.
+        point = AB_NJY - 2.5 * math.log10(scale)
+        header[f"ZEROPT{number}"] = round(point, 6), f"AB zero point of the input image, band {band}"
+    header["FLUXUNIT"] = "nJy"
+    header["HISTORY"] = "command: " + command()
+    return header
+
+
+def command():
+    """Return the command line of this process, to be typed again, in ASCII."""
+    return shlex.join(sys.argv).encode("ascii", "replace").decode()
+
+
+def catalogue_hdu(table, header):
+    """Return a catalogue as a FITS extension: units, a comment on every column, and a header of its provenance.
+
+    Parameters
+    ----------
+    table : QTable
+        With a description of every column.
+    header : astropy.io.fits.Header
+        As of `provenance`.
+    """
+    plain = table.copy()
+    plain.meta = {}
+    comments = [plain[name].info.description or "" for name in plain.colnames]
+    for name in plain.colnames:
+        plain[name].info.description = None
+    hdu = fits.table_to_hdu(plain)
+    hdu.name = "CATALOGUE"
+    for number, comment in enumerate(comments, 1):
+        hdu.header[f"TCOMM{number}"] = comment.encode("ascii", "replace").decode()
+    hdu.header.extend(header)
+    return hdu
