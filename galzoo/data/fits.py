@@ -15,6 +15,8 @@ from galzoo.errors import InputError
 
 # Bands must agree on where a pixel is to this part of a pixel.
 _WCS_TOLERANCE = 0.1
+# By so much may nominal sizes of pixels differ from measured ones.
+_SCALE_TOLERANCE = 0.1
 
 
 class Mosaic:
@@ -130,6 +132,8 @@ class Mosaic:
                 image[(row, *inside, band)] = np.asarray(piece, np.float64) * scales[band] if self.unit else piece
                 if self.flags is not None:
                     mask[(row, *inside, band)] = self.flags[band].read(*window) != 0
+                if self.noise is None:
+                    mask[(row, *inside, band)] |= without_data(piece)
                 if variance is not None:
                     noise = np.asarray(self.noise[band].read(*window), np.float64)
                     variance[(row, *inside, band)] = variance_of(noise, self.noise_kind) * scales[band] ** 2
@@ -253,6 +257,7 @@ def open_mosaic(
             if pixel_scale is None and not picture:
                 raise InputError(f"{paths[0]}: no WCS, so the pixel scale is unknown; pass --pixel-scale in arcsec")
             pixel_scale = pixel_scale or 1.0
+            _same_scale(planes, pixel_scale)
         unit = ("" if picture else "nJy") if unit is None else unit
         scales = np.ones(len(planes))
         if unit:
@@ -296,6 +301,36 @@ def _names(planes):
         name = str(plane.header.get("FILTER") or plane.header.get("BAND") or "").strip().split(" ")[0]
         names.append(name or (f"{Path(plane.name).name.split('.')[0]}" if len(planes) == 1 else f"band{number}"))
     return names if len(set(names)) == len(names) else [f"band{number}" for number in range(len(names))]
+
+
+def without_data(pixels):
+    """Return the pixels that hold nothing: exact zeros, 3 by 3 and more of them, bool (y, x).
+
+    Coadds have them where no exposure reached. In counts zeros are a measurement, so images of integers have none.
+    """
+    empty = pixels == 0
+    if not empty.any():
+        return empty
+    values = pixels[~empty & np.isfinite(pixels)]
+    if len(values) and np.mean(values == np.round(values)) > 0.5:
+        return np.zeros_like(empty)
+    from scipy import ndimage
+
+    block = np.ones((3, 3), bool)
+    return ndimage.binary_dilation(ndimage.binary_erosion(empty, block, border_value=1), block) & empty
+
+
+def _same_scale(planes, pixel_scale):
+    """Raise `InputError` where a plane without WCS says that its pixels have another size than that of all."""
+    for plane in planes if len(planes) > 1 else ():
+        stated = stated_scale(plane.header, plane.name)
+        if not stated or abs(stated / pixel_scale - 1) < _SCALE_TOLERANCE:
+            continue
+        if read_wcs(plane.header, plane.name, plane.hdus) is None:
+            raise InputError(
+                f"{plane.name}: pixels of {stated:g} arcsec beside others of {pixel_scale:.4g}; "
+                "resample them to one grid"
+            )
 
 
 def _common_wcs(planes):

@@ -121,7 +121,10 @@ def frame_of(wcs, name="image"):
     from astropy.time import Time
     from astropy.wcs.utils import wcs_to_celestial_frame
 
-    kind = wcs.wcs.lngtyp.strip("-")
+    kind, system = wcs.wcs.lngtyp.strip("-"), wcs.wcs.radesys.strip().upper()
+    if system != wcs.wcs.radesys:
+        wcs = wcs.deepcopy()
+        wcs.wcs.radesys = system
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if kind == "ELON":

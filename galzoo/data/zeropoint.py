@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 AB_NJY = 31.4
 # By so much may PIXAR_A2 and the pixels of the WCS differ: distortion changes pixels over a detector.
 _SAME_AREA = 0.05
+# By so much may zero points of one header differ, and no zero point is larger.
+_SAME_MAGNITUDE, _LARGEST = 0.05, 100.0
 # Spellings that astropy's units do not know, in lower case: a unit, or the zero point of maggies.
 _UNITS = {
     "njy": "nJy", "ujy": "uJy", "microjy": "uJy", "microjansky": "uJy", "jy": "Jy", "jansky": "Jy", "mjy/sr": "MJy/sr",
@@ -66,17 +68,40 @@ def flux_scale(header, zero_point=None, pixel_area=None, name="image"):
     images in counts are divided by EXPTIME. FLUXMAG0 is the count of AB magnitude 0 (HSC, Rubin).
     """
     if zero_point is not None:
-        if not math.isfinite(zero_point):
-            raise InputError(f"{name}: zero point {zero_point} is not a number; give AB magnitudes")
-        return njy_per_count(zero_point)
+        return njy_per_count(_possible(zero_point, name))
     text = " ".join(str(header.get("BUNIT") or "").split())
     scale = _of_unit(text, header, pixel_area, name)
     if scale is not None:
+        _other_than(scale, text, header, name)
         return scale
     found = fits_keywords.zero_point(header, name)
     if found is not None:
-        return njy_per_count(found)
+        return njy_per_count(_possible(found, name))
     return _of_sensitivity(text.lower().replace(" ", ""), header, name)
+
+
+def _possible(zero_point, name):
+    """Return a zero point; `InputError` where it can be none."""
+    if not math.isfinite(zero_point):
+        raise InputError(f"{name}: zero point {zero_point} is not a number; give AB magnitudes")
+    if abs(zero_point) > _LARGEST:
+        raise InputError(f"{name}: zero point {zero_point:g} cannot be one of AB magnitudes; pass --zero-point (AB)")
+    return zero_point
+
+
+def _other_than(scale, text, header, name):
+    """Say where the header has a zero point that is not that of its unit."""
+    try:
+        stated = fits_keywords.zero_point(header, name)
+    except InputError:
+        # The unit says all; what is odd about keys that are not used does not matter.
+        return
+    own = AB_NJY - 2.5 * math.log10(scale)
+    if stated is not None and abs(stated - own) > _SAME_MAGNITUDE:
+        logger.warning(
+            "%s: BUNIT %s is a zero point of %.2f, the header has %.2f too; the former is taken (or pass --zero-point)",
+            name, text, own, stated,
+        )  # fmt: skip
 
 
 def _of_unit(text, header, pixel_area, name):

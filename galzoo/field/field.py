@@ -5,7 +5,7 @@ import copy
 import numpy as np
 from scipy import ndimage
 
-from galzoo.data.fits import variance_of
+from galzoo.data.fits import variance_of, without_data
 from galzoo.data.fits_keywords import electrons_per_unit
 from galzoo.data.fits_keywords import saturation as header_saturation
 from galzoo.data.per_band import one_a_band
@@ -119,6 +119,8 @@ class Field:
                 noise[..., band] = self.mosaic.noise[band].read(y0, y1, x0, x1)
             if self.mosaic.flags is not None:
                 bad[..., band] = np.asarray(self.mosaic.flags[band].read(y0, y1, x0, x1)) != 0
+            if noise is None:
+                bad[..., band] |= without_data(pixels)
         return image, noise, bad, saturated
 
     def _raw_nan(self, *window):

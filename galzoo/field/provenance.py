@@ -9,6 +9,9 @@ from astropy.io import fits
 from galzoo import __version__
 from galzoo.data.zeropoint import AB_NJY
 
+# Letters that fit into a card behind a number.
+_COMMENT = 47
+
 
 def provenance(field, about):
     """Return the header that says where a catalogue comes from: version, model, PSF, zero points and command.
@@ -27,9 +30,9 @@ def provenance(field, about):
     header = fits.Header()
     header["CREATOR"] = f"galzoo {__version__}"
     if about.get("preset"):
-        header["PRESET"] = str(about["preset"]), "model that was used"
+        # Paths, and the sum below, leave no room for a comment.
+        header["PRESET"] = str(about["preset"])
     if "model" in about:
-        # With a comment these would not fit into a card.
         header["SHA256"] = about["model"]
     if "method" in about:
         header["METHOD"] = str(about["method"])
@@ -44,7 +47,7 @@ def provenance(field, about):
     for number, (band, scale) in enumerate(zip(field.bands, field.mosaic.scales, strict=True), 1):
         # What was read or given, which the fluxes of this table no longer show.
         point = AB_NJY - 2.5 * math.log10(scale)
-        header[f"ZEROPT{number}"] = round(point, 6), f"AB zero point of the input image, band {band}"
+        header[f"ZEROPT{number}"] = round(point, 6), f"AB zero point of the input, {band}"[:_COMMENT]
     header["FLUXUNIT"] = "nJy"
     header["HISTORY"] = "command: " + command()
     return header

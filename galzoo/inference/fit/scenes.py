@@ -14,7 +14,7 @@ from keras import ops
 
 from galzoo.derivatives import columns, compiled
 from galzoo.errors import InputError
-from galzoo.inference.fit import batches, laplace
+from galzoo.inference.fit import batches, doubts, laplace
 from galzoo.inference.fit.gaussian_profiles import Profiles
 from galzoo.inference.fit.scene_windows import Patches, workers
 from galzoo.progress import track
@@ -22,13 +22,6 @@ from galzoo.progress import track
 METHODS = ("encoder", "map", "hmc")
 # Scenes that the networks see at once, and numbers in the matrices of these.
 _CHUNK, _MOST_NUMBERS = 32, 8_000_000
-# How many times more than pixel by pixel a profile may be wrong where it matters: misfits go on over many pixels. And
-# how many times the model's flux floor, as neighbours take up what would show in the residual of a galaxy alone.
-_COHERENT, _UNSEEN = 2.0, 5.0
-# What a place is worth, in terms of the noise of the flux, where profiles are wrong by the flux floor: parts of the
-# neighbours' light and of the source's own. With these constants 68 and 95 % intervals hold about what they should
-# (docs/deblend.md).
-_PULLED, _LOPSIDED = 1.0, 0.4
 # Least number of sources for which functions are compiled; the others are this times powers of two.
 _ROWS = 16
 
@@ -170,25 +163,21 @@ class SceneSolver:
                 scenes = patches.tensors(), theta, posterior, condition
                 drawn = sample(model, *scenes, sharp, samples, rng, **sampling)
                 posterior |= {"samples": drawn, "flux": drawn.mean(axis=0), "flux_error": drawn.std(axis=0)}
-            part = patches.doubt(profiles, theta[..., model.latent :], normal.flux)[:, None, None]
-            mistaken = np.hypot(_COHERENT * part, _UNSEEN * model.flux_floor) * normal.contamination()
+            part = patches.doubt(profiles, theta[..., model.latent :], normal.flux)
+            flux, contamination = posterior["flux"], normal.contamination()
             if method != "encoder":
-                posterior["strain"] = self._strain(normal)
-            # What profiles of this kind cannot show at best, and what the neighbours' do not show here.
-            floor = np.hypot(model.flux_floor * posterior["flux"], mistaken)
+                lights = normal.in_noise(contamination), normal.in_noise(normal.flux)
+                posterior["strain"] = doubts.strain(*lights, model.flux_floor)
+            error = doubts.flux_errors(posterior["flux_error"], flux, part, contamination, model.flux_floor)
             if method == "encoder":
                 # Shapes that were not fitted are wrong by as much as the residual says, and so are their fluxes.
-                floor = np.hypot(floor, part * posterior["flux"])
-            posterior["flux_error"] = np.hypot(posterior["flux_error"], floor)
+                error = np.hypot(error, part[:, None, None] * flux)
+            floor = np.sqrt(np.maximum(error**2 - posterior["flux_error"] ** 2, 0))
+            posterior["flux_error"] = error
             if posterior["samples"] is not None:
                 posterior["samples"] = posterior["samples"] + floor * rng.standard_normal(posterior["samples"].shape)
             refine_steps = refine_steps if method == "map" else 0
             return self._answer(patches, target, profiles, theta, condition, posterior, refine_steps, sharp)
-
-    def _strain(self, normal):
-        """Return by what factor places are less sure than noise makes them, as galaxies are not their profiles."""
-        lights = _PULLED * normal.contamination(), _LOPSIDED * normal.flux
-        return np.hypot(1, self.model.flux_floor * np.hypot(*(normal.in_noise(light) for light in lights)))
 
     def _start(self, batch, present, pool):
         """Return the windows of the fit, and what the encoder says.
