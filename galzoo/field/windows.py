@@ -108,6 +108,33 @@ def group_unit(unit, sources, number):
     return Unit(unit.group, unit.sources[[number]], place[0] - half, place[1] - half, 2 * half + 1)
 
 
+def owners(unit, rows, sources, fwhm):
+    """Return which source is brightest in each pixel of a window, as rows of `sources`, int (y, x).
+
+    By distance alone a faint source beside a large galaxy would own half of that one's light. Before anything is
+    fitted, light is taken to be the signal-to-noise ratio of the peak over 1 + (distance / FWHM)^2.
+
+    Parameters
+    ----------
+    unit : Unit
+    rows : int array
+        Sources to choose from; of those without a signal-to-noise ratio the least of the others is taken.
+    sources : dict of arrays
+    fwhm : float
+        Pixels.
+    """
+    y, x = np.ogrid[unit.y0 : unit.y0 + unit.side, unit.x0 : unit.x0 + unit.side]
+    snr = np.asarray(sources["snr"], float)[rows]
+    known = np.isfinite(snr) & (snr > 0)
+    snr = np.where(known, snr, snr[known].min() if known.any() else 1.0)
+    most, owner = np.full((unit.side, unit.side), -np.inf), np.full((unit.side, unit.side), rows[0])
+    for row, peak in zip(rows, snr, strict=True):
+        light = peak / (1 + ((x - sources["x"][row]) ** 2 + (y - sources["y"][row]) ** 2) / fwhm**2)
+        owner = np.where(light > most, row, owner)
+        most = np.maximum(light, most)
+    return owner
+
+
 def cut(field, segmentation, unit):
     """Read the window of a unit.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.field.photometry import KRON_REACH
-from galzoo.field.windows import MOST_SOURCES, batch_size, cut, group_unit, make_units, wide_unit
+from galzoo.field.windows import MOST_SOURCES, batch_size, cut, group_unit, make_units, owners, wide_unit
 from galzoo.tasks.deblend import residual_sources
 from galzoo.tasks.deblend.fit_windows import Fit, fit
 from galzoo.tasks.deblend.flags import (
@@ -112,6 +112,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
             chunk.sources,
             detection,
             settings,
+            _mates(chunk.units, unit),
             split=number in chunk.split,
         )  # fmt: skip
         for number, (unit, one, result, other) in enumerate(
@@ -172,7 +173,8 @@ class Chunk:
         self.split = _split(units)
         hidden = [np.zeros(one["own"].shape, bool) for one in planes]
         for i in self.split:
-            hidden[i] = planes[i]["own"] & ~_nearest(units[i], sources)
+            owner = owners(units[i], _mates(units, units[i]), sources, detection.fwhm)
+            hidden[i] = planes[i]["own"] & ~np.isin(owner, units[i].sources)
         # Smooth galaxies first: whatever else is let into the model would hide the sources that are missing.
         self.fits = fitter(units, planes, sources, hidden=hidden, smooth=True)
         self.others = _others(self.units, self.fits, self.split)
@@ -251,15 +253,9 @@ def _split(units):
     return [i for i, unit in enumerate(units) if many[unit.group] > 1]
 
 
-def _nearest(unit, sources):
-    """Return the pixels of a window that are nearer to its sources than to others of the group, (y, x)."""
-    from scipy.spatial import cKDTree
-
-    rows = np.flatnonzero(sources["group"] == unit.group)
-    tree = cKDTree(np.stack([sources["x"][rows], sources["y"][rows]], axis=-1))
-    y, x = np.mgrid[: unit.side, : unit.side]
-    _, which = tree.query(np.stack([x.ravel() + unit.x0, y.ravel() + unit.y0], axis=-1))
-    return np.isin(rows[which], unit.sources).reshape(unit.side, unit.side)
+def _mates(units, unit):
+    """Return the sources of the group of a window; the table has rows of earlier places of theirs too."""
+    return np.concatenate([other.sources for other in units if other.group == unit.group])
 
 
 def _others(units, fits, split):
@@ -315,11 +311,11 @@ def _moved(sources, unit, result, fwhm):
     return {key: np.concatenate([values, copies[key]]) for key, values in sources.items()}, unit
 
 
-def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings, split=False):
-    """Return what is known of the sources of a window; `split` says that it is one of several of its group."""
+def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings, mates, split=False):
+    """Return what is known of the sources of a window; `split` says that it is one of several of its group, `mates`."""
     first = leader(unit, sources)
     flags = judge(unit, planes, result, detection.fwhm, others, first if split else None)
-    found = measure(unit, planes, result, sources, detection, others)
+    found = measure(unit, planes, result, sources, detection, mates, others)
     for row in np.flatnonzero(flags & FLAGS["truncated"]):
         # What is cut beside a brighter source is a part of that one's light, and its aperture that of its own side.
         if row != first:
@@ -329,7 +325,7 @@ def _rows(field, segmentation, unit, planes, result, others, sources, detection,
         if split:
             whole = group_unit(unit, sources, row)
             known = whole_shape(whole, cut(field, segmentation, whole), sources, detection.weights)
-        flux = aperture(whole, cut(field, segmentation, whole), known, detection.weights)
+        flux = aperture(whole, cut(field, segmentation, whole), known, detection, whole.sources)
         found["aperture_flux"][row], found["aperture_flux_err"][row] = flux[0][0], flux[1][0]
     start = np.stack([sources["x"][unit.sources], sources["y"][unit.sources]], axis=-1)
     lost = (flags & FLAGS["fallback"]) > 0

@@ -5,6 +5,7 @@ import numpy as np
 from galzoo.contracts.deblended import FLAGS
 from galzoo.field.coadd import coadd
 from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses
+from galzoo.field.windows import owners
 from galzoo.metrics.reconstruction import inverse_variance
 
 POOR_CHI2 = 2.0
@@ -129,7 +130,7 @@ def whole_shape(unit, planes, sources, weights):
     xx, yy, xy = ((light * part).sum() / max(light.sum(), 1e-30) for part in (x * x, y * y, x * y))
     mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     shape = {"a": np.sqrt(mean + half), "b": np.sqrt(max(mean - half, 0)), "theta": np.arctan2(2 * xy, xx - yy) / 2}
-    found = {key: np.array(sources[key], float) for key in ("x", "y", *shape)}
+    found = {key: np.array(sources[key], float) for key in ("x", "y", "snr", *shape)}
     for key, value in shape.items():
         found[key][row] = max(value, sources[key][row]) if key != "theta" else value
     return found
@@ -210,7 +211,7 @@ def rough(planes, fit, correlation, others=None):
     return n > 0 and chi2 / n > correlation**2 * (1 + _SIGNIFICANT * np.sqrt(2 / n))
 
 
-def measure(unit, planes, fit, sources, detection, others=None):
+def measure(unit, planes, fit, sources, detection, mates, others=None):
     """Return what the catalogue says beside the fit itself.
 
     Returns
@@ -233,7 +234,7 @@ def measure(unit, planes, fit, sources, detection, others=None):
         blendedness = np.where(shared > 0, 1 - square / shared, np.nan)
     chi2, n = chi2_of(planes, total, planes["own"])
     like = np.where(np.isfinite(fit.flux_width), fit.flux_width, _likelihood_width(planes, fit))
-    kron, error = aperture(unit, planes, sources, detection.weights)
+    kron, error = aperture(unit, planes, sources, detection, mates)
     return {
         "blendedness": blendedness, "flux_like_err": like, "aperture_flux": kron, "aperture_flux_err": error,
         "chi2": np.full(len(fit.flux), chi2 / n if n else np.nan),
@@ -286,14 +287,16 @@ def _likelihood_width(planes, fit):
     return width
 
 
-def aperture(unit, planes, sources, weights):
-    """Return Kron fluxes of the undeblended window and their errors, (n, band)."""
+def aperture(unit, planes, sources, detection, mates):
+    """Return Kron fluxes of the undeblended window and their errors, (n, band); `mates` are the rows of its group."""
     rows = unit.sources
     x, y = sources["x"][rows] - unit.x0, sources["y"][rows] - unit.y0
     ellipse = ellipses(x, y, sources["a"][rows], sources["b"][rows], sources["theta"][rows])
-    image, _, empty = coadd(planes, weights)
-    yy, xx = np.mgrid[: image.shape[0], : image.shape[1]]
-    nearest = np.argmin([(xx - one) ** 2 + (yy - other) ** 2 for one, other in zip(x, y, strict=True)], axis=0)
-    # How large an aperture is follows from the source's own side of the window; a bright neighbour would open it wide.
-    radius = automatic_radius(image.astype(np.float32), empty, ellipse, (nearest + 1).astype(np.int32))
+    image, _, empty = coadd(planes, detection.weights)
+    owner = owners(unit, mates, sources, detection.fwhm)
+    labels = np.full(owner.shape, len(rows) + 1, np.int32)
+    for number, row in enumerate(rows, 1):
+        labels[owner == row] = number
+    # How large an aperture is follows from the source's own light; a bright neighbour would open it wide.
+    radius = automatic_radius(image.astype(np.float32), empty, ellipse, labels)
     return ellipse_fluxes(planes["image"], planes["variance"], planes["mask"], ellipse, radius)[:2]

@@ -82,11 +82,12 @@ def test_blendedness_of_coincident_equals_is_a_half():
     planes = {"image": blob.sum(axis=0), "variance": np.ones((48, 48, 1)), "mask": np.zeros((48, 48, 1), bool)}
     planes |= {"own": np.ones((48, 48), bool), "other": np.zeros((48, 48), bool)}
     sources = {"x": np.full(2, 21.5), "y": np.full(2, 21.5), "a": np.ones(2), "b": np.ones(2), "theta": np.zeros(2)}
+    sources["snr"] = np.ones(2)
 
     class Detection:
-        weights = (1.0,)
+        weights, fwhm = (1.0,), 3.0
 
-    found = measure(unit, planes, fit, sources, Detection)
+    found = measure(unit, planes, fit, sources, Detection, unit.sources)
     np.testing.assert_allclose(found["blendedness"], 0.5)
     assert found["chi2"][0] == 0
     assert np.isnan(found["flux_like_err"]).all(), "two templates that are one cannot be told apart"

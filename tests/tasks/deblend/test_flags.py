@@ -9,8 +9,8 @@ from astropy.table import QTable
 from scipy.ndimage import gaussian_filter
 
 from galzoo.contracts.deblended import FLAGS
-from galzoo.field.windows import Unit
-from galzoo.tasks.deblend.flags import at_edge, correlated_errors, leader
+from galzoo.field.windows import Unit, owners
+from galzoo.tasks.deblend.flags import aperture, at_edge, correlated_errors, leader
 from galzoo.tasks.deblend.run import Settings, deblend_field
 from tests.field.fields import BANDS, NOISE, SIGMA, draw, least_squares, write, write_psf
 
@@ -54,6 +54,48 @@ def test_boxes_and_places_at_the_border(place, box, edge):
     unit = Unit(0, np.array([0]), -2, -2, 64)
     planes = {"inside": (2, 62, 2, 64)}
     assert at_edge(unit, planes, sources, np.array([place], float), 3.5).tolist() == [edge]
+
+
+def beside_a_galaxy():
+    """Return a window of a faint source, number 1, 25 pixels from a large bright galaxy, and the table of both."""
+    y, x = np.mgrid[:64, :64]
+    light = [
+        flux * np.exp(-((x - at) ** 2 + (y - 32) ** 2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
+        for at, sigma, flux in ((20, 8.0, 1e5), (45, 1.5, 600.0))
+    ]
+    image = np.sum(light, axis=0)[..., None].astype(np.float32)
+    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool)}
+    sources = {
+        "x": np.array([20.0, 45.0]), "y": np.array([32.0, 32.0]), "a": np.array([8.0, 1.5]), "b": np.array([8.0, 1.5]),
+        "theta": np.zeros(2), "snr": np.array([900.0, 30.0]),
+    }  # fmt: skip
+    return planes, sources
+
+
+def test_a_faint_source_does_not_own_half_of_a_galaxy():
+    """By distance it would have all pixels from column 33 on, which hold a twentieth of the galaxy."""
+    _, sources = beside_a_galaxy()
+    owner = owners(Unit(0, np.array([1]), 10, 0, 64), np.arange(2), sources, 3.5)
+    assert owner[32, 35] == 1
+    assert owner[32, 28] == owner[10, 45] == owner[32, 0] == 0
+    assert 20 < np.sum(owner == 1) < 200
+    # Nothing is known of a source that was added: alike, they share the window in the middle, at column 22.
+    sources["snr"][1] = np.nan
+    shared = owners(Unit(0, np.array([1]), 10, 0, 64), np.arange(2), sources, 3.5)
+    np.testing.assert_array_equal(shared[5], np.arange(64) > 22)
+
+
+def test_the_aperture_of_a_faint_source_does_not_open_for_the_galaxy_beside_it():
+    planes, sources = beside_a_galaxy()
+
+    class Detection:
+        weights, fwhm = (1.0,), 3.5
+
+    alone = aperture(Unit(0, np.array([1]), 0, 0, 64), planes, sources, Detection, np.arange(2))[0]
+    assert 500 < alone[0, 0] < 1500
+    both = aperture(Unit(0, np.arange(2), 0, 0, 64), planes, sources, Detection, np.arange(2))[0]
+    np.testing.assert_allclose(both[1], alone[0])
+    assert 9e4 < both[0, 0] < 1.02e5
 
 
 def test_errors_of_fluxes_are_the_scatter_where_noise_is_correlated(tmp_path):
