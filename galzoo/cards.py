@@ -67,6 +67,8 @@ def summary(card):
     card : dict
         As `galzoo.presets.load_card` returns it; its metrics are not needed.
     """
+    from galzoo.evaluate.report import format_value
+
     data, training = card.get("data", {}), card.get("training", {})
     rows = {"family": card["family"], "made": card.get("created"), "galzoo": card.get("galzoo")}
     if data:
@@ -80,7 +82,7 @@ def summary(card):
         rows["training"] = f"{training['n_train']} images, {training['steps']} steps{_short_hours(training)}"
         rows["hardware"] = training["hardware"]
     rows["limits"] = " ".join(card.get("limits", "").split())
-    rows |= {name: _number(value) for name, value in card.get("headline", {}).items()}
+    rows |= {name: format_value(value) for name, value in card.get("headline", {}).items()}
     rows["licence"] = card.get("licence")
     rows["cite"] = card.get("citation")
     lines = [f"{card['name']}: {card['title']}" if card.get("title") else card["name"]]
@@ -102,13 +104,6 @@ def family_summary(family):
         text = f"{name}: {', '.join(values) or 'none'}"
         lines += textwrap.wrap(text, _WIDTH, initial_indent="  ", subsequent_indent="      ")
     return lines
-
-
-def _number(value):
-    if isinstance(value, list | tuple):
-        number, error = value
-        return _number(number) if number is None or error is None else f"{number:.4g} ± {error:.2g}"
-    return f"{value:.4g}" if isinstance(value, int | float) else value
 
 
 def _sizes(card):

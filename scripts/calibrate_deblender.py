@@ -49,8 +49,8 @@ def sets(data, cosmos):
         "max_radius": 1.2, "psf_paths": {"F160W": f"{data}/psf/hst_grizli_ceers_f160w.fits"},
     }  # fmt: skip
     return {
-        "hst_fit": ("vae_deblender_lsst", "fit", 40, SceneSpec(**hst, split="train", seed=603)),
-        "hst_held_out": ("vae_deblender_lsst", "held out", 40, SceneSpec(**hst, split="test", seed=604)),
+        "hst_fit": ("vae_deblender_lsst", "fit", 24, SceneSpec(**hst, split="train", seed=603)),
+        "hst_held_out": ("vae_deblender_lsst", "held out", 24, SceneSpec(**hst, split="test", seed=604)),
         "catsim_fit": ("vae_deblender_lsst", "fit", 24, SceneSpec(**catsim, split="valid", seed=601)),
         "catsim_held_out": ("vae_deblender_lsst", "held out", 24, SceneSpec(**catsim, split="test", seed=602)),
         "f160w_fit": ("vae_deblender_candels_h", "fit", 32, SceneSpec(**candels, seed=605)),

@@ -15,6 +15,7 @@ import yaml
 from astropy.io import fits
 
 from galzoo import cli
+from galzoo.evaluate.report import format_value
 from galzoo.presets import list_presets, load_card
 from tests.conftest import make_stamps
 
@@ -119,7 +120,9 @@ class TestWithoutData:
             assert f"{card['training']['n_train']} images" in out
             assert ", ".join(card["data"]["bands"]) in out
             joined = " ".join(out.split())
-            assert all(f"{title}:" in joined for title, value in card["headline"].items() if value is not None)
+            # Numbers as on the page: to the two digits that their errors allow.
+            shown = {title: value for title, value in card["headline"].items() if value is not None}
+            assert all(f"{title}: {format_value(value)}" in joined for title, value in shown.items())
         name = "vqvae_sdss_rgb"
         assert yaml.safe_load(galzoo("show", name, "--full")[1]) == load_card(name)
 

@@ -90,7 +90,8 @@ def measure_sky(read, shape, names, need_noise, cell=CELL, first=None):
             level[..., band], rms[..., band] = first.level[..., band], first.rms[..., band]
     for band, name in enumerate(names):
         if not np.isfinite(level[..., band]).any():
-            raise InputError(f"{name}: it has too few good pixels to see the sky; check image, mask and noise")
+            zeros = "; exact zeros are no data without --variance, --rms or --weight" if need_noise else ""
+            raise InputError(f"{name}: it has too few good pixels to see the sky; check image, mask and noise{zeros}")
         if need_noise and not np.nanmax(rms[..., band]) > 0:
             raise InputError(f"{name}: the sky has no noise to estimate; give --variance, --rms or --weight")
     # With a noise map a part without noise is the image's own affair.

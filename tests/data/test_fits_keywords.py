@@ -78,10 +78,11 @@ def test_saturation_is_in_the_unit_of_the_pixels(cards, level, caplog):
 
 
 @pytest.mark.parametrize("text", ["MJy/sr", "MJY/SR", "MJy sr-1", "MJy.sr**-1"])
-def test_surface_brightness_takes_the_pixels_that_there_are(text):
+def test_surface_brightness_takes_the_pixels_that_there_are(text, caplog):
     """Resampled mosaics keep PIXAR_A2 of the detector."""
     right = (1 * u.MJy / u.sr * (0.03 * u.arcsec) ** 2).to_value(u.nJy)
     assert flux_scale(header(BUNIT=text, PIXAR_A2=0.0039), pixel_area=0.03**2) == pytest.approx(right, rel=1e-6)
+    assert "PIXAR_A2 is 0.0039 arcsec^2, a pixel has 0.0009" in caplog.text
     assert flux_scale(header(BUNIT=text, PIXAR_A2=0.03**2)) == pytest.approx(right, rel=1e-6)
 
 

@@ -40,6 +40,19 @@ def test_a_small_source_has_the_least_aperture():
     assert (radius * np.sqrt(0.3 * 0.4) >= 1.75).all()
 
 
+def test_pixels_without_noise_count_as_bad():
+    image, ellipse = scene()
+    radius, variance = np.full(2, 3.0), np.full((*image.shape, 1), NOISE**2, np.float32)
+    bad = np.zeros(variance.shape, bool)
+    bad[:40] = True
+    known = ellipse_fluxes(image[..., None], variance, bad, ellipse, radius)
+    variance[bad] = np.inf
+    found = ellipse_fluxes(image[..., None], variance, np.zeros_like(bad), ellipse, radius)
+    assert np.isfinite(known[1]).all()
+    for one, other in zip(found[:2], known[:2], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_band_without_pixels_has_no_flux():
     image, ellipse = scene()
     planes = np.stack([image, image], axis=-1)

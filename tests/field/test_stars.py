@@ -9,7 +9,7 @@ from galzoo.data.psf import fwhm_of
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.field.psf import constant_psf, contradiction, field_psf, measured_psf
-from galzoo.field.stars import find_stars, on_branch
+from galzoo.field.stars import find_stars, on_branch, sizes
 from galzoo.tasks.detect.run import Settings, detect_field
 from tests.field.fields import BANDS, FWHM, SCALE, draw, write
 
@@ -37,6 +37,23 @@ def test_stars_are_found_among_galaxies(tmp_path):
     assert star[rows].sum() >= 0.8 * star.sum()
     # Half the light of a Gaussian lies within half its FWHM.
     np.testing.assert_allclose(np.median(radii), FWHM / 2, rtol=0.03)
+
+
+def test_a_star_beside_another_source_is_no_witness(tmp_path):
+    """Three are alone, two are 6 pixels apart, which is less than five of their radii."""
+    places = [(20, 20), (60, 20), (20, 60), (60, 60), (66, 60)]
+    path = write(tmp_path / "field.fits", draw((80, 84), [(*place, 5000, 0) for place in places]))
+    x, y = np.array(places, float).T
+    with open_field(path, bands=BANDS) as field:
+        rows, _ = sizes(field, {"x": x, "y": y, "snr": np.array([90.0, 80, 70, 99, 95])})
+    assert rows.tolist() == [0, 1, 2]
+
+
+def test_faint_sources_of_one_size_above_brighter_smaller_ones_are_no_stars():
+    radii = np.exp([0.0, 0.01, 0.02, -0.1, -0.2, -0.3])
+    faint = np.array([31.0, 31, 31])
+    assert len(on_branch(np.arange(6), radii, np.r_[faint, 3000, 3000, 3000])[0]) == 0
+    assert on_branch(np.arange(3), radii[:3], faint)[0].tolist() == [0, 1, 2]
 
 
 def test_the_measured_psf_is_the_stars(tmp_path):

@@ -82,6 +82,22 @@ def test_a_false_detection_is_a_shred_of_the_source_that_it_is_most_inside_of():
     assert outcomes_of([[0, 0], [10, 0], [4, 0]], [[0, 0], [10, 0]], truth_reach=[5, 20]) == ["recognised", "shredded"]
 
 
+def test_a_missed_source_is_a_part_of_the_detection_that_it_is_most_inside_of():
+    found = outcomes_of([[0, 0], [9, 0]], [[0, 0], [9, 0], [4, 0]], found_reach=[4.5, 20])
+    assert found == ["recognised", "unrecognised", "merged"]
+
+
+def test_what_was_missed_is_not_shredded():
+    assert outcomes_of([[3, 0]], [[0, 0]], truth_reach=[5]) == ["undetected"]
+
+
+def test_scenes_without_a_miss_do_not_make_a_share_certain():
+    hits, scenes = np.ones(10, bool), np.arange(10) // 2
+    assert share(hits, scenes) == share(hits)
+    assert share(~hits, scenes) == share(~hits)
+    assert share(hits)[1] > 0.01
+
+
 def test_shares_of_outcomes_sum_to_one():
     random = np.random.default_rng(2)
     result = np.concatenate(
