@@ -1,7 +1,7 @@
 """By how much errors of fluxes and places grow as galaxies are not as their profiles.
 
-The constants are fitted by ``scripts/bench_deblend_errors.py``, which writes what intervals hold with them on other
-scenes (``docs/benchmarks/bench_deblend_errors.json``).
+What intervals hold with the constants, and with others, is measured by ``scripts/bench_deblend_errors.py``
+(``docs/benchmarks/bench_deblend_errors.json``).
 """
 
 import numpy as np

@@ -1,12 +1,14 @@
-"""Fit the constants by which errors of deblended fluxes and places grow, and say what intervals hold on other scenes.
+"""Fit the constants by which errors of deblended fluxes and places grow, and say what intervals hold elsewhere.
 
-    python scripts/calibrate_deblender.py --data ROOT --cosmos DIR/whole.fits --work WORK
-    python scripts/calibrate_deblender.py --work WORK --output docs/benchmarks/deblend_errors.json
+    python scripts/bench_deblend_errors.py --data ROOT --cosmos DIR/whole.fits --work WORK
+    python scripts/bench_deblend_errors.py --work WORK --output docs/benchmarks/bench_deblend_errors.json
 
-The first measures the sets of scenes, some of them with ``--sets``, and keeps them in WORK; the second fits the
-constants of ``galzoo/inference/fit/doubts.py`` to those "fit" and judges them on those "held out". Scenes of CatSim are
-galaxies of splits that the deblender has not seen, one for either; of HST, one half of the galaxies for either (DIR of
-``join_cosmos.py``). Errors are by bootstrap of galaxies where their origin is known, else of scenes.
+The first measures the sets of scenes, some of them with ``--sets``, and keeps them in WORK. The second looks for the
+constants of ``galzoo/inference/fit/doubts.py`` on a grid, on the sets "fit", and says what intervals hold on all sets,
+with the constants in use and with the best of the grid; "off nominal" is the root mean square of what they hold too
+much or too little. Scenes of CatSim are galaxies of splits that the deblender has not seen, one for either; of HST,
+one half of the galaxies for either (DIR of ``join_cosmos.py``). Errors are by bootstrap of galaxies where their origin
+is known, else of scenes.
 """
 
 import argparse
@@ -32,8 +34,6 @@ GRID = {
     "coherent": np.arange(0.0, 4.1, 0.5), "unseen": np.arange(0.0, 10.1, 1.0),
     "pulled": np.arange(0.0, 3.1, 0.25), "lopsided": np.arange(0.0, 1.01, 0.1),
 }  # fmt: skip
-# Constants whose scatter of the coverage is no worse than this over the best are alike, and those in use are kept.
-ALIKE = 0.02
 
 
 def sets(data, cosmos):
@@ -132,11 +132,8 @@ def centroids(images, places, rounds=8):
 def inside(one, coherent, unseen, pulled, lopsided):
     """Return which intervals hold the truth: name -> (level -> array of 0 and 1, groups) of a set."""
     floor = float(one["floor"])
-    shape = (1, *one["flux"].shape)
-    error = doubts.flux_errors(
-        one["error"].reshape(shape), one["flux"].reshape(shape), one["part"].reshape(1, -1)[:, :1] * 0,
-        one["shared"].reshape(shape), floor, coherent=0.0, unseen=unseen,
-    )[0]  # fmt: skip
+    error, flux, shared = (one[key][None] for key in ("error", "flux", "shared"))
+    error = doubts.flux_errors(error, flux, np.zeros(1), shared, floor, unseen=unseen)[0]
     # Of each source's own scene.
     error = np.hypot(error, coherent * one["part"][:, None] * one["shared"])
     strain = doubts.strain(one["neighbours"], one["own"], floor, pulled=pulled, lopsided=lopsided)
@@ -144,8 +141,7 @@ def inside(one, coherent, unseen, pulled, lopsided):
     flux_pull = np.abs(one["answer"] - one["truth"]) / np.maximum(error, 1e-30)
     place_pull = np.abs(one["miss"]) / np.maximum(place, 1e-30)
     blended = one["blendedness"] > BLENDED
-    row = np.arange(len(blended))
-    bright = one["flux"][row, one["reference"]] > LEAST_SNR * one["error"][row, one["reference"]]
+    bright = one["own"] > LEAST_SNR
     every = np.ones(len(blended), bool)
     kinds = {
         "fluxes": (flux_pull, every), "fluxes of blends": (flux_pull, blended),
@@ -166,10 +162,14 @@ def cost(measured, kinds, **constants):
     return float(np.sqrt(np.mean(np.square(off))))
 
 
+def in_use():
+    """Return the constants of `galzoo.inference.fit.doubts`."""
+    return {name: getattr(doubts, name.upper()) for name in GRID}
+
+
 def fit(measured):
-    """Return the constants: those in use where no others on the grid hold clearly better."""
-    used = {name: getattr(doubts, name.upper()) for name in GRID}
-    best, costs = dict(used), {}
+    """Return the constants of the grid whose intervals are nearest to what they should hold, and a table of both."""
+    used, best, rows = in_use(), in_use(), []
     for kinds, names in ((("fluxes", "fluxes of blends"), ("coherent", "unseen")),
                          (("places", "places of blends"), ("pulled", "lopsided"))):  # fmt: skip
         tried = {
@@ -177,14 +177,11 @@ def fit(measured):
             for values in itertools.product(*(GRID[name] for name in names))
         }
         values = min(tried, key=tried.get)
-        now = cost(measured, kinds, **used)
-        costs[" and ".join(names)] = {
-            "in use": now, "best of the grid": tried[values],
-            **{f"best {name}": float(value) for name, value in zip(names, values, strict=True)},
-        }  # fmt: skip
-        if now > tried[values] + ALIKE:
-            best |= {name: round(float(value), 3) for name, value in zip(names, values, strict=True)}
-    return best, costs
+        best |= {name: round(float(value), 3) for name, value in zip(names, values, strict=True)}
+        for what, chosen in (("in use", used), ("best of the grid", best)):
+            row = {"of": kinds[0], "constants": what, **{name: chosen[name] for name in names}}
+            rows.append(row | {"off nominal": cost(measured, kinds, **used | {name: chosen[name] for name in names})})
+    return best, rows
 
 
 def coverage(one, constants):
@@ -193,7 +190,8 @@ def coverage(one, constants):
     for name, (levels, groups) in inside(one, **constants).items():
         for level, held in levels.items():
             key = f"{name}, {100 * level:.0f} %"
-            row[key], row[f"{key}_error"] = resample(np.mean, held.mean(axis=1), groups=groups)
+            found = resample(np.mean, held.mean(axis=1), groups=groups) if len(held) else (None, None)
+            row[key], row[f"{key}_error"] = found
     return row
 
 
@@ -215,20 +213,22 @@ def main():
     if not arguments.output:
         return
     measured = {}
+    known = {name: one for name, one in known.items() if (arguments.work / f"{name}.npz").is_file()}
     for name in known:
         with np.load(arguments.work / f"{name}.npz") as file:
             measured[name] = dict(file)
-    constants, costs = fit([measured[name] for name, one in known.items() if one[1] == "fit"])
+    best, costs = fit([measured[name] for name, one in known.items() if one[1] == "fit"])
     rows = [
-        {"set": name.replace("_", " "), "preset": preset, "scenes": count, **coverage(measured[name], constants)}
-        for name, (preset, _, count, _) in known.items()
+        {"set": name.replace("_", " "), "constants": what, "scenes": count, **coverage(measured[name], constants)}
+        for name, (_, _, count, _) in known.items()
+        for what, constants in (("in use", in_use()), ("best of the grid", best))
     ]
-    write_json(arguments.output, {"constants": constants, "off nominal, root mean square": costs, "coverage": rows})
+    write_json(arguments.output, {"constants": in_use(), "fit": costs, "coverage": rows})
     shown = [{key: value for key, value in row.items() if not key.endswith("_error")} for row in rows]
     table = Table(*shown[0])
     for row in shown:
         table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console(width=200).print(constants, costs, table)
+    Console(width=200).print(costs, table)
 
 
 if __name__ == "__main__":
