@@ -186,7 +186,7 @@ def fit(measured):
 
 def coverage(one, constants):
     """Return a row: what the intervals of a set hold, with errors."""
-    row = {"sources": len(one["blendedness"])}
+    row = {"sources": len(one["blendedness"]), "galaxies": len(np.unique(one["group"]))}
     for name, (levels, groups) in inside(one, **constants).items():
         for level, held in levels.items():
             key = f"{name}, {100 * level:.0f} %"
