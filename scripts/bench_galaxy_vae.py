@@ -1,6 +1,6 @@
 """Measure galaxy VAEs: the loss by number of dimensions, and what adaptation recovers of a probe's accuracy.
 
-python scripts/bench_galaxy_vae.py dimensions RUN STAMPS [--untrained] [--output FILE.json]
+python scripts/bench_galaxy_vae.py dimensions RUN STAMPS [--untrained] [--output FILE.json] [--picture FILE.png]
 python scripts/bench_galaxy_vae.py adapt BEFORE AFTER... --data TWO_SURVEYS --label COLUMN [--output FILE.json]
 """
 
@@ -22,6 +22,7 @@ from galzoo.errors import InputError
 from galzoo.files import write_json
 from galzoo.inference.stamp_features import features
 from galzoo.metrics.adaptation import domain_auc, recovery
+from galzoo.metrics.binned import bootstrap
 from galzoo.metrics.calibration import expected_calibration_error, top_class
 from galzoo.metrics.reconstruction import chi2_per_pixel, inverse_variance
 from galzoo.presets import load
@@ -41,9 +42,10 @@ def started(model, stamps, train, seed=0):
 def by_dimensions(model, stamps, numbers, batch_size=64):
     """Return a row a number of dimensions: chi2 a pixel and loss, mean nats a stamp, its error from batches.
 
-    The loss is the model's own, Kullback-Leibler terms of the dimensions in use included.
+    The loss is the model's own, Kullback-Leibler terms of the dimensions in use included. "change" is against the
+    number before, batch by batch: all numbers see the same galaxies, whose spread is most of the error of the loss.
     """
-    rows = []
+    rows, before = [], None
     for number in numbers:
         shown = (np.arange(model.latent) < number).astype("float32")
         losses, chi2 = [], []
@@ -55,15 +57,36 @@ def by_dimensions(model, stamps, numbers, batch_size=64):
             chi2 += np.nan_to_num(chi2_per_pixel(batch["image"], image, *given)).tolist()
             pixels = np.maximum(np.count_nonzero(inverse_variance(*given), axis=(1, 2, 3)), 1)
             losses.append(float(model.compute_loss(x=batch, y_pred=outputs, training=False)) * pixels.mean())
-        rows.append(
-            {
-                "dimensions": number,
-                "loss": float(np.mean(losses)),
-                "loss_error": float(np.std(losses, ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else None,
-                "chi2_median": float(np.median(chi2)),
-            }
-        )
+        losses, (median, error) = np.array(losses), bootstrap(np.array(chi2), np.median)
+        row = {"dimensions": number, **_mean("loss", losses), "chi2_median": median, "chi2_median_error": error}
+        rows.append(row | ({} if before is None else _mean("change", losses - before)))
+        before = losses
     return rows
+
+
+def _mean(name, values):
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {name: float(np.mean(values)), f"{name}_error": error}
+
+
+def draw(rows, path, name):
+    """Draw the loss and chi2 by the number of dimensions; bars of the loss are of the change from the number before."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+    numbers = [row["dimensions"] for row in rows]
+    bars = [row.get("change_error") or 0 for row in rows]
+    axes[0].errorbar(numbers, [row["loss"] for row in rows], bars, fmt="o-", ms=4, capsize=3)
+    axes[0].set(ylabel="loss, nats a stamp", title=name)
+    axes[1].errorbar(
+        numbers, [row["chi2_median"] for row in rows], [row["chi2_median_error"] for row in rows], fmt="o-", ms=4,
+        capsize=3,
+    )  # fmt: skip
+    axes[1].set(ylabel="chi2 a pixel, median")
+    for axis in axes:
+        axis.set(xlabel="dimensions shown", xticks=numbers)
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
 
 
 def probed(vectors, label, train, test):
@@ -102,6 +125,7 @@ def main():
     one.add_argument("data", type=Path)
     one.add_argument("--limit", type=int, default=1500)
     one.add_argument("--untrained", action="store_true", help="as training starts: principal components")
+    one.add_argument("--picture", type=Path)
     two = commands.add_parser("adapt", help="share of a probe's loss that adaptation recovers")
     two.add_argument("before")
     two.add_argument("after", nargs="+")
@@ -132,6 +156,8 @@ def main():
         sys.stdout.write(", ".join(told) + "\n")
     if options.output:
         write_json(options.output, result)
+    if options.command == "dimensions" and options.picture:
+        draw(result, options.picture, Path(options.model).name)
 
 
 if __name__ == "__main__":
