@@ -1,11 +1,12 @@
 """Measure what domain adaptation recovers, by each of its losses and for several seeds, without labels of the target.
 
-    python scripts/bench_adaptation.py SDSS.h5 --work FOLDER [--pair shift] [--seeds 3] [--steps 400]
+    python scripts/bench_adaptation.py SDSS.h5 --work FOLDER [--what features] [--pair shift] [--seeds 3]
 
 SDSS.h5 is what `galzoo data make sdss` makes, neighbours masked. Two pairs of surveys: pictures of Galaxy Zoo 1 and
 others of them as a worse survey would show them ("shift"); EFIGI and Galaxy Zoo 1 ("efigi"). Classes are elliptical,
-spiral and edge-on. It makes docs/benchmarks/bench_adaptation.json of all pairs whose runs are in FOLDER, in which each
-run is a file when it is finished: a second call goes on.
+spiral and edge-on. What is adapted are the features that a preset gives, as a classifier learns from them ("features");
+or a small VAE of pictures of 32 px, trained here, of whose vectors a probe learns ("encoder"). It adds to
+docs/benchmarks/bench_adaptation.json. In FOLDER each run is a file when it is finished: a second call goes on.
 """
 
 import argparse
@@ -22,12 +23,14 @@ from galzoo.data.batches import stamps_batch
 from galzoo.data.splits import split_names
 from galzoo.data.stamps import Stamps
 from galzoo.files import write_json
-from galzoo.inference.stamp_features import features
+from galzoo.inference.stamp_features import DEPTHS, features
 from galzoo.metrics.adaptation import domain_auc, recovery
 from galzoo.metrics.calibration import expected_calibration_error, top_class
 from galzoo.models.galaxy_vae.model import GalaxyVAE
+from galzoo.presets import load_for
 from galzoo.simulate.survey_shift import shift_survey
 from galzoo.tasks.classify import classifiers
+from galzoo.tasks.classify.aligned import align
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks" / "bench_adaptation.json"
 SHIFT = {"fwhm": 3.0, "noise": 1.0, "scale": 1.5, "stretch": 0.6}
@@ -62,8 +65,11 @@ def binned(stamps):
     )
 
 
-def surveys(path, pair, most, seed=0):
-    """Return stamps of two surveys, their classes, the survey of each (0 source, 1 target), and which are for tests."""
+def surveys(path, pair, most, seed=0, small=True):
+    """Return stamps of two surveys, their classes, the survey of each (0 source, 1 target), and which are for tests.
+
+    Stamps have half of their pixels along each side where they shall be `small`.
+    """
     from galzoo.data import hdf5
 
     table = hdf5.read_columns(path)
@@ -84,9 +90,63 @@ def surveys(path, pair, most, seed=0):
     parts = [stamps[domain == 0], stamps[domain == 1]]
     if pair == "shift":
         parts[1] = shift_survey(parts[1], **SHIFT, seed=seed)
-    parts = [dataclasses.replace(binned(part), pixel_scale=1.0, meta={}) for part in parts]
+    parts = [dataclasses.replace(binned(part) if small else part, pixel_scale=1.0, meta={}) for part in parts]
     test = split_names({"id": ids[rows]}, 0.0, 0.3, seed) == "test"
     return Stamps.concatenate(parts), label[rows], domain, test
+
+
+def described(options):
+    """Return features by the preset, classes, surveys and which are for tests, from their file where it is there."""
+    path = options.work / f"{options.pair}_{options.encoder}_{options.depth}_{options.most}_{options.views}.npz"
+    if not path.exists():
+        before = time.process_time()
+        stamps, label, domain, test = surveys(options.data, options.pair, options.most, small=False)
+        model = load_for("classify", options.encoder, "model", "prior", "encoder")
+        vectors = features(model, stamps, views=options.views, depth=options.depth)[0]
+        np.savez(path, vectors=vectors, label=label, domain=domain, test=test)
+        print(f"{path.name}: {time.process_time() - before:.0f} s of CPU", flush=True)
+    with np.load(path) as file:
+        return tuple(file[name] for name in ("vectors", "label", "domain", "test"))
+
+
+def standardised(vectors, domain, learnt):
+    """Return vectors of each survey by the mean and deviation of its own that are learnt from."""
+    found = np.empty_like(vectors)
+    for survey in (0, 1):
+        own = vectors[learnt & (domain == survey)]
+        found[domain == survey] = (vectors[domain == survey] - own.mean(axis=0)) / (own.std(axis=0) + 1e-6)
+    return found
+
+
+def of_features(options):
+    """Return rows of each kind of adaptation and seed of the features of a preset, and what they are of."""
+    vectors, label, domain, test = described(options)
+
+    def probe(seen):
+        learnt = ~test & (domain == 0)
+        return classifiers.fit(seen[learnt], label[learnt], CLASSES, None, "linear", "equal")[0].probability(seen)
+
+    before, alike = probe(vectors), standardised(vectors, domain, ~test)
+    rows = [{"adaptation": "none", **measured(before, before, vectors, label, domain, test)}]
+    rows.append({"adaptation": "standardised", **measured(before, probe(alike), alike, label, domain, test)})
+    # What labels of the target would give.
+    theirs = np.flatnonzero(~test & (domain == 1))
+    best = classifiers.fit(vectors[theirs], label[theirs], CLASSES, None, "linear", "equal")[0].probability(vectors)
+    rows.append({"adaptation": "labels of the target", **measured(before, best, vectors, label, domain, test)})
+    for kind in ("none", *options.kinds):
+        for seed in range(options.seeds):
+            path = (
+                options.work / f"{options.pair}_{options.depth}_{kind}_{options.weight:g}_{options.steps}_{seed}.json"
+            )
+            if not path.exists():
+                learnt = vectors[~test], label[~test], domain[~test], len(CLASSES)
+                found = align(*learnt, kind, options.weight, options.steps, seed)
+                after, short = found.probability(vectors, domain), found.vectors(vectors, domain)
+                write_json(path, measured(before, after, short, label, domain, test))
+            name = "network, no domain loss" if kind == "none" else kind
+            rows.append({"adaptation": name, **json.loads(path.read_text(encoding="utf-8"))})
+            print(rows[-1], f"{time.process_time():.0f} s of CPU", flush=True)
+    return rows, label, domain, test
 
 
 class Both(keras.utils.PyDataset):
@@ -179,6 +239,20 @@ def runs(options, data, kind):
             yield {key: file[key] for key in file.files}
 
 
+def of_encoder(options):
+    """Return rows of each kind of adaptation and seed of a VAE, and what they are of."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    data = surveys(options.data, options.pair, options.most)
+    _, label, domain, test = data
+    before, rows = [found["probability"] for found in runs(options, data, "none")], []
+    for kind in ("none", *options.kinds):
+        for seed, found in enumerate(runs(options, data, kind)):
+            row = measured(before[seed], found["probability"], found["vectors"], label, domain, test)
+            rows.append({"adaptation": kind, **row})
+            print(kind, seed, {key: np.round(value, 3).tolist() for key, value in row.items()}, flush=True)
+    return rows, label, domain, test
+
+
 def summary(rows):
     """Return means over seeds and their spread, of rows of one kind."""
     keys = ("source_after", "target_after", "share", "ece_target", "auc_logistic", "auc_boosting")
@@ -195,30 +269,27 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for finished runs")
+    parser.add_argument("--what", choices=("features", "encoder"), default="features")
+    parser.add_argument("--encoder", default="galaxy_vae_sdss_rgb", help="preset that gives the features")
+    parser.add_argument("--depth", choices=DEPTHS, default="levels", help="of the features")
+    parser.add_argument("--views", type=int, default=2, help="orientations that features are a mean of")
     parser.add_argument("--pair", choices=("shift", "efigi"), default="shift")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=200, help="of the source's VAE, and of each adaptation")
+    parser.add_argument("--steps", type=int, default=600, help="of each adaptation, and of the source's VAE")
     parser.add_argument("--weight", type=float, default=1.0, help="of the adaptation")
     parser.add_argument("--most", type=int, default=700, help="galaxies a class and survey")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
-    keras.config.set_dtype_policy("mixed_bfloat16")
     options.work.mkdir(parents=True, exist_ok=True)
-    data = surveys(options.data, options.pair, options.most)
-    _, label, domain, test = data
-    before, rows = [found["probability"] for found in runs(options, data, "none")], []
-    for kind in ("none", *options.kinds):
-        for seed, found in enumerate(runs(options, data, kind)):
-            row = measured(before[seed], found["probability"], found["vectors"], label, domain, test)
-            rows.append({"adaptation": kind, "seed": seed, **row})
-            print(kind, seed, {key: np.round(value, 3).tolist() for key, value in row.items()}, flush=True)
+    rows, label, domain, test = of_features(options) if options.what == "features" else of_encoder(options)
     result = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
     about = {"weight": options.weight, "steps": options.steps, "source, train": int((~test & (domain == 0)).sum())}
     about |= {"target, test": int((test & (domain == 1)).sum()), "source, test": int((test & (domain == 0)).sum())}
     about |= {name: float(np.mean([row[name] for row in rows])) for name in ("source_before", "target_before", "loss")}
-    kinds = [summary([row for row in rows if row["adaptation"] == kind]) for kind in ("none", *options.kinds)]
-    write_json(options.output, result | {options.pair: {"about": about, "kinds": kinds}})
+    names = dict.fromkeys(row["adaptation"] for row in rows)
+    kinds = [summary([row for row in rows if row["adaptation"] == name]) for name in names]
+    write_json(options.output, result | {f"{options.pair}, {options.what}": {"about": about, "kinds": kinds}})
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """How much classes, Hubble types and outliers an encoder tells, beside pixels, structure and a supervised network.
 
     python scripts/bench_morphology.py SDSS.h5 --cache FOLDER [--encoder galaxy_vae_sdss_rgb ...] [--most 1200]
+    python scripts/bench_morphology.py SDSS.h5 --cache FOLDER --network-alone [--labels "10 a class" ...]
 
 SDSS.h5 is what `galzoo data make sdss` makes of EFIGI and Galaxy Zoo 1 pictures, neighbours masked. A fifth of the
 objects is for tests: those that presets of these pictures did not learn from. It makes
 docs/benchmarks/bench_morphology.json. Vectors, and what networks trained on labels say, are kept in the folder of
---cache, so that another encoder is measured without making them again, and a run that was cut short goes on.
+--cache, so that another encoder is measured without making them again, and a run that was cut short goes on. With
+--network-alone the classes of the supervised network are measured, on the same draws of the same rows, and put beside
+what the output has of the others.
 """
 
 import argparse
@@ -34,6 +37,7 @@ HUBBLE = {"E": (-6, -4), "S0": (-3, -1), "Sa-Sb": (0, 3), "Sbc-Sd": (4, 7), "Sdm
 # Leaves of Galaxy Zoo 1; both senses of winding are spirals, and "don't know" is left out.
 ZOO = {"elliptical": (0,), "spiral": (1, 2), "edge-on": (3,), "merger": (5,)}
 A_CLASS, DRAWS = 10, 10
+LABELS = "10 a class", "10 %", "all"
 NETWORK = "supervised ResNet-18"
 # Of vectors.
 _COMPONENTS = 128
@@ -140,6 +144,8 @@ def classes_of(described, stamps, label, names, train, test, options):
     """Return the balanced accuracy of each description and of the supervised network, for each number of labels."""
     found = {}
     for regime, rows in regimes(label, train):
+        if regime not in options.labels:
+            continue
         for name, vectors in described.items():
             fitted, _ = classifiers.fit(vectors[rows], label[rows], names, None, "linear", "equal")
             found.setdefault((name, regime), []).append(fitted.probability(vectors[test]).argmax(axis=1))
@@ -153,6 +159,23 @@ def classes_of(described, stamps, label, names, train, test, options):
     for (name, regime), predicted in found.items():
         table.append({"method": name, "labels": regime} | mean_balanced(label[test], predicted, len(names)))
     return table
+
+
+def network_alone(options, stamps, source, number, part):
+    """Put the classes of the supervised network into the output, beside those of the other methods."""
+    result = json.loads(options.output.read_text(encoding="utf-8"))
+    asked = {"rows a class at most": options.most, "network_steps": options.steps, "network_filters": options.filters}
+    for key, value in asked.items():
+        if result[key] != value:
+            raise SystemExit(f"{options.output}: {key} is {result[key]}, not {value}; rows would not compare")
+    for name, classes in (("efigi", list(HUBBLE)), ("gz1", list(ZOO))):
+        train, test = (np.flatnonzero((source == name) & (part == which)) for which in ("train", "test"))
+        rows = classes_of({}, stamps, number, classes, train, test, options)
+        print(name, *rows, sep="\n", flush=True)
+        told = {row["labels"] for row in rows}
+        before = [row for row in result[name] if row["method"] != NETWORK or row["labels"] not in told]
+        result[name] = sorted(before + rows, key=lambda row: LABELS.index(row["labels"]))
+        options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def t_types_of(described, stamps, t_type, train, test, options):
@@ -249,6 +272,8 @@ def main():
     parser.add_argument("--steps", type=int, default=800, help="of the network with all labels; a fifth with fewer")
     parser.add_argument("--filters", type=int, default=16, help="channels of its first stage")
     parser.add_argument("--networks", type=int, default=2, help="draws of it; 0: Hubble types alone")
+    parser.add_argument("--labels", nargs="+", default=LABELS, choices=LABELS)
+    parser.add_argument("--network-alone", action="store_true")
     parser.add_argument("--strange", type=int, default=300, help="usual and strange stamps a kind")
     parser.add_argument("--cache", type=Path, help="folder for vectors and what networks say")
     parser.add_argument("--output", type=Path, default=OUTPUT)
@@ -258,9 +283,12 @@ def main():
     source, number = class_of(table)
     rows = chosen_rows(source, number, options.most)
     stamps, source, number = Stamps.load(options.data, rows), source[rows], number[rows]
+    part = split_names({"id": np.asarray(stamps.catalogue["id"]).astype(str)}, 0.0, 0.2)
+    if options.network_alone:
+        network_alone(options, stamps, source, number, part)
+        return
     models = {Path(name).name: load_for("embed", name, "model", "prior", "encoder") for name in options.encoder}
     model = next(iter(models.values()))
-    part = split_names({"id": np.asarray(stamps.catalogue["id"]).astype(str)}, 0.0, 0.2)
     described = descriptions(models, stamps, np.flatnonzero(part == "train"), options)
     print(f"described {len(stamps)} stamps: {time.process_time() - start:.0f} s of CPU", flush=True)
     result = {"encoder": ", ".join(models), "stamps": len(stamps), "views": options.views,
