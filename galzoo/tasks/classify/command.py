@@ -34,7 +34,10 @@ def classify(
     test: Annotated[float, typer.Option(help="Share of the labelled objects held out to be scored on.")] = 0.2,
     views: Annotated[int | None, typer.Option(help="Orientations averaged over, 1 to 8; each costs as much.")] = None,
     depth: Annotated[
-        str | None, typer.Option(help="What of an encoder is learnt from: vector, or levels, the maps that led to it.")
+        str | None,
+        typer.Option(
+            help="What is learnt from: levels, the maps that lead to an encoder's vector (default), or the vector."
+        ),
     ] = None,
     epochs: Annotated[int, typer.Option(help="Of finetune, at most.")] = 10,
     seed: Annotated[int, typer.Option(help="Of what is held out, folds and training.")] = 0,
@@ -53,7 +56,7 @@ def classify(
         if column is None:
             raise InputError("--column names the labels to learn, and is not given; a fitted classifier needs none")
         chosen = {"method": method, "prior": prior, "test": test, "views": views or 8, "seed": seed, "epochs": epochs}
-        chosen["depth"] = depth or "vector"
+        chosen["depth"] = depth
         told = {"unknown": unknown or (), "least": least}
         written, lines = _fit(preset, stamps, output, column, labels, match, told, chosen, batch_size, report, conform)
     for line in [*map(str, written), *lines]:
@@ -67,7 +70,7 @@ def _fit(preset, path, output, column, labels, match, told, chosen, batch_size, 
     from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_for
     from galzoo.tasks.classify.labels import labels_of, read_labels
     from galzoo.tasks.classify.products import write_products
-    from galzoo.tasks.classify.run import fit
+    from galzoo.tasks.classify.run import fit, usual_depth
     from galzoo.tasks.classify.saved import save_classifier
 
     roles = ("model", "prior", "encoder")
@@ -80,8 +83,9 @@ def _fit(preset, path, output, column, labels, match, told, chosen, batch_size, 
         known = labels_of(data.catalogue[column], name=f"{path}: {column}", **told)
     else:
         raise UnknownNameError.of("column", column, data.catalogue.colnames)
-    data = in_domain(data, card, conform)
-    result = fit(load_for("classify", preset, *roles), data, known, batch_size=batch_size, progress=True, **chosen)
+    data, model = in_domain(data, card, conform), load_for("classify", preset, *roles)
+    chosen["depth"] = chosen["depth"] or usual_depth(model, chosen["method"])
+    result = fit(model, data, known, batch_size=batch_size, progress=True, **chosen)
     about = {"encoder": preset, "file": str(path), "labels": str(labels or path), "column": column}
     about |= {name: chosen[name] for name in ("views", "depth", "seed")}
     sha = {"sha256": checksum(find_preset(preset) / MODEL_FILE), "bands": list(data.bands)}

@@ -161,6 +161,14 @@ def fit(model, stamps, labels, method="linear", prior="labels", test=0.2, views=
     return result
 
 
+def usual_depth(model, method):
+    """Return what of a model `galzoo classify` learns from: "levels" where it has them, but for fine-tuning.
+
+    They told classes of EFIGI and Galaxy Zoo 1 as well as the vector with few labels, and better with many.
+    """
+    return "levels" if hasattr(model, "maps") and method != "finetune" else "vector"
+
+
 def classify(model, stamps, classifier, views=8, batch_size=64, progress=False, depth="vector"):
     """Apply a fitted classifier to stamps.
 

@@ -11,7 +11,7 @@ from galzoo.errors import InputError
 from galzoo.models.galaxy_vae.model import GalaxyVAE
 from galzoo.tasks.classify.labels import labels_of
 from galzoo.tasks.classify.products import write_products
-from galzoo.tasks.classify.run import classify, fit
+from galzoo.tasks.classify.run import classify, fit, usual_depth
 from galzoo.tasks.classify.saved import load_classifier, save_classifier
 from tests.conftest import make_stamps
 
@@ -67,6 +67,11 @@ def test_maps_on_the_way_to_the_vector_can_be_learnt_from(model, stamps, labels,
     np.testing.assert_allclose(again.probability[unseen], result.probability[unseen])
     with pytest.raises(InputError, match="this classifier takes"):
         classify(model, stamps, loaded, views=1)
+
+
+def test_maps_are_learnt_from_where_there_are_any(model):
+    assert [usual_depth(model, method) for method in ("linear", "forest", "finetune")] == ["levels", "levels", "vector"]
+    assert usual_depth(object(), "linear") == "vector"
 
 
 def test_a_finetuned_encoder_is_saved(stamps, labels, tmp_path):
