@@ -14,9 +14,9 @@ KINDS = ("none", "mmd", "sinkhorn", "adversarial")
 
 # Widths of the kernels in units of the mean distance squared (Long et al. 2015, arXiv:1502.02791).
 _WIDTHS = 0.25, 0.5, 1.0, 2.0, 4.0
-# Of the entropy in units of the mean cost, and the iterations. With .05 halves of one set of 64 vectors of 40 numbers were
-# .66 apart, and .76 where one was moved by half of a deviation: batches were matched galaxy by galaxy. With .5 they are
-# .09 and .20 apart.
+# Of the entropy in units of the mean cost, and the iterations. With .05 the halves of one set of 64 vectors of 40
+# numbers were .66 apart, and .76 where one was moved by half of a deviation: batches were matched galaxy by galaxy.
+# With .5 they are .09 and .20 apart.
 _BLUR, _ITERATIONS = 0.5, 10
 
 
