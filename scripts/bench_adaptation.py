@@ -18,6 +18,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from sklearn.decomposition import PCA
 
 from galzoo.data.batches import stamps_batch
 from galzoo.data.splits import split_names
@@ -34,11 +35,14 @@ from galzoo.tasks.classify.aligned import align
 
 OUTPUT = Path(__file__).parents[1] / "docs" / "benchmarks" / "bench_adaptation.json"
 SHIFT = {"fwhm": 3.0, "noise": 1.0, "scale": 1.5, "stretch": 0.6}
+# In place of a preset: the VAE of the source alone.
+OWN = "source"
 KINDS = ("mmd", "sinkhorn", "adversarial")
 CLASSES = ("elliptical", "spiral", "edge-on")
 # Votes of Galaxy Zoo 1: elliptical, both senses of winding, edge-on.
 _VOTES = {0: 0, 1: 1, 2: 1, 3: 2}
 _BATCH = 64
+_COMPONENTS = 128
 
 
 def classes_of(catalogue):
@@ -96,17 +100,31 @@ def surveys(path, pair, most, seed=0, small=True):
 
 
 def described(options):
-    """Return features by the preset, classes, surveys and which are for tests, from their file where it is there."""
-    path = options.work / f"{options.pair}_{options.encoder}_{options.depth}_{options.most}_{options.views}.npz"
+    """Return what `of_features` takes, from its file where it is there.
+
+    Returns
+    -------
+    dict of str to array
+        ``vectors``: principal components (n, 128) of the features by the preset; ``alike``: those of the features after
+        each survey's were standardised by its own mean and deviation; ``label``, ``domain``, ``test``.
+    """
+    told = options.pair, options.encoder, options.depth, options.most, options.views
+    path = options.work / ("_".join(map(str, told)) + ".npz")
     if not path.exists():
         before = time.process_time()
-        stamps, label, domain, test = surveys(options.data, options.pair, options.most, small=False)
-        model = load_for("classify", options.encoder, "model", "prior", "encoder")
-        vectors = features(model, stamps, views=options.views, depth=options.depth)[0]
-        np.savez(path, vectors=vectors, label=label, domain=domain, test=test)
+        own = options.encoder == OWN
+        data = stamps, label, domain, test = surveys(options.data, options.pair, options.most, small=own)
+        if own:
+            found = next(runs(options, data, "none"))["vectors"]
+        else:
+            model = load_for("classify", options.encoder, "model", "prior", "encoder")
+            found = features(model, stamps, views=options.views, depth=options.depth)[0]
+        both = {"vectors": found, "alike": standardised(found, domain, ~test)}
+        both = {name: components(values, ~test) for name, values in both.items()}
+        np.savez(path, **both, label=label, domain=domain, test=test)
         print(f"{path.name}: {time.process_time() - before:.0f} s of CPU", flush=True)
     with np.load(path) as file:
-        return tuple(file[name] for name in ("vectors", "label", "domain", "test"))
+        return {name: file[name] for name in file.files}
 
 
 def standardised(vectors, domain, learnt):
@@ -118,31 +136,43 @@ def standardised(vectors, domain, learnt):
     return found
 
 
+def components(vectors, learnt):
+    """Return principal components of vectors, as `galzoo.tasks.classify.heads` has them; here they are found once."""
+    number = min(_COMPONENTS, vectors.shape[1])
+    return PCA(number, svd_solver="randomized", random_state=0).fit(vectors[learnt]).transform(vectors)
+
+
 def of_features(options):
     """Return rows of each kind of adaptation and seed of the features of a preset, and what they are of."""
-    vectors, label, domain, test = described(options)
+    given = described(options)
+    label, domain, test = given["label"], given["domain"], given["test"]
+    target = ~test & (domain == 1)
 
-    def probe(seen):
-        learnt = ~test & (domain == 0)
+    def probe(seen, learnt):
         return classifiers.fit(seen[learnt], label[learnt], CLASSES, None, "linear", "equal")[0].probability(seen)
 
-    before, alike = probe(vectors), standardised(vectors, domain, ~test)
-    rows = [{"adaptation": "none", **measured(before, before, vectors, label, domain, test)}]
-    rows.append({"adaptation": "standardised", **measured(before, probe(alike), alike, label, domain, test)})
-    # What labels of the target would give.
-    theirs = np.flatnonzero(~test & (domain == 1))
-    best = classifiers.fit(vectors[theirs], label[theirs], CLASSES, None, "linear", "equal")[0].probability(vectors)
-    rows.append({"adaptation": "labels of the target", **measured(before, best, vectors, label, domain, test)})
+    told = options.pair, options.encoder, options.depth, options.most, options.views
+    path, rows = options.work / ("_".join(map(str, told)) + "_probes.npz"), []
+    if not path.exists():
+        learnt = ~test & (domain == 0)
+        told = {"none": probe(given["vectors"], learnt), "standardised": probe(given["alike"], learnt)}
+        # What labels of the target would give.
+        np.savez(path, **told, **{"labels of the target": probe(given["alike"], target)})
+    with np.load(path) as file:
+        probes = {name: file[name] for name in file.files}
+    for name, after in probes.items():
+        seen = given["vectors" if name == "none" else "alike"]
+        rows.append({"adaptation": name, **measured(probes["none"], after, seen, label, domain, test)})
+        print(rows[-1], f"{time.process_time():.0f} s of CPU", flush=True)
     for kind in ("none", *options.kinds):
         for seed in range(options.seeds):
-            path = (
-                options.work / f"{options.pair}_{options.depth}_{kind}_{options.weight:g}_{options.steps}_{seed}.json"
-            )
+            how = kind, f"{options.weight:g}", options.align_steps, seed
+            path = options.work / ("_".join(map(str, (*told, *how))) + ".json")
             if not path.exists():
-                learnt = vectors[~test], label[~test], domain[~test], len(CLASSES)
-                found = align(*learnt, kind, options.weight, options.steps, seed)
-                after, short = found.probability(vectors, domain), found.vectors(vectors, domain)
-                write_json(path, measured(before, after, short, label, domain, test))
+                learnt = given["alike"][~test], label[~test], domain[~test], len(CLASSES)
+                found = align(*learnt, kind, options.weight, options.align_steps, seed)
+                after, short = (one(given["alike"], domain) for one in (found.probability, found.vectors))
+                write_json(path, measured(probes["none"], after, short, label, domain, test))
             name = "network, no domain loss" if kind == "none" else kind
             rows.append({"adaptation": name, **json.loads(path.read_text(encoding="utf-8"))})
             print(rows[-1], f"{time.process_time():.0f} s of CPU", flush=True)
@@ -270,13 +300,18 @@ def main():
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for finished runs")
     parser.add_argument("--what", choices=("features", "encoder"), default="features")
-    parser.add_argument("--encoder", default="galaxy_vae_sdss_rgb", help="preset that gives the features")
+    parser.add_argument(
+        "--encoder",
+        default="galaxy_vae_sdss_rgb",
+        help=f"preset that gives the features, or {OWN}: a VAE of the source",
+    )
     parser.add_argument("--depth", choices=DEPTHS, default="levels", help="of the features")
     parser.add_argument("--views", type=int, default=2, help="orientations that features are a mean of")
     parser.add_argument("--pair", choices=("shift", "efigi"), default="shift")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=600, help="of each adaptation, and of the source's VAE")
+    parser.add_argument("--steps", type=int, default=200, help="of the source's VAE, and of its adaptation")
+    parser.add_argument("--align-steps", type=int, default=300, help="of the adaptation of features")
     parser.add_argument("--weight", type=float, default=1.0, help="of the adaptation")
     parser.add_argument("--most", type=int, default=700, help="galaxies a class and survey")
     parser.add_argument("--output", type=Path, default=OUTPUT)
@@ -284,12 +319,14 @@ def main():
     options.work.mkdir(parents=True, exist_ok=True)
     rows, label, domain, test = of_features(options) if options.what == "features" else of_encoder(options)
     result = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
-    about = {"weight": options.weight, "steps": options.steps, "source, train": int((~test & (domain == 0)).sum())}
+    about = {"encoder": options.encoder, "depth": options.depth} if options.what == "features" else {}
+    about |= {"weight": options.weight, "source, train": int((~test & (domain == 0)).sum())}
     about |= {"target, test": int((test & (domain == 1)).sum()), "source, test": int((test & (domain == 0)).sum())}
     about |= {name: float(np.mean([row[name] for row in rows])) for name in ("source_before", "target_before", "loss")}
     names = dict.fromkeys(row["adaptation"] for row in rows)
     kinds = [summary([row for row in rows if row["adaptation"] == name]) for name in names]
-    write_json(options.output, result | {f"{options.pair}, {options.what}": {"about": about, "kinds": kinds}})
+    name = f"{options.pair}, {options.what}" + (f" of {options.encoder}" if options.what == "features" else "")
+    write_json(options.output, result | {name: {"about": about, "kinds": kinds}})
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ _BATCH = 64
 _HIDDEN, _LENGTH = 128, 16
 _RATE, _DECAY, _DROPOUT = 2e-3, 0.01, 0.3
 # Of the domain loss against the cross-entropy.
-_WEIGHT = 10.0
+_WEIGHT = 1.0
 
 
 class _Network(keras.Model):
@@ -99,7 +99,7 @@ class Aligned:
         return softmax(_silu(self.vectors(features, survey)) @ kernel + bias, self.temperature)
 
 
-def align(features, label, survey, classes, kind="mmd", weight=_WEIGHT, steps=600, seed=0):
+def align(features, label, survey, classes, kind="mmd", weight=_WEIGHT, steps=300, seed=0):
     """Learn classes from the labels of one survey so that they hold on another, of which no label is used.
 
     Features of each survey are standardised by their own mean and deviation. A small network takes them to vectors of
