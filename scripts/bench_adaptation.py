@@ -105,8 +105,8 @@ def described(options):
     Returns
     -------
     dict of str to array
-        ``vectors``: principal components (n, 128) of the features by the preset; ``alike``: those of the features after
-        each survey's were standardised by its own mean and deviation; ``label``, ``domain``, ``test``.
+        ``vectors``: features by the preset, or 128 principal components where there are more; ``alike``: the same
+        after each survey's were standardised by its own mean and deviation; ``label``, ``domain``, ``test``.
     """
     told = options.pair, options.encoder, options.depth, options.most, options.views
     path = options.work / ("_".join(map(str, told)) + ".npz")
@@ -137,9 +137,10 @@ def standardised(vectors, domain, learnt):
 
 
 def components(vectors, learnt):
-    """Return principal components of vectors, as `galzoo.tasks.classify.heads` has them; here they are found once."""
-    number = min(_COMPONENTS, vectors.shape[1])
-    return PCA(number, svd_solver="randomized", random_state=0).fit(vectors[learnt]).transform(vectors)
+    """Return principal components of long vectors, as `galzoo.tasks.classify.heads` has them, but found once."""
+    if vectors.shape[1] <= _COMPONENTS:
+        return vectors
+    return PCA(_COMPONENTS, svd_solver="randomized", random_state=0).fit(vectors[learnt]).transform(vectors)
 
 
 def of_features(options):
