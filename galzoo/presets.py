@@ -193,6 +193,11 @@ def checksum(path):
         raise PresetError(f"{path}: no such file; install galzoo again") from None
 
 
+def model_checksum(name):
+    """Return the SHA-256 of the weights of a preset or run, as hexadecimal."""
+    return checksum(find_preset(name) / MODEL_FILE)
+
+
 def check_better(folder, metrics, better):
     """Raise `PresetError` unless new metrics are better than those of the preset in `folder`, where there is one.
 

@@ -156,9 +156,9 @@ def of_features(options):
     path, rows = options.work / ("_".join(map(str, told)) + "_probes.npz"), []
     if not path.exists():
         learnt = ~test & (domain == 0)
-        told = {"none": probe(given["vectors"], learnt), "standardised": probe(given["alike"], learnt)}
+        probes = {"none": probe(given["vectors"], learnt), "standardised": probe(given["alike"], learnt)}
         # What labels of the target would give.
-        np.savez(path, **told, **{"labels of the target": probe(given["alike"], target)})
+        np.savez(path, **probes, **{"labels of the target": probe(given["alike"], target)})
     with np.load(path) as file:
         probes = {name: file[name] for name in file.files}
     for name, after in probes.items():

@@ -28,7 +28,8 @@ def provenance(field, about):
     astropy.io.fits.Header
     """
     header = fits.Header()
-    header["CREATOR"] = f"galzoo {__version__}"
+    made = made_by()
+    header["CREATOR"] = f"galzoo {made['galzoo']}"
     if about.get("preset"):
         # Paths, and the sum below, leave no room for a comment.
         header["PRESET"] = str(about["preset"])
@@ -49,13 +50,13 @@ def provenance(field, about):
         point = AB_NJY - 2.5 * math.log10(scale)
         header[f"ZEROPT{number}"] = round(point, 6), f"AB zero point of the input, {band}"[:_COMMENT]
     header["FLUXUNIT"] = "nJy"
-    header["HISTORY"] = "command: " + command()
+    header["HISTORY"] = "command: " + made["command"]
     return header
 
 
-def command():
-    """Return the command line of this process, to be typed again, in ASCII."""
-    return shlex.join(sys.argv).encode("ascii", "replace").decode()
+def made_by():
+    """Return what made a table, for its ``meta``: the version, and the command line to be typed again, in ASCII."""
+    return {"galzoo": __version__, "command": shlex.join(sys.argv).encode("ascii", "replace").decode()}
 
 
 def catalogue_hdu(table, header):

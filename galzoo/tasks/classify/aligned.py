@@ -52,8 +52,7 @@ class _Batches(keras.utils.PyDataset):
         super().__init__()
         self.features, self.label, self.sets, self.steps = features.astype(np.float32), label, sets, steps
         self.random = np.random.default_rng(seed)
-        share = 1 / np.bincount(label[sets[0]])[label[sets[0]]]
-        self.share = share / share.sum()
+        self.share = _even(label[sets[0]])
 
     def __len__(self):
         return self.steps
@@ -177,6 +176,7 @@ def _part(rows, seed):
 
 
 def _even(label):
+    """Return the chance of each row to be drawn, so that classes are drawn alike."""
     share = 1 / np.bincount(label)[label]
     return share / share.sum()
 

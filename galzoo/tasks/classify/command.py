@@ -67,7 +67,7 @@ def _fit(preset, path, output, column, labels, match, told, chosen, batch_size, 
     from galzoo.data.stamps import Stamps
     from galzoo.domain import in_domain
     from galzoo.errors import UnknownNameError
-    from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_for
+    from galzoo.presets import card_for, load_for, model_checksum
     from galzoo.tasks.classify.labels import labels_of, read_labels
     from galzoo.tasks.classify.products import write_products
     from galzoo.tasks.classify.run import fit, usual_depth
@@ -88,7 +88,7 @@ def _fit(preset, path, output, column, labels, match, told, chosen, batch_size, 
     result = fit(model, data, known, batch_size=batch_size, progress=True, **chosen)
     about = {"encoder": preset, "file": str(path), "labels": str(labels or path), "column": column}
     about |= {name: chosen[name] for name in ("views", "depth", "seed")}
-    sha = {"sha256": checksum(find_preset(preset) / MODEL_FILE), "bands": list(data.bands)}
+    sha = {"sha256": model_checksum(preset), "bands": list(data.bands)}
     written = [
         *write_products(data, result, output, about, report),
         *save_classifier(result.classifier, output, about | sha),

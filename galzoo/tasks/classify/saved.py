@@ -94,12 +94,12 @@ def encoder_of(about, folder):
     PresetError
         If it is not the same any more.
     """
-    from galzoo.presets import MODEL_FILE, checksum, find_preset, load_for
+    from galzoo.presets import load_for, model_checksum
 
     name = about.get("encoder")
     if not name:
         raise InputError(f"{folder}: does not say which encoder it was fitted on; fit it again")
-    if "sha256" in about and checksum(find_preset(name) / MODEL_FILE) != about["sha256"]:
+    if "sha256" in about and model_checksum(name) != about["sha256"]:
         raise PresetError(f"{folder}: was fitted on another {name} than is there now; fit the classifier again")
     return load_for("classify", name, "model", "prior", "encoder")
 

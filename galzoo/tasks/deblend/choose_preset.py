@@ -48,7 +48,7 @@ def choose_deblender(preset, deblender, method, field, prior=None, conform=False
         raise InputError("both a deblender and a prior given; a prior takes over from a preset")
     if deblender is not None:
         return deblender, field, {"preset": getattr(deblender, "__name__", type(deblender).__name__)}
-    from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_for
+    from galzoo.presets import card_for, load_for, model_checksum
 
     preset = nearest_preset(field.bands, field.pixel_scale) if preset is None else preset
     if preset is None:
@@ -73,13 +73,13 @@ def choose_deblender(preset, deblender, method, field, prior=None, conform=False
             f"{field.name}: pixels of {field.pixel_scale:.4g} arcsec, preset {preset} has {scale:.4g}; {mend}, or use "
             "another preset"
         )
-    about = {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE), "method": method}
+    about = {"preset": str(preset), "model": model_checksum(preset), "method": method}
     if prior is not None:
         from galzoo.tasks.deblend.pixel_prior import load_prior, with_prior
 
         pixels = scale if abs(ratio - 1) > same else field.pixel_scale
         deblend = with_prior(deblend, load_prior(prior, field.bands, pixels))
-        about |= {"prior": str(prior), "prior model": checksum(find_preset(prior) / MODEL_FILE)}
+        about |= {"prior": str(prior), "prior model": model_checksum(prior)}
     if abs(ratio - 1) > same:
         logger.warning("%s: windows are resampled from %.4g to %.4g arcsec", field.name, field.pixel_scale, scale)
         deblend = with_pixels(deblend, ratio)

@@ -101,6 +101,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     if settings.add_sources:
         chunk.add_sources()
     chunk.refine()
+    mates = _mates(chunk.units)
     rows = [
         _rows(
             field,
@@ -112,7 +113,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
             chunk.sources,
             detection,
             settings,
-            _mates(chunk.units, unit),
+            mates[unit.group],
             split=number in chunk.split,
         )  # fmt: skip
         for number, (unit, one, result, other) in enumerate(
@@ -172,8 +173,9 @@ class Chunk:
         self.sources, self.units = sources, list(units)
         self.split = _split(units)
         hidden = [np.zeros(one["own"].shape, bool) for one in planes]
+        mates = _mates(units)
         for i in self.split:
-            owner = owners(units[i], _mates(units, units[i]), sources, detection.fwhm)
+            owner = owners(units[i], mates[units[i].group], sources, detection.fwhm)
             hidden[i] = planes[i]["own"] & ~np.isin(owner, units[i].sources)
         # Smooth galaxies first: whatever else is let into the model would hide the sources that are missing.
         self.fits = fitter(units, planes, sources, hidden=hidden, smooth=True)
@@ -253,9 +255,12 @@ def _split(units):
     return [i for i, unit in enumerate(units) if many[unit.group] > 1]
 
 
-def _mates(units, unit):
-    """Return the sources of the group of a window; the table has rows of earlier places of theirs too."""
-    return np.concatenate([other.sources for other in units if other.group == unit.group])
+def _mates(units):
+    """Return the sources of each group, by its number; the table has rows of earlier places of theirs too."""
+    found = {}
+    for unit in units:
+        found.setdefault(unit.group, []).append(unit.sources)
+    return {group: np.concatenate(sources) for group, sources in found.items()}
 
 
 def _others(units, fits, split):
@@ -312,7 +317,10 @@ def _moved(sources, unit, result, fwhm):
 
 
 def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings, mates, split=False):
-    """Return what is known of the sources of a window; `split` says that it is one of several of its group, `mates`."""
+    """Return what is known of the sources of a window; `split` says that it is one of several of its group.
+
+    `mates` are the rows of all sources of the group.
+    """
     first = leader(unit, sources)
     flags = judge(unit, planes, result, detection.fwhm, others, first if split else None)
     found = measure(unit, planes, result, sources, detection, mates, others)

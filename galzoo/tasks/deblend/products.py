@@ -5,13 +5,12 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
-from galzoo import __version__
 from galzoo.contracts.deblended import FLAGS
 from galzoo.data.hdf5 import StampsWriter
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
-from galzoo.field.provenance import catalogue_hdu, command, provenance
+from galzoo.field.provenance import catalogue_hdu, made_by, provenance
 from galzoo.files import atomic_path, write_table
 from galzoo.interop.ds9 import write_regions
 from galzoo.resources import release
@@ -148,13 +147,8 @@ def make_catalogue(field, rows, ids=None, about=None):
     for index, name in enumerate(("e1", "e2", "half_light_radius")):
         table[name], table[f"{name}_err"] = shape[:, index] * scale[index], shape_error[:, index] * scale[index]
     describe(table, field.bands)
-    table.meta |= {
-        "galzoo": __version__,
-        "command": command(),
-        "zero_point_ab": AB_NJY,
-        "pixel_scale_arcsec": field.pixel_scale,
-        "flag_bits": dict(FLAGS),
-    }
+    table.meta |= made_by()
+    table.meta |= {"zero_point_ab": AB_NJY, "pixel_scale_arcsec": field.pixel_scale, "flag_bits": dict(FLAGS)}
     table.meta |= {key: value for key, value in (about or {}).items() if isinstance(value, int | float | str)}
     return table
 

@@ -7,10 +7,9 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
-from galzoo import __version__
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
-from galzoo.field.provenance import catalogue_hdu, command, provenance
+from galzoo.field.provenance import catalogue_hdu, made_by, provenance
 from galzoo.files import atomic_path, write_table, write_text
 from galzoo.resources import release
 from galzoo.tasks.detect.measure import FLAGS
@@ -148,7 +147,7 @@ def make_catalogue(field, rows, classes, about=None):
         add(f"box_{name}", rows["box"][:, index], "edge of the box around what is above the noise, pixels", u.pix)
     bits = ", ".join(f"{bit} {name}" for name, bit in FLAGS.items())
     add("flags", rows["flags"], f"sum of: {bits}")
-    table.meta |= {"galzoo": __version__, "command": command()}
+    table.meta |= made_by()
     table.meta |= {"zero_point_ab": AB_NJY, "pixel_scale_arcsec": scale, "flag_bits": dict(FLAGS)}
     table.meta |= {key: value for key, value in (about or {}).items() if isinstance(value, int | float | str)}
     return table

@@ -15,7 +15,7 @@ from galzoo.field.pieces import output_folder, request_stamp, work_folder
 from galzoo.field.psf import constant_psf, contradiction, field_psf, gaussian_of, mean_fwhm, measured_psf
 from galzoo.field.tiles import detect_tile
 from galzoo.files import write_json
-from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset
+from galzoo.presets import card_for, model_checksum
 from galzoo.tasks.detect.choose_detector import choose_detector, fit_detector, in_bands
 from galzoo.tasks.detect.find import Pieces, find
 from galzoo.tasks.detect.finders import ClassicalFinder, DetectorFinder, snr_of
@@ -257,7 +257,7 @@ class Search:
         classical = detection_for(field, fwhm, snr_of(settings.threshold))
         about = {"method": method, "fwhm_pixels": fwhm, "noise_correlation": classical.correlation}
         if preset is not None and detector is None:
-            about |= {"preset": method, "model": checksum(find_preset(preset) / MODEL_FILE)}
+            about |= {"preset": method, "model": model_checksum(preset)}
         if sample is None and settings.samples:
             raise InputError(
                 f"--samples is {settings.samples}, but {method} draws no catalogues; leave it out, or --preset"

@@ -16,7 +16,7 @@ from galzoo.field.pieces import output_folder
 from galzoo.field.provenance import provenance
 from galzoo.field.psf import field_psf
 from galzoo.field.same_pixels import same_pixels
-from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_for, presets_for
+from galzoo.presets import card_for, load_for, model_checksum, presets_for
 from galzoo.tasks.screen.flags import FLAGS
 
 # Stamps of one call of the model; share of bad pixels, neighbours' not counted, that is flagged.
@@ -113,7 +113,7 @@ def screen_field(
         known = field_psf(field, psf, seeing)
         rows = np.flatnonzero(chosen)
         result = screen_rows(model, field, x, y, rows, size, order, known, settings)
-        made_with = {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE)}
+        made_with = {"preset": str(preset), "model": model_checksum(preset)}
         header = provenance(field, made_with)
     trained = trained_share(card)
     result["p_blend"] = corrected(result["p_blend_trained"], settings.prevalence, trained)

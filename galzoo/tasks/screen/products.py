@@ -5,9 +5,8 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
-from galzoo import __version__
 from galzoo.evaluate.report import Report
-from galzoo.field.provenance import catalogue_hdu, command
+from galzoo.field.provenance import catalogue_hdu, made_by
 from galzoo.files import atomic_path, write_table
 from galzoo.tasks.screen.flags import FLAGS
 from galzoo.tasks.screen.pages import stamps_page
@@ -68,7 +67,7 @@ def make_table(result, about):
     add("mutual_information", result["mutual_information"], "part of the entropy that is doubt about the model, nats")
     bits = ", ".join(f"{bit} {name}" for name, bit in FLAGS.items())
     add("flags", result["flags"], f"sum of: {bits}")
-    table.meta |= {"galzoo": __version__, "command": command()}
+    table.meta |= made_by()
     table.meta |= about | {"flag_bits": dict(FLAGS)}
     return table
 

@@ -5,10 +5,9 @@ from astropy import units as u
 from astropy.table import QTable
 from scipy import ndimage
 
-from galzoo import __version__
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
-from galzoo.field.provenance import command
+from galzoo.field.provenance import made_by
 
 FLAGS = {"rim": 1, "bad_pixels": 2, "no_light": 4}
 """Bits of the column ``flags``: the segment touches where nothing voted; has bad pixels; has no positive flux in the
@@ -83,7 +82,7 @@ def make_catalogue(field, segmented, band):
     table["flags"] = values.get("flags", np.zeros(0, int))
     for name in table.colnames:
         table[name].info.description = description(name, band)
-    table.meta |= {"galzoo": __version__, "command": command()}
+    table.meta |= made_by()
     table.meta |= {"zero_point_ab": AB_NJY, "pixel_scale_arcsec": field.pixel_scale, "flag_bits": dict(FLAGS)}
     return table
 

@@ -11,7 +11,7 @@ from galzoo.data.bands import spelt
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder, request_stamp, work_folder
-from galzoo.presets import MODEL_FILE, card_for, checksum, find_preset, load_card, load_for, presets_for
+from galzoo.presets import card_for, load_card, load_for, model_checksum, presets_for
 from galzoo.tasks.segment.segments import THRESHOLD, find_segments, split_segments
 from galzoo.tasks.segment.votes import STRIDE, check_windows, chosen_stride, vote_field
 
@@ -106,7 +106,7 @@ def segment_field(paths, output, preset=None, settings=None, progress=False, res
         band_order(field, model)
         check_windows(field.shape, model, settings.stride, field.name)
         request = {"field": request_stamp(paths, options, None), "stride": settings.stride, "tile": settings.tile}
-        request |= {"preset": str(preset), "model": checksum(find_preset(preset) / MODEL_FILE)}
+        request |= {"preset": str(preset), "model": model_checksum(preset)}
         work = work_folder(output, request, restart)
         segmented = segment(model, field, settings, progress, work)
         about = {key: request[key] for key in ("preset", "model")}

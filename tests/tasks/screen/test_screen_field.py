@@ -47,8 +47,8 @@ def preset(monkeypatch):
     card = {"name": "p", "recipe": {"data": {"make": {"size": 32}}}, "metrics": {"blended_share": 0.6}}
     monkeypatch.setattr(screening, "card_for", lambda *_: card)
     monkeypatch.setattr(screening, "load_for", lambda *_: Counter())
-    monkeypatch.setattr(screening, "find_preset", Path)
-    monkeypatch.setattr(screening, "checksum", lambda path: f"of {path}")
+    monkeypatch.setattr("galzoo.presets.find_preset", Path)
+    monkeypatch.setattr("galzoo.presets.checksum", lambda path: f"of {path}")
     return "p"
 
 
