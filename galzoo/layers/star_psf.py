@@ -4,9 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
+# Logarithms of the index of a Moffat profile and of the light of wings change so many times as much as that of widths.
+_INDEX, _WINGS = 2.0, 4.0
 
-def draw_psfs(n, bands, size, fwhm, ellipticity, seed):
-    """Draw PSFs at random.
+
+def draw_psfs(n, bands, size, fwhm, ellipticity, seed, error=0.0):
+    """Draw PSFs at random, and what is told of them.
 
     Parameters
     ----------
@@ -21,11 +24,15 @@ def draw_psfs(n, bands, size, fwhm, ellipticity, seed):
     ellipticity : float
         Standard deviation of each component of the distortion.
     seed : keras.random.SeedGenerator
+    error : float
+        How wrong what is told is at most: the standard deviation of the logarithm of widths, of each component of the
+        distortion, and of the place of other bands than the first in FWHM. The logarithms of wings are four times, and
+        of the index of a Moffat profile twice as wrong. Each field draws its share of it evenly.
 
     Returns
     -------
-    tensor, (n, size, size, band)
-        Unit sum, centred on ``(size - 1) / 2``.
+    true, told : tensors, (n, size, size, band)
+        Unit sum, centred on ``(size - 1) / 2``, the true ones but for their error of place; without an error the same.
 
     Notes
     -----
@@ -40,17 +47,39 @@ def draw_psfs(n, bands, size, fwhm, ellipticity, seed):
     distortion = ellipticity * ops.sqrt(-2 * ops.log(1 - 0.99 * draw[..., 2]))
     e1 = ops.clip(distortion * ops.cos(angle) + 0.2 * ellipticity * own[..., 1], -0.5, 0.5)
     e2 = ops.clip(distortion * ops.sin(angle) + 0.2 * ellipticity * own[..., 2], -0.5, 0.5)
+    index, beta = 2.2 + 2.8 * draw[..., 3], 3 + 1.5 * draw[..., 3]
+    second, wing = 0.3 * draw[..., 4] ** 2, 0.03 * draw[..., 5]
+    true = {"width": width, "e1": e1, "e2": e2, "index": index, "second": second, "wing": wing, "beta": beta}
+    gaussian = draw[..., 6] >= 0.5
+    if not error:
+        psf = _profile(size, gaussian, **true)
+        return psf, psf
+    share = error * keras.random.uniform((n, 1, 1, 1), seed=seed)
+    wrong = share[..., None] * keras.random.normal((n, 1, 1, bands, 8), seed=seed)
+    told = true | {
+        "width": width * ops.exp(wrong[..., 0]),
+        "e1": ops.clip(e1 + wrong[..., 1], -0.5, 0.5),
+        "e2": ops.clip(e2 + wrong[..., 2], -0.5, 0.5),
+        "index": index * ops.exp(_INDEX * wrong[..., 3]),
+        "second": second * ops.exp(_WINGS * wrong[..., 4]),
+        "wing": wing * ops.exp(_WINGS * wrong[..., 5]),
+    }
+    other = (np.arange(bands) > 0).astype("float32")
+    moved = {"dx": other * width * wrong[..., 6], "dy": other * width * wrong[..., 7]}
+    return _profile(size, gaussian, **true, **moved), _profile(size, gaussian, **told)
+
+
+def _profile(size, gaussian, width, e1, e2, index, second, wing, beta, dx=0.0, dy=0.0):
+    """Return PSFs (n, size, size, band) of parameters (n, 1, 1, band)."""
     line = (np.arange(size) - (size - 1) / 2).astype("float32")
-    x, y = line[None, None, :, None], line[None, :, None, None]
+    x, y = line[None, None, :, None] - dx, line[None, :, None, None] - dy
     # A quadratic form of determinant 1, so that the area at half maximum stays.
     square = (1 - e1) * x**2 + (1 + e1) * y**2 - 2 * e2 * x * y
     square = square / ops.sqrt(1 - e1**2 - e2**2)
-    index = 2.2 + 2.8 * draw[..., 3]
     scale = ops.square(width / 2) / (2 ** (1 / index) - 1)
     moffat = (1 + square / scale) ** (-index)
     variance = ops.square(width / 2.3548)
-    second, wing, beta = 0.3 * draw[..., 4] ** 2, 0.03 * draw[..., 5], 3 + 1.5 * draw[..., 3]
     gaussians = ops.exp(-0.5 * square / variance) + second * ops.exp(-0.5 * square / (6 * variance))
     gaussians = gaussians + wing * (1 + square / (beta * 3 * variance)) ** (-beta / 2)
-    psf = ops.where(draw[..., 6] < 0.5, moffat, gaussians)
+    psf = ops.where(gaussian, gaussians, moffat)
     return psf / ops.sum(psf, axis=(1, 2), keepdims=True)

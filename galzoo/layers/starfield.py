@@ -54,6 +54,8 @@ class StarField(keras.layers.Layer):
         Standard deviation of each component of the PSF's distortion.
     psf_size : int
         Pixels on a side of PSFs that are drawn; odd.
+    psf_error : float
+        How wrong the PSFs that are told may be, see `galzoo.layers.star_psf.draw_psfs`: 0.04 for widths of 4 %.
     given_psf : bool
         Take the PSFs of the batch.
     gain : (float, float)
@@ -100,6 +102,7 @@ class StarField(keras.layers.Layer):
         fwhm=(2.0, 6.0),
         ellipticity=0.07,
         psf_size=25,
+        psf_error=0.0,
         given_psf=False,
         gain=(100.0, 400.0),
         sky=(100.0, 5000.0),
@@ -112,8 +115,9 @@ class StarField(keras.layers.Layer):
         self._arguments = {
             "size": int(size), "density": density, "slope": slope, "span": span, "limit": limit, "faintest": faintest,
             "luminosity": luminosity, "colour": colour, "colour_scatter": colour_scatter, "unresolved": unresolved,
-            "fwhm": fwhm, "ellipticity": ellipticity, "psf_size": int(psf_size), "given_psf": bool(given_psf),
-            "gain": gain, "sky": sky, "sky_error": sky_error, "full_well": full_well, "seed": int(seed),
+            "fwhm": fwhm, "ellipticity": ellipticity, "psf_size": int(psf_size), "psf_error": float(psf_error),
+            "given_psf": bool(given_psf), "gain": gain, "sky": sky, "sky_error": sky_error, "full_well": full_well,
+            "seed": int(seed),
         }  # fmt: skip
         for name in _RANGES:
             value = self._arguments[name]
@@ -127,6 +131,8 @@ class StarField(keras.layers.Layer):
                 raise InputError(f"{name} is {[low, high]}; give the lower number first")
         if self.size < 8 or self.psf_size < 3 or self.psf_size % 2 == 0:
             raise InputError(f"size is {size}, psf_size {psf_size}; give at least 8, and an odd number of at least 3")
+        if not 0 <= self.psf_error < 0.5 or (self.psf_error and self.given_psf):
+            raise InputError(f"psf_error is {psf_error}; give 0 to .5, and 0 with given_psf")
         if luminosity is not None:
             self._table = np.asarray(luminosity, "float32")
             if self._table.ndim != 2 or self._table.shape[1] != 2 or np.any(np.diff(self._table[:, 0]) <= 0):
@@ -159,9 +165,9 @@ class StarField(keras.layers.Layer):
         n, bands = ops.shape(batch["image"])[0], batch["image"].shape[-1]
         seed = self.seed_generator
         if self.given_psf:
-            psf = ops.cast(batch["psf"], "float32")
+            psf = told = ops.cast(batch["psf"], "float32")
         else:
-            psf = draw_psfs(n, bands, self.psf_size, self.fwhm, self.ellipticity, seed)
+            psf, told = draw_psfs(n, bands, self.psf_size, self.fwhm, self.ellipticity, seed, self.psf_error)
         draw = keras.random.uniform((n, 8), seed=seed)
         sky = self._between("sky", draw[:, :1]) * ops.exp(0.3 * keras.random.normal((n, bands), seed=seed))
         gain = self._between("gain", draw[:, 1:2]) * ops.ones((1, bands))
@@ -181,7 +187,7 @@ class StarField(keras.layers.Layer):
         noiseless = self._render(stars, psf, self._faint(field, n, bands, psf.shape[1] // 2))
         noiseless = noiseless + self._sky_left(n, bands) * ops.sqrt(sky)[:, None, None]
         truth = self._truth(stars, gain) | {"faintest": least / gain[:, 0]}
-        return self._observe(noiseless, sky, gain, draw[:, 7]) | truth | {"psf": psf}
+        return self._observe(noiseless, sky, gain, draw[:, 7]) | truth | {"psf": told}
 
     def _between(self, name, draw):
         low, high = np.log(getattr(self, name)).astype("float32")

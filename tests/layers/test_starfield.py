@@ -1,10 +1,13 @@
 """Star fields made in the graph, against sums over stars and against statistics."""
 
+import keras
 import numpy as np
 import pytest
 from scipy.ndimage import shift
 
+from galzoo.data.psf import peak_fwhm
 from galzoo.errors import InputError
+from galzoo.layers.star_psf import draw_psfs
 from galzoo.layers.starfield import StarField
 
 PLAIN = {"unresolved": 0.0, "sky_error": 0.0, "full_well": None, "sky": (100.0, 100.1), "gain": (2.0, 2.0)}
@@ -112,6 +115,35 @@ def test_same_seed_same_fields():
     assert np.abs(one - other).max() > 0
 
 
+def test_told_psfs_are_as_wrong_as_asked():
+    """Widths by the share that is asked; places are those in the first band."""
+    seed = keras.random.SeedGenerator(4)
+    true, told = (np.asarray(one) for one in draw_psfs(300, 2, 25, (2.5, 4.0), 0.0, seed, error=0.05))
+    np.testing.assert_allclose(true.sum(axis=(1, 2)), 1, rtol=1e-5)
+    width = [[peak_fwhm(psf[..., band, None]) for psf in both] for both in (true, told) for band in (0, 1)]
+    wider = np.log(np.array(width[:2]) / width[2:])
+    # The mean square of a factor that is even in 0 to 1 is a third.
+    assert 0.7 < wider.std() / (0.05 / np.sqrt(3)) < 1.3
+    line = np.arange(25) - 12
+    centre = np.einsum("nyxb,x->nb", true, line)
+    assert np.abs(centre[:, 0]).max() < 1e-4
+    assert 0.03 < centre[:, 1].std() < 0.15
+    assert np.abs(np.einsum("nyxb,x->nb", told, line)).max() < 1e-4
+    same, again = draw_psfs(4, 2, 25, (2.5, 4.0), 0.0, seed)
+    np.testing.assert_array_equal(same, again)
+
+
+def test_a_field_is_of_the_true_psf(monkeypatch):
+    """Whoever looks at it is given the told one."""
+    true, told = np.zeros((2, 1, 25, 25, 1), "float32")
+    true[0, 9:16, 9:16], told[0, 12, 12] = 1 / 49, 1
+    monkeypatch.setattr("galzoo.layers.starfield.draw_psfs", lambda *args: (true, told))
+    made = fields(bands=1, size=64, density=(0.004, 0.004), limit=(3e5, 3.1e5), span=(2, 2.1), seed=3, **PLAIN)
+    np.testing.assert_array_equal(made["psf"], told)
+    # A star's light is spread over 49 pixels.
+    assert made["image"].max() < made["flux"].max() / 20
+
+
 def test_psfs_of_the_batch():
     psf = np.zeros((1, 9, 9, 1), "float32")
     psf[:, 4, 4] = 1
@@ -128,6 +160,8 @@ def test_psfs_of_the_batch():
         ({"density": (0.1, 0.01)}, "density"),
         ({"fwhm": (0, 3)}, "fwhm"),
         ({"psf_size": 24}, "psf_size 24"),
+        ({"psf_error": 4}, "psf_error is 4"),
+        ({"psf_error": 0.04, "given_psf": True}, "0 with given_psf"),
         ({"colour": (1, 0)}, "colour"),
         ({"luminosity": [[2, 1], [1, 1]]}, "luminosity"),
     ],
