@@ -21,6 +21,7 @@ from galzoo.files import plain, write_json
 from galzoo.metrics.binned import scatter68
 from galzoo.metrics.calibration import resample
 from galzoo.metrics.deblending import blendedness
+from galzoo.metrics.detection import share
 
 BLENDED = 0.3
 _PIECE = 16
@@ -37,11 +38,11 @@ def simulate(path, number):
     make_scenes(path, number, spec)
 
 
-def methods_of(name, steps, sampled):
+def methods_of(name, steps, sampled, monte_carlo):
     """Return the deblenders, name -> callable."""
-    from galzoo.inference.pixel_samples import anneal_pixels
+    from galzoo.inference.pixel_samples import anneal_pixels, sample_pixels
     from galzoo.presets import load
-    from galzoo.tasks.deblend.pixel_prior import first_deblender, with_prior
+    from galzoo.tasks.deblend.pixel_prior import first_deblender, told_by, with_prior
 
     prior = load(name)
     first, start = first_deblender(prior.bands, prior.pixel_scale)
@@ -53,6 +54,13 @@ def methods_of(name, steps, sampled):
             kept.update(index=batch["index"], answer=start(batch))
         return kept["answer"]
 
+    def chain(batch, told):
+        begin = answer(batch)
+        known = told_by(prior, begin) if told else None
+        return sample_pixels(prior, begin, batch, prior.model_sigma, draws=steps, warmup=steps, condition=known)[0]
+
+    if monte_carlo:
+        return {first: answer, "Monte Carlo, told magnitude and size": functools.partial(chain, told=True)}
     if sampled:
         return {
             first: answer,
@@ -85,7 +93,19 @@ def measure(methods, batch):
             error = found.flux[index, :n, 0] / batch["flux"][index, :n, 0] - 1
             row[name] = {"error": error.tolist(), "cosine": product.tolist(), "chi2": float(found.chi2[index])}
             row[name]["seconds"] = seconds
+            if name.startswith("Monte Carlo"):
+                draws = found.samples[:, index, :n, 0]
+                row[name]["below"] = (draws < batch["flux"][index, :n, 0]).mean(axis=0).tolist()
+                row[name]["effective"] = effective(draws).tolist()
     return rows
+
+
+def effective(draws):
+    """Return the effective number of samples of each column of a chain (draw, source)."""
+    import tensorflow_probability as tfp
+
+    chain = (draws - draws.mean(axis=0)).astype("float32")
+    return np.asarray(tfp.mcmc.effective_sample_size(chain, filter_beyond_positive_pairs=True))
 
 
 def summary(rows, draws=500):
@@ -113,6 +133,15 @@ def summary(rows, draws=500):
             row |= {"over the start's": ratio[0], "over the start's, error": ratio[1]}
             row |= {"image cosine, mean": cosine.mean()}
             row |= {"chi2, median": np.median([one[name]["chi2"] for one in rows])}
+            if "below" in rows[0][name]:
+                below, draws = (
+                    np.concatenate([np.array(one[name][key])[k] for one, k in zip(rows, keep, strict=True)])
+                    for key in ("below", "effective")
+                )
+                for percent in (68, 95):
+                    inside = np.abs(below - 0.5) <= percent / 200
+                    row[f"in {percent} %"], row[f"in {percent} %, error"] = share(inside)
+                row["effective samples, median"] = np.median(draws)
             table.append(row | {"seconds a scene": np.median([one[name]["seconds"] for one in rows])})
     return {"scenes": len(rows), "methods": table}
 
@@ -131,6 +160,7 @@ def main():
     two.add_argument("--kept", type=Path, help="where each scene is kept; beside the blends by default")
     two.add_argument("--steps", type=int, default=100)
     two.add_argument("--sampled", action="store_true", help="average samples instead of the highest point")
+    two.add_argument("--monte-carlo", action="store_true", help="Hamiltonian Monte Carlo, of a prior with an energy")
     two.add_argument("--minutes", type=float, default=3.0, help="begin no batch after so long")
     options = parser.parse_args()
     if options.command == "simulate":
@@ -140,7 +170,7 @@ def main():
     rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     scenes, methods, begun = (
         Scenes.load(options.blends),
-        methods_of(options.prior, options.steps, options.sampled),
+        methods_of(options.prior, options.steps, options.sampled, options.monte_carlo),
         time.monotonic(),
     )
     while len(rows) < len(scenes) and time.monotonic() - begun < 60 * options.minutes:
