@@ -42,8 +42,8 @@ class StarField(keras.layers.Layer):
         In place of `limit`: the flux of the faintest star in the first band in electrons.
     luminosity : list of [magnitude, number], optional
         In place of the power law: numbers in bins of magnitude, counted from the brightest; the last is the faintest.
-    colour : (float, float)
-        Mean of the magnitude of each other band minus that of the first.
+    colour : (float, float) or a list of them
+        Mean of the magnitude of each other band minus that of the first; a pair for all, or one a band.
     colour_scatter : (float, float)
         Standard deviation of it, from star to star.
     unresolved : float
@@ -61,7 +61,9 @@ class StarField(keras.layers.Layer):
     gain : (float, float)
         Electrons per unit of the image.
     sky : (float, float)
-        Electrons a pixel.
+        Electrons a pixel, of the first band and, without `depth`, of all; bands differ by about a third.
+    depth : list of float, optional
+        Magnitudes of stars of the same signal-to-noise in each band: sky is as much more or less as their noise asks.
     sky_error : float
         Standard deviation of the sky that is left, and of its change over the field, in units of the sky's noise.
     full_well : (float, float), optional
@@ -106,6 +108,7 @@ class StarField(keras.layers.Layer):
         given_psf=False,
         gain=(100.0, 400.0),
         sky=(100.0, 5000.0),
+        depth=None,
         sky_error=0.5,
         full_well=(3e4, 1e6),
         seed=0,
@@ -116,8 +119,8 @@ class StarField(keras.layers.Layer):
             "size": int(size), "density": density, "slope": slope, "span": span, "limit": limit, "faintest": faintest,
             "luminosity": luminosity, "colour": colour, "colour_scatter": colour_scatter, "unresolved": unresolved,
             "fwhm": fwhm, "ellipticity": ellipticity, "psf_size": int(psf_size), "psf_error": float(psf_error),
-            "given_psf": bool(given_psf), "gain": gain, "sky": sky, "sky_error": sky_error, "full_well": full_well,
-            "seed": int(seed),
+            "given_psf": bool(given_psf), "gain": gain, "sky": sky, "depth": depth, "sky_error": sky_error,
+            "full_well": full_well, "seed": int(seed),
         }  # fmt: skip
         for name in _RANGES:
             value = self._arguments[name]
@@ -126,9 +129,9 @@ class StarField(keras.layers.Layer):
         for name, value in self._arguments.items():
             setattr(self, name, value)
         for name in ("colour", "colour_scatter"):
-            low, high = map(float, self._arguments[name])
-            if not low <= high:
-                raise InputError(f"{name} is {[low, high]}; give the lower number first")
+            for low, high in np.reshape(np.asarray(self._arguments[name], float), (-1, 2)).tolist():
+                if not low <= high:
+                    raise InputError(f"{name} is {[low, high]}; give the lower number first")
         if self.size < 8 or self.psf_size < 3 or self.psf_size % 2 == 0:
             raise InputError(f"size is {size}, psf_size {psf_size}; give at least 8, and an odd number of at least 3")
         if not 0 <= self.psf_error < 0.5 or (self.psf_error and self.given_psf):
@@ -170,6 +173,9 @@ class StarField(keras.layers.Layer):
             psf, told = draw_psfs(n, bands, self.psf_size, self.fwhm, self.ellipticity, seed, self.psf_error)
         draw = keras.random.uniform((n, 8), seed=seed)
         sky = self._between("sky", draw[:, :1]) * ops.exp(0.3 * keras.random.normal((n, bands), seed=seed))
+        if self.depth is not None:
+            self._check_bands("depth", len(self.depth), bands)
+            sky = sky * 10 ** (0.8 * (self.depth[0] - np.asarray(self.depth, "float32")))
         gain = self._between("gain", draw[:, 1:2]) * ops.ones((1, bands))
         area = 1 / ops.sum(ops.square(psf[..., 0]), axis=(1, 2))
         least = self._between("limit", draw[:, 2]) * ops.sqrt(sky[:, 0] * area)
@@ -194,9 +200,18 @@ class StarField(keras.layers.Layer):
         return ops.exp(low + (high - low) * draw)
 
     def _colours(self, n, bands):
-        low, high = self.colour
+        colour = np.reshape(np.asarray(self.colour, "float32"), (-1, 2))
+        if len(colour) > 1:
+            self._check_bands("colour", len(colour) + 1, bands)
+            colour = np.concatenate([np.zeros((1, 2), "float32"), colour])
+        low, high = colour.T
         colour = low + (high - low) * keras.random.uniform((n, bands), seed=self.seed_generator)
         return colour * (np.arange(bands) > 0).astype("float32")
+
+    @staticmethod
+    def _check_bands(name, number, bands):
+        if number != bands:
+            raise InputError(f"{name} is for {number} bands, the fields have {bands}; give one a band")
 
     def _stars(self, field, n, bands, margin):
         """Return ``places`` (n, star, 2), ``electrons`` (n, star, band), 0 where there is no star."""

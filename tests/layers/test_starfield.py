@@ -80,6 +80,27 @@ def test_density_luminosity_and_colours():
     assert (np.diff(made["flux"][..., 0], axis=1) <= 0).all()
 
 
+def test_bands_of_their_own_depth_and_colours():
+    """Noise of a band a magnitude less deep is 2.5 times as large in the same unit; each band has its own colours."""
+    made = fields(
+        n=16, bands=3, size=48, density=(0.02, 0.02), colour=[(0.5, 0.5), (-1.0, -1.0)], colour_scatter=(0, 0),
+        depth=(27.0, 26.0, 27.0), **PLAIN,
+    )  # fmt: skip
+    there = made["source_class"] == 1
+    colour = -2.5 * np.log10(made["flux"][there] / made["flux"][there][:, :1])
+    np.testing.assert_allclose(colour.std(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(colour.mean(axis=0), [0, 0.5, -1], atol=1e-3)
+    noise = np.sqrt(np.exp(np.log(made["sky"]).mean(axis=0)))
+    # Skies scatter by .3 about it.
+    np.testing.assert_allclose(noise / noise[0], [1, 10**0.4, 1], rtol=0.15)
+
+
+@pytest.mark.parametrize("options", [{"depth": (27.0, 26.0, 25.0)}, {"colour": [(0, 0), (0, 0)]}])
+def test_options_of_other_bands(options):
+    with pytest.raises(InputError, match="for 3 bands, the fields have 2"):
+        fields(bands=2, **options)
+
+
 def test_noise_is_that_of_photons():
     made = fields(n=4, size=48, density=(1e-6, 1e-6), **PLAIN | {"sky": (400.0, 400.1)})
     noise = made["image"] * made["gain"][:, None, None]
