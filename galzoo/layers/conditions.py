@@ -181,9 +181,12 @@ class Conditions(keras.layers.Layer):
         return noise[nearest]
 
     def typical_noise(self):
-        """Return the median noise level of the references, (band,)."""
-        table = ops.convert_to_numpy(self.table)[: max(int(self.filled), 1), -self.bands :]
-        return np.median(table, axis=0)
+        """Return the median noise level of the references, a tensor (band,), also within a graph."""
+        number = ops.maximum(ops.cast(self.filled, "int32"), 1)
+        row = ops.arange(self.table.shape[0], dtype="int32")[:, None]
+        # Rows that are not filled come last.
+        noise = ops.sort(ops.where(row < number, self.table[:, -self.bands :], np.inf), axis=0)
+        return 0.5 * (ops.take(noise, (number - 1) // 2, axis=0) + ops.take(noise, number // 2, axis=0))
 
     def check(self, name, values, n):
         """Raise `InputError` unless `values`, one or `n`, can be those of column `name`."""

@@ -6,9 +6,11 @@ import pytest
 from keras import ops
 from scipy.stats import norm
 
+from galzoo.contracts.deblended import Deblended
 from galzoo.contracts.prior import Prior, Samples
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, RecipeError
+from galzoo.inference.pixel_samples import sample_pixels
 from galzoo.models.pixelcnn import sample as sampling
 from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
 from galzoo.models.pixelcnn.model import PixelCNN
@@ -148,6 +150,22 @@ class TestNoiselessPixels:
         drawn = loaded.sample(3, seed=1)
         assert drawn.model_sigma == 0.7
         assert np.all(drawn.image >= 0)
+
+    @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="chains run in TensorFlow")
+    @pytest.mark.filterwarnings("ignore:distutils Version classes:DeprecationWarning")
+    def test_a_chain_of_blended_pixels_runs_under_it(self, model):
+        """Two galaxies on each other: their light together is that of the data, told by no one alone."""
+        truth = batch_of(n=2, conditional=False)["truth"]
+        noise = 0.05 * truth.max()
+        batch = {"image": truth.sum(axis=0, keepdims=True)}
+        batch["variance"] = np.full_like(batch["image"], noise**2)
+        middle = np.full((1, 2, 2), (truth.shape[1] - 1) / 2)
+        first = Deblended(truth[None], truth.sum(axis=(1, 2))[None], middle, np.ones((1, 2), bool))
+        found, accepted = sample_pixels(model, first, batch, model.model_sigma, draws=8, warmup=8, leapfrogs=3)
+        assert accepted[0] > 0
+        assert found.flux_error.min() > 0
+        left = batch["image"][0] - found.image[0].sum(axis=0)
+        assert np.sqrt((left**2).mean()) < 2 * noise
 
     def test_only_for_gaussian_pixels(self):
         for options in ({"head": "codes"}, {"head": "gaussian", "noiseless_snr": 100.0}):

@@ -95,7 +95,7 @@ def sample(
     rng = np.random.default_rng([seed, 1])
     wanted, noise = model.conditions.complete(n, condition or {}, np.random.default_rng([seed, 0]))
     if partial is not None:
-        noise = np.broadcast_to(model.conditions.typical_noise(), noise.shape)
+        noise = np.broadcast_to(ops.convert_to_numpy(model.conditions.typical_noise()), noise.shape)
     shape = _map_shape(model, size)
     values, known = _known(model, partial, n, shape, noise)
     guided = guidance != 1.0 and bool(model.columns)
@@ -198,17 +198,13 @@ def score(model, x, condition=None, noise=None):
 
 def image_density(model, image, condition):
     """Return the log-density of images (n, y, x, band) scaled by the typical noise, a tensor (n,)."""
-    noise = ops.reshape(_median_noise(model), (1, 1, 1, -1))
+    noise = ops.reshape(model.conditions.typical_noise(), (1, 1, 1, -1))
     return _log_prob(model, model.scale(image, noise), condition) + _log_jacobian(model, image, noise)
 
 
 def log_stretch(model, image):
     """Return the logarithm of d scaled values / d pixels at the typical noise, a tensor (n,)."""
-    return _log_jacobian(model, image, ops.reshape(_median_noise(model), (1, 1, 1, -1)))
-
-
-def _median_noise(model):
-    return np.asarray(model.conditions.typical_noise(), "float32")
+    return _log_jacobian(model, image, ops.reshape(model.conditions.typical_noise(), (1, 1, 1, -1)))
 
 
 def _log_prob(model, values, condition):
@@ -310,7 +306,7 @@ def _given(model, condition, n):
 
 def _noise(model, noise, n):
     if noise is None:
-        noise = model.conditions.typical_noise()
+        noise = ops.convert_to_numpy(model.conditions.typical_noise())
     return np.broadcast_to(
         np.asarray(noise, "float32").reshape(-1, 1, 1, len(model.bands)), (n, 1, 1, len(model.bands))
     )
