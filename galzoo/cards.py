@@ -1,13 +1,15 @@
 """Cards in words: the README of a preset and the table of all presets, written from the cards and never by hand."""
 
+import json
 import textwrap
+import zipfile
 from pathlib import Path
 
 import yaml
 
 from galzoo.evaluate.run import result_of
 from galzoo.files import write_text
-from galzoo.presets import list_presets, load_card
+from galzoo.presets import MODEL_FILE, find_preset, list_presets, load_card
 from galzoo.recipe import list_recipes
 from galzoo.registry import suites
 
@@ -59,13 +61,55 @@ def _picture(folder, name):
     return [f"![What {name} does](../../docs/images/{name}.png)", *([caption] if caption else [])]
 
 
-def summary(card):
+def magnitudes_of(model, card):
+    """Return in which band conditions of a prior are AB magnitudes, column to band, as far as it is known.
+
+    Parameters
+    ----------
+    model : dict
+        Its hyper-parameters: ``columns, bands`` and where it has them ``flux_column, flux_band``.
+    card : dict
+        Of its preset, which says what the reference band of simulated training data was.
+    """
+    columns, bands = model.get("columns") or (), model.get("bands") or ()
+    known = {f"mag_{band}": band for band in bands}
+    reference = (card.get("data", {}).get("meta", {}).get("simulation") or {}).get("reference")
+    known["mag"] = reference or (bands[0] if len(bands) == 1 else None)
+    if model.get("flux_column") is not None:
+        known[model["flux_column"]] = model["flux_band"]
+    return {column: known[column] for column in columns if known.get(column) is not None}
+
+
+def conditions_of(name):
+    """Return what samples of a preset can be asked for, as its model file says: columns, with the band of a magnitude.
+
+    Parameters
+    ----------
+    name : str or Path
+        A preset or run; a run without a model yet has none.
+
+    Returns
+    -------
+    list of str
+    """
+    path = find_preset(name) / MODEL_FILE
+    if not zipfile.is_zipfile(path):
+        return []
+    with zipfile.ZipFile(path) as file:
+        model = json.loads(file.read("config.json"))["config"]
+    band = magnitudes_of(model, load_card(name, metrics=False))
+    return [f"{column} (AB in {band[column]})" if column in band else column for column in model.get("columns") or ()]
+
+
+def summary(card, conditions=()):
     """Return what is to know of a preset or run on one screen, as lines.
 
     Parameters
     ----------
     card : dict
         As `galzoo.presets.load_card` returns it; its metrics are not needed.
+    conditions : sequence of str
+        Of `conditions_of`.
     """
     from galzoo.evaluate.report import format_value
 
@@ -78,6 +122,7 @@ def summary(card):
         rows["pixels"] = f"{data['pixel_scale_arcsec']:g} arcsec, trained on stamps of {data['stamp_size'][0]}"
         rows["unit"] = data["unit"] or "none (8-bit pictures)"
     rows["sizes"] = _sizes(card).strip()
+    rows["conditions"] = ", ".join(conditions)
     if training:
         rows["training"] = f"{training['n_train']} images, {training['steps']} steps{_short_hours(training)}"
         rows["hardware"] = training["hardware"]

@@ -147,9 +147,10 @@ def check_output(output, resume):
 def complete(recipe, data_path):
     """Fill in what only the data know: the model's bands and, where it asks for them, pixel scale, unit and the like.
 
-    Raise `InputError` if the data do not fit the bands.
+    Raise `InputError` if the data do not fit the bands, `RecipeError` if a magnitude is of another band than it says.
     """
     header = read_header(data_path)
+    check_magnitude(recipe["model"], header, data_path)
     if recipe["data"].get("make"):
         layer = make_layer(recipe["data"]["make"], recipe["runtime"]["seed"])
         header["shape"] = layer.shape(header["shape"])
@@ -172,6 +173,30 @@ def complete(recipe, data_path):
             f"{len(bands)} ({', '.join(bands)})"
         )
     return recipe
+
+
+def check_magnitude(model, header, data_path):
+    """Raise `RecipeError` where samples would be scaled in one band to the magnitude that galaxies have in another.
+
+    Parameters
+    ----------
+    model : dict
+        Of a recipe; checked where it has ``flux_column`` and ``flux_band``.
+    header : dict
+        Of the data. The ``mag`` of simulated ones is that of the reference band of their simulation.
+    data_path : str or Path
+        For the message.
+    """
+    column, band = model.get("flux_column"), model.get("flux_band")
+    names = dict(zip(header["bands"], model.get("bands") or header["bands"], strict=False))
+    own = {f"mag_{name}": name for name in header["bands"]}
+    own["mag"] = (header["meta"].get("simulation") or {}).get("reference")
+    stated = own.get(column)
+    if stated is not None and names.get(stated, stated) != band:
+        raise RecipeError(
+            f"{data_path}: its column {column} is the magnitude in {stated}, and flux_band is {band!r}; set "
+            f"model.flux_band={names.get(stated, stated)}, or take the column of that band"
+        )
 
 
 def make_model(recipe):

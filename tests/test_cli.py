@@ -126,6 +126,12 @@ class TestWithoutData:
         name = "vqvae_sdss_rgb"
         assert yaml.safe_load(galzoo("show", name, "--full")[1]) == load_card(name)
 
+    def test_show_says_of_which_band_a_magnitude_is(self, galzoo):
+        assert "conditions: mag (AB in g), half_light_radius, redshift\n" in galzoo("show", "pixelcnn_lsst")[1]
+        assert "conditions: mag (AB in i), half_light_radius\n" in galzoo("show", "score_prior_hsc_i")[1]
+        assert "conditions: t_type, label\n" in galzoo("show", "pixelcnn_sdss_rgb")[1]
+        assert "conditions" not in galzoo("show", "vqvae_lsst")[1]
+
     def test_cite(self, galzoo, fails):
         from galzoo.cite import parse
 

@@ -9,7 +9,7 @@ import pytest
 from galzoo.callbacks import RunState, read_progress, restore_state
 from galzoo.errors import InputError, RecipeError
 from galzoo.recipe import load_recipe
-from galzoo.train import prepare_runtime, train
+from galzoo.train import check_magnitude, prepare_runtime, train
 from tests.conftest import make_stamps
 
 
@@ -319,6 +319,38 @@ def test_starts_from_another_model(stamp_file, tmp_path, eager):
 def test_bands_that_do_not_fit(stamp_file, tmp_path):
     with pytest.raises(InputError, match="1 bands"):
         train(recipe(stamp_file, "model.bands=[g, r]"), stamp_file, tmp_path / "run")
+
+
+def test_a_magnitude_in_another_band_is_no_flux_of_this_one():
+    """The mag of a simulated set is that of its reference band."""
+    header = {"bands": ["g", "i"], "meta": {"simulation": {"reference": "g"}}}
+    model = {"flux_column": "mag", "flux_band": "i"}
+    with pytest.raises(RecipeError, match=r"a.h5: its column mag is the magnitude in g, and flux_band is 'i'; set model"):
+        check_magnitude(model, header, "a.h5")
+    check_magnitude({**model, "flux_band": "g"}, header, "a.h5")
+    check_magnitude({**model, "flux_column": "mag_i"}, header, "a.h5")
+    with pytest.raises(RecipeError, match="mag_g is the magnitude in g"):
+        check_magnitude({**model, "flux_column": "mag_g"}, header, "a.h5")
+    # A model may call the bands by other names, in the same order.
+    check_magnitude({**model, "flux_band": "G", "bands": ["G", "I"]}, header, "a.h5")
+    with pytest.raises(RecipeError, match="flux_band=G"):
+        check_magnitude({**model, "flux_band": "I", "bands": ["G", "I"]}, header, "a.h5")
+    # Of other data it is not known.
+    check_magnitude(model, {**header, "meta": {}}, "a.h5")
+    check_magnitude({}, header, "a.h5")
+
+
+def test_a_run_with_a_magnitude_in_another_band_is_refused(stamp_file, tmp_path, monkeypatch):
+    from galzoo import train as module
+
+    header = module.read_header(stamp_file)
+    stated = {**header, "meta": {"simulation": {"reference": "r"}}}
+    monkeypatch.setattr(module, "read_header", lambda path: stated)
+    wrong = recipe(stamp_file)
+    wrong["model"] |= {"flux_column": "mag", "flux_band": "i"}
+    with pytest.raises(RecipeError, match="mag is the magnitude in r"):
+        train(wrong, stamp_file, tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_does_not_work_is_refused_with_the_reason():

@@ -59,7 +59,7 @@ def show(
     """Show what a preset is worth, or what is known of a family."""
     import yaml
 
-    from galzoo.cards import family_summary, summary
+    from galzoo.cards import conditions_of, family_summary, summary
     from galzoo.presets import load_card
     from galzoo.registry import families
 
@@ -71,7 +71,7 @@ def show(
         content |= {key: list(getattr(family, key)) for key in ("tasks", "inputs", "keys", "required")}
     else:
         content = load_card(name, metrics=full)
-        lines = [*summary(content), f"all: galzoo show {name} --full"]
+        lines = [*summary(content, conditions_of(name)), f"all: galzoo show {name} --full"]
     if full:
         lines = [yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100).rstrip()]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -36,6 +36,7 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("out"),
 ):
     """Draw galaxies from a trained prior: stamps, FITS and a picture."""
+    from galzoo.cards import magnitudes_of
     from galzoo.presets import load_card, load_for
     from galzoo.simulate.observe import observe, plan
     from galzoo.tasks.sample.run import class_names, parse_conditions, warnings_of, write_samples
@@ -69,5 +70,11 @@ def sample(
     stamps = observe(drawn, survey, bands, noise, size, seed, depth, psf or None)
     for path in write_samples(drawn, stamps, output, names):
         sys.stdout.write(f"{path}\n")
+    asked_for = {text.partition("=")[0].strip() for text in conditions or ()}
+    known = {"columns": model.columns, "bands": model.bands}
+    known |= {key: getattr(model, key, None) for key in ("flux_column", "flux_band")}
+    for column, band in magnitudes_of(known, card).items():
+        if column in asked_for:
+            sys.stdout.write(f"note: {column} is the AB magnitude in {band}\n")
     for sentence in warnings_of(card):
         sys.stdout.write(f"note: {sentence}\n")

@@ -365,6 +365,13 @@ class TestCommand:
         assert "A toy for spirals: they have no arms." in written
         assert "Single galaxies" not in written
 
+    def test_says_of_which_band_a_magnitude_is(self, model, run, tmp_path, capsys):
+        model.flux_column, model.flux_band = "mag", "r"
+        run("stub", "-n", 2, "-c", "mag=22", "-o", tmp_path / "out")
+        assert "note: mag is the AB magnitude in r\n" in capsys.readouterr().out
+        run("stub", "-n", 2, "-c", "t_type=5", "-o", tmp_path / "out")
+        assert "AB magnitude" not in capsys.readouterr().out
+
     def test_refuses_before_it_samples(self, model, run):
         for arguments, message in (
             (("--noise",), "noise is that of a survey"),
