@@ -133,7 +133,7 @@ class Mosaic:
                 if self.flags is not None:
                     mask[(row, *inside, band)] = self.flags[band].read(*window) != 0
                 if self.noise is None:
-                    mask[(row, *inside, band)] |= without_data(piece)
+                    mask[(row, *inside, band)] |= without_data(self.planes[band], *window, piece)
                 if variance is not None:
                     noise = np.asarray(self.noise[band].read(*window), np.float64)
                     variance[(row, *inside, band)] = variance_of(noise, self.noise_kind) * scales[band] ** 2
@@ -303,21 +303,31 @@ def _names(planes):
     return names if len(set(names)) == len(names) else [f"band{number}" for number in range(len(names))]
 
 
-def without_data(pixels):
-    """Return the pixels that hold nothing: exact zeros, 3 by 3 and more of them, bool (y, x).
+def without_data(plane, y0, y1, x0, x1, pixels):
+    """Return which pixels of a window hold nothing: exact zeros, 3 by 3 and more of them, bool (y, x).
 
-    Coadds have them where no exposure reached. In counts zeros are a measurement, so images of integers have none.
+    Coadds have them where no exposure reached. In counts zeros are a measurement, so images of whole numbers have none.
+
+    Parameters
+    ----------
+    plane : Plane
+        The answer for a pixel is the same in every window.
+    y0, y1, x0, x1 : int
+        The window.
+    pixels : array, (y, x)
+        What `plane` has in it.
     """
     empty = pixels == 0
-    if not empty.any():
-        return empty
-    values = pixels[~empty & np.isfinite(pixels)]
-    if len(values) and np.mean(values == np.round(values)) > 0.5:
-        return np.zeros_like(empty)
+    if not empty.any() or plane.holds_counts:
+        return np.zeros(empty.shape, bool)
     from scipy import ndimage
 
+    # A block that holds a pixel reaches two further; beyond the image nothing is known against it.
+    low_y, low_x = max(y0 - 2, 0), max(x0 - 2, 0)
+    wide = plane.read(low_y, min(y1 + 2, plane.shape[0]), low_x, min(x1 + 2, plane.shape[1])) == 0
     block = np.ones((3, 3), bool)
-    return ndimage.binary_dilation(ndimage.binary_erosion(empty, block, border_value=1), block) & empty
+    wide = ndimage.binary_dilation(ndimage.binary_erosion(wide, block, border_value=1), block) & wide
+    return wide[y0 - low_y : y1 - low_y, x0 - low_x : x1 - low_x]
 
 
 def _same_scale(planes, pixel_scale):

@@ -120,7 +120,7 @@ class Field:
             if self.mosaic.flags is not None:
                 bad[..., band] = np.asarray(self.mosaic.flags[band].read(y0, y1, x0, x1)) != 0
             if noise is None:
-                bad[..., band] |= without_data(pixels)
+                bad[..., band] |= without_data(plane, y0, y1, x0, x1, pixels)
         return image, noise, bad, saturated
 
     def _raw_nan(self, *window):

@@ -5,6 +5,7 @@ import pytest
 from astropy.io import fits
 
 from galzoo.data.fits import open_mosaic, without_data
+from galzoo.data.planes import Plane
 from galzoo.data.sky import pixel_to_sky, read_wcs
 from galzoo.data.zeropoint import AB_NJY, flux_scale
 from galzoo.errors import InputError
@@ -50,12 +51,42 @@ def test_zeros_side_by_side_are_no_data(tmp_path):
     np.testing.assert_array_equal(cut["mask"][0, :, :, 0], np.arange(32)[None] < np.full((32, 1), 10))
 
 
+def empty_of(image, *window):
+    """Return which pixels of a window are no data."""
+    plane = Plane("image", image, {})
+    y0, y1, x0, x1 = window or (0, image.shape[0], 0, image.shape[1])
+    return without_data(plane, y0, y1, x0, x1, image[y0:y1, x0:x1])
+
+
 def test_zeros_that_are_measured_stay():
     counts = np.random.default_rng(1).poisson(0.1, (64, 64)).astype("f4")
-    assert not without_data(counts).any()
+    assert not empty_of(counts).any()
     lone = noise()
     lone[10, 10] = lone[20, 20:22] = 0
-    assert not without_data(lone).any()
+    assert not empty_of(lone).any()
+
+
+def test_what_is_no_data_does_not_depend_on_the_window():
+    """Neither on which other pixels are in it, nor on its edges."""
+    counts = np.random.default_rng(1).poisson(0.05, (96, 80)).astype("f4")
+    counts[40:60, 30:50] = 0
+    # A cosmic ray's worth of resampled pixels is no flux image; in a window it may be all there is.
+    counts[50, 38:42] = 1.25
+    flux = np.random.default_rng(2).normal(size=(96, 80)).astype("f4")
+    # Rounded in one part; and zeros of which some windows see two columns of three, or a part of the empty corner.
+    flux[:30, :30] = np.round(flux[:30, :30] * 10)
+    flux[20:24, 60:62] = flux[70:, 60:] = flux[5:9, 5:8] = 0
+    for image in (counts, flux):
+        whole = empty_of(image)
+        for y0 in range(0, 96, 16):
+            for x0 in range(0, 80, 10):
+                window = (y0, y0 + 16, x0, x0 + 10)
+                np.testing.assert_array_equal(empty_of(image, *window), whole[y0 : y0 + 16, x0 : x0 + 10])
+    assert not empty_of(counts).any()
+    empty = empty_of(flux)
+    assert empty[70:, 60:].all()
+    assert empty[5:9, 5:8].all()
+    assert not empty[20:24, 60:62].any()
 
 
 def test_with_a_noise_map_zeros_stay(tmp_path):
