@@ -1,17 +1,21 @@
 """`Mosaic`: large images in several bands on one pixel grid, read by pieces and in nJy."""
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 
 import numpy as np
 
 from galzoo.data.fits_keywords import pixel_scale as stated_scale
+from galzoo.data.maps import bad_bits, check_bands, check_flags, check_noise, check_place, filter_of, flagged
 from galzoo.data.per_band import one_a_band
 from galzoo.data.planes import PICTURES, open_planes
 from galzoo.data.sky import largest_shift, read_wcs, scale_of
 from galzoo.data.zeropoint import flux_scale
 from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # Bands must agree on where a pixel is to this part of a pixel.
 _WCS_TOLERANCE = 0.1
@@ -42,6 +46,8 @@ class Mosaic:
     flags : list of Plane or None
         Not 0 = bad.
     segmentation : Plane or None
+    flag_bits : list of int or None, optional
+        For each of `flags` the bits that mean bad, None for all; see `galzoo.data.maps.bad_bits`.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class Mosaic:
         noise_kind="weight",
         flags=None,
         segmentation=None,
+        flag_bits=None,
     ):
         self.planes = planes
         self.bands = tuple(bands)
@@ -66,6 +73,7 @@ class Mosaic:
         self.noise = noise
         self.noise_kind = noise_kind
         self.flags = flags
+        self.flag_bits = flag_bits or [None] * len(flags or ())
         self.segmentation = segmentation
         self.shape = planes[0].shape
         self.dtype = np.uint8 if not unit and all(plane.dtype == np.uint8 for plane in planes) else np.float32
@@ -131,7 +139,7 @@ class Mosaic:
                 # In double precision until the flux is in nJy: other units may be beyond a float32.
                 image[(row, *inside, band)] = np.asarray(piece, np.float64) * scales[band] if self.unit else piece
                 if self.flags is not None:
-                    mask[(row, *inside, band)] = self.flags[band].read(*window) != 0
+                    mask[(row, *inside, band)] = self.flagged(band, *window)
                 if self.noise is None:
                     mask[(row, *inside, band)] |= without_data(self.planes[band], *window, piece)
                 if variance is not None:
@@ -150,6 +158,10 @@ class Mosaic:
             variance[bad] = np.inf
         found = {"image": image, "mask": mask, "variance": variance, "segmentation": labels}
         return {key: value for key, value in found.items() if value is not None}
+
+    def flagged(self, band, *window):
+        """Return which pixels of a window are flagged in a band, bool (y, x); there must be flags."""
+        return flagged(self.flags[band].read(*window), self.flag_bits[band])
 
     def _labels(self, window):
         labels = np.asarray(self.segmentation.read(*window))
@@ -258,6 +270,11 @@ def open_mosaic(
                 raise InputError(f"{paths[0]}: no WCS, so the pixel scale is unknown; pass --pixel-scale in arcsec")
             pixel_scale = pixel_scale or 1.0
             _same_scale(planes, pixel_scale)
+        elif wcs is not None and abs(scale_of(wcs, planes[0].name) / pixel_scale - 1) > _SCALE_TOLERANCE:
+            logger.warning(
+                "%s: its WCS has pixels of %.4g arcsec; the %.4g that were given are taken",
+                planes[0].name, scale_of(wcs, planes[0].name), pixel_scale,
+            )  # fmt: skip
         unit = ("" if picture else "nJy") if unit is None else unit
         scales = np.ones(len(planes))
         if unit:
@@ -266,8 +283,18 @@ def open_mosaic(
         noise = _extra(kinds[noise_kind], planes, f"{noise_kind} maps", opened, noise_kind, share=False)
         flags = _extra(flags, planes, "flag maps", opened, "flags")
         labels = _extra(segmentation, planes, "segmentation maps", opened, "segmentation") or [None]
+        for plane, image in zip(noise or (), planes, strict=False):
+            check_noise(plane, noise_kind, image)
+        for maps, what in ((noise, f"{noise_kind} maps"), (flags, "flag maps")):
+            check_bands(maps or (), bands, planes, what)
+        for plane in dict.fromkeys((*(noise or ()), *(flags or ()), *filter(None, labels))):
+            check_place(plane, planes[0], wcs)
+        bits = {plane: bad_bits(plane) for plane in dict.fromkeys(flags or ())}
+        for plane, one in bits.items():
+            check_flags(plane, one)
         opened.pop_all()
-    return Mosaic(planes, bands, scales, unit, wcs, pixel_scale, noise, noise_kind, flags, labels[0])
+    bits = [bits[plane] for plane in flags or ()]
+    return Mosaic(planes, bands, scales, unit, wcs, pixel_scale, noise, noise_kind, flags, labels[0], bits)
 
 
 def _open_all(paths, names, opened, kind="image"):
@@ -298,7 +325,7 @@ def _extra(paths, planes, what, opened, kind, share=True):
 def _names(planes):
     names = []
     for number, plane in enumerate(planes):
-        name = str(plane.header.get("FILTER") or plane.header.get("BAND") or "").strip().split(" ")[0]
+        name = filter_of(plane.header)
         names.append(name or (f"{Path(plane.name).name.split('.')[0]}" if len(planes) == 1 else f"band{number}"))
     return names if len(set(names)) == len(names) else [f"band{number}" for number in range(len(names))]
 

@@ -118,7 +118,7 @@ class Field:
             if noise is not None:
                 noise[..., band] = self.mosaic.noise[band].read(y0, y1, x0, x1)
             if self.mosaic.flags is not None:
-                bad[..., band] = np.asarray(self.mosaic.flags[band].read(y0, y1, x0, x1)) != 0
+                bad[..., band] = self.mosaic.flagged(band, y0, y1, x0, x1)
             if noise is None:
                 bad[..., band] |= without_data(plane, y0, y1, x0, x1, pixels)
         return image, noise, bad, saturated

@@ -1,0 +1,169 @@
+"""What maps that go with images say of themselves: which kind of noise, of which band, and which bits are bad."""
+
+import logging
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from galzoo.data.hdus import split_extension
+from galzoo.data.sky import largest_shift, read_wcs
+from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_OPTIONS = {"rms": "a standard deviation (--rms)", "variance": "a variance (--variance)",
+            "weight": "an inverse variance (--weight)"}  # fmt: skip
+# Words for the kinds: astropy's CCDData (UTYPE), ESO's and OGIP's data products (HDUCLAS3).
+_STATED = {
+    "UTYPE": {"stddevuncertainty": "rms", "std": "rms", "varianceuncertainty": "variance", "var": "variance",
+              "inversevariance": "weight", "ivar": "weight"},
+    "HDUCLAS3": {"rmse": "rms", "mse": "variance", "invmse": "weight"},
+}  # fmt: skip
+_NAMES = {
+    "rms": re.compile(r"(?i)err(ors?)?|rms|sig(ma)?|std(dev)?|rms_?map|sigma_?map"),
+    "variance": re.compile(r"(?i)var(iance)?(_(poisson|rnoise|flat))?|stat|var_?map"),
+    "weight": re.compile(r"(?i)weights?|wht|wgt|ivar|inv_?var(iance)?|inverse_?variance|weight_?map"),
+}
+# Maps may be this many pixels off their image; those of other images are further.
+_MOST_SHIFT = 1.0
+# Planes of masks of the LSST pipelines, HSC's among them, whose pixels hold no measurement; the others tell of sources,
+# of neighbours or of how a coadd was made (`lsst.afw.image.Mask`; pipelines.lsst.io).
+_NO_MEASUREMENT = ("BAD", "SAT", "CR", "NO_DATA", "UNMASKEDNAN", "STREAK")
+# Of the bits of JWST's data quality, the one that stands for all others (jwst-pipeline.readthedocs.io, DO_NOT_USE).
+_JWST_BITS = 1
+# Rows of a flag map that are looked at, and the share of bad pixels above which something is odd.
+_ROWS, _MOST_BAD = 64, 0.5
+
+
+def check_noise(plane, kind, image):
+    """Raise `InputError` where a noise map says that it is of another kind; say so where only its file name does.
+
+    Parameters
+    ----------
+    plane : Plane
+    kind : {"weight", "rms", "variance"}
+        What it was given as.
+    image : Plane
+        To which it belongs.
+    """
+    header, own = plane.header, None
+    for key, words in _STATED.items():
+        text = str(header.get(key) or "").strip()
+        own = own or words.get(text.lower())
+        if own is not None and own != kind:
+            raise InputError(f"{plane.name}: {key} is {text}: it holds {_OPTIONS[own]}, given as {_OPTIONS[kind]}")
+    if own is not None:
+        return
+    power, text = _power(header.get("BUNIT"), image.header.get("BUNIT")), str(header.get("BUNIT"))
+    if power in (2, -2) and kind != (stated := {2: "variance", -2: "weight"}[power]):
+        raise InputError(f"{plane.name}: BUNIT is {text}: it holds {_OPTIONS[stated]}, given as {_OPTIONS[kind]}")
+    name = str(header.get("EXTNAME") or "").strip()
+    stated = _kind_of(name)
+    if stated is not None and stated != kind:
+        raise InputError(
+            f"{plane.name}: the extension is called {name}: it holds {_OPTIONS[stated]}, given as {_OPTIONS[kind]}; "
+            "rename the extension if that is wrong"
+        )
+    if power == 1 and kind != "rms":
+        logger.warning("%s: BUNIT is %s, that of the image, but it is taken as %s", plane.name, text, _OPTIONS[kind])
+    stem = Path(split_extension(plane.name)[0]).name.partition(".fits")[0]
+    words = {_kind_of(word) for word in re.split(r"[._\-\s]+", stem)} - {None}
+    if stated is None and words and kind not in words:
+        logger.warning("%s: by its name %s, but it is taken as %s", plane.name, _OPTIONS[min(words)], _OPTIONS[kind])
+
+
+def _kind_of(word):
+    return next((kind for kind, pattern in _NAMES.items() if pattern.fullmatch(word)), None)
+
+
+def _power(unit, base):
+    """Return to which power a unit is another one, None where that is not known."""
+    from astropy import units as u
+
+    with warnings.catch_warnings():
+        # What FITS discourages but astropy understands.
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        try:
+            unit, base = (u.Unit(str(one or ""), parse_strict="raise") for one in (unit, base))
+        except (ValueError, TypeError):
+            return None
+    if base == u.dimensionless_unscaled or unit == u.dimensionless_unscaled:
+        return None
+    return next((power for power in (1, 2, -2) if unit.is_equivalent(base**power)), None)
+
+
+def check_place(plane, image, wcs):
+    """Raise `InputError` where a map is of the right shape, but of another place on the sky than its image."""
+    own = read_wcs(plane.header, plane.name, plane.hdus)
+    if own is None or wcs is None:
+        return
+    moved = largest_shift(wcs, own, image.shape)
+    if moved > _MOST_SHIFT:
+        far = f"{moved:.1f} px off" if np.isfinite(moved) else "nowhere near"
+        raise InputError(f"{plane.name}: its WCS is {far} {image.name}; give the map of that image")
+
+
+def filter_of(header):
+    """Return the name of the filter that a header states, "" where it states none."""
+    return (str(header.get("FILTER") or header.get("BAND") or "").split() or [""])[0]
+
+
+def check_bands(planes, bands, images=(), what="maps"):
+    """Raise `InputError` where maps, one a band, are not in the order of the bands.
+
+    Parameters
+    ----------
+    planes : sequence of Plane
+    bands : sequence of str
+    images : sequence of Plane, optional
+        Whose headers may call the bands otherwise.
+    what : str
+        The maps, in the plural.
+    """
+    known = [{str(band).lower()} for band in bands]
+    for names, image in zip(known, images, strict=False):
+        names.add(filter_of(image.header).lower())
+    if len(planes) != len(known) or len(known) == 1:
+        return
+    for number, plane in enumerate(planes):
+        own = filter_of(plane.header)
+        others = [band for band, names in zip(bands, known, strict=True) if own.lower() in names]
+        if own and others and own.lower() not in known[number]:
+            raise InputError(
+                f"{plane.name}: is of the filter {own}, but comes in the place of {bands[number]}; give {what} in the "
+                "order of the bands"
+            )
+
+
+def bad_bits(plane):
+    """Return the bits of a flag map that mean a bad pixel, None where all do."""
+    header = plane.header
+    planes = {str(key)[3:]: header[key] for key in header if str(key).startswith("MP_")}
+    if planes:
+        bad = [name for name in _NO_MEASUREMENT if name in planes]
+        logger.warning("%s: of its planes %s are bad pixels, the others tell of something else", plane.name,
+                       ", ".join(bad) or "none")  # fmt: skip
+        return sum(1 << int(planes[name]) for name in bad)
+    if str(header.get("TELESCOP", "")).strip().upper() == "JWST":
+        logger.warning("%s: of its bits only DO_NOT_USE is a bad pixel", plane.name)
+        return _JWST_BITS
+    return None
+
+
+def flagged(flags, bits=None):
+    """Return which pixels are bad, a bool array: those that are not 0, or have any of `bits`."""
+    flags = np.asarray(flags)
+    return flags != 0 if bits is None else (np.nan_to_num(flags).astype(np.int64) & bits) != 0
+
+
+def check_flags(plane, bits=None):
+    """Say where most of a flag map is bad: in some maps 1 means a good pixel."""
+    rows = np.unique(np.linspace(0, plane.shape[0] - 1, _ROWS).astype(int))
+    bad = np.mean([flagged(plane.read(row, row + 1, 0, plane.shape[1]), bits).mean() for row in rows])
+    if bad > _MOST_BAD:
+        logger.warning(
+            "%s: %.0f %% of its pixels are not 0, which means bad; if 1 means good there, invert it",
+            plane.name, 100 * bad,
+        )  # fmt: skip

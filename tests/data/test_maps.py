@@ -1,0 +1,137 @@
+"""Noise and flag maps are what they are given as, of the right band and place, or it is said."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from galzoo.data.fits import open_mosaic
+from galzoo.data.zeropoint import AB_NJY
+from galzoo.errors import InputError
+from galzoo.field.open_field import open_field
+from tests.data.test_doors import header, noise
+
+SIZE = 64
+SIGMA = 3.0
+
+
+def write(path, image, name=None, **cards):
+    primary = fits.PrimaryHDU(np.asarray(image, "f4"), header(MAGZERO=AB_NJY, **cards))
+    if name is not None:
+        primary.name = name
+    primary.writeto(path, overwrite=True)
+    return path
+
+
+@pytest.fixture
+def image(tmp_path):
+    return write(tmp_path / "image.fits", SIGMA * noise(), BUNIT="nJy")
+
+
+MAPS = {"rms": SIGMA, "variance": SIGMA**2, "weight": SIGMA**-2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "cards"),
+    [
+        ("rms", None, {"UTYPE": "StdDevUncertainty"}),
+        ("variance", None, {"UTYPE": "VarianceUncertainty"}),
+        ("weight", None, {"UTYPE": "InverseVariance"}),
+        ("rms", None, {"HDUCLAS3": "RMSE"}),
+        ("variance", None, {"HDUCLAS3": "MSE"}),
+        ("weight", None, {"HDUCLAS3": "INVMSE"}),
+        ("variance", None, {"BUNIT": "nJy2"}),
+        ("weight", None, {"BUNIT": "1 / nJy2"}),
+        ("rms", "ERR", {}),
+        ("rms", "SIGMA", {}),
+        ("variance", "VARIANCE", {}),
+        ("variance", "STAT", {}),
+        ("variance", "VAR_POISSON", {}),
+        ("weight", "INVVAR", {}),
+        ("weight", "WHT", {}),
+        # What is written by definition wins over a name.
+        ("variance", "ERR", {"HDUCLAS3": "MSE"}),
+    ],
+)
+def test_a_noise_map_is_of_the_kind_that_it_says(tmp_path, image, kind, name, cards):
+    path = write(tmp_path / "map.fits", np.full((SIZE, SIZE), MAPS[kind]), name, **cards)
+    for given in MAPS:
+        if given == kind:
+            with open_field(image, ["r"], **{given: path}) as field:
+                np.testing.assert_allclose(field.read(0, 9, 0, 9)["variance"], SIGMA**2, rtol=1e-6)
+        else:
+            with pytest.raises(InputError, match=rf"map.fits: .* \(--{kind}\), given as .* \(--{given}\)"):
+                open_field(image, ["r"], **{given: path})
+
+
+@pytest.mark.parametrize(("name", "cards"), [("field_rms.fits", {}), ("map.fits", {"BUNIT": "nJy"})])
+def test_a_hint_of_another_kind_is_said(tmp_path, image, caplog, name, cards):
+    path = write(tmp_path / name, np.full((SIZE, SIZE), SIGMA**2), **cards)
+    open_mosaic(image, ["r"], variance=path).close()
+    assert "but it is taken as a variance (--variance)" in caplog.text
+    caplog.clear()
+    open_mosaic(image, ["r"], rms=path).close()
+    assert not caplog.records
+
+
+def test_a_map_of_another_field_is_refused(tmp_path, image):
+    """Tiles of a survey have one shape."""
+    elsewhere = {"CRVAL1": 150.0 + 20 * 0.2 / 3600}
+    for option, pixels in (("rms", np.full((SIZE, SIZE), SIGMA)), ("flags", np.zeros((SIZE, SIZE))),
+                           ("segmentation", np.zeros((SIZE, SIZE)))):  # fmt: skip
+        path = write(tmp_path / "map.fits", pixels, **elsewhere)
+        with pytest.raises(InputError, match=r"map.fits: its WCS is 20.0 px off .*image.fits; give the map of that"):
+            open_mosaic(image, ["r"], **{option: path})
+        # Maps often have no WCS.
+        fits.writeto(path, pixels.astype("f4"), overwrite=True)
+        open_mosaic(image, ["r"], **{option: path}).close()
+
+
+def test_maps_in_the_order_of_other_bands_are_refused(tmp_path):
+    images = [write(tmp_path / f"{band}.fits", noise(), FILTER=band) for band in "gr"]
+    maps = [write(tmp_path / f"map_{band}.fits", np.ones((SIZE, SIZE)), FILTER=band) for band in "gr"]
+    for option in ("rms", "flags"):
+        open_mosaic(images, ["g", "r"], **{option: maps}).close()
+        with pytest.raises(InputError, match=r"map_r.fits: is of the filter r, but comes in the place of g"):
+            open_mosaic(images, ["g", "r"], **{option: maps[::-1]})
+    # The headers of the images may have other names than --bands.
+    images = [write(tmp_path / f"{band}.fits", noise(), FILTER=f"HSC-{band}") for band in "GR"]
+    maps = [write(tmp_path / f"map_{band}.fits", np.ones((SIZE, SIZE)), FILTER=f"HSC-{band}") for band in "GR"]
+    open_mosaic(images, ["g", "r"], rms=maps).close()
+    with pytest.raises(InputError, match="is of the filter HSC-R, but comes in the place of g"):
+        open_mosaic(images, ["g", "r"], rms=maps[::-1])
+
+
+def test_planes_of_a_mask_that_tell_of_sources_are_not_bad(tmp_path, image, caplog):
+    flags = np.zeros((SIZE, SIZE), np.int32)
+    flags[10:20], flags[30, 30], flags[40, 40], flags[50, 50] = 1 << 5, 1 << 1, (1 << 5) | 1, 1 << 8
+    planes = {"MP_BAD": 0, "MP_SAT": 1, "HIERARCH MP_DETECTED": 5, "HIERARCH MP_NO_DATA": 8}
+    path = write(tmp_path / "mask.fits", flags, **planes)
+    expected = np.zeros((SIZE, SIZE), bool)
+    expected[30, 30] = expected[40, 40] = expected[50, 50] = True
+    with open_field(image, ["r"], flags=path) as field:
+        np.testing.assert_array_equal(field.read(0, SIZE, 0, SIZE)["mask"][..., 0], expected)
+    assert caplog.text.count("mask.fits: of its planes BAD, SAT, NO_DATA are bad pixels") == 1
+    with open_mosaic(image, ["r"], flags=path) as mosaic:
+        np.testing.assert_array_equal(mosaic.gather([0], [0], SIZE)["mask"][0, ..., 0], expected)
+    # Without names every bit is bad, but for JWST's, where one stands for all.
+    for cards, bad in (({}, flags != 0), ({"TELESCOP": "JWST"}, flags % 2 == 1)):
+        with open_mosaic(image, ["r"], flags=write(path, flags, **cards)) as mosaic:
+            np.testing.assert_array_equal(mosaic.gather([0], [0], SIZE)["mask"][0, ..., 0], bad)
+
+
+def test_a_mask_whose_ones_are_good_is_said(tmp_path, image, caplog):
+    good = np.ones((SIZE, SIZE))
+    good[:20] = 0
+    open_mosaic(image, ["r"], flags=write(tmp_path / "good.fits", good)).close()
+    assert "good.fits: 69 % of its pixels are not 0, which means bad; if 1 means good there, invert it" in caplog.text
+    caplog.clear()
+    open_mosaic(image, ["r"], flags=write(tmp_path / "bad.fits", 1 - good)).close()
+    assert not caplog.records
+
+
+def test_a_pixel_scale_that_is_not_that_of_the_wcs_is_said(image, caplog):
+    open_mosaic(image, ["r"], pixel_scale=0.4).close()
+    assert "image.fits: its WCS has pixels of 0.2 arcsec; the 0.4 that were given are taken" in caplog.text
+    caplog.clear()
+    open_mosaic(image, ["r"], pixel_scale=0.205).close()
+    assert not caplog.records
