@@ -7,6 +7,7 @@ import numpy as np
 
 from galzoo.data.fits_keywords import OVERSAMPLINGS, number
 from galzoo.data.fits_keywords import pixel_scale as pixel_scale_of
+from galzoo.data.maps import check_bands
 from galzoo.data.planes import open_planes
 from galzoo.data.resample import resample
 from galzoo.errors import InputError
@@ -14,6 +15,9 @@ from galzoo.errors import InputError
 # A PSF that is cut to the stamp must keep this part of its flux, or models would see the wings as noise.
 LEAST_FLUX = 0.9
 _BACKGROUND = 0.02
+# A background is as high at the border as so far in, as parts of the half-width, and has this part of the flux; the
+# wings of a PSF have fallen by then.
+_INNER, _FLAT, _BACKGROUND_FLUX = 0.7, 0.7, 0.03
 _OFF_CENTRE = 3.0
 # Half-widths at half maximum within which a stack of stars is kept pixel by pixel.
 _CORE_RADII = 3.0
@@ -127,6 +131,9 @@ def prepare_psf(image, size=None, ratio=1.0, name="psf"):
     edge = np.median(np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]))
     if abs(edge) > _BACKGROUND * image.max():
         raise InputError(f"{name}: its border is {edge / image.max():.1%} of the peak; subtract the background")
+    share = edge * image.size / image.sum()
+    if abs(share) > _BACKGROUND_FLUX and _is_flat(image, edge):
+        raise InputError(f"{name}: a level border has {share:.1%} of its flux; subtract the background")
     x, y = centroid(image)
     off = np.hypot(x - (image.shape[1] - 1) / 2, y - (image.shape[0] - 1) / 2)
     if off > _OFF_CENTRE:
@@ -141,7 +148,15 @@ def prepare_psf(image, size=None, ratio=1.0, name="psf"):
     return (new / new.sum()).astype(np.float32)
 
 
-def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
+def _is_flat(image, edge):
+    """Return whether a PSF is hardly higher inside its border than on it."""
+    y, x = (np.abs(np.arange(side) - (side - 1) / 2) / (side / 2) for side in image.shape)
+    distance = np.maximum(y[:, None], x)
+    inner = np.median(image[np.abs(distance - _INNER) <= 1.0 / min(image.shape)])
+    return edge / inner > _FLAT if inner * edge > 0 else False
+
+
+def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None, images=()):
     """Read one PSF a band.
 
     Parameters
@@ -156,6 +171,8 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
     psf_scale : float, optional
         Arcsec per pixel of the PSFs; by default as their headers state it by any of
         `galzoo.data.fits_keywords.PIXEL_SCALES` or a WCS, else as the stamps.
+    images : sequence of Plane, optional
+        Of the bands, whose headers may call them otherwise.
 
     Returns
     -------
@@ -166,11 +183,13 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None):
         planes = [plane for path in paths for plane in open_planes(path, kind="psf")]
         for plane in planes:
             opened.callback(plane.close)
-        images = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]
+        arrays = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]
     if len(planes) not in (1, len(bands)):
         raise InputError(f"{paths[0]}: {len(planes)} PSFs for {len(bands)} bands ({', '.join(bands)}); give one a band")
+    if len(planes) > 1:
+        check_bands(planes, bands, images, "PSFs")
     found = []
-    for plane, image in zip(planes, images, strict=True):
+    for plane, image in zip(planes, arrays, strict=True):
         own = psf_scale or _scale_of(plane)
         found.append(prepare_psf(image, size, pixel_scale / own if own and pixel_scale else 1.0, plane.name))
     return stack_psf(found * len(bands) if len(found) == 1 else found)[None]

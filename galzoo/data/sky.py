@@ -9,6 +9,7 @@ Greisen & Calabretta 2002, A&A 395, 1061; Calabretta & Greisen 2002, A&A 395, 10
 """
 
 import logging
+import re
 import warnings
 
 import numpy as np
@@ -83,6 +84,7 @@ def _cards(header, name):
     header = Header(header)
     for key in {key for key, value in header.items() if isinstance(value, Undefined)}:
         header.remove(key, remove_all=True)
+    _numbers(header, name)
     kinds = [str(header.get(f"CTYPE{axis}", "")) for axis in (1, 2)]
     orders = [key for key in ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER") if key in header]
     if orders and not any("-SIP" in kind for kind in kinds):
@@ -93,6 +95,42 @@ def _cards(header, name):
     if any(kind[5:8] in ("TPV", "TAN") for kind in kinds) and "PV1_1" in header and "CDELT1" in header:
         _to_cd(header)
     return header
+
+
+_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)\d|(CD|PC|PV)\d_\d+|EQUINOX|LONPOLE|LATPOLE")
+_MATRIX = [(i, j) for i in (1, 2) for j in (1, 2)]
+
+
+def _numbers(header, name):
+    """Mend numbers that are text, which wcslib passes over; refuse a WCS without them, or with two of one meaning."""
+    for key, value in header.items():
+        if isinstance(value, str) and _NUMBERS.fullmatch(key):
+            try:
+                header[key] = float(value)
+            except ValueError:
+                raise InputError(f"{name}: {key} is {value!r}, no number; mend its WCS") from None
+    kinds = [str(header.get(f"CTYPE{axis}", ""))[:4].strip("-") for axis in (1, 2)]
+    if not set(kinds) <= set(_AXES):
+        return
+    absent = [f"{key}{axis}" for key in ("CRVAL", "CRPIX") for axis in (1, 2) if f"{key}{axis}" not in header]
+    if absent:
+        raise InputError(f"{name}: its WCS has no {absent[0]}; mend or remove it")
+    cd, pc = ([[header.get(f"{key}{i}_{j}") for j in (1, 2)] for i in (1, 2)] for key in ("CD", "PC"))
+    has_cd, has_pc = (any(value is not None for row in matrix for value in row) for matrix in (cd, pc))
+    step = [header.get("CDELT1"), header.get("CDELT2")]
+    if not has_cd and not has_pc and None in step:
+        raise InputError(f"{name}: its WCS has no pixel scale (CD, or CDELT); mend or remove it")
+    if not (has_cd and has_pc):
+        return
+    # The standard has one of the two; wcslib takes PC, most others CD.
+    cd = np.array([[value or 0.0 for value in row] for row in cd], float)
+    pc = np.array([[float(i == j) if pc[i][j] is None else pc[i][j] for j in (0, 1)] for i in (0, 1)], float)
+    step = np.array([1.0 if value is None else value for value in step], float)
+    same = np.allclose(step[:, None] * pc, cd, rtol=1e-3, atol=1e-3 * np.abs(cd).max())
+    if not same and not (np.array_equal(pc, np.eye(2)) and np.array_equal(step, np.ones(2))):
+        raise InputError(f"{name}: its WCS has CD and PC, which contradict each other; remove one of the two")
+    for key in (*(f"PC{i}_{j}" for i, j in _MATRIX), "CDELT1", "CDELT2"):
+        header.remove(key, ignore_missing=True)
 
 
 def _to_cd(header):
@@ -110,9 +148,8 @@ def _to_cd(header):
                        [np.sin(turn) * scale[0] / scale[1], np.cos(turn)]]) * scale[:, None]  # fmt: skip
     for key in ("CDELT1", "CDELT2", "CROTA1", "CROTA2", "PC1_1", "PC1_2", "PC2_1", "PC2_2"):
         header.remove(key, ignore_missing=True)
-    for i in (1, 2):
-        for j in (1, 2):
-            header[f"CD{i}_{j}"] = float(cd[i - 1, j - 1])
+    for i, j in _MATRIX:
+        header[f"CD{i}_{j}"] = float(cd[i - 1, j - 1])
 
 
 def frame_of(wcs, name="image"):

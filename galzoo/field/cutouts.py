@@ -40,7 +40,7 @@ def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, wei
     with open_mosaic(
         expand(as_list(mosaics), bands), bands, zero_point=zero_point, pixel_scale=pixel_scale, unit=unit, **options
     ) as mosaic:
-        psf = read_psf(psf, mosaic.bands, size, mosaic.pixel_scale) if psf else None
+        psf = read_psf(psf, mosaic.bands, size, mosaic.pixel_scale, images=mosaic.planes) if psf else None
         if catalogue is not None:
             table, name = read_table(catalogue), str(catalogue)
         else:

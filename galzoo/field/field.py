@@ -1,6 +1,7 @@
 """`Field`: a multi-band image of any size with its sky, noise and PSF, read by rectangles in nJy."""
 
 import copy
+import logging
 
 import numpy as np
 from scipy import ndimage
@@ -14,11 +15,16 @@ from galzoo.field.background import CELL, measure_sky
 from galzoo.field.coadd import coadd
 from galzoo.field.detection import quiet_scatter, significance
 
+logger = logging.getLogger(__name__)
+
 # The sky is measured again so often without the light that is seen: pixels of this signal-to-noise behind a filter of
 # this FWHM, grown by so many pixels; strips are read with a margin for that.
 _SKY_PASSES, _LIGHT_SNR, _LIGHT_FWHM, _LIGHT_GROWTH, _LIGHT_MARGIN = 2, 3.0, 4.0, 6, 16
 # Nothing on the sky has this many nJy in a pixel (AB = -6); squares of more would not fit into a float32.
 _LARGEST = 1e15
+# The scatter of pixels over what a noise map says: lower where resampling has correlated them, higher in a crowd.
+_SAME_NOISE = 0.2, 2.5
+_MEANING = {"weight": "inverse variance", "rms": "a standard deviation", "variance": "a variance"}
 LEAST_SIDE = 8
 """Least side of a field in pixels."""
 
@@ -83,6 +89,8 @@ class Field:
         self.sky = measure_sky(self._raw_nan, self.shape, names, need_noise=mosaic.noise is None)
         for _ in range(sky_passes):
             self.sky = measure_sky(self._dark, self.shape, names, mosaic.noise is None, first=self.sky)
+        if mosaic.noise is not None and sky_passes:
+            self._compare_noise(names)
 
     def __enter__(self):
         return self
@@ -122,6 +130,20 @@ class Field:
             if noise is None:
                 bad[..., band] |= without_data(plane, y0, y1, x0, x1, pixels)
         return image, noise, bad, saturated
+
+    def _compare_noise(self, names):
+        """Say where the scatter of the sky is not that of the noise map by far: one given as another kind is."""
+        middle = self.shape[0] // 2
+        y0, y1 = max(middle - CELL // 2, 0), min(middle + CELL // 2, self.shape[0])
+        variance = self.read(y0, y1, 0, self.shape[1])["variance"]
+        for band, name in enumerate(names):
+            values = variance[..., band][np.isfinite(variance[..., band])]
+            seen = np.median(self.sky.at(y0, y1, 0, self.shape[1])[1][..., band])
+            if len(values) and seen > 0 and not _SAME_NOISE[0] < seen / np.sqrt(np.median(values)) < _SAME_NOISE[1]:
+                logger.warning(
+                    "%s: its sky scatters by %.3g nJy, the noise map says %.3g; check that the map is %s, in the unit "
+                    "of the image", name, seen, np.sqrt(np.median(values)), _MEANING[self.mosaic.noise_kind],
+                )  # fmt: skip
 
     def _raw_nan(self, *window):
         image, noise, bad, saturated = self._raw(*window)

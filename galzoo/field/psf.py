@@ -43,7 +43,10 @@ def field_psf(field, paths=None, seeing=None):
     if paths is not None and seeing is not None:
         raise InputError("both --psf and --seeing given; give one")
     if paths is not None:
-        return read_psf(expand(as_list(paths), field.mosaic.bands), field.bands, LARGEST_PSF, field.pixel_scale)
+        return read_psf(
+            expand(as_list(paths), field.mosaic.bands), field.bands, LARGEST_PSF, field.pixel_scale,
+            images=field.mosaic.planes,
+        )  # fmt: skip
     if seeing is None:
         return None
     if not 0 < seeing < np.inf:

@@ -135,3 +135,17 @@ def test_a_pixel_scale_that_is_not_that_of_the_wcs_is_said(image, caplog):
     caplog.clear()
     open_mosaic(image, ["r"], pixel_scale=0.205).close()
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("given", "holds", "said"), [("variance", "weight", True), ("weight", "rms", True),
+                                                      ("rms", "variance", False), ("rms", "rms", False)])  # fmt: skip
+def test_noise_that_is_not_that_of_the_sky_is_said(tmp_path, caplog, given, holds, said):
+    """Of kinds that are mixed up far enough; here, as said, only by a factor above 2.5 or below a fifth."""
+    image = write(tmp_path / "image.fits", SIGMA * noise(size=SIZE))
+    path = write(tmp_path / "map.fits", np.full((SIZE, SIZE), MAPS[holds]))
+    with open_field(image, ["r"], **{given: path}) as field:
+        assert np.isfinite(field.noise_levels()).all()
+    assert ("check that the map is" in caplog.text) == said
+    if given == "variance":
+        assert "its sky scatters by 3" in caplog.text
+        assert "the noise map says 0.333; check that the map is a variance, in the unit" in caplog.text

@@ -85,3 +85,32 @@ def test_stars_stack_to_their_psf():
     assert truth.sum() == pytest.approx(1, abs=1e-5)
     with pytest.raises(InputError, match="no stars"):
         psf_from_stars(np.zeros((0, 41, 41)))
+
+
+@pytest.mark.parametrize("level", [-0.002, 0.001, 0.005])
+def test_a_background_that_is_low_but_wide_is_refused(level):
+    """Below 2 % of the peak, but over all pixels a large part of the flux."""
+    y, x = np.mgrid[:41, :41] - 20
+    star = np.exp(-0.5 * (x**2 + y**2) / 1.5**2)
+    prepare_psf(star)
+    with pytest.raises(InputError, match=r"a level border has -?\d+\.\d% of its flux; subtract the background"):
+        prepare_psf(star + level)
+
+
+def test_wings_are_no_background():
+    """A Moffat profile cut at twice its FWHM still has 12 % of its flux times the area on the border."""
+    y, x = np.mgrid[:17, :17] - 8
+    assert prepare_psf((1 + (x**2 + y**2) / 9.65) ** -2.0).shape == (17, 17)
+
+
+def test_psfs_in_the_order_of_other_bands_are_refused(tmp_path):
+    y, x = np.mgrid[:15, :15] - 7
+    paths = []
+    for band, sigma in (("g", 1.8), ("r", 1.2)):
+        paths.append(tmp_path / f"psf_{band}.fits")
+        psf = np.exp(-0.5 * (x**2 + y**2) / sigma**2).astype("f4")
+        fits.writeto(paths[-1], psf, fits.Header({"FILTER": band}))
+    found = read_psf(paths, ["g", "r"], 15)
+    assert found[0, 7, 7, 0] < found[0, 7, 7, 1]
+    with pytest.raises(InputError, match=r"psf_r.fits: is of the filter r, but comes in the place of g; give PSFs"):
+        read_psf(paths[::-1], ["g", "r"], 15)

@@ -176,3 +176,59 @@ def test_bands_far_apart_are_refused(tmp_path):
     Table({"x": [60.0], "y": [120.0]}).write(tmp_path / "xy.csv")
     with pytest.raises(InputError, match=r"r\.fits: its WCS is nowhere near"):
         cutouts_from_files(paths, tmp_path / "a.h5", 16, tmp_path / "xy.csv")
+
+
+STEP = 0.2 / 3600
+
+
+def header_of(**cards):
+    found = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.0})
+    found["CRPIX1"] = found["CRPIX2"] = 50.0
+    found.update(cards)
+    return found
+
+
+CD = {"CD1_1": -STEP, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": STEP}
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"PC1_1": 1.0, "PC2_2": 1.0},
+        {"PC1_1": 1.0, "PC2_2": 1.0, "CDELT1": 1.0, "CDELT2": 1.0},
+        {"PC1_1": -1.0, "PC2_2": 1.0, "CDELT1": STEP, "CDELT2": STEP},
+        # What wcslib passes over.
+        {"CRVAL1": "150.0", "CRPIX2": "50"},
+    ],
+)
+def test_what_stands_beside_a_cd_matrix_changes_nothing(cards):
+    """Wcslib takes PC where there are both: pixels of a degree, 10 degrees off after ten of them."""
+    wcs = read_wcs(header_of(**CD, **cards) if "CRVAL1" not in cards else header_of(**(CD | cards)), "a.fits")
+    assert scale_of(wcs) == pytest.approx(0.2)
+    ra, dec = pixel_to_sky(wcs, [49.0, 59.0], [49.0, 49.0])
+    np.testing.assert_allclose(ra, [150.0, 150.0 - 10 * STEP / np.cos(np.deg2rad(2.0))], atol=1e-9)
+    np.testing.assert_allclose(dec, 2.0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("cards", "message"),
+    [
+        (CD | {"PC1_1": 0.0, "PC1_2": 1.0, "PC2_1": -1.0, "PC2_2": 0.0, "CDELT1": STEP, "CDELT2": STEP},
+         "has CD and PC, which contradict each other"),
+        ({}, r"has no pixel scale \(CD, or CDELT\)"),
+        ({"CDELT1": -STEP}, r"has no pixel scale \(CD, or CDELT\)"),
+        (CD | {"CRVAL1": "10:00:00"}, "CRVAL1 is '10:00:00', no number"),
+    ],
+)  # fmt: skip
+def test_a_wcs_that_is_not_whole_is_refused(cards, message):
+    with pytest.raises(InputError, match=f"a.fits: .*{message}"):
+        read_wcs(header_of(**cards), "a.fits")
+
+
+@pytest.mark.parametrize("key", ["CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"])
+def test_a_wcs_without_a_place_is_refused(key):
+    """Astropy would take 0."""
+    header = header_of(**CD)
+    del header[key]
+    with pytest.raises(InputError, match=f"its WCS has no {key}"):
+        read_wcs(header, "a.fits")
