@@ -10,24 +10,20 @@ origin and limits, and its self-test. Its numbers are then those of before: `scr
 """
 
 import argparse
-import datetime
 import json
 from pathlib import Path
 
 import keras
 import numpy as np
+from make_pretrained import renew
 
 import galzoo
-from galzoo import __version__
-from galzoo.cards import write_readme
 from galzoo.data.build_dataset import prepare
 from galzoo.data.in_graph import make_layer
 from galzoo.data.scenes import Scenes
 from galzoo.files import atomic_path
-from galzoo.pack import pack_model
-from galzoo.presets import CARD_FILE, MODEL_FILE, changelog_entry, checksum, load_card, write_card
-from galzoo.recipe import Data, list_recipes, load_recipe
-from galzoo.selftest import write_selftest
+from galzoo.presets import CARD_FILE, MODEL_FILE, load_card
+from galzoo.recipe import Data
 from galzoo.tasks.detect.stars_suite import scene_batch
 
 _SIDE, _SEED, _BATCH = 64, 20_001, 8
@@ -65,27 +61,7 @@ def main():
     with atomic_path(options.run / MODEL_FILE) as path:
         model.save(path)
     if preset:
-        renew_card(options.run)
-
-
-def _recipe_of(card):
-    recipes = (load_recipe(card["family"], name) for name in list_recipes(card["family"]))
-    return next(one for one in recipes if one.export.preset == card["name"])
-
-
-def renew_card(folder):
-    """Let the card and the self-test of a preset be those of its model, and of what its recipe now says of it."""
-    with atomic_path(folder / MODEL_FILE) as path:
-        pack_model(folder / MODEL_FILE, path)
-    card = load_card(folder)
-    export = _recipe_of(card).export
-    card["sha256"], card["limits"] = checksum(folder / MODEL_FILE), export.limits
-    card["data"]["origin"] = export.data_origin
-    entry = changelog_entry(datetime.date.today().isoformat(), __version__, card["sha256"], card["metrics"])
-    card["changelog"].append(entry)
-    write_card(folder, card)
-    write_selftest(folder)
-    write_readme(folder, load_card(folder))
+        renew(options.run)
 
 
 if __name__ == "__main__":

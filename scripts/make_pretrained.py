@@ -4,13 +4,14 @@
     python scripts/make_pretrained.py --queue FILE --data ROOT --work WORK
     python scripts/make_pretrained.py --snapshot vqvae_lsst --data ROOT --work WORK
     python scripts/make_pretrained.py --score vqvae_lsst --data ROOT --work WORK
+    python scripts/make_pretrained.py --repack vqvae_lsst --data ROOT --work WORK
 
 `ROOT` holds the public images and catalogues (docs/data.md), `WORK` takes data files, runs and evaluations. A run is
 named by its preset or as FAMILY/RECIPE. A line of the queue is such a name and changes of the recipe, quoted as in a
 shell: ``pixelcnn/lsst stages.0.ema=0.999``; ``#`` begins a comment. The same command after an interruption goes on
 where it was. A preset that is there is replaced only by a better one, by the figure that its recipe names. A
 snapshot makes a preset of a run that goes on. ``--score`` makes the card of a preset again, from its model: on as many
-objects of the same sets as the card says.
+objects of the same sets as the card says. ``--repack`` rounds the weights of a preset to what its recipe now keeps.
 """
 
 import argparse
@@ -28,8 +29,19 @@ from galzoo.data.build_dataset import make_named
 from galzoo.data.open_source import read_header
 from galzoo.errors import GalzooError, InputError, PresetError, RecipeError
 from galzoo.evaluate.run import evaluate
-from galzoo.files import write_json
-from galzoo.presets import changelog_entry, check_better, find_preset, headline, load_card, write_card, write_preset
+from galzoo.files import atomic_path, write_json
+from galzoo.pack import BITS, pack_model
+from galzoo.presets import (
+    MODEL_FILE,
+    changelog_entry,
+    check_better,
+    checksum,
+    find_preset,
+    headline,
+    load_card,
+    write_card,
+    write_preset,
+)
 from galzoo.recipe import list_recipes, load_recipe
 from galzoo.registry import families
 from galzoo.selftest import write_selftest
@@ -155,6 +167,20 @@ def score(name, places, limit=None):
     return [*lines, str(folder)]
 
 
+def renew(folder):
+    """Let the card and the self-test of a preset be those of its model, packed, and of what its recipe says of it."""
+    card = load_card(folder)
+    export = load_recipe(*find_recipe(card["name"])).export
+    with atomic_path(folder / MODEL_FILE) as path:
+        pack_model(folder / MODEL_FILE, path, bits=export.mantissa or BITS)
+    card["sha256"], card["limits"] = checksum(folder / MODEL_FILE), export.limits
+    card["data"]["origin"], card["recipe"]["export"]["mantissa"] = export.data_origin, export.mantissa
+    card["changelog"].append(changelog_entry(_today(), __version__, card["sha256"], card["metrics"]))
+    write_card(folder, card)
+    write_selftest(folder)
+    write_readme(folder, load_card(folder))
+
+
 def _today():
     return datetime.date.today().isoformat()
 
@@ -219,6 +245,7 @@ def main(arguments=None):
     what.add_argument("--queue", type=Path, help="file with a run a line")
     what.add_argument("--snapshot", metavar="RUN", help="make the preset from the state of a run that is not finished")
     what.add_argument("--score", metavar="PRESET", help="make the card of a preset that is there again")
+    what.add_argument("--repack", metavar="PRESET", help="round the weights of a preset as its recipe says")
     parser.add_argument("--data", type=Path, required=True, help="folder of the public images and catalogues")
     parser.add_argument("--work", type=Path, required=True, help="folder for data files, runs and evaluations")
     parser.add_argument("--limit", type=int, help=f"held-out objects to score: as the recipe or card says, or {LIMIT}")
@@ -228,6 +255,9 @@ def main(arguments=None):
     try:
         if options.score:
             say("\n".join(score(options.score, places, options.limit)))
+            return 0
+        if options.repack:
+            renew(find_preset(options.repack))
             return 0
         if options.snapshot:
             say("\n".join(make(options.snapshot, options.set, places, options.limit, from_snapshot=True)))
