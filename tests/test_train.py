@@ -325,9 +325,7 @@ def test_a_magnitude_in_another_band_is_no_flux_of_this_one():
     """The mag of a simulated set is that of its reference band."""
     header = {"bands": ["g", "i"], "meta": {"simulation": {"reference": "g"}}}
     model = {"flux_column": "mag", "flux_band": "i"}
-    with pytest.raises(
-        RecipeError, match=r"a.h5: its column mag is the magnitude in g, and flux_band is 'i'"
-    ):
+    with pytest.raises(RecipeError, match=r"a.h5: its column mag is the magnitude in g, and flux_band is 'i'"):
         check_magnitude(model, header, "a.h5")
     check_magnitude({**model, "flux_band": "g"}, header, "a.h5")
     check_magnitude({**model, "flux_column": "mag_i"}, header, "a.h5")

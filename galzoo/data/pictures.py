@@ -47,11 +47,9 @@ def decode_picture(data, crop=None, size=64, name="picture"):
     """
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as opened:
-            image = opened.convert("RGB")
-    except OSError as error:
-        raise InputError(f"{name}: not a readable picture ({error}); give JPEG or PNG files") from None
+    image = open_picture(io.BytesIO(data) if isinstance(data, bytes) else data, name)
+    if image.mode != "RGB":
+        image = Image.fromarray(np.round(np.clip(scaled_16_bit(image), 0, 255)).astype(np.uint8)).convert("RGB")
     side = min(image.size) if crop is None else int(crop)
     if side > min(image.size):
         raise InputError(f"{name}: {image.size[0]}x{image.size[1]} pixels, below the crop of {side}; lower it")
@@ -60,6 +58,45 @@ def decode_picture(data, crop=None, size=64, name="picture"):
     left, top = (image.width - side) / 2, (image.height - side) / 2
     # BOX averages areas exactly, for fractional steps too: no aliasing and no ringing.
     return np.asarray(image.resize((size, size), Image.Resampling.BOX, box=(left, top, left + side, top + side)))
+
+
+def open_picture(file, name="picture"):
+    """Return a picture as it is meant to be seen, as a Pillow image in the mode RGB or, of 16 bits, in one of I or F.
+
+    Parameters
+    ----------
+    file : path or binary file
+    name : str
+        What to call it in errors.
+
+    Raises
+    ------
+    InputError
+        If it is no picture, or of colours that have no red, green and blue.
+
+    Notes
+    -----
+    What a camera says of its orientation is followed; what is transparent lets black sky through.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith(("I", "F")):
+                # Conversion to RGB would clip 16 bits at 255.
+                return image.copy()
+            if "A" in image.getbands() or "transparency" in image.info:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{name}: not a readable picture ({error}); give JPEG or PNG files") from None
+
+
+def scaled_16_bit(image):
+    """Return the pixels of a picture of 16 bits in steps of one of 8, float32 (y, x)."""
+    return np.asarray(image, np.float32) * np.float32(255 / 65535)
 
 
 def picture_side(data):

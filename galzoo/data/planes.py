@@ -271,17 +271,11 @@ def open_fits(file):
 
 
 def _open_picture(file):
-    from PIL import Image
-
-    try:
-        with Image.open(file) as opened:
-            if opened.mode.startswith(("I", "F")):
-                # 16 bits a pixel: conversion to RGB would clip them at 255.
-                pixels = np.asarray(opened, np.float32)[..., None] * np.float32(255 / 65535) * np.ones(3, np.float32)
-            else:
-                pixels = np.asarray(opened.convert("RGB"))
-    except OSError as error:
-        raise InputError(f"{file}: not a readable picture ({error}); give JPEG or PNG") from None
     from astropy.io.fits import Header
 
+    from galzoo.data.pictures import open_picture, scaled_16_bit
+
+    image = open_picture(file, file)
+    # Colours of 16 bits keep their steps.
+    pixels = np.asarray(image) if image.mode == "RGB" else scaled_16_bit(image)[..., None] * np.ones(3, np.float32)
     return [Plane(file, np.ascontiguousarray(pixels[..., band]), Header()) for band in range(3)]

@@ -9,6 +9,7 @@ from astropy.table import Table
 from PIL import Image
 
 from galzoo.data import duplicates
+from galzoo.data.fits import open_mosaic
 from galzoo.data.pictures import NOISE_FLOOR, decode_picture, picture_noise, picture_r50
 from galzoo.data.sdss import make_sdss, sdss_pictures
 from galzoo.data.stamps import Stamps
@@ -121,3 +122,61 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path):
         file["images"] = np.zeros(3)
     with pytest.raises(InputError, match="no data set 'jpeg'"):
         make_sdss(tmp_path / "other.h5", tmp_path / "out.h5")
+
+
+def quarters():
+    """Return a picture whose quarters differ, uint8 (y, x, 3)."""
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:16, :16], pixels[:16, 16:], pixels[16:, :16] = (200, 10, 10), (10, 200, 10), (10, 10, 200)
+    return pixels
+
+
+def both(path):
+    """Return what the two readers make of a picture."""
+    with open_mosaic(path, unit="") as mosaic:
+        read = np.stack([plane.read(0, *plane.shape[:1], 0, plane.shape[1]) for plane in mosaic.planes], axis=-1)
+    return read, decode_picture(path, size=32)
+
+
+def test_a_picture_is_turned_as_the_camera_says(tmp_path):
+    """Viewers show it so, and positions are measured there."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(quarters())).save(tmp_path / "turned.png", exif=exif)
+    for found in both(tmp_path / "turned.png"):
+        np.testing.assert_array_equal(found, quarters())
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_sky(tmp_path, mode):
+    """Its own colour, white mostly, is not meant to be seen."""
+    picture = Image.fromarray(np.dstack([quarters(), np.full((32, 32), 255, np.uint8)]))
+    pixels = np.asarray(picture).copy()
+    pixels[16:, 16:] = 255, 255, 255, 0
+    expected = quarters()
+    if mode == "P":
+        indexed = Image.fromarray(quarters()).quantize(8)
+        indexed.paste(7, (16, 16, 32, 32))
+        indexed.putpalette(indexed.getpalette()[:21] + [255, 255, 255])
+        indexed.save(tmp_path / "a.png", transparency=7)
+    else:
+        Image.fromarray(pixels).convert(mode).save(tmp_path / "a.png")
+        if mode == "LA":
+            expected = np.asarray(Image.fromarray(quarters()).convert("L").convert("RGB"))
+    for found in both(tmp_path / "a.png"):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_16_bits_are_not_clipped_at_255(tmp_path):
+    deep = (np.arange(32 * 32).reshape(32, 32) * 60).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    read, decoded = both(tmp_path / "deep.png")
+    np.testing.assert_allclose(read, np.repeat(deep[..., None] * (255 / 65535), 3, axis=-1), rtol=1e-5)
+    np.testing.assert_array_equal(decoded, np.round(read))
+
+
+def test_a_picture_that_is_too_large_is_refused_in_a_line(tmp_path, monkeypatch):
+    Image.fromarray(quarters()).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(InputError, match="a.png: not a readable picture"):
+        open_mosaic(tmp_path / "a.png", unit="")
