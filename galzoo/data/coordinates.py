@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from galzoo.data.plain import ABSENT
 from galzoo.errors import InputError
 
 # Pairs of names, best first; capitals do not matter. SExtractor, CANDELS, 3D-HST, SDSS, PanSTARRS, VizieR, Rubin,
@@ -134,7 +135,7 @@ def _read_text(values, unit, name, role):
     numbers, base = np.full(len(texts), np.nan), set()
     sexagesimal = []
     for row, text in enumerate(texts.tolist()):
-        if text.lower() in ("", "nan", "null", "none", "n/a", "--"):
+        if text.lower() in (*ABSENT, "none"):
             continue
         try:
             numbers[row] = float(text)

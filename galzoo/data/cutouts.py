@@ -7,6 +7,7 @@ from astropy import units as u
 
 from galzoo.data.columns import find_columns, pixel_position, plain, sky_positions, to_quantities
 from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.plain import identifiers
 from galzoo.data.sky import pixel_to_sky, sky_to_pixel, to_icrs
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
@@ -166,8 +167,8 @@ def _table(mosaic, catalogue, found, x, y, size, name):
         # The catalogue's own column is kept as it is only where it says something else.
         if role in ("id", "ra", "dec") and f"{role}_mosaic" in table.colnames:
             del table[f"{role}_mosaic"]
-    ids = plain(catalogue[found["id"]]) if "id" in found else np.arange(len(x))
-    table["id"] = ids.astype(str)
+    ids = catalogue[found["id"]] if "id" in found else np.arange(len(x))
+    table["id"] = identifiers(ids, f"{name}: {found.get('id')}")
     for role, values in (("x", x), ("y", y)):
         table[role] = (values - _corner(values, size)) * u.pix
         if f"{role}_mosaic" not in table.colnames:

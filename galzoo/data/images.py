@@ -10,7 +10,7 @@ from astropy.table import QTable
 
 from galzoo.brief import Brief
 from galzoo.data.hdf5 import HEADER_KEYS, PLANES
-from galzoo.data.plain import plain
+from galzoo.data.plain import identifiers, plain
 from galzoo.errors import InputError
 from galzoo.registry import import_object
 
@@ -86,7 +86,7 @@ class Images(Brief):
 
     def __post_init__(self):
         image = np.asarray(self.image)
-        self.image = image if image.dtype == np.uint8 else image.astype(np.float32, copy=False)
+        self.image = image if image.dtype == np.uint8 else _as(image, np.float32, "image")
         self.bands = tuple(str(band) for band in self.bands)
         self.pixel_scale = float(self.pixel_scale)
         if self.image.ndim != 4:
@@ -114,7 +114,7 @@ class Images(Brief):
     def _set_plane(self, key, dtype, shape):
         plane = getattr(self, key)
         if plane is not None:
-            plane = np.asarray(plane).astype(dtype, copy=False)
+            plane = _as(np.asarray(plane), dtype, key)
             if plane.shape != tuple(shape):
                 raise InputError(f"{key} has shape {plane.shape}, for these {self.kind} it must be {tuple(shape)}")
             setattr(self, key, plane)
@@ -125,7 +125,7 @@ class Images(Brief):
             raise InputError(f"catalogue has {len(table)} rows for {len(self.image)} {self.kind}")
         if "id" not in table.colnames:
             table["id"] = [str(row) for row in range(len(self.image))]
-        table["id"] = np.asarray(table["id"]).astype(str)
+        table["id"] = identifiers(table["id"], "id")
         self.catalogue = table
 
     def __len__(self):
@@ -201,6 +201,24 @@ class Images(Brief):
     def columns(self):
         """Return the catalogue as a dict of (values, unit string)."""
         return table_columns(self.catalogue)
+
+
+def _as(plane, dtype, key):
+    """Return a plane in the type that it is kept in; raise `InputError` where that cannot hold its numbers."""
+    if plane.dtype.kind not in "fiub":
+        raise InputError(f"{key} holds {plane.dtype}; give real numbers")
+    if dtype is np.int32 and plane.size:
+        low, high = (int(limit) if np.isfinite(limit) else 0 for limit in (np.nanmin(plane), np.nanmax(plane)))
+        if not -(2**31) <= low <= high < 2**31:
+            raise InputError(f"{key} has labels up to {high}, beyond 32 bits; number them from 1")
+        plane = np.nan_to_num(plane) if plane.dtype.kind == "f" else plane
+    with np.errstate(over="ignore"):
+        new = plane.astype(dtype, copy=False)
+    if new.dtype.kind == "f" and plane.dtype.itemsize > new.dtype.itemsize:
+        lost = np.isinf(new) & np.isfinite(plane)
+        if lost.any():
+            raise InputError(f"{key} has values up to {np.abs(plane[lost]).max():.3g}, beyond float32; use a larger unit")
+    return new
 
 
 def check_psf(psf, index, n, bands, of="stamps"):

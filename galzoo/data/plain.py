@@ -1,8 +1,19 @@
 """Columns of any kind as plain arrays, and which of their values are missing."""
 
+import logging
+
 import numpy as np
 
 from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+ABSENT = ("", "nan", "null", "n/a", "--")
+"""Text that stands for no value, in lower case."""
+# Numbers that do so in many catalogues; those above 0 in columns of reals alone.
+_MARKS = np.array([-99999, -9999, -999.9, -999, -99.99, -99.9, -99, -90, -88, 88, 90, 99, 99.9, 99.99, 999, 9999, 99999])
+# Nothing else in the column is beyond this part of them.
+_FAR = 0.5
 
 
 def plain(column):
@@ -13,6 +24,52 @@ def plain(column):
 def missing(column):
     """Return where a column has no value: masked, NaN or None, a bool array of its shape."""
     return _masked(column)[1]
+
+
+def identifiers(column, name="column"):
+    """Return what objects are called as text, (n,): whole numbers without a point, "" where there is nothing.
+
+    Parameters
+    ----------
+    column : Column or array
+    name : str
+        What to call it in warnings.
+    """
+    values, absent = _masked(column)
+    if values.dtype.kind == "f" and (absent | (values == np.round(values))).all():
+        limit = 2.0 ** (np.finfo(values.dtype).nmant + 1)
+        if np.any(np.abs(values[~absent]) > limit):
+            logger.warning(
+                "%s: numbers above %.0f as %s have lost their last digits; keep them as integers or text",
+                name, limit, values.dtype,
+            )  # fmt: skip
+        text = np.array([f"{value:.0f}" for value in values.tolist()], str)
+    else:
+        text = np.char.strip(values.astype(str))
+    return np.where(absent, "", text)
+
+
+def marks_of_missing(values):
+    """Return numbers such as -99 that stand for a missing value in many catalogues, number to how many there are.
+
+    Parameters
+    ----------
+    values : array, (n,)
+        Those count that are more than twice as far from 0 as all else.
+    """
+    values = np.asarray(values)
+    if values.dtype.kind not in "fi":
+        return {}
+    values = values[np.isfinite(values)].astype(float)
+    which = np.isclose(values[:, None], _MARKS, rtol=1e-6).any(axis=1)
+    marked, rest = values[which], np.abs(values[~which])
+    if not len(rest) or not len(marked):
+        return {}
+    found = {}
+    for number, count in zip(*np.unique(np.round(marked, 2), return_counts=True), strict=True):
+        if rest.max() < _FAR * abs(number) and (number < 0 or np.any(rest != np.round(rest))):
+            found[float(number)] = int(count)
+    return found
 
 
 def _masked(column):

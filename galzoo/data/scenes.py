@@ -10,6 +10,7 @@ from astropy.table import QTable
 from galzoo.data import scenes_hdf5
 from galzoo.data.hdf5 import HEADER_KEYS
 from galzoo.data.images import Images, make_table, table_columns
+from galzoo.data.plain import identifiers
 from galzoo.data.source import clean_planes
 from galzoo.data.splits import SPLITS, scenes_of_split
 from galzoo.errors import InputError
@@ -115,7 +116,7 @@ class Scenes(Images):
             raise InputError(f"sources of scene {scene[row]} are not numbered 0, 1, ...: there is {source[row]}")
         if "id" not in table.colnames:
             table["id"] = [f"{one}/{other}" for one, other in zip(scene, source, strict=True)]
-        table["id"] = np.asarray(table["id"]).astype(str)
+        table["id"] = identifiers(table["id"], "id")
         self.sources = table
 
     @property

@@ -3,12 +3,17 @@
 All planes, labels and conditions of a batch are gathered with one set of row numbers, so they cannot come apart.
 """
 
+import logging
+
 import numpy as np
 
 from galzoo.data import hdf5
 from galzoo.data.keys import KEYS
+from galzoo.data.plain import marks_of_missing
 from galzoo.data.splits import SPLITS, split_names
 from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 # Files up to this many bytes are kept in memory, larger ones are read batch by batch.
 MEMORY_BYTES = 6 << 30
@@ -126,6 +131,12 @@ class FileSource:
             words = [name for name in condition if _column(self.path, columns, name).dtype.kind not in "iubf"]
             if words:
                 raise InputError(f"{self.path}: column {words[0]!r} holds no numbers to condition on; take it out")
+            for name in condition:
+                for mark, count in marks_of_missing(columns[name]).items():
+                    logger.warning(
+                        "%s: %d values of %s are %g, which marks what is not known in many catalogues, and are taken as "
+                        "they are; write NaN there", self.path, count, name, mark,
+                    )  # fmt: skip
             found["condition"] = _stacking(columns, condition)
         return found
 

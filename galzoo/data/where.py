@@ -1,5 +1,6 @@
 """Rows of a catalogue by simple tests, without evaluating anything."""
 
+import logging
 import math
 import operator
 import re
@@ -7,8 +8,10 @@ from decimal import Decimal, InvalidOperation
 
 import numpy as np
 
-from galzoo.data.plain import missing, plain
+from galzoo.data.plain import marks_of_missing, missing, plain
 from galzoo.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 _TESTS = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
@@ -41,7 +44,7 @@ def passing(table, where, name="catalogue"):
     InputError
         If a test cannot be read, names no column, cannot be decided by what the column holds, or no row passes.
     """
-    keep = np.ones(len(table), bool)
+    keep, marked = np.ones(len(table), bool), {}
     for clause in _clauses(where):
         match = _CLAUSE.fullmatch(clause)
         if match is None:
@@ -62,8 +65,18 @@ def passing(table, where, name="catalogue"):
         else:
             passed = _reals(values, test, _number(text, column, where), column, name)
         keep &= passed & ~missing(table[column])
+        marked[column] = marks_of_missing(values) if values.dtype.kind in "fi" else ()
     if not keep.any():
         raise InputError(f"{name}: no row passes {where!r} of {len(table)}; loosen it")
+    for column, marks in marked.items():
+        values = plain(table[column])[keep]
+        for mark in marks:
+            count = int(np.sum(np.isclose(values.astype(float), mark, rtol=1e-6)))
+            if count:
+                logger.warning(
+                    "%s: of the rows that pass, %d have %s = %g, which marks what is not known in many catalogues; "
+                    "leave them out by %s!=%g", name, count, column, mark, column, mark,
+                )  # fmt: skip
     return keep
 
 

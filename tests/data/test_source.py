@@ -132,3 +132,11 @@ def test_limit_and_keys(readable):
     batch = source.batch([4, 0])
     assert len(source) == 5
     assert set(batch) == {"image", "mask", "psf", "index"}
+
+
+def test_marks_in_a_condition_are_said(tmp_path, caplog):
+    stamps = make_stamps(n=40)
+    stamps.catalogue["z"] = np.where(np.arange(40) % 8, 0.3 + 0.01 * np.arange(40), -99.0)
+    stamps.save(tmp_path / "a.h5")
+    StampSource(tmp_path / "a.h5", split="all", condition=("z",))
+    assert "5 values of z are -99, which marks what is not known in many catalogues" in caplog.text

@@ -80,6 +80,10 @@ def test_what_does_not_fit_is_not_joined(other, words):
         ({"psf": np.full((3, 3, 3, 1), 1 / 9)}, "3 PSFs for 2 stamps"),
         ({"psf": np.full((3, 3, 3, 1), 1 / 9), "psf_index": [0, 3]}, "from 0 to 2"),
         ({"catalogue": {"id": ["a"]}}, "1 rows for 2 stamps"),
+        ({"image": np.full((2, 8, 8, 1), 1e39)}, r"image has values up to 1e\+39, beyond float32"),
+        ({"variance": np.full((2, 8, 8, 1), 1e39)}, "variance has values up to"),
+        ({"image": np.ones((2, 8, 8, 1), complex)}, "image holds complex128; give real numbers"),
+        ({"segmentation": np.full((2, 8, 8), 2**33)}, "segmentation has labels up to 8589934592, beyond 32 bits"),
     ],
 )
 def test_what_is_wrong_is_named(arguments, words):
@@ -127,3 +131,14 @@ def test_a_loop_over_stamps_ends():
     np.testing.assert_array_equal(stamps[-1].image, stamps.image[-1:])
     with pytest.raises(IndexError):
         stamps[3]
+
+
+def test_bytes_of_the_other_order_and_views_are_read_as_they_are():
+    image = np.random.default_rng(0).normal(size=(2, 8, 10, 1))
+    for other in (image.astype(">f4"), image.astype(">f8"), np.asfortranarray(image), image[::-1][::-1]):
+        np.testing.assert_array_equal(Stamps(other, ["r"], 0.2).image, image.astype("f4"))
+    labels = np.arange(160).reshape(2, 8, 10)
+    for kind in (">i2", "u2", "f8", ">i8"):
+        np.testing.assert_array_equal(Stamps(image, ["r"], 0.2, segmentation=labels.astype(kind)).segmentation, labels)
+    # A band that is not there.
+    assert np.isinf(Stamps(image, ["r"], 0.2, variance=np.full(image.shape, np.inf)).variance).all()

@@ -14,7 +14,7 @@ from astropy.utils.masked import Masked
 
 from galzoo import Stamps
 from galzoo.data.columns import find_columns, pixel_position, read_table, sky_positions
-from galzoo.data.plain import missing, plain
+from galzoo.data.plain import identifiers, marks_of_missing, missing, plain
 from galzoo.data.sky import to_icrs
 from galzoo.data.where import select
 from galzoo.errors import InputError
@@ -279,3 +279,37 @@ def test_which_table_was_taken_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         read_table(write_fits(tmp_path / "c.fits", NOTES, OTHER))
     assert "OTHER was taken" in caplog.text
+
+
+def test_marks_of_what_is_not_known_are_said(caplog):
+    table = Table({"mag": [22.5, 23.1, 27.0, -99.0, 99.0], "x": [50.0, 99.0, 120.0, 7.0, 3.0]})
+    assert list(select(table, "mag<24")["mag"]) == [22.5, 23.1, -99.0]
+    assert "of the rows that pass, 1 have mag = -99, which marks what is not known in many catalogues" in caplog.text
+    caplog.clear()
+    assert len(select(table, "mag<24, mag!=-99, x<=99")) == 2
+    assert not caplog.records
+    select(table, "mag>24")
+    assert "1 have mag = 99, " in caplog.text
+
+
+def test_marks_are_far_from_all_else():
+    assert marks_of_missing(np.array([21.2, 23.0, -99.0, np.nan, -99.0])) == {-99.0: 2}
+    assert marks_of_missing(np.array([21.2, 23.0, -99.9], np.float32)) == {-99.9: 1}
+    assert marks_of_missing(np.array([150.0, -99.0])) == {}
+    # A whole number among whole numbers is nothing odd, unless it is negative.
+    assert marks_of_missing(np.array([1, 2, 99])) == {}
+    assert marks_of_missing(np.array([1, 2, -999])) == {-999.0: 1}
+    assert marks_of_missing(np.array(["a"])) == {}
+
+
+def test_names_of_objects_have_no_point(caplog):
+    """A column of integers with one missing is one of floats in many a format."""
+    assert list(identifiers(np.array([17.0, np.nan, 3.0]))) == ["17", "", "3"]
+    assert list(identifiers(MaskedColumn([4, 5], mask=[0, 1]))) == ["4", ""]
+    assert list(identifiers(np.array([1.5, 2.0]))) == ["1.5", "2.0"]
+    assert list(identifiers(np.array([" J1 ", "J2"]))) == ["J1", "J2"]
+    assert not caplog.records
+    identifiers(np.array([1.237648720693755e18]), "cat.fits: objid")
+    assert "cat.fits: objid: numbers above 9007199254740992 as float64 have lost their last digits" in caplog.text
+    stamps = Stamps(np.zeros((2, 8, 8, 1)), ["r"], 0.2, catalogue=QTable({"id": [7.0, 8.0]}))
+    assert list(stamps.catalogue["id"]) == ["7", "8"]

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from galzoo.data.plain import ABSENT
 from galzoo.errors import InputError, UnknownNameError
 
 # More classes than this are a quantity or an identifier.
@@ -158,7 +159,7 @@ def _values(column):
     elif plain.dtype.kind in "SO":
         plain = np.array([value.decode() if isinstance(value, bytes) else str(value) for value in plain], dtype=str)
     text = np.char.strip(plain.astype(str))
-    return text, known & (text != "") & (text != "nan")
+    return text, known & ~np.isin(np.char.lower(text), ABSENT)
 
 
 def _is_fraction(text):

@@ -11,8 +11,9 @@ import shutil
 
 import numpy as np
 
-from galzoo.data.columns import find_columns, plain, read_table
+from galzoo.data.columns import find_columns, read_table
 from galzoo.data.cutouts import positions as catalogue_positions
+from galzoo.data.plain import identifiers
 from galzoo.errors import InputError
 from galzoo.field import tiles as tiling
 from galzoo.field.detection import detection_for
@@ -196,7 +197,7 @@ def _listed(catalogue, columns, field):
             logger.warning("%s: %d of %d rows %s and were dropped", name, count, len(x), what)
     first = np.sort(first)
     rows, places = rows[first], places[first]
-    ids = plain(table[found["id"]])[rows].astype(str) if "id" in found else (rows + 1).astype(str)
+    ids = identifiers(table[found["id"]], f"{name}: {found['id']}")[rows] if "id" in found else (rows + 1).astype(str)
     return ids, places
 
 
