@@ -27,6 +27,15 @@ def _digest(path, *changed):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_of(*values, bands=()):
+    """Return the paths of all files and folders that values name, in their order; arguments are those of `digests`."""
+    found = {}
+    for text in _texts(values):
+        for name in [text.replace("{band}", band) for band in bands] if "{band}" in text else [text]:
+            found |= dict.fromkeys(_files(name))
+    return list(found)
+
+
 def digests(*values, bands=()):
     """Return the digests of all files that values name.
 
@@ -42,12 +51,7 @@ def digests(*values, bands=()):
     dict
         Name to digest, in the order of the names.
     """
-    found = {}
-    for text in _texts(values):
-        for name in [text.replace("{band}", band) for band in bands] if "{band}" in text else [text]:
-            for path in _files(name):
-                found[path] = digest(path)
-    return dict(sorted(found.items()))
+    return {path: digest(path) for path in sorted(files_of(*values, bands=bands))}
 
 
 def _texts(value):

@@ -217,7 +217,9 @@ def _as(plane, dtype, key):
     if new.dtype.kind == "f" and plane.dtype.itemsize > new.dtype.itemsize:
         lost = np.isinf(new) & np.isfinite(plane)
         if lost.any():
-            raise InputError(f"{key} has values up to {np.abs(plane[lost]).max():.3g}, beyond float32; use a larger unit")
+            raise InputError(
+                f"{key} has values up to {np.abs(plane[lost]).max():.3g}, beyond float32; use a larger unit"
+            )
     return new
 
 

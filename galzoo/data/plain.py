@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 ABSENT = ("", "nan", "null", "n/a", "--")
 """Text that stands for no value, in lower case."""
 # Numbers that do so in many catalogues; those above 0 in columns of reals alone.
-_MARKS = np.array([-99999, -9999, -999.9, -999, -99.99, -99.9, -99, -90, -88, 88, 90, 99, 99.9, 99.99, 999, 9999, 99999])
+_MARKS = np.array([-99999, -9999, -999.9, -999, -99.99, -99.9, -99, 99, 99.9, 99.99, 999, 9999, 99999])
 # Nothing else in the column is beyond this part of them.
 _FAR = 0.5
 

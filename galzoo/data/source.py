@@ -134,8 +134,8 @@ class FileSource:
             for name in condition:
                 for mark, count in marks_of_missing(columns[name]).items():
                     logger.warning(
-                        "%s: %d values of %s are %g, which marks what is not known in many catalogues, and are taken as "
-                        "they are; write NaN there", self.path, count, name, mark,
+                        "%s: %d values of %s are %g, which marks what is not known in many catalogues, and are taken "
+                        "as they are; write NaN there", self.path, count, name, mark,
                     )  # fmt: skip
             found["condition"] = _stacking(columns, condition)
         return found

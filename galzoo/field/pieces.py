@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galzoo.contents import digests
+from galzoo.contents import digests, files_of
 from galzoo.data.columns import plain
 from galzoo.errors import InputError
 from galzoo.files import atomic_path, write_json
@@ -18,11 +18,32 @@ logger = logging.getLogger(__name__)
 
 WORK = "unfinished"
 """Name of the work folder in the output folder."""
+PRODUCTS = {
+    "catalogue.ecsv", "catalogue.fits", "catalogue.parquet", "classes.fits", "counts.ecsv", "instances.fits",
+    "instances.json", "model.fits", "posterior.h5", "regions.reg", "residual.fits", "screen.ecsv", "screen.fits",
+    "segmentation.fits", "sources.reg", "stamps.h5",
+}  # fmt: skip
+"""Names of the files with which tasks on fields answer, beside their pictures and reports."""
 
 
-def output_folder(output):
-    """Return a folder to write to, made if absent; `InputError` where that cannot be."""
+def output_folder(output, *inputs, bands=()):
+    """Return a folder to write to, made if absent.
+
+    Parameters
+    ----------
+    output : str or Path
+    *inputs
+        What is read, as `galzoo.contents.digests` takes it with `bands`.
+
+    Raises
+    ------
+    InputError
+        If that cannot be, or products would be written over what is read.
+    """
     output = Path(output)
+    for path in map(Path, files_of(*inputs, bands=bands)):
+        if path.name in PRODUCTS and path.resolve().parent == output.resolve():
+            raise InputError(f"{path}: is read, and could be written over; name another --output than its own folder")
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; name a folder to write to")
     try:

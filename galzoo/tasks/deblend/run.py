@@ -124,7 +124,7 @@ def deblend_field(
     from galzoo.tasks.deblend.products import write_products
 
     settings = settings or Settings()
-    output = output_folder(output)
+    output = output_folder(output, paths, psf, catalogue, list(options.values()), bands=options.get("bands") or ())
     if detector is not None and catalogue is not None:
         raise InputError("both --detector and --catalog given; positions come from one of them")
     if detector is not None and not hasattr(detector, "detect"):

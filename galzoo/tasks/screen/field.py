@@ -89,7 +89,9 @@ def screen_field(
     """
     from galzoo.tasks.screen.products import write_products
 
-    settings, output = settings or Settings(), output_folder(output)
+    settings = settings or Settings()
+    inputs = paths, catalogue, psf, list(options.values())
+    output = output_folder(output, *inputs, bands=options.get("bands") or ())
     preset = _packaged() if preset is None else preset
     card = card_for("screen", preset)
     table = read_table(catalogue)

@@ -1,0 +1,48 @@
+"""Nothing that is read is written over."""
+
+import numpy as np
+import pytest
+
+from galzoo.errors import InputError
+from galzoo.field.cutouts import cutouts_from_files
+from galzoo.field.pieces import output_folder
+from galzoo.tasks.deblend.run import deblend_field
+from galzoo.tasks.detect.iterate import detect_iterated
+from galzoo.tasks.detect.run import detect_field
+from galzoo.tasks.screen.field import screen_field
+from galzoo.tasks.segment.run import segment_field
+from tests.data.test_doors import noise, write
+
+
+@pytest.mark.parametrize("task", [deblend_field, detect_field, detect_iterated, segment_field, screen_field])
+def test_products_do_not_fall_on_the_input(tmp_path, task):
+    """Such as a second run on the residual of a first, into its folder."""
+    field = write(tmp_path / "residual.fits", noise())
+    before = field.read_bytes()
+    listed = {"catalogue": tmp_path / "a.csv"} if task is screen_field else {}
+    with pytest.raises(InputError, match="residual.fits: is read, and could be written over; name another --output"):
+        task(field, output=tmp_path, **listed)
+    other = write(tmp_path / "field.fits", noise())
+    with pytest.raises(InputError, match="residual.fits: is read"):
+        task(other, output=tmp_path / "a" / "..", rms=f"{field}[0]", **listed)
+    assert field.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["field.fits", "residual.fits"]
+
+
+def test_inputs_beside_products_are_fine(tmp_path):
+    write(tmp_path / "field.fits", noise())
+    (tmp_path / "deep").mkdir()
+    write(tmp_path / "deep" / "model.fits", noise())
+    inputs = tmp_path / "field.fits", [str(tmp_path / "deep" / "model.fits"), "model.fits"], np.zeros(3), None
+    assert output_folder(tmp_path, *inputs) == tmp_path
+    with pytest.raises(InputError, match="model.fits: is read"):
+        output_folder(tmp_path / "deep", tmp_path / "deep" / "{band}.fits", bands=["model"])
+
+
+def test_stamps_do_not_fall_on_what_they_are_cut_from(tmp_path):
+    field, table = write(tmp_path / "field.fits", noise()), tmp_path / "xy.csv"
+    table.write_text("x,y\n30,30\n")
+    for output in (field, table):
+        with pytest.raises(InputError, match=f"{output.name}: is read, and would be written over"):
+            cutouts_from_files(field, output, size=16, catalogue=table)
+    assert cutouts_from_files(field, tmp_path / "a.h5", size=16, catalogue=table) == 1
