@@ -124,17 +124,26 @@ def check_bands(planes, bands, images=(), what="maps"):
     """
     known = [{str(band).lower()} for band in bands]
     for names, image in zip(known, images, strict=False):
-        names.add(filter_of(image.header).lower())
-    if len(planes) != len(known) or len(known) == 1:
+        names.update(name.lower() for name in _called(image.header))
+    if len(planes) != len(known):
         return
     for number, plane in enumerate(planes):
-        own = filter_of(plane.header)
-        others = [band for band, names in zip(bands, known, strict=True) if own.lower() in names]
-        if own and others and own.lower() not in known[number]:
-            raise InputError(
-                f"{plane.name}: is of the filter {own}, but comes in the place of {bands[number]}; give {what} in the "
-                "order of the bands"
-            )
+        for own in _called(plane.header):
+            others = [band for band, names in zip(bands, known, strict=True) if own.lower() in names]
+            if others and own.lower() not in known[number]:
+                raise InputError(
+                    f"{plane.name}: is of the band {own}, but comes in the place of {bands[number]}; give {what} in "
+                    "the order of the bands"
+                )
+    for plane, image in zip(planes, images, strict=False):
+        own, other = filter_of(plane.header), filter_of(image.header)
+        if own and other and own.lower() != other.lower():
+            logger.warning("%s: is of the filter %s, its image %s of %s", plane.name, own, image.name, other)
+
+
+def _called(header):
+    """Return what a header calls the band of its pixels: the filter, and the extension."""
+    return [name for name in (filter_of(header), str(header.get("EXTNAME") or "").strip()) if name]
 
 
 def bad_bits(plane):

@@ -34,6 +34,8 @@ _OTHERS = re.compile(r"(?i)con$|ctx|context|nimage|exp(osure)?(map|time)?$|cover
 # Measured on a 6000 x 6000 Rice file in row tiles: `.section` takes 11 ms a stamp, unpacking it all takes a second.
 _UNPACK_ABOVE = 100
 _STRIP_PIXELS = 1 << 24
+# An image is wider than this; a first axis of so few is one of bands.
+_MOST_LAST = 12
 # Whether pixels are counts is seen on so many of them, in rows so far apart at first.
 _WITNESSES, _APART = 1000, 64
 # Mapped files come into memory in pieces of so many bytes, and leave it when a plane has taken so many.
@@ -177,6 +179,14 @@ def _images(hdus, file, extension, names, kind):
     from astropy.io import fits
 
     images = [hdu for hdu in hdus if _is_image(hdu)]
+    last = next(
+        (hdu for hdu in images if len(hdu.shape) == 3 and hdu.shape[-1] <= _MOST_LAST < min(hdu.shape[:-1])), None
+    )
+    if last is not None and kind != "psf":
+        size = " x ".join(map(str, last.shape[::-1]))
+        raise InputError(
+            f"{file}: a cube of {size} (NAXIS1 first): its bands are on the first axis; bring them to the third"
+        )
     if extension is not None:
         images = [get_hdu(hdus, extension, file)]
         if not _is_image(images[0]):

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
 _OTHERS = {b"\x89HDF": "HDF5", b"PAR1": "Parquet", b"PK\x03\x04": "a zip file", b"%PDF": "a PDF"}
-_ABSENT = [(text, "0") for text in ("", "null", "NULL", "N/A", "--")]
+_ABSENT = [(text, "0") for text in ("", "null", "NULL", "N/A", "n/a", "NA", "None", "--")]
 # What stands about the objects in a file of SExtractor's.
 _NO_CATALOGUE = ("LDAC_IMHEAD",)
 

@@ -91,13 +91,13 @@ def test_maps_in_the_order_of_other_bands_are_refused(tmp_path):
     maps = [write(tmp_path / f"map_{band}.fits", np.ones((SIZE, SIZE)), FILTER=band) for band in "gr"]
     for option in ("rms", "flags"):
         open_mosaic(images, ["g", "r"], **{option: maps}).close()
-        with pytest.raises(InputError, match=r"map_r.fits: is of the filter r, but comes in the place of g"):
+        with pytest.raises(InputError, match=r"map_r.fits: is of the band r, but comes in the place of g"):
             open_mosaic(images, ["g", "r"], **{option: maps[::-1]})
     # The headers of the images may have other names than --bands.
     images = [write(tmp_path / f"{band}.fits", noise(), FILTER=f"HSC-{band}") for band in "GR"]
     maps = [write(tmp_path / f"map_{band}.fits", np.ones((SIZE, SIZE)), FILTER=f"HSC-{band}") for band in "GR"]
     open_mosaic(images, ["g", "r"], rms=maps).close()
-    with pytest.raises(InputError, match="is of the filter HSC-R, but comes in the place of g"):
+    with pytest.raises(InputError, match="is of the band HSC-R, but comes in the place of g"):
         open_mosaic(images, ["g", "r"], rms=maps[::-1])
 
 
@@ -149,3 +149,32 @@ def test_noise_that_is_not_that_of_the_sky_is_said(tmp_path, caplog, given, hold
     if given == "variance":
         assert "its sky scatters by 3" in caplog.text
         assert "the noise map says 0.333; check that the map is a variance, in the unit" in caplog.text
+
+
+def test_extensions_in_the_order_of_other_bands_are_refused(tmp_path):
+    def extensions(path, values):
+        hdus = [fits.ImageHDU(np.asarray(value, "f4"), header(MAGZERO=AB_NJY), name=name) for name, value in values]
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+        return [f"{path}[{name}]" for name, _ in values]
+
+    images = extensions(tmp_path / "image.fits", [("G", noise()), ("R", noise(1))])
+    maps = extensions(tmp_path / "map.fits", [("R", np.full((SIZE, SIZE), 2)), ("G", np.ones((SIZE, SIZE)))])
+    with open_mosaic(images, rms=maps[::-1]) as mosaic:
+        np.testing.assert_allclose(mosaic.gather([0], [0], SIZE)["variance"][0, 0, 0], [1, 4])
+    with pytest.raises(InputError, match=r"map.fits\[R\]: is of the band R, but comes in the place of"):
+        open_mosaic(images, rms=maps)
+
+
+def test_a_map_of_another_filter_is_said(tmp_path, caplog):
+    image = write(tmp_path / "image.fits", noise(), FILTER="r")
+    open_mosaic(image, rms=write(tmp_path / "map.fits", np.ones((SIZE, SIZE)), FILTER="R")).close()
+    assert not caplog.records
+    open_mosaic(image, rms=write(tmp_path / "map.fits", np.ones((SIZE, SIZE)), FILTER="g")).close()
+    assert "map.fits: is of the filter g, its image" in caplog.text
+
+
+def test_a_cube_with_its_bands_on_the_wrong_axis_is_refused(tmp_path):
+    """It would be as many bands as it has rows, each three pixels wide."""
+    fits.writeto(tmp_path / "yxb.fits", np.zeros((40, 50, 3), "f4"), header(MAGZERO=AB_NJY))
+    with pytest.raises(InputError, match="a cube of 3 x 50 x 40 .* its bands are on the first axis; bring them to the"):
+        open_mosaic(tmp_path / "yxb.fits")

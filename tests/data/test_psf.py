@@ -112,5 +112,5 @@ def test_psfs_in_the_order_of_other_bands_are_refused(tmp_path):
         fits.writeto(paths[-1], psf, fits.Header({"FILTER": band}))
     found = read_psf(paths, ["g", "r"], 15)
     assert found[0, 7, 7, 0] < found[0, 7, 7, 1]
-    with pytest.raises(InputError, match=r"psf_r.fits: is of the filter r, but comes in the place of g; give PSFs"):
+    with pytest.raises(InputError, match=r"psf_r.fits: is of the band r, but comes in the place of g; give PSFs"):
         read_psf(paths[::-1], ["g", "r"], 15)
