@@ -83,6 +83,10 @@ def conform(stamps, bands, pixel_scale, size, mapping=None):
     for name in ("r50", "r90", "a", "b"):
         if name in table.colnames:
             table[name] = u.Quantity(table[name], u.pix) / ratio
+    for name in (f"sky_{band}" for band in stamps.bands):
+        # A level in a pixel; what an electron is in the unit stays.
+        if name in table.colnames:
+            table[name] = table[name] * ratio**2
     return dataclasses.replace(
         stamps, image=image, variance=variance, mask=mask, psf=psf, bands=tuple(bands), pixel_scale=pixel_scale,
         catalogue=table, truth=None, meta={**stamps.meta, "resampled_from": stamps.pixel_scale},

@@ -128,12 +128,7 @@ def prepare_psf(image, size=None, ratio=1.0, name="psf"):
         raise InputError(f"{name}: shape {image.shape}; a PSF is an image of 3 pixels or more a side")
     if not np.all(np.isfinite(image)) or image.sum() <= 0 or image.max() <= 0:
         raise InputError(f"{name}: not finite, or its sum {np.nansum(image):.4g} is not positive; give a clean PSF")
-    edge = np.median(np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]))
-    if abs(edge) > _BACKGROUND * image.max():
-        raise InputError(f"{name}: its border is {edge / image.max():.1%} of the peak; subtract the background")
-    share = edge * image.size / image.sum()
-    if abs(share) > _BACKGROUND_FLUX and _is_flat(image, edge):
-        raise InputError(f"{name}: a level border has {share:.1%} of its flux; subtract the background")
+    check_background(image, name)
     x, y = centroid(image)
     off = np.hypot(x - (image.shape[1] - 1) / 2, y - (image.shape[0] - 1) / 2)
     if off > _OFF_CENTRE:
@@ -146,6 +141,16 @@ def prepare_psf(image, size=None, ratio=1.0, name="psf"):
     if new.sum() < LEAST_FLUX * total:
         raise InputError(f"{name}: {side} pixels hold only {new.sum() / total:.1%} of its flux; use larger stamps")
     return (new / new.sum()).astype(np.float32)
+
+
+def check_background(image, name="psf"):
+    """Raise `InputError` where a PSF image, (y, x), does not go down to 0 at its border."""
+    edge = np.median(np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]))
+    if abs(edge) > _BACKGROUND * image.max():
+        raise InputError(f"{name}: its border is {edge / image.max():.1%} of the peak; subtract the background")
+    share = edge * image.size / image.sum()
+    if abs(share) > _BACKGROUND_FLUX and _is_flat(image, edge):
+        raise InputError(f"{name}: a level border has {share:.1%} of its flux; subtract the background")
 
 
 def _is_flat(image, edge):

@@ -223,6 +223,7 @@ def _image_base(path, scale):
 def _read_image(path, scale):
     from galzoo.data.fits_keywords import pixel_scale
     from galzoo.data.planes import open_planes
+    from galzoo.data.psf import check_background
 
     planes = open_planes(path, kind="psf")
     header, shape = planes[0].header, planes[0].shape
@@ -236,4 +237,5 @@ def _read_image(path, scale):
         scale = pixel_scale(header, str(path))
     if not scale:
         raise InputError(f"{path}: the header has no pixel scale; give psf_pixel_scale in arcsec")
+    check_background(data, str(path))
     return data, float(scale)

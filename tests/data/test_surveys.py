@@ -50,6 +50,14 @@ def test_conform_keeps_flux_and_leaves_absent_bands_without_weight():
         conform(stamps_of(), ("r",), 0.2, 64)
 
 
+def test_conform_keeps_the_sky_per_area():
+    old = stamps_of()
+    old.catalogue["sky_G"], old.catalogue["gain_G"] = 9.0, 2.0
+    new = conform(old, ("G", "Z"), 0.2, 64)
+    np.testing.assert_allclose(new.catalogue["sky_G"], 9.0 * (0.2 / 0.3) ** 2)
+    np.testing.assert_allclose(new.catalogue["gain_G"], 2.0)
+
+
 def test_conform_keeps_bad_pixels_where_they_are():
     old = stamps_of(1)
     old.mask = np.zeros(old.image.shape, bool)

@@ -265,3 +265,17 @@ def test_the_specification_is_in_the_file(tmp_path):
     settings = Stamps.load(path).meta["simulation"]
     assert StampSpec(**settings) == StampSpec(survey="LSST", bands=["i"], stamp_size=24, psf_size=15)
     json.dumps(settings)
+
+
+def test_a_psf_with_a_background_is_refused(tmp_path):
+    y, x = np.mgrid[:41, :41] - 20
+    psf = np.exp(-0.5 * (x**2 + y**2) / 1.5**2)
+    for level, refused in ((0.0, False), (0.005, True)):
+        path = tmp_path / f"{level}.fits"
+        fits.writeto(path, psf + level, fits.Header({"PIXSCALE": 0.06}))
+        spec = StampSpec(survey="CANDELS", bands=("F160W",), stamp_size=40, psf_paths={"F160W": str(path)})
+        if refused:
+            with pytest.raises(InputError, match="subtract the background"):
+                simulate_stamps(spec, [0])
+        else:
+            assert len(simulate_stamps(spec, [0])) == 1
