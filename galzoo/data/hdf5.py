@@ -109,12 +109,39 @@ def read_header(path, form=FORMAT, planes=PLANES):
         ``columns`` (name to unit string).
     """
     with open_file(path, form) as file:
-        header = json.loads(file.attrs["header"])
+        try:
+            header = json.loads(file.attrs["header"])
+        except (KeyError, json.JSONDecodeError):
+            raise InputError(f"{path}: its header is absent or damaged; make the file again") from None
+        _check_whole(file, path, planes)
         header["n"] = len(file["image"])
         header["shape"] = tuple(int(size) for size in file["image"].shape[1:3])
         header["keys"] = [key for key in (*planes, "psf") if key in file]
         header["columns"] = {name: data.attrs.get("unit", "") for name, data in file["catalogue"].items()}
     return header
+
+
+def _check_whole(file, path, planes):
+    """Raise `InputError` where a file lacks a part, parts differ in length, or pixels are in another file."""
+    if file.get("image") is None or file.get("catalogue") is None:
+        lost = "image" if file.get("image") is None else "catalogue"
+        raise InputError(f"{path}: no {lost} in it, or only a link to a file that is not there; make the file again")
+    shape = file["image"].shape
+    for key in (*planes, "psf", "psf_index"):
+        if key not in file:
+            continue
+        wanted = () if key == "psf" else shape[:1] if key in ("psf_index", "isolated") else shape[:3]
+        found = file[key].shape[: len(wanted)]
+        if found != wanted:
+            raise InputError(f"{path}: {key} has shape {found}, image {wanted}; make the file again")
+        for source in file[key].virtual_sources() if file[key].is_virtual else ():
+            places = Path(path).parent / source.file_name, Path(source.file_name)
+            if source.file_name != "." and not any(place.exists() for place in places):
+                # HDF5 would give zeros.
+                raise InputError(f"{path}: {key} is kept in {source.file_name}, which is not there; bring it back")
+    for name, data in file["catalogue"].items():
+        if data.shape[:1] != shape[:1]:
+            raise InputError(f"{path}: column {name} has shape {data.shape} for {shape[0]} images; make the file again")
 
 
 def read_columns(path, names=None, rows=slice(None), form=FORMAT):

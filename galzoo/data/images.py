@@ -94,6 +94,9 @@ class Images(Brief):
         if self.image.shape[-1] != len(self.bands):
             names = ", ".join(self.bands)
             raise InputError(f"image has {self.image.shape[-1]} bands but {len(self.bands)} names: {names}")
+        doubled = [band for band in self.bands if self.bands.count(band) > 1]
+        if doubled:
+            raise InputError(f"band {doubled[0]!r} is named twice; give every band its own name")
         if not self.pixel_scale > 0:
             raise InputError(f"pixel_scale is {self.pixel_scale}; give arcsec per pixel, above 0")
         for key, dtype in (("variance", np.float32), ("mask", bool), ("truth", np.float32), ("model", np.float32)):
@@ -255,6 +258,8 @@ def check_psf(psf, index, n, bands, of="stamps"):
         if m not in (1, n):
             raise InputError(f"{m} PSFs for {n} {of}; give psf_index, one PSF, or one each")
         index = np.arange(n) if m == n else np.zeros(n)
+    if np.any(np.asarray(index) != np.round(index)):
+        raise InputError("psf_index holds fractions; give whole numbers")
     index = np.asarray(index, dtype=np.int32)
     if index.shape != (n,) or (n and not 0 <= index.min() <= index.max() < m):
         raise InputError(f"psf_index must hold {n} numbers from 0 to {m - 1}")

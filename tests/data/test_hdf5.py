@@ -12,6 +12,7 @@ from astropy import units as u
 from galzoo import Stamps
 from galzoo.data import hdf5
 from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.source import StampSource
 from galzoo.errors import InputError
 from tests.conftest import make_stamps
 
@@ -171,3 +172,50 @@ def test_what_a_file_is_that_holds_no_stamps(tmp_path, content, message):
         hdf5.read_header(tmp_path / "file")
     with pytest.raises(InputError, match="a folder"):
         hdf5.read_header(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda file: replace(file, "variance", np.ones((2, 8, 8, 1))),
+            r"variance has shape \(2, 8, 8\), image \(5, 8, 8\)",
+        ),
+        (lambda file: replace(file, "catalogue/id", np.arange(3)), r"column id has shape \(3,\) for 5 images"),
+        (
+            lambda file: replace(file, "image", h5py.ExternalLink("absent.h5", "/image")),
+            "no image in it, or only a link",
+        ),
+        (lambda file: replace(file, "catalogue", None), "no catalogue in it"),
+        (lambda file: file.attrs.__delitem__("header"), "its header is absent or damaged"),
+    ],
+)
+def test_files_that_are_not_whole_are_refused(tmp_path, change, words):
+    Stamps(np.ones((5, 8, 8, 1)), ["r"], 0.2, variance=np.ones((5, 8, 8, 1))).save(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        change(file)
+    for reader in (Stamps.load, lambda path: StampSource(path, split="all")):
+        with pytest.raises(InputError, match=f"a.h5: .*{words}"):
+            reader(tmp_path / "a.h5")
+
+
+def replace(file, name, value):
+    del file[name]
+    if value is not None:
+        file[name] = value
+
+
+def test_pixels_that_another_file_holds_must_be_there(tmp_path):
+    """HDF5 itself gives zeros."""
+    Stamps(np.ones((5, 8, 8, 1)), ["r"], 0.2).save(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "pixels.h5", "w") as file:
+        file["image"] = np.full((5, 8, 8, 1), 3, "f4")
+    layout = h5py.VirtualLayout((5, 8, 8, 1), "f4")
+    layout[:] = h5py.VirtualSource("pixels.h5", "image", (5, 8, 8, 1))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["image"]
+        file.create_virtual_dataset("image", layout)
+    np.testing.assert_array_equal(Stamps.load(tmp_path / "a.h5").image, 3)
+    (tmp_path / "pixels.h5").unlink()
+    with pytest.raises(InputError, match=r"image is kept in pixels.h5, which is not there"):
+        Stamps.load(tmp_path / "a.h5")

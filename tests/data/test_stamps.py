@@ -80,6 +80,8 @@ def test_what_does_not_fit_is_not_joined(other, words):
         ({"psf": np.full((3, 3, 3, 1), 1 / 9)}, "3 PSFs for 2 stamps"),
         ({"psf": np.full((3, 3, 3, 1), 1 / 9), "psf_index": [0, 3]}, "from 0 to 2"),
         ({"catalogue": {"id": ["a"]}}, "1 rows for 2 stamps"),
+        ({"psf": np.full((2, 3, 3, 1), 1 / 9), "psf_index": [0.0, 0.7]}, "psf_index holds fractions"),
+        ({"image": np.zeros((2, 8, 8, 2)), "bands": ["r", "r"]}, "band 'r' is named twice"),
         ({"image": np.full((2, 8, 8, 1), 1e39)}, r"image has values up to 1e\+39, beyond float32"),
         ({"variance": np.full((2, 8, 8, 1), 1e39)}, "variance has values up to"),
         ({"image": np.ones((2, 8, 8, 1), complex)}, "image holds complex128; give real numbers"),
