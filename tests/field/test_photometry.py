@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses, half_light_radius
+from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses, half_light_radius, kron_radius
 
 SIDE, PLACES, FLUX, NOISE = 101, np.array([[30.0, 40.0], [75.3, 60.6]]), np.array([5000.0, 3000.0]), 0.5
 
@@ -73,3 +73,46 @@ def test_half_of_the_light(total):
         assert (half_light_radius(image, None, x, y, 8.0, total) > 6).all()
     else:
         np.testing.assert_allclose(half_light_radius(image, None, x, y, 12.0), 2.0 * np.sqrt(2 * np.log(2)), rtol=0.02)
+
+
+def test_the_least_aperture_is_seven_halves_of_a_pixel_across():
+    """Of a source without light about it, whose Kron radius says nothing."""
+    image = np.full((SIDE, SIDE), -1.0, np.float32)
+    ellipse = ellipses(*PLACES.T, *np.tile([[0.5], [0.4], [0.0]], 2))
+    radius = automatic_radius(image, np.zeros(image.shape, bool), ellipse)
+    kron = 2.5 * np.sqrt(0.5 * 0.4)
+    np.testing.assert_allclose(radius * np.sqrt(0.5 * 0.4), max(3.5 / 2, kron))
+
+
+def test_noise_does_not_blow_an_aperture_up():
+    """A dark middle in a bright ring has its first moment outside of it."""
+    y, x = np.mgrid[:SIDE, :SIDE] - SIDE // 2
+    distance = np.hypot(x, y)
+    image = np.where((distance > 9) & (distance < 12), 1.0, np.where(distance < 6, -1.0, 0.0)).astype(np.float32)
+    middle = np.array([SIDE // 2])
+    ellipse = ellipses(middle, middle, *np.array([[2.0], [2.0], [0.0]]))
+    bad = np.zeros(image.shape, bool)
+    assert kron_radius(image, bad, ellipse) > 6.5
+    np.testing.assert_allclose(automatic_radius(image, bad, ellipse), 2.5 * 6.0)
+
+
+def test_flags_of_any_band_are_kept():
+    image, ellipse = scene()
+    planes = np.stack([image, image], axis=-1)
+    bad = np.zeros(planes.shape, bool)
+    bad[40, 30, 0] = True
+    flags = ellipse_fluxes(planes, NOISE**2, bad, ellipse, np.full(2, 3.0))[2]
+    assert flags[0] != 0
+    assert flags[1] == 0
+
+
+def test_light_beyond_the_own_segment_counts_unless_it_is_of_another():
+    image, ellipse = scene()
+    labels = np.zeros(image.shape, np.int32)
+    for number, (x, y) in enumerate(PLACES.astype(int), 1):
+        labels[y - 1 : y + 2, x - 1 : x + 2] = number
+    planes = image[..., None], NOISE**2, np.zeros((*image.shape, 1), bool), ellipse, np.full(2, 3.0)
+    alone, own = ellipse_fluxes(*planes), ellipse_fluxes(*planes, labels)
+    np.testing.assert_allclose(own[0], alone[0], rtol=1e-6)
+    labels[PLACES.astype(int)[0, 1] + 2 :] = 2
+    assert abs(ellipse_fluxes(*planes, labels)[0][0, 0] / alone[0][0, 0] - 1) > 0.05

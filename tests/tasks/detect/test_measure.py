@@ -1,8 +1,10 @@
 """What is said of a source beside its numbers."""
 
 import numpy as np
+import pytest
 
-from galzoo.tasks.detect.measure import FLAGS, _flags, _moments
+from galzoo.field.array_field import ArrayField
+from galzoo.tasks.detect.measure import FLAGS, _flags, _moments, measure_tile
 
 
 def flags_of(saturated=(), bad=(), label=1, size=32):
@@ -40,3 +42,73 @@ def test_shapes_are_those_of_the_light_and_not_below_the_psf():
     a, b, theta = _moments(image, labels, np.array([40.0, 5.0]), np.array([40.0, 5.0]), 2.3548)
     np.testing.assert_allclose([a[0], b[0], theta[0]], [5, 3, np.pi / 4], rtol=0.01)
     np.testing.assert_allclose([a[1], b[1]], 2.0, rtol=1e-4)
+
+
+def test_the_longer_axis_has_the_angle():
+    y, x = np.mgrid[:64, :64] - 32.0
+    along, across = x * np.cos(0.4) + y * np.sin(0.4), y * np.cos(0.4) - x * np.sin(0.4)
+    image = np.exp(-0.5 * ((along / 5) ** 2 + (across / 3) ** 2))
+    labels = np.where(np.hypot(x, y) < 22, 1, 0)
+    for turned, angle in ((image, 0.4), (image.T, np.pi / 2 - 0.4), (image[::-1], -0.4)):
+        middle = np.array([32.0]), np.array([31.0 if angle < 0 else 32.0])
+        shown = labels[::-1] if angle < 0 else labels
+        a, b, theta = _moments(turned, shown, *middle, 1.0)
+        np.testing.assert_allclose([a[0], b[0], theta[0]], [5, 3, angle], rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("box", "corner", "edge"),
+    [
+        ((0, 0, 5, 5), (20, 30), False), ((0, 0, 5, 5), (0, 30), True), ((0, 0, 5, 5), (20, 0), True),
+        ((40, 40, 48, 48), (20, 150), False), ((40, 40, 49, 48), (20, 150), True), ((40, 40, 48, 49), (50, 100), True),
+        ((40, 40, 48, 48), (20, 50), False),
+    ],
+)  # fmt: skip
+def test_the_edge_is_that_of_the_field(box, corner, edge):
+    """And not that of the window in which it is looked at; the field is wider than high."""
+    planes = {key: np.zeros((60, 60, 1), bool) for key in ("mask", "saturated")}
+    labels = np.zeros((60, 60), np.int32)
+    found = _flags(planes, labels, np.array([30.0]), np.array([30.0]), np.array([box], float), np.ones((1, 1)),
+                   np.array([False]), corner, (100, 200))  # fmt: skip
+    assert (found[0] & FLAGS["edge"] > 0) == edge
+
+
+def test_numbers_of_sources_whose_light_and_noise_are_known():
+    """Two stars, one of them faint, and a galaxy, without noise in the pixels."""
+    shape, sigma, noise = (120, 200), 1.6, np.array([2.0, 3.0])
+    places, widths = np.array([[150.3, 60.2], [100.0, 20.5], [40.4, 70.7]]), np.array([sigma, sigma, 4.0])
+    flux = np.array([[8000.0, 16000.0], [75.0, 150.0], [20000.0, 10000.0]])
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    lights = np.array([np.exp(-0.5 * ((x - at[0]) ** 2 + (y - at[1]) ** 2) / width**2) / (2 * np.pi * width**2)
+                       for at, width in zip(places, widths, strict=True)])  # fmt: skip
+    field = ArrayField(np.einsum("nyx,nb->yxb", lights, flux), np.broadcast_to(noise**2, (*shape, 2)), bands=("g", "r"))
+    near = np.hypot(x - places[:, 0, None, None], y - places[:, 1, None, None]) < 4 * widths[:, None, None]
+    instances = (near * np.arange(1, 4)[:, None, None]).max(axis=0).astype(np.int32)
+    box = np.concatenate([places - 4 * widths[:, None], places + 4 * widths[:, None]], axis=1)
+    line = np.exp(-0.5 * (np.arange(21) - 10) ** 2 / sigma**2)
+    psf = np.broadcast_to((np.outer(line, line) / line.sum() ** 2)[None, ..., None], (1, 21, 21, 2))
+
+    def psf_of(x, y):
+        return np.repeat(psf, len(x), axis=0)
+
+    rows = {"x": places[:, 0], "y": places[:, 1], "box": box}
+    found = measure_tile(field, instances, rows, (0, *shape[:1], 0, shape[1]), psf_of)
+    np.testing.assert_array_equal(found["row"], [0, 1, 2])
+    np.testing.assert_allclose(found["aperture_flux"], flux, rtol=0.02)
+    np.testing.assert_allclose(found["a"], widths, rtol=0.02)
+    # The automatic aperture of a Gaussian reaches 2.5 sqrt(pi / 2) sigma.
+    area = np.pi * (2.5**2 * np.pi / 2) * widths**2
+    np.testing.assert_allclose(found["aperture_flux_error"], np.sqrt(area)[:, None] * noise, rtol=0.03)
+    # Bands are weighted by 1 / noise, so the noise of the sum is sqrt(2) in these units.
+    np.testing.assert_allclose(found["snr"], flux @ (1 / noise) / np.sqrt(2 * area), rtol=0.03)
+    np.testing.assert_allclose(found["radius"], 1.1774 * widths, rtol=0.04)
+    np.testing.assert_allclose(found["starlike"][0], 1 / (1 + np.exp(-0.2 / 0.05)), atol=0.02)
+    # A faint one is less sure.
+    assert 0.6 < found["starlike"][1] < 0.9
+    assert found["starlike"][2] < 0.01
+    assert not found["flags"].any()
+    # A tile has its own only, at the same places of the field.
+    part = measure_tile(field, instances, rows, (40, 120, 100, 200), psf_of)
+    assert part["row"].tolist() == [0]
+    for key in ("aperture_flux", "aperture_flux_error", "a", "snr", "radius", "starlike"):
+        np.testing.assert_allclose(part[key][0], found[key][0], rtol=1e-5)

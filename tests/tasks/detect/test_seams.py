@@ -94,3 +94,11 @@ def test_depth():
     x, y = np.array([5.0, 5.0, -0.4, 29.4]), np.array([10.0, 19.6, 15.0, 15.0])
     # The sides that end with the field do not count.
     np.testing.assert_allclose(depth_in(x, y, core, shape), [0.5, -0.1, 4.5, 4.5])
+
+
+@pytest.mark.parametrize(("apart", "left"), [(0.9, 1), (1.1, 2), (2.5, 2)])
+def test_sources_of_two_pieces_are_one_within_a_pixel(apart, left):
+    x, y = np.array([10.0, 10.0 + apart]), np.array([20.0, 20.0])
+    assert len(merge(x, y, np.array([0, 1]), np.array([0.5, 0.7]))) == left
+    # Those of one piece are two, however near.
+    assert len(merge(x, y, np.array([0, 0]), np.array([0.5, 0.7]))) == 2

@@ -1,0 +1,71 @@
+"""The sky of a mesh against noise whose level and width are known, and against SEP's."""
+
+import numpy as np
+import pytest
+import sep
+
+from galzoo.errors import InputError
+from galzoo.field.background import CELL, measure_sky
+
+RNG = np.random.default_rng(11)
+
+
+def sky_of(image, names=("r",), **options):
+    """Return the mesh of an array, (y, x) or (y, x, band)."""
+    image = image if image.ndim == 3 else image[..., None]
+    return measure_sky(lambda y0, y1, x0, x1: image[y0:y1, x0:x1], image.shape[:2], names, True, **options)
+
+
+def test_the_width_of_noise_is_not_that_of_what_is_left_of_it():
+    """Clipped at 3 sigma a Gaussian is 1.3 % narrower."""
+    mesh = sky_of(RNG.normal(5.0, 2.0, (4 * CELL, 4 * CELL)))
+    assert mesh.rms.mean() == pytest.approx(2.0, rel=0.005)
+    assert mesh.level.mean() == pytest.approx(5.0, abs=0.02)
+
+
+def test_faint_sources_lift_the_level_as_little_as_in_sep():
+    """Their light makes the mean larger than the median, and the sky is below both."""
+    image = RNG.normal(size=(2 * CELL, 2 * CELL)) + RNG.exponential(1.2, (2 * CELL, 2 * CELL)) * (
+        RNG.uniform(size=(2 * CELL, 2 * CELL)) < 0.2
+    )
+    level = sky_of(image).level.mean()
+    assert level == pytest.approx(sep.Background(image, bw=CELL, bh=CELL, fw=1, fh=1).globalback, abs=0.03)
+    assert level < np.median(image) - 0.03
+
+
+def test_beyond_the_middles_of_border_cells_the_noise_is_constant_and_the_level_goes_on():
+    width, steps = 4 * CELL, np.arange(4 * CELL)
+    mesh = sky_of(RNG.normal(size=(CELL, width)) * (1 + steps / width) + 0.02 * steps)
+    level, rms, _ = mesh.at(0, CELL, 0, width)
+    np.testing.assert_allclose(rms[:, : CELL // 2], np.broadcast_to(mesh.rms[0, 0], (CELL, CELL // 2, 1)))
+    np.testing.assert_allclose(rms[:, -CELL // 2 :], np.broadcast_to(mesh.rms[0, -1], (CELL, CELL // 2, 1)))
+    assert level[0, 0, 0] < mesh.level[0, 0, 0] - 0.5
+    assert level[0, -1, 0] > mesh.level[0, -1, 0] + 0.5
+
+
+@pytest.mark.parametrize(("pixels", "enough"), [(60, True), (40, False)])
+def test_a_cell_needs_fifty_pixels(pixels, enough):
+    image = np.full(CELL * CELL, np.nan)
+    image[RNG.choice(CELL * CELL, pixels, replace=False)] = RNG.normal(3.0, 1.0, pixels)
+    image = image.reshape(CELL, CELL)
+    if enough:
+        assert sky_of(image).level.item() == pytest.approx(3.0, abs=0.8)
+    else:
+        with pytest.raises(InputError, match="it has too few good pixels to see the sky"):
+            sky_of(image)
+
+
+def test_a_cell_full_of_a_galaxy_takes_the_level_about_it():
+    image = RNG.normal(size=(3 * CELL, 3 * CELL))
+    image[CELL : 2 * CELL, CELL : 2 * CELL] += 20.0
+    assert np.abs(sky_of(image).level).max() < 0.1
+
+
+def test_a_band_of_which_nothing_is_left_keeps_its_own_first_sky():
+    image = RNG.normal(size=(CELL, CELL, 2)) * [1.0, 3.0] + [10.0, 20.0]
+    first = sky_of(image, ("g", "r"))
+    image[..., 1] = np.nan
+    again = sky_of(image, ("g", "r"), first=first)
+    np.testing.assert_array_equal(again.level[..., 1], first.level[..., 1])
+    np.testing.assert_array_equal(again.rms[..., 1], first.rms[..., 1])
+    assert again.level[0, 0] == pytest.approx([10.0, 20.0], abs=0.2)
