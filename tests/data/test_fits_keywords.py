@@ -131,3 +131,13 @@ def test_pixel_scale_by_a_wcs_and_its_contradictions():
         fits_keywords.pixel_scale(header(SECPIX1=-0.2, SECPIX2=0.3))
     assert fits_keywords.pixel_scale(header(OBJECT="M2")) is None
     assert np.isclose(fits_keywords.pixel_scale(header(PIXSCALE=0.0, SECPIX=0.4)), 0.4)
+
+
+def test_sensitivity_and_maggies_against_astropy():
+    wavelength, flam = 1.5369e4, 1.9275602e-20
+    exact = (flam * u.erg / u.s / u.cm**2 / u.AA).to_value(u.nJy, u.spectral_density(wavelength * u.AA))
+    assert flux_scale({"PHOTFLAM": flam, "PHOTPLAM": wavelength, "BUNIT": "ELECTRONS/S"}) == pytest.approx(
+        exact, rel=5e-4
+    )
+    # A maggy is 3631 Jy.
+    assert flux_scale({"BUNIT": "mgy"}) == pytest.approx(3631e9, rel=1e-3)
