@@ -30,8 +30,9 @@ class Change:
     ----------
     psf : array, (band, 6)
         Of the changes `CHANGES`.
-    sky : array, (band,)
-        Light of each pixel that is left, in the unit of the image.
+    sky : array, (band, 3)
+        Light of each pixel that is left, in the unit of the image: in the middle, and how much more there is at the
+        edges along x and y; see `sky_plane`.
     before, after : float
         Mean square of the residual over its variance.
     """
@@ -48,6 +49,21 @@ class Change:
         return changed / changed.sum(axis=(0, 1))
 
 
+def sky_plane(sky, x, y):
+    """Return the light (y, x, band) that a sky (band, 3) of `Change` leaves at places along x and y.
+
+    Places are -1 to 1 from edge to edge of the fitted image; what is further out has the sky of the edge.
+    """
+    x, y = (np.clip(np.asarray(one, float), -1, 1) for one in (x, y))
+    constant, along_x, along_y = np.asarray(sky, float).T
+    return constant + along_x * x[:, None] + along_y * y[:, None, None]
+
+
+def edge_to_edge(number):
+    """Return the places of so many pixels from -1 to 1."""
+    return np.linspace(-1, 1, number) if number > 1 else np.zeros(1)
+
+
 def fit_change(image, fitted, psf, others):
     """Return the `Change` of PSF and sky that the residual of fitted stars speaks for.
 
@@ -62,8 +78,8 @@ def fit_change(image, fitted, psf, others):
 
     Notes
     -----
-    A linear least-squares fit of changes and sky together with steps of all fluxes and places, which would else hold
-    them to what they were. Places are those in the first band, so its PSF is not moved.
+    A linear least-squares fit of changes and sky, a plane as in Liu et al. 2021, together with steps of all fluxes and
+    places, which would else hold them to what they were. Places are those in the first band, so its PSF is not moved.
     """
     bands, kinds = image.shape[-1], len(CHANGES)
     seen = np.zeros((*image.shape[:2], bands * kinds))
@@ -78,8 +94,9 @@ def fit_change(image, fitted, psf, others):
     weight[inner] = fitted.weight[inner]
     planes = (np.moveaxis(one, -1, 0).reshape(bands, -1) for one in (weight, image - fitted.model))
     root, residual = next(planes) ** 0.5, next(planes)
-    ones = np.ones((seen.shape[1], 1))
-    common = sparse.block_diag([sparse.csr_array(np.concatenate([one, ones], axis=1)) for one in seen], "csr")
+    x, y = np.meshgrid(edge_to_edge(image.shape[1]), edge_to_edge(image.shape[0]))
+    plane = np.stack([np.ones(x.size), x.ravel(), y.ravel()], axis=-1)
+    common = sparse.block_diag([sparse.csr_array(np.concatenate([one, plane], axis=1)) for one in seen], "csr")
     reach = min(int(np.ceil(_REACH * peak_fwhm(psf))), psf.shape[0] // 2)
     told = fitted.told & (fitted.flux > 0).any(axis=1)
     own = jacobian(image.shape, StarLight(psf), fitted.places[told], fitted.flux[told], reach)
@@ -90,9 +107,9 @@ def fit_change(image, fitted, psf, others):
     steps = lsmr(design @ sparse.diags_array(1 / scale), target, damp=_DAMPING, maxiter=_SOLVER)[0]
     pixels = max(int((weight > 0).sum()), 1)
     after = float(np.sum((target - design @ (steps / scale)) ** 2)) / pixels
-    found = (steps / scale)[: bands * (kinds + 1)].reshape(bands, -1)
+    found = (steps / scale)[: bands * (kinds + 3)].reshape(bands, -1)
     limit = np.clip(found[:, :kinds], -_MOST, _MOST)
-    return Change(limit, found[:, kinds], float(target @ target) / pixels, after)
+    return Change(limit, found[:, kinds:], float(target @ target) / pixels, after)
 
 
 def _changes(psf):

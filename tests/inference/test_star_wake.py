@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import norm
 
 from galzoo.inference.star_fit import fit_stars
-from galzoo.inference.star_wake import CHANGES, fit_change
+from galzoo.inference.star_wake import CHANGES, edge_to_edge, fit_change, sky_plane
 from tests.inference.test_star_fit import NOBODY, SKY, light, prior, psf
 
 SHAPE = (31, 31)
@@ -26,13 +26,18 @@ class TestWake:
             # Band 0 is wider than the PSF told, 1.3; band 1 is .2 pixels to the right.
             image[..., 0] += one[0] * norm.pdf(x, px, 1.4) * norm.pdf(y, py, 1.4)
             image[..., 1] += one[1] * norm.pdf(x, px + 0.2, 1.3) * norm.pdf(y, py, 1.3)
+        # The sky of band 0 grows by 4 from the middle to the right edge, that of band 1 falls by 3 to the upper one.
         image += [3.0, -2.0] + np.sqrt(SKY) * random.normal(size=image.shape)
+        image[..., 0] += 4 * (x / 31.5 - 1)
+        image[..., 1] -= 3 * (y / 31.5 - 1)
         variance, told = np.full(image.shape, SKY), psf()
-        sky, first = np.zeros(2), None
+        line = edge_to_edge(64)
+        sky, first = np.zeros((2, 3)), None
         for _ in range(4):
             start = prior(places, flux, 0.2, 2000.0)
-            fitted = fit_stars(image - sky, variance, told, start, NOBODY)
-            change = fit_change(image - sky, fitted, told, NONE)
+            left = image - sky_plane(sky, line, line)
+            fitted = fit_stars(left, variance, told, start, NOBODY)
+            change = fit_change(left, fitted, told, NONE)
             told, sky = change.of(told), sky + change.sky
             first = change if first is None else first
         line = np.arange(21) - 10
@@ -42,7 +47,7 @@ class TestWake:
         # The first band says where stars are: half a shift of both would do as well, but its PSF is not moved.
         np.testing.assert_allclose(middle, [0, 0.2], atol=0.03)
         np.testing.assert_allclose(width, [1.4, 1.3], atol=0.03)
-        np.testing.assert_allclose(sky, [3, -2], atol=0.2)
+        np.testing.assert_allclose(sky, [[3, 4, 0], [-2, 0, -3]], atol=0.35)
         assert change.after < 1.15
         assert first.before > 1.5
         np.testing.assert_allclose(told.sum(axis=(0, 1)), 1)
@@ -55,4 +60,10 @@ class TestWake:
         change = fit_change(image, fitted, psf(), NONE)
         assert change.psf.shape == (2, len(CHANGES))
         assert np.abs(change.of(psf()) - psf()).max() < 0.02 * psf().max()
-        assert np.abs(change.sky).max() < 0.4
+        assert np.abs(change.sky[:, 0]).max() < 0.4
+        assert np.abs(change.sky).max() < 0.8
+
+    def test_beyond_the_square_the_sky_is_that_of_its_edge(self):
+        plane = sky_plane([[1.0, 2.0, 0.0], [0.0, 0.0, 5.0]], [-1, 0, 1, 9], [0.5, -3])
+        np.testing.assert_allclose(plane[..., 0], [[-1, 1, 3, 3]] * 2)
+        np.testing.assert_allclose(plane[..., 1], [[2.5] * 4, [-5] * 4])

@@ -22,18 +22,26 @@ _WIDER = 2.0
 
 
 class WithSky:
-    """A field with its sky, a number a band, taken off."""
+    """A field with its sky taken off: a plane (band, 3) on the square `core`, and beyond it that of its edges."""
 
-    def __init__(self, field, sky):
-        self._field, self._sky = field, np.asarray(sky, np.float32)
+    def __init__(self, field, sky, core):
+        self._field, self._sky, self._core = field, sky, core
 
     def __getattr__(self, name):
         return getattr(self._field, name)
 
     def read(self, y0, y1, x0, x1):
         """Return pixels as `Field.read`, without the sky."""
+        from galzoo.inference.star_wake import sky_plane
+
         planes = self._field.read(y0, y1, x0, x1)
-        planes["image"] = np.where(planes["mask"], np.float32(0), planes["image"] - self._sky)
+        top, bottom, left, right = self._core
+        places = (
+            2 * (np.arange(first, last) - low) / max(high - 1 - low, 1) - 1
+            for first, last, low, high in ((x0, x1, left, right), (y0, y1, top, bottom))
+        )
+        sky = sky_plane(self._sky, *places).astype(np.float32)
+        planes["image"] = np.where(planes["mask"], np.float32(0), planes["image"] - sky)
         return planes
 
 
@@ -58,12 +66,12 @@ def awake(search, name):
     the light of the doubtful ones as it says it, and the PSF and the sky change as the residual says
     (`galzoo.inference.star_wake`): the wake phase of Liu et al. 2021, with the posterior's expectation for its samples.
     """
-    from galzoo.inference.star_wake import fit_change
+    from galzoo.inference.star_wake import edge_to_edge, fit_change, sky_plane
 
     core = _square(search.field.shape)
-    said, psf_of, sky = [], search.psf_of, np.zeros(len(search.field.bands))
+    said, psf_of, sky = [], search.psf_of, np.zeros((len(search.field.bands), 3))
     for _ in range(_ROUNDS):
-        field = WithSky(search.field, sky)
+        field = WithSky(search.field, sky, core)
         stars = _stars(field, search.detect, psf_of, core, name)
         planes = field.read(*core)
         image = planes["image"].astype(float)
@@ -72,7 +80,8 @@ def awake(search, name):
         changes = []
         for _ in range(_TURNS):
             psf = np.asarray(psf_of(*middle), float)[0]
-            left = image - sum((one.sky for one in changes), 0.0)
+            places = (edge_to_edge(number) for number in image.shape[1::-1])
+            left = image - sky_plane(sum((one.sky for one in changes), np.zeros_like(sky)), *places)
             fitted = _fit(left, variance, psf, stars, field.gain)
             listed = stars.probability >= _SURE
             doubtful = stars[~listed]
@@ -81,7 +90,7 @@ def awake(search, name):
             psf_of = _changed(psf_of, changes[-1])
         sky = sky + sum(one.sky for one in changes)
         said.append({"chi2_before": changes[0].before, "chi2_after": changes[-1].after, "stars": int(listed.sum())})
-    field = WithSky(search.field, sky)
+    field = WithSky(search.field, sky, core)
     about = _about(search, psf_of, sky, middle, said) | _luminosity(stars, core)
     for line in _lines(about):
         logger.warning("--wake: %s", line)
@@ -145,7 +154,8 @@ def _about(search, psf_of, sky, middle, said):
         x, y = (_centroid(after[number]) - _centroid(before[number])).tolist()
         about["bands"][band] = {
             "fwhm_before": float(fwhm_of(before[number])), "fwhm_after": float(fwhm_of(after[number])), "moved_x": x,
-            "moved_y": y, "sky": float(sky[number]),
+            "moved_y": y, "sky": float(sky[number, 0]), "sky_along_x": float(sky[number, 1]),
+            "sky_along_y": float(sky[number, 2]),
         }  # fmt: skip
     return about
 
@@ -177,7 +187,8 @@ def _lines(about):
     for band, one in about["bands"].items():
         yield (
             f"{band}: FWHM {one['fwhm_before']:.2f} -> {one['fwhm_after']:.2f} pixels, moved by {one['moved_x']:+.3f}, "
-            f"{one['moved_y']:+.3f}, sky {one['sky']:+.3g} nJy a pixel"
+            f"{one['moved_y']:+.3f}, sky {one['sky']:+.3g} nJy a pixel, {one['sky_along_x']:+.3g} and "
+            f"{one['sky_along_y']:+.3g} more at the edges along x and y"
         )
     first, last, law = about["rounds"][0], about["rounds"][-1], about["luminosity"]
     yield f"chi-square a pixel {first['chi2_before']:.2f} -> {last['chi2_after']:.2f}"
