@@ -54,7 +54,8 @@ def main():
     model = galzoo.load(options.run)
     preset = (options.run / CARD_FILE).is_file()
     recipe = load_card(options.run)["recipe"] if preset else json.loads((options.run / "recipe.json").read_text())
-    data = recipe["data"]
+    # The file that a preset learnt from is of the machine that made it.
+    data = recipe["data"] | ({"path": None} if preset else {})
     batches = [*made_fields(data["make"], options.made, len(model.bands)), *held_out(data, options.held_out)]
     model.finish(batches)
     print(json.dumps(model.calibration))
