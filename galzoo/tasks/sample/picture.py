@@ -23,6 +23,7 @@ def preset_figure(model, card):
     caption : str
         Markdown.
     """
+    from galzoo.data.crop import crop_stamps
     from galzoo.data.stamps import Stamps
     from galzoo.simulate.observe import observe
     from galzoo.tasks.sample.run import class_names
@@ -42,6 +43,9 @@ def preset_figure(model, card):
     stamps = stamps[np.sort(bright)]
     wanted = {column: np.asarray(stamps.catalogue[column], float) for column in model.columns}
     drawn = model.sample(len(stamps), wanted, seed=SEED)
+    if stamps.shape != drawn.image.shape[1:3]:
+        # A prior may learn from the middles of larger stamps.
+        stamps = crop_stamps(stamps, drawn.image.shape[1])
     several = len(stamps.bands) > len(SHOWN)
     chosen = [stamps.bands.index(band) for band in SHOWN] if several else slice(None)
     both = Stamps(
