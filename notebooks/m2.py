@@ -101,7 +101,8 @@ for band, psf in zip("ri", psfs, strict=True):
 
 # %% [markdown]
 # ## Catalogue and posterior
-# `faintest` says which stars count, to a preset that can be told. `refine` fits the listed stars together.
+# `faintest` says which stars count, to a preset that can be told. `wake` fits the PSF and the sky to the field first: the
+# light of stars too faint to count is taken off.
 
 # %%
 limit = FAINTEST if galzoo.load(PRESET).limited else None
@@ -110,7 +111,7 @@ written = detect_field(
     OUTPUT / "stars",
     preset=PRESET,
     psf=[OUTPUT / f"psf_{band}.fits" for band in "ri"],
-    settings=Settings(refine=True, faintest=limit, report=not SMOKE),
+    settings=Settings(wake=True, faintest=limit, report=not SMOKE),
     restart=True,
     bands=["r", "i"],
     variance=[f"{OUTPUT / 'variance.fits'}[{band}]" for band in "ri"],
