@@ -101,8 +101,8 @@ for band, psf in zip("ri", psfs, strict=True):
 
 # %% [markdown]
 # ## Catalogue and posterior
-# `faintest` says which stars count, to a preset that can be told. `wake` fits the PSF and the sky to the field first: the
-# light of stars too faint to count is taken off.
+# `faintest` says which stars count, to a preset that can be told. `wake` fits the PSF and the sky to the field first:
+# the light of stars too faint to count is taken off.
 
 # %%
 limit = FAINTEST if galzoo.load(PRESET).limited else None
