@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+from scipy.special import expit
 
 from galzoo.metrics.star_catalogues import match_stars
 from galzoo.models.starnet.calibration import AS_SAID, KNOTS, apply, common_spread, knot_shares
@@ -180,5 +181,5 @@ def _fit_spread(miss, mean, own, said):
 
 def _mean(logit, share, shift):
     """Return the mean of the number of stars (n,) and its derivative by the shift of each knot (n, knot)."""
-    p = 1 / (1 + np.exp(-logit - (share @ shift)[..., None]))
+    p = expit(logit + (share @ shift)[..., None])
     return p.sum(axis=(1, 2, 3)), np.einsum("nyx,nyxk->nk", (p * (1 - p)).sum(axis=-1), share)

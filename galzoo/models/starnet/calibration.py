@@ -1,6 +1,7 @@
 """Numbers of stars by crowding, and errors, of a trained StarNet corrected by what `calibrate` has fitted."""
 
 import numpy as np
+from scipy.special import expit
 
 from galzoo.models.starnet.lit import NO_STAR
 
@@ -63,7 +64,7 @@ def knot_shares(logit):
     Pixels of which nothing is known, as those of a block beyond the edge of the field, have no part in the crowding.
     """
     known = (logit > NO_STAR).any(axis=-1)
-    crowding = np.where(known, (1 / (1 + np.exp(-np.maximum(logit, NO_STAR)))).sum(axis=-1), 0.0)
+    crowding = np.where(known, expit(np.maximum(logit, NO_STAR)).sum(axis=-1), 0.0)
     known = known.astype(float)
     for axis in (1, 2):
         crowding, known = _running_mean(crowding, axis), _running_mean(known, axis)

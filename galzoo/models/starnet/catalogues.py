@@ -1,6 +1,7 @@
 """Catalogues made of cells: cells that tell of the same star are one entry."""
 
 import numpy as np
+from scipy.special import expit
 
 from galzoo.contracts.detections import Detections
 from galzoo.models.starnet.calibration import apply
@@ -74,7 +75,7 @@ def entries(cells, threshold=0.0, factors=None):
     The most probable cell is first; cells that tell of a place near to its join it, the most probable first, as long as
     the sum of probabilities stays below 1. The entry's values are their mean, its variances theirs and that between.
     """
-    probability = 1 / (1 + np.exp(-cells["logit"].astype(np.float64)))
+    probability = expit(cells["logit"].astype(np.float64))
     chosen = np.nonzero(probability > LEAST)
     p = probability[chosen]
     place, scaled = cells["position"][chosen].astype(float), cells["scaled_flux"][chosen].astype(float)

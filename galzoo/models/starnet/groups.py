@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from scipy.special import expit
 
 from galzoo.metrics.star_catalogues import place_tree
 
@@ -59,7 +60,7 @@ class Groups:
     @classmethod
     def of(cls, cells):
         """Return the groups of an image's cells, a dict of `GROUPED` without the first axis."""
-        p = 1 / (1 + np.exp(-cells["logit"].astype(np.float64).ravel()))
+        p = expit(cells["logit"].astype(np.float64).ravel())
         likely = np.flatnonzero(p > LEAST)
         place = cells["position"].reshape(-1, 2)[likely].astype(float)
         error = np.exp(cells["log_position_error"].reshape(-1, 2)[likely].astype(float))

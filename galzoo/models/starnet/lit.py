@@ -47,7 +47,8 @@ def lit_cells(model, batch):
 
 def _cells(model, batch):
     found = {key: ops.convert_to_numpy(value) for key, value in model(batch).items()}
-    found["logit"] = np.where(found.pop("known")[..., None] > 0, found["logit"], NO_STAR)
+    # Of pixels far beyond all training logits may be so low that no probability is left to divide by.
+    found["logit"] = np.where(found.pop("known")[..., None] > 0, np.maximum(found["logit"], NO_STAR), NO_STAR)
     return found
 
 

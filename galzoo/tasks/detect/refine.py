@@ -111,7 +111,9 @@ def refine_image(image, stars, probability, threshold):
             stars["positions"][rows] = answer.places[kept] + [left, top]
             stars["position_error"][rows], stars["flux"][rows] = answer.place_errors[kept], answer.flux[kept]
             stars["flux_error"][rows] = answer.flux_errors[kept]
-            light = np.sqrt((answer.flux[kept] ** 2 / answer.flux_errors[kept] ** 2).sum(axis=-1))
+            # Of fluxes beyond what floats can square an error may be 0: no light over nothing is none.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                light = np.linalg.norm(np.nan_to_num(answer.flux[kept] / answer.flux_errors[kept]), axis=-1)
             found[rows[light < _LEAST_SNR]] = 0.0
     return found
 
