@@ -32,7 +32,8 @@ def load_prior(name, bands, pixel_scale):
     InputError
         If it is not over noiseless pixels in nJy, or for other bands or pixels.
     """
-    prior = load_for("deblend", name, "prior")
+    # What can be drawn from is a prior; whether it is one over pixels the model says, not its family.
+    prior = load_for("sample", name)
     if prior.space != "pixels":
         raise InputError(f"{name}: a prior over {prior.space}, which has no score; deblending needs one over pixels")
     if prior.unit != "nJy" or not prior.model_sigma:

@@ -47,7 +47,7 @@ def test_the_prior_takes_over_except_where_answers_are_to_be_smooth():
 )
 def test_priors_that_do_not_fit_are_refused(changes, bands, said, monkeypatch):
     prior = Flat()
-    monkeypatch.setattr(pixel_prior, "load_for", lambda task, name, role: prior)
+    monkeypatch.setattr(pixel_prior, "load_for", lambda task, name: prior)
     assert pixel_prior.load_prior("SOME", ("F160W",), 0.065) is prior
     for name, value in changes.items():
         setattr(prior, name, value)
@@ -77,3 +77,10 @@ def test_what_an_answer_tells_a_prior():
     np.testing.assert_allclose(told["mag"], [22.5, np.nan, 24.0], atol=1e-3)
     np.testing.assert_allclose(told["half_light_radius"], 0.5)
     assert set(told) == {"mag", "half_light_radius"}
+
+
+def test_a_pixelcnn_over_pixels_serves_and_one_over_codes_is_refused():
+    prior = pixel_prior.load_prior("pixelcnn_hsc_i", ("i",), 0.168)
+    assert prior.space == "pixels"
+    with pytest.raises(InputError, match="over codes"):
+        pixel_prior.load_prior("pixelcnn_lsst", ("u", "g", "r", "i", "z", "y"), 0.2)
