@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from galzoo.data.bands import magnitude_columns
 from galzoo.evaluate.run import result_of
 from galzoo.files import write_text
 from galzoo.presets import MODEL_FILE, find_preset, list_presets, load_card
@@ -72,9 +73,8 @@ def magnitudes_of(model, card):
         Of its preset, which says what the reference band of simulated training data was.
     """
     columns, bands = model.get("columns") or (), model.get("bands") or ()
-    known = {f"mag_{band}": band for band in bands}
-    reference = (card.get("data", {}).get("meta", {}).get("simulation") or {}).get("reference")
-    known["mag"] = reference or (bands[0] if len(bands) == 1 else None)
+    known = magnitude_columns(bands, card.get("data", {}).get("meta", {}))
+    known["mag"] = known["mag"] or (bands[0] if len(bands) == 1 else None)
     if model.get("flux_column") is not None:
         known[model["flux_column"]] = model["flux_band"]
     return {column: known[column] for column in columns if known.get(column) is not None}

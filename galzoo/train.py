@@ -22,6 +22,7 @@ import numpy as np
 from galzoo import callbacks as run_callbacks
 from galzoo.contents import digest
 from galzoo.contracts.training import Adapts, Finishes, TakesOver
+from galzoo.data.bands import magnitude_columns
 from galzoo.data.in_graph import make_layer
 from galzoo.data.open_source import read_header
 from galzoo.data.pipeline import evaluation_batches, training_batches
@@ -189,9 +190,7 @@ def check_magnitude(model, header, data_path):
     """
     column, band = model.get("flux_column"), model.get("flux_band")
     names = dict(zip(header["bands"], model.get("bands") or header["bands"], strict=False))
-    own = {f"mag_{name}": name for name in header["bands"]}
-    own["mag"] = (header["meta"].get("simulation") or {}).get("reference")
-    stated = own.get(column)
+    stated = magnitude_columns(header["bands"], header["meta"]).get(column)
     if stated is not None and names.get(stated, stated) != band:
         raise RecipeError(
             f"{data_path}: its column {column} is the magnitude in {stated}, and flux_band is {band!r}; set "

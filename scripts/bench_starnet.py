@@ -109,9 +109,13 @@ class Refined:
         self.bands, self.detect = model.bands, refined(model.detect)
 
 
+def test_fields(data):
+    """Return the test fields of a preset's recipe, made anew: the file is of the machine that made the preset."""
+    return Scenes.load(prepare(Data(**data | {"path": None}))).split("test", **data["split"])
+
+
 def refine(preset, model, n, keep, output, minutes):
-    data = galzoo.load_card(preset)["recipe"]["data"]
-    scenes = Scenes.load(prepare(Data(**data | {"path": None}))).split("test", **data["split"])
+    scenes = test_fields(galzoo.load_card(preset)["recipe"]["data"])
     end = time.monotonic() + 60 * minutes
     batches, said, methods = [], [], {"network": model.detect, "refined": refined(model.detect)}
     for row in range(min(n, len(scenes))):
@@ -166,7 +170,7 @@ def counts(preset, model, n):
     for start in range(0, n, 8):
         batch = layer({"image": np.zeros((min(8, n - start), 1, 1, len(model.bands)), "float32")})
         made.append({key: keras.ops.convert_to_numpy(value) for key, value in batch.items()})
-    scenes = Scenes.load(prepare(Data(**data | {"path": None}))).split("test", **data["split"])
+    scenes = test_fields(data)
     rows = np.arange(min(20, len(scenes)))
     held_out = [scene_batch(scenes, rows[start : start + 4]) for start in range(0, len(rows), 4)]
     return {name: evaluate_stars(model, fields, photometry=0) for name, fields in (("made", made), ("m2", held_out))}

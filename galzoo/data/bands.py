@@ -25,6 +25,18 @@ def spelt(bands, known):
     return new if len(set(new)) == len(new) else tuple(bands)
 
 
+def magnitude_columns(bands, meta):
+    """Return of which band the magnitudes of a data set's columns are, column to band; None for ``mag`` if not known.
+
+    Parameters
+    ----------
+    bands : sequence of str
+    meta : dict
+        Of the set. The ``mag`` of simulated galaxies is that of the reference band of their simulation.
+    """
+    return {f"mag_{band}": band for band in bands} | {"mag": (meta.get("simulation") or {}).get("reference")}
+
+
 def in_order(images, bands, name="stamps"):
     """Return images whose bands are those of a model, in its order.
 

@@ -136,9 +136,10 @@ class Field:
         middle = self.shape[0] // 2
         y0, y1 = max(middle - CELL // 2, 0), min(middle + CELL // 2, self.shape[0])
         variance = self.read(y0, y1, 0, self.shape[1])["variance"]
+        scatter = np.median(self.sky.at(y0, y1, 0, self.shape[1])[1], axis=(0, 1))
         for band, name in enumerate(names):
             values = variance[..., band][np.isfinite(variance[..., band])]
-            seen = np.median(self.sky.at(y0, y1, 0, self.shape[1])[1][..., band])
+            seen = scatter[band]
             if len(values) and seen > 0 and not _SAME_NOISE[0] < seen / np.sqrt(np.median(values)) < _SAME_NOISE[1]:
                 logger.warning(
                     "%s: its sky scatters by %.3g nJy, the noise map says %.3g; check that the map is %s, in the unit "

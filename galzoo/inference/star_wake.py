@@ -59,9 +59,10 @@ def sky_plane(sky, x, y):
     return constant + along_x * x[:, None] + along_y * y[:, None, None]
 
 
-def edge_to_edge(number):
-    """Return the places of so many pixels from -1 to 1."""
-    return np.linspace(-1, 1, number) if number > 1 else np.zeros(1)
+def edge_to_edge(number, pixels=None):
+    """Return where pixels are in a row of so many that is -1 to 1 from edge to edge; those of the row by default."""
+    pixels = np.arange(number) if pixels is None else pixels
+    return 2 * pixels / (number - 1) - 1 if number > 1 else np.zeros(len(pixels))
 
 
 def fit_change(image, fitted, psf, others):

@@ -32,15 +32,13 @@ class WithSky:
 
     def read(self, y0, y1, x0, x1):
         """Return pixels as `Field.read`, without the sky."""
-        from galzoo.inference.star_wake import sky_plane
+        from galzoo.inference.star_wake import edge_to_edge, sky_plane
 
         planes = self._field.read(y0, y1, x0, x1)
         top, bottom, left, right = self._core
-        places = (
-            2 * (np.arange(first, last) - low) / max(high - 1 - low, 1) - 1
-            for first, last, low, high in ((x0, x1, left, right), (y0, y1, top, bottom))
-        )
-        sky = sky_plane(self._sky, *places).astype(np.float32)
+        x = edge_to_edge(right - left, np.arange(x0, x1) - left)
+        y = edge_to_edge(bottom - top, np.arange(y0, y1) - top)
+        sky = sky_plane(self._sky, x, y).astype(np.float32)
         planes["image"] = np.where(planes["mask"], np.float32(0), planes["image"] - sky)
         return planes
 
