@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from galzoo.models.logistic import expit
 from galzoo.models.mask_rcnn import losses
 
 # Without data the fit keeps the logit as it is, as firmly as so many nats for a change of one.
@@ -74,7 +75,7 @@ def _logistic(rows, true):
         return np.sum(np.logaddexp(0, logit) - true * logit) + _PRIOR / 2 * np.sum((value - start) ** 2)
 
     for _ in range(_STEPS):
-        probability = 1 / (1 + np.exp(-np.clip(rows @ weight, -50, 50)))
+        probability = expit(rows @ weight)
         slope = rows.T @ (probability - true) + _PRIOR * (weight - start)
         curvature = (rows * (probability * (1 - probability))[:, None]).T @ rows + _PRIOR * np.eye(3)
         step, share = np.linalg.solve(curvature, slope), 1.0

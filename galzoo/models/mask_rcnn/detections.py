@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from galzoo.contracts.detections import Detections
+from galzoo.models.logistic import expit
 from galzoo.models.mask_rcnn.calibrate import measured_snr, recalibrated
 from galzoo.models.mask_rcnn.losses import LEAST_LOG, MOST_LOG
 
@@ -24,7 +25,7 @@ def detections(model, batch, threshold=0.0, separation=_SAME):
     found = {key: ops.convert_to_numpy(value) for key, value in model.propose(seen).items()}
     rows, columns = batch["image"].shape[1:3]
     logit = recalibrated(found["existence"].astype(float), measured_snr(found), model.calibration)
-    probability = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
+    probability = expit(logit)
     probability[found["score"] < -1e3] = 0
     position = found["position"]
     inside = (position > -0.5).all(-1) & (position[..., 0] < columns - 0.5) & (position[..., 1] < rows - 0.5)
@@ -90,6 +91,6 @@ def _masks(model, seen, boxes):
         some = boxes[:, first : first + chunk]
         logits = model.paint(seen["features"], np.pad(some, ((0, 0), (0, chunk - some.shape[1]), (0, 0))))
         logits = ops.convert_to_numpy(logits)[:, : some.shape[1], ..., 0]
-        parts.append(1 / (1 + np.exp(-np.clip(logits, -50, 50))))
+        parts.append(expit(logits))
         first += chunk
     return np.concatenate(parts, axis=1)

@@ -3,9 +3,9 @@
 import itertools
 
 import numpy as np
-from scipy.special import expit
 
 from galzoo.metrics.star_catalogues import match_stars
+from galzoo.models.logistic import expit
 from galzoo.models.starnet.calibration import AS_SAID, KNOTS, apply, common_spread, knot_shares
 from galzoo.models.starnet.catalogues import entries
 from galzoo.models.starnet.groups import GROUPED, Groups

@@ -1,8 +1,8 @@
 """Numbers of stars by crowding, and errors, of a trained StarNet corrected by what `calibrate` has fitted."""
 
 import numpy as np
-from scipy.special import expit
 
+from galzoo.models.logistic import expit
 from galzoo.models.starnet.lit import NO_STAR
 
 # Side of the square in which the crowding about a pixel is counted.

@@ -1,9 +1,9 @@
 """Catalogues made of cells: cells that tell of the same star are one entry."""
 
 import numpy as np
-from scipy.special import expit
 
 from galzoo.contracts.detections import Detections
+from galzoo.models.logistic import expit
 from galzoo.models.starnet.calibration import apply
 from galzoo.models.starnet.groups import LEAST, group_cells
 

@@ -3,9 +3,9 @@
 import dataclasses
 
 import numpy as np
-from scipy.special import expit
 
 from galzoo.metrics.star_catalogues import place_tree
+from galzoo.models.logistic import expit
 
 LEAST = 0.003
 """Cells less probable than this are no part of a star of others."""
