@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from galzoo.errors import RecipeError
 from galzoo.layers.geometry import turn_batch
 from galzoo.layers.psf import gaussian_psf
 
@@ -62,6 +63,14 @@ class Rotate90Flip(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed, "handed": self.handed or None}
+
+
+def by_column(pairs, columns):
+    """Return a dict of column names to two values by the number of the column. Raise `RecipeError` for other names."""
+    odd = [name for name in pairs or {} if name not in columns]
+    if odd:
+        raise RecipeError(f"handed names {odd[0]!r}, which is not among the conditions: {', '.join(columns)}")
+    return {columns.index(name): [float(value) for value in values] for name, values in (pairs or {}).items()}
 
 
 def random_masks(shape, chance, seed, n=None, discs=3):

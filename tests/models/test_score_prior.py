@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -134,3 +135,37 @@ def test_light_that_the_prior_would_not_have_made_is_odd():
     np.testing.assert_allclose(found[0, 3, 5], wanted, rtol=1e-3)
     assert found[0, 8, 8] < 0
     assert found[0, 0, 0] == 0
+
+
+def test_nothing_is_asked_where_an_image_is_not_known():
+    model = ScorePrior.tiny(energy=False)
+    batch = batch_of(n=4)
+    model.adapt([batch])
+    mask = np.zeros(batch["image"].shape, bool)
+    mask[:, 4:9, 4:9] = True
+    changed = {**batch, "image": np.where(mask, 1e3, batch["image"]), "mask": mask}
+    _, _, weight, _ = model.prepare(changed)
+    np.testing.assert_array_equal(np.asarray(weight), ~mask[..., 0])
+    # A field that is nothing takes the values for a part of what they are: the error is then known for each pixel.
+    values, spread, pixels = np.asarray(model.scale(batch["image"]), "f8"), float(model.spread), ~mask
+    noise = np.asarray(keras.random.normal(values.shape, seed=2), "f8")
+    sigma = np.exp(np.log(0.05) + (np.arange(4) + 0.5) / 4 * np.log(1e3))[:, None, None, None]
+    guess = spread**2 / (spread**2 + sigma**2) * (np.where(mask, 0, values) + sigma * noise)
+    error = np.square(guess - values) * (1 / sigma**2 + 1 / spread**2)
+    wanted = np.mean([error[row][pixels[row]].mean() for row in range(4)])
+    found = model.compute_loss(changed, None, None, None, training=False)
+    np.testing.assert_allclose(float(found), wanted, rtol=1e-3)
+
+
+def test_mirrors_change_the_hand_of_what_is_asked():
+    model = ScorePrior.tiny(energy=False, columns=("label",), classes={"label": [1, 2]}, handed={"label": [1, 2]})
+    batch = batch_of(n=64)
+    batch["image"] = np.broadcast_to(batch["image"][:1], batch["image"].shape)
+    model.condition_dropout = 0.0
+    batch["condition"] = np.ones((64, 1), "float32")
+    values, condition, _, _ = (np.asarray(part) for part in model.prepare(batch, training=True))
+    image = np.asarray(model.scale(batch["image"][:1]))[0]
+    turns = [np.rot90(image, number) for number in range(4)]
+    turned = np.array([any(np.array_equal(value, turn) for turn in turns) for value in values])
+    assert 0 < turned.sum() < 64
+    np.testing.assert_array_equal(condition[:, 0], np.where(turned, 1, 2))

@@ -26,11 +26,3 @@ def check_flux(column, band, columns, bands):
             f"flux_column {column!r} must be a condition ({', '.join(columns) or 'there is none'}) and "
             f"flux_band {band!r} a band ({', '.join(bands)})"
         )
-
-
-def by_column(pairs, columns):
-    """Return a dict of column names to two values by the number of the column. Raise `RecipeError` for other names."""
-    odd = [name for name in pairs or {} if name not in columns]
-    if odd:
-        raise RecipeError(f"handed names {odd[0]!r}, which is not among the conditions: {', '.join(columns)}")
-    return {columns.index(name): [float(value) for value in values] for name, values in (pairs or {}).items()}

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers, ops
 
 from galzoo.errors import InputError, RecipeError
-from galzoo.layers.augment import Rotate90Flip, noiseless_batch
+from galzoo.layers.augment import Rotate90Flip, by_column, noiseless_batch
 from galzoo.layers.checks import check_batch
 from galzoo.layers.conditions import Conditions
 from galzoo.layers.flux import FluxScaling, noise_level
@@ -14,7 +14,7 @@ from galzoo.layers.likelihood import weights
 from galzoo.layers.prior_model import PriorModel
 from galzoo.models.pixelcnn import sample as sampling
 from galzoo.models.pixelcnn.codec import checked_codec
-from galzoo.models.pixelcnn.conditions import PLACE_FEATURES, by_column, check_flux, place_features
+from galzoo.models.pixelcnn.conditions import PLACE_FEATURES, check_flux, place_features
 from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead, check_head
 from galzoo.models.vqvae.model import VQVAE
 

@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from galzoo.derivatives import value_and_gradients
 from galzoo.errors import InputError, RecipeError
-from galzoo.layers.augment import Rotate90Flip
+from galzoo.layers.augment import Rotate90Flip, by_column
 from galzoo.layers.checks import check_batch
 from galzoo.layers.conditions import Conditions
 from galzoo.layers.flux import noise_level
@@ -44,6 +44,8 @@ class ScorePrior(PriorModel):
         Weight of the loss on the derivative by the noise level, which normalises the density.
     columns, classes, condition_dropout, pixel_scale, unit, survey, stamp_size, model_sigma, augment, references, seed
         As in `galzoo.layers.prior_model.PriorModel` and `galzoo.models.pixelcnn.model.PixelCNN`.
+    handed : dict of str to [float, float], optional
+        Conditions with two values that change places where a stamp is mirrored.
     noiseless : bool
         Learn the noiseless truth of simulated galaxies, in the model frame, instead of noisy images.
     energy : bool
@@ -94,6 +96,7 @@ class ScorePrior(PriorModel):
         stamp_size=None,
         model_sigma=0.7,
         augment=True,
+        handed=None,
         references=1024,
         seed=0,
         **kwargs,
@@ -106,7 +109,7 @@ class ScorePrior(PriorModel):
             sigma_min=sigma_min, sigma_max=sigma_max, level_weight=level_weight, columns=columns,
             classes=classes, condition_dropout=condition_dropout, noiseless=noiseless, energy=energy,
             pixel_scale=pixel_scale, unit=unit, survey=survey, stamp_size=stamp_size,
-            model_sigma=model_sigma, augment=augment, references=references, seed=seed,
+            model_sigma=model_sigma, augment=augment, handed=handed, references=references, seed=seed,
         )  # fmt: skip
         self.softening, self.level_weight = float(softening), float(level_weight)
         self.sigma_min, self.sigma_max = float(sigma_min), float(sigma_max)
@@ -114,7 +117,7 @@ class ScorePrior(PriorModel):
         self.model_sigma = float(model_sigma) if noiseless else 0.0
 
         number = len(self.bands)
-        self.augment = Rotate90Flip(seed) if augment else None
+        self.augment = Rotate90Flip(seed, by_column(handed, self.columns)) if augment else None
         self.random = keras.random.SeedGenerator(seed + 1)
         self.conditions = Conditions(self.columns, classes, number, references)
         self.told = [layers.Dense(features, activation="silu", name=f"told_{index}") for index in range(2)]
@@ -215,15 +218,15 @@ class ScorePrior(PriorModel):
     def call(self, batch, training=False):
         values, condition, weight, _ = self.prepare(batch, training)
         if training:
-            return {"values": values, "condition": condition}
+            return {"values": values, "condition": condition, "weight": weight}
         level = ops.full((ops.shape(values)[0],), np.float32(np.log(self.sigma_min)))
         found = {"log_prob": self.log_density(values, level, condition)} if self.energy else {}
-        return {**found, "positions": ops.sum(weight, axis=(1, 2))}
+        return {**found, "positions": ops.sum(ops.ones_like(weight), axis=(1, 2))}
 
     def prepare(self, batch, training=False):
-        """Turn a batch into scaled values (n, y, x, band), condition, ones (n, y, x) and softening (n, 1, 1, band).
+        """Turn a batch into scaled values (n, y, x, band), condition, weights (n, y, x) and softening (n, 1, 1, band).
 
-        Bad pixels of images as observed are 0.
+        Bad pixels of images as observed are 0. Weights are 1, and 0 where a band is bad.
         """
         check_batch(batch, self.bands, "score_prior")
         if self.noiseless and batch.get("truth") is None:
@@ -238,9 +241,11 @@ class ScorePrior(PriorModel):
             batch = self.augment(batch, training=True)
         if self.noiseless:
             image = ops.cast(batch["truth"], "float32")
+            weight = ops.ones_like(image[..., 0])
         else:
             good = weights(batch["variance"], batch.get("mask")) > 0
             image = ops.where(good, ops.cast(batch["image"], "float32"), 0.0)
+            weight = ops.cast(ops.all(good, axis=-1), "float32")
         number = ops.shape(image)[0]
         condition = batch.get("condition")
         if condition is None:
@@ -248,13 +253,13 @@ class ScorePrior(PriorModel):
         if training and self.columns and self.condition_dropout:
             condition = self.conditions.hide(condition, self.condition_dropout, self.random)
         soft = ops.broadcast_to(self.soft, (number, 1, 1, len(self.bands)))
-        return self.scale(image), condition, ops.ones_like(image[..., 0]), soft
+        return self.scale(image), condition, weight, soft
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         if training:
-            clean, condition = y_pred["values"], y_pred["condition"]
+            clean, condition, good = (y_pred[key] for key in ("values", "condition", "weight"))
         else:
-            clean, condition, _, _ = self.prepare(x)
+            clean, condition, good, _ = self.prepare(x)
         number, pixels = ops.shape(clean)[0], float(np.prod(clean.shape[1:]))
         # Validation draws the same noise at all times.
         place, noise = (self.random, self.random) if training else (1, 2)
@@ -267,7 +272,10 @@ class ScorePrior(PriorModel):
         found, level = self.denoise(clean + sigma[:, None, None, None] * noise, log_sigma, condition)
         # The weight of Karras et al.: the error of F, which is of order one at every noise level.
         weight = 1 / ops.square(sigma) + 1 / ops.square(self.spread)
-        space = ops.mean(weight * ops.mean(ops.square(found - clean), axis=(1, 2, 3)))
+        # Nothing is asked where the image is not known.
+        error = good * ops.mean(ops.square(found - clean), axis=-1)
+        error = ops.sum(error, axis=(1, 2)) / ops.maximum(ops.sum(good, axis=(1, 2)), 1.0)
+        space = ops.mean(weight * error)
         self.trackers["space"].update_state(space)
         if self.free:
             return space
