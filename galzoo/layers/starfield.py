@@ -45,7 +45,10 @@ class StarField(keras.layers.Layer):
     colour : (float, float) or a list of them
         Mean of the magnitude of each other band minus that of the first; a pair for all, or one a band.
     colour_scatter : (float, float)
-        Standard deviation of it, from star to star.
+        Standard deviation of it, from star to star, in each band by itself.
+    colour_spread : float
+        Standard deviation, from star to star, of a factor about 1 that all colours of a star have in common: stars then
+        lie along a line in colour, as those of a main sequence do.
     unresolved : float
         Most of the light of stars below the limit that is there, as a share of what the power law says.
     fwhm : (float, float)
@@ -100,6 +103,7 @@ class StarField(keras.layers.Layer):
         luminosity=None,
         colour=(-0.7, 0.7),
         colour_scatter=(0.1, 1.0),
+        colour_spread=0.0,
         unresolved=1.0,
         fwhm=(2.0, 6.0),
         ellipticity=0.07,
@@ -117,8 +121,9 @@ class StarField(keras.layers.Layer):
         super().__init__(**{"autocast": False, "dtype": "float32", **kwargs})
         self._arguments = {
             "size": int(size), "density": density, "slope": slope, "span": span, "limit": limit, "faintest": faintest,
-            "luminosity": luminosity, "colour": colour, "colour_scatter": colour_scatter, "unresolved": unresolved,
-            "fwhm": fwhm, "ellipticity": ellipticity, "psf_size": int(psf_size), "psf_error": float(psf_error),
+            "luminosity": luminosity, "colour": colour, "colour_scatter": colour_scatter,
+            "colour_spread": float(colour_spread), "unresolved": unresolved, "fwhm": fwhm, "ellipticity": ellipticity,
+            "psf_size": int(psf_size), "psf_error": float(psf_error),
             "given_psf": bool(given_psf), "gain": gain, "sky": sky, "depth": depth, "sky_error": sky_error,
             "full_well": full_well, "seed": int(seed),
         }  # fmt: skip
@@ -134,6 +139,8 @@ class StarField(keras.layers.Layer):
                     raise InputError(f"{name} is {[low, high]}; give the lower number first")
         if self.size < 8 or self.psf_size < 3 or self.psf_size % 2 == 0:
             raise InputError(f"size is {size}, psf_size {psf_size}; give at least 8, and an odd number of at least 3")
+        if not 0 <= self.colour_spread < 2:
+            raise InputError(f"colour_spread is {colour_spread}; give 0 to 2")
         if not 0 <= self.psf_error < 0.5 or (self.psf_error and self.given_psf):
             raise InputError(f"psf_error is {psf_error}; give 0 to .5, and 0 with given_psf")
         if luminosity is not None:
@@ -237,7 +244,9 @@ class StarField(keras.layers.Layer):
             width = float(np.median(np.diff(self._table[:, 0])))
             magnitude = ops.take(fainter, bin_) + width * draw[..., 0]
             flux = field["least"][:, None] * ops.exp(magnitude * np.float32(0.4 * np.log(10)))
-        colour = field["colour"][:, None] + field["scatter"][:, None, None] * scatter * (np.arange(bands) > 0)
+        # The first band has no colour of its own: its number is the one that all have in common.
+        along = 1 + np.float32(self.colour_spread) * scatter[..., :1]
+        colour = field["colour"][:, None] * along + field["scatter"][:, None, None] * scatter * (np.arange(bands) > 0)
         electrons = (there * flux)[..., None] * ops.exp(-np.float32(0.4 * np.log(10)) * colour)
         place = keras.random.uniform((n, number, 2), seed=self.seed_generator)
         return {"places": place * side - 0.5 - margin, "electrons": electrons}

@@ -95,6 +95,21 @@ def test_bands_of_their_own_depth_and_colours():
     np.testing.assert_allclose(noise / noise[0], [1, 10**0.4, 1], rtol=0.15)
 
 
+def test_colours_of_a_star_share_a_factor():
+    made = fields(
+        n=16, bands=3, size=48, density=(0.02, 0.02), colour=[(0.5, 0.5), (-1.0, -1.0)], colour_scatter=(0, 0),
+        colour_spread=0.4, **PLAIN,
+    )  # fmt: skip
+    there = made["source_class"] == 1
+    colour = -2.5 * np.log10(made["flux"][there] / made["flux"][there][:, :1])
+    factor = colour[:, 1] / 0.5
+    np.testing.assert_allclose(colour[:, 2], -factor, atol=1e-3)
+    assert abs(factor.mean() - 1) < 0.05
+    assert abs(factor.std() - 0.4) < 0.04
+    with pytest.raises(InputError, match="colour_spread is -1; give 0 to 2"):
+        fields(bands=2, colour_spread=-1)
+
+
 @pytest.mark.parametrize("options", [{"depth": (27.0, 26.0, 25.0)}, {"colour": [(0, 0), (0, 0)]}])
 def test_options_of_other_bands(options):
     with pytest.raises(InputError, match="for 3 bands, the fields have 2"):

@@ -13,30 +13,34 @@ GROUPED = ("logit", "position", "log_position_error")
 """What cells are grouped by."""
 # Pixels within which cells may tell of the same star, beside the error of the most probable.
 _NEAR = 0.35
+# Cells whose neighbours are asked for at once: all at once would take gigabytes.
+_AT_ONCE = 4096
 
 
 def group_cells(p, place, error):
     """Return the number of the entry that each cell belongs to."""
-    group = np.full(len(p), -1)
     if not len(p):
-        return group
-    tree = place_tree(place)
-    number = 0
-    radius = _NEAR + np.minimum(error, 1.0)
-    for seed in np.argsort(-p, kind="stable"):
-        if group[seed] >= 0:
-            continue
-        total = p[seed]
-        group[seed] = number
-        if total < 0.98:
-            near = np.array(tree.query_ball_point(place[seed], radius[seed]))
-            near = near[group[near] < 0]
-            for other in near[np.argsort(-p[near], kind="stable")]:
-                if total + p[other] <= 1.02:
-                    group[other] = number
-                    total += p[other]
-        number += 1
-    return group
+        return np.full(0, -1)
+    # The most probable first: neighbours in the order of their numbers are in that of their probabilities.
+    order = np.argsort(-p, kind="stable")
+    place, radius, p = place[order], _NEAR + np.minimum(error[order], 1.0), p[order].tolist()
+    tree, group, number = place_tree(place), [-1] * len(p), 0
+    for first in range(0, len(p), _AT_ONCE):
+        seeds = [seed for seed in range(first, min(first + _AT_ONCE, len(p))) if group[seed] < 0]
+        near = tree.query_ball_point(place[seeds], radius[seeds], return_sorted=True) if seeds else []
+        for seed, others in zip(seeds, near, strict=True):
+            if group[seed] >= 0:
+                continue
+            total, group[seed] = p[seed], number
+            if total < 0.98:
+                for other in others:
+                    if group[other] < 0 and total + p[other] <= 1.02:
+                        group[other] = number
+                        total += p[other]
+            number += 1
+    found = np.empty(len(p), int)
+    found[order] = group
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -110,14 +110,17 @@ def _local(labels, own):
 def _psf_radius(psf, weights):
     """Return the radius of half the light of PSFs, the mean over bands as weighted in the sum, pixels, (n,)."""
     weights = np.asarray(weights) / np.sum(weights)
+    middle = (np.array(psf.shape[1:3]) - 1) / 2
     # PSFs of a field are mostly one; each is measured once.
-    unique, inverse = np.unique((psf @ weights).astype(np.float32), axis=0, return_inverse=True)
-    middle = (np.array(unique.shape[1:]) - 1) / 2
-    radii = []
-    for one in unique:
-        one = one / one.sum()
-        radii.append(half_light_radius(one, None, middle[1:], middle[:1], middle.min(), np.ones(1))[0])
-    return np.array(radii)[inverse.ravel()]
+    known, radii = {}, []
+    for one in psf:
+        one = (one @ weights).astype(np.float32)
+        key = one.tobytes()
+        if key not in known:
+            share = one / one.sum()
+            known[key] = half_light_radius(share, None, middle[1:], middle[:1], middle.min(), np.ones(1))[0]
+        radii.append(known[key])
+    return np.array(radii)
 
 
 def _moments(image, labels, x, y, width):

@@ -111,11 +111,16 @@ def refine_image(image, stars, probability, threshold):
             stars["positions"][rows] = answer.places[kept] + [left, top]
             stars["position_error"][rows], stars["flux"][rows] = answer.place_errors[kept], answer.flux[kept]
             stars["flux_error"][rows] = answer.flux_errors[kept]
-            # Of fluxes beyond what floats can square an error may be 0: no light over nothing is none.
-            with np.errstate(divide="ignore", invalid="ignore"):
-                light = np.linalg.norm(np.nan_to_num(answer.flux[kept] / answer.flux_errors[kept]), axis=-1)
-            found[rows[light < _LEAST_SNR]] = 0.0
+            found[rows[signal_to_noise(answer.flux[kept], answer.flux_errors[kept]) < _LEAST_SNR]] = 0.0
     return found
+
+
+def signal_to_noise(flux, error):
+    """Return that of all bands together, (n,), of fluxes and errors (n, band); no light over no error is none."""
+    # Of fluxes beyond what floats can square an error may be 0.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.abs(flux / error)
+    return np.hypot.reduce(np.where(np.isnan(ratio), 0.0, ratio), axis=-1)
 
 
 def without_photons(variance, gain):
