@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from galzoo.derivatives import value_and_gradients
-from galzoo.errors import InputError
+from galzoo.errors import InputError, RecipeError
 from galzoo.models.score_prior.model import ScorePrior
 from galzoo.models.score_prior.sampling import schedule
 from tests.conftest import make_stamps
@@ -169,3 +169,22 @@ def test_mirrors_change_the_hand_of_what_is_asked():
     turned = np.array([any(np.array_equal(value, turn) for turn in turns) for value in values])
     assert 0 < turned.sum() < 64
     np.testing.assert_array_equal(condition[:, 0], np.where(turned, 1, 2))
+
+
+def test_a_guess_is_a_share_of_the_answer(tmp_path):
+    model = ScorePrior.tiny(energy=False, guess=True, noiseless=True, bands=("r",))
+    model.adapt([batch_of()])
+    values, known = model.scale(batch_of(n=2)["truth"]), np.full((2, 1), np.nan, "float32")
+    level, spread = ops.full((2,), np.float32(np.log(0.3))), float(model.spread)
+    shared = spread**2 / (spread**2 + 0.09) * np.asarray(values)
+    for logit in (-30.0, 0.0, 30.0):
+        model.gate.bias.assign([logit])
+        model.guessed.bias.assign([2.0])
+        share = 1 / (1 + np.exp(-logit))
+        found, _ = model.denoise(values, level, known)
+        np.testing.assert_allclose(found, (1 - share) * shared + share * 2.0 * spread, rtol=1e-4, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again, _ = keras.saving.load_model(tmp_path / "model.keras").denoise(values, level, known)
+    np.testing.assert_allclose(again, found, rtol=1e-5)
+    with pytest.raises(RecipeError, match="set model.energy to false"):
+        ScorePrior.tiny(guess=True)
