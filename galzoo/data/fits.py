@@ -265,7 +265,8 @@ def open_mosaic(
             )
         wcs = _common_wcs(planes)
         if pixel_scale is None:
-            pixel_scale = scale_of(wcs, planes[0].name) if wcs is not None else stated_scale(planes[0].header, paths[0])
+            first = planes[0]
+            pixel_scale = scale_of(wcs, first.name) if wcs is not None else stated_scale(first.header, paths[0])
             if pixel_scale is None and not picture:
                 raise InputError(f"{paths[0]}: no WCS, so the pixel scale is unknown; pass --pixel-scale in arcsec")
             pixel_scale = pixel_scale or 1.0
@@ -360,7 +361,7 @@ def without_data(plane, y0, y1, x0, x1, pixels):
 def _same_scale(planes, pixel_scale):
     """Raise `InputError` where a plane without WCS says that its pixels have another size than that of all."""
     for plane in planes if len(planes) > 1 else ():
-        stated = stated_scale(plane.header, plane.name)
+        stated = stated_scale(plane.header, plane.name, plane.hdus)
         if not stated or abs(stated / pixel_scale - 1) < _SCALE_TOLERANCE:
             continue
         if read_wcs(plane.header, plane.name, plane.hdus) is None:

@@ -61,7 +61,7 @@ def _image(header, hdu, hdus):
     lines = [f"{size} pixels{f', unit {unit}' if unit else ''}"]
     lacking, scale = {}, None
     try:
-        scale = fits_keywords.pixel_scale(header)
+        scale = fits_keywords.pixel_scale(header, hdus=hdus)
         if scale is None:
             lacking["scale"] = "no pixel scale in the header: --pixel-scale ARCSEC"
         else:

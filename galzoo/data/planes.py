@@ -31,6 +31,7 @@ _KINDS = {
     "psf": re.compile(r"(?i)psf"),
 }
 _OTHERS = re.compile(r"(?i)con$|ctx|context|nimage|exp(osure)?(map|time)?$|coverage|area$|wcsdvarr|d2imarr|hdrlet")
+_DISTORTIONS = ("WCSDVARR", "D2IMARR")
 # Measured on a 6000 x 6000 Rice file in row tiles: `.section` takes 11 ms a stamp, unpacking it all takes a second.
 _UNPACK_ABOVE = 100
 _STRIP_PIXELS = 1 << 24
@@ -178,7 +179,8 @@ def _images(hdus, file, extension, names, kind):
     """Return (pixels, header, is packed) of the image extensions that were asked for."""
     from astropy.io import fits
 
-    images = [hdu for hdu in hdus if _is_image(hdu)]
+    # Tables of a distortion are no pixels of the sky, and only taken where one is named.
+    images = [hdu for hdu in hdus if _is_image(hdu) and hdu.name not in _DISTORTIONS]
     last = next(
         (hdu for hdu in images if len(hdu.shape) == 3 and hdu.shape[-1] <= _MOST_LAST < min(hdu.shape[:-1])), None
     )

@@ -189,20 +189,20 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None, images=()):
         for plane in planes:
             opened.callback(plane.close)
         arrays = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]
+        scales = [psf_scale or _scale_of(plane) for plane in planes]
     if len(planes) not in (1, len(bands)):
         raise InputError(f"{paths[0]}: {len(planes)} PSFs for {len(bands)} bands ({', '.join(bands)}); give one a band")
     if len(planes) > 1:
         check_bands(planes, bands, images, "PSFs")
     found = []
-    for plane, image in zip(planes, arrays, strict=True):
-        own = psf_scale or _scale_of(plane)
+    for plane, image, own in zip(planes, arrays, scales, strict=True):
         found.append(prepare_psf(image, size, pixel_scale / own if own and pixel_scale else 1.0, plane.name))
     return stack_psf(found * len(bands) if len(found) == 1 else found)[None]
 
 
 def _scale_of(plane):
     """Return arcsec per pixel of a PSF as its header states it, None where it says nothing."""
-    own = pixel_scale_of(plane.header, plane.name)
+    own = pixel_scale_of(plane.header, plane.name, plane.hdus)
     if own is None and any((number(plane.header, key) or 1) > 1 for key in OVERSAMPLINGS):
         raise InputError(f"{plane.name}: oversampled, and its pixel scale is not in the header; pass --psf-scale")
     return own

@@ -152,6 +152,28 @@ def _to_cd(header):
         header[f"CD{i}_{j}"] = float(cd[i - 1, j - 1])
 
 
+def wcs_cards(wcs):
+    """Return the header that has a WCS, and the image extensions with the tables of its distortion.
+
+    Parameters
+    ----------
+    wcs : astropy WCS or None
+        Of `read_wcs`; the header is empty without one.
+
+    Returns
+    -------
+    header : astropy Header
+    tables : list of astropy ImageHDU
+        They belong into every file whose header has the cards.
+    """
+    from astropy.io.fits import Header
+
+    if wcs is None:
+        return Header(), []
+    first, *tables = wcs.to_fits(relax=True)
+    return first.header.copy(strip=True), tables
+
+
 def frame_of(wcs, name="image"):
     """Return the astropy frame of a celestial WCS; raise `InputError` where it is not known."""
     from astropy import coordinates
