@@ -20,7 +20,14 @@ from galzoo.resources import release
 
 logger = logging.getLogger(__name__)
 
-PICTURES = (".jpg", ".jpeg", ".png")
+_PICTURES = (".jpg", ".jpeg", ".png")
+# What begins so is no FITS file, whatever its name.
+_OTHER_FILES = (
+    (b"\xff\xd8\xff", "a JPEG picture; name it .jpg"), (b"\x89PNG", "a PNG picture; name it .png"),
+    (b"II*\x00", "a TIFF picture; write it as FITS or PNG"), (b"MM\x00*", "a TIFF picture; write it as FITS or PNG"),
+    (b"\x89HDF", "an HDF5 file; write its images as FITS"), (b"PK\x03\x04", "a zip archive (or npz); write FITS"),
+    (b"\x93NUMPY", "a NumPy file; write it as FITS"), (b"#ASDF", "an ASDF file; write its images as FITS"),
+)  # fmt: skip
 # Extensions by the names that surveys give them.
 _KINDS = {
     "weight": re.compile(r"(?i)weight|wht|wgt|iv(ar|m)|invvar"),
@@ -99,6 +106,13 @@ class Plane:
                 break
         return whole > 0.5 * seen
 
+    @functools.cached_property
+    def fills(self):
+        """Values that stand for no data, see `galzoo.data.no_data.fills_of`."""
+        from galzoo.data.no_data import fills_of
+
+        return fills_of(self)
+
     def read(self, y0, y1, x0, x1):
         """Return the pixels [y0, y1) x [x0, x1), which must lie inside."""
         self._taken += (y1 - y0) * (1 + (x1 - x0) * self.dtype.itemsize // _PIECE_BYTES) * _PIECE_BYTES
@@ -109,7 +123,13 @@ class Plane:
 
     def _cut(self, y0, y1, x0, x1):
         index = (slice(y0, y1), slice(x0, x1))
-        return self._source[index if self._layer is None else (*self._layer, *index)]
+        index = index if self._layer is None else (*self._layer, *index)
+        if not self._packed:
+            return self._source[index]
+        try:
+            return self._source[index]
+        except Exception as error:  # each kind of compression has errors of its own
+            raise InputError(f"{self.name}: truncated or damaged ({_first_line(error)}); fetch it again") from None
 
     def expect(self, pieces):
         """Say how many pieces will be read, so that a packed image is unpacked once where that is quicker.
@@ -161,7 +181,7 @@ def open_planes(path, names=None, kind="image"):
     file, extension = split_extension(path)
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file; check the path")
-    if Path(file).suffix.lower() in PICTURES:
+    if is_picture(file):
         return _open_picture(file)
     hdus = open_fits(file)
     try:
@@ -173,6 +193,19 @@ def open_planes(path, names=None, kind="image"):
     except BaseException:
         hdus.close()
         raise
+
+
+def is_picture(path):
+    """Return whether a path is one of a JPEG or PNG picture: by its name, unless there is FITS in it."""
+    file = Path(path)
+    if file.suffix.lower() not in _PICTURES:
+        return False
+    return not (file.is_file() and _first_bytes(file).startswith(b"SIMPLE"))
+
+
+def _first_bytes(file):
+    with open(file, "rb") as stream:
+        return stream.read(8)
 
 
 def _images(hdus, file, extension, names, kind):
@@ -194,7 +227,8 @@ def _images(hdus, file, extension, names, kind):
         if not _is_image(images[0]):
             raise InputError(f"{file}[{extension}]: not an image of 2 or 3 dimensions; the file has {contents(hdus)}")
     if not images:
-        raise InputError(f"{file}: no image of 2 or 3 dimensions in it; it has {contents(hdus)}")
+        model = "; draw its model as an image (of PSFEx's by galsim.des.DES_PSFEx)" if kind == "psf" else ""
+        raise InputError(f"{file}: no image of 2 or 3 dimensions in it; it has {contents(hdus)}{model}")
     by_name = {hdu.name.upper(): hdu for hdu in images}
     if extension is None and names and all(str(name).upper() in by_name for name in names):
         images = [by_name[str(name).upper()] for name in names]
@@ -243,8 +277,7 @@ def _unpack(file):
 
     Sections of a stream would unpack it from its beginning for every row that is read.
     """
-    with open(file, "rb") as stream:
-        start = stream.read(6)
+    start = _first_bytes(file)
     kinds = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "lzma"}
     kind = next((kind for magic, kind in kinds.items() if start.startswith(magic)), None)
     if kind is None:
@@ -266,6 +299,10 @@ def open_fits(file):
     """Open a FITS file, packed or not, with astropy; raise `InputError` where it is none or damaged."""
     from astropy.io import fits
 
+    start = _first_bytes(file)
+    other = next((what for magic, what in _OTHER_FILES if start.startswith(magic)), None)
+    if other is not None:
+        raise InputError(f"{file}: is no FITS file but {other}")
     unpacked = _unpack(file)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

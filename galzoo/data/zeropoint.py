@@ -125,6 +125,8 @@ def _of_unit(text, header, pixel_area, name):
             if spelt is None:
                 return None
             unit = u.Unit(spelt)
+    if isinstance(unit, u.function.FunctionUnitBase):
+        raise InputError(f"{name}: BUNIT is {text}: pixels are logarithms; give an image whose pixels are fluxes")
     unit = unit * u.pix if u.pix in unit.bases else unit
     if u.beam in unit.bases:
         raise InputError(f"{name}: BUNIT {text} is per beam; convert it to a unit per pixel, or pass --zero-point")
