@@ -257,6 +257,9 @@ class FileWriter:
 
     def __init__(self, path, append=False):
         self.path = Path(path)
+        if self.path.is_dir():
+            # Moving the finished file there would fail, after all the work.
+            raise InputError(f"{path}: is a folder; name a file to write")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{self.path.stem}-", suffix=".h5", dir=self.path.parent)
         os.close(handle)
