@@ -290,6 +290,7 @@ def open_mosaic(
             raise InputError(
                 f"{paths[0]}: {len(planes)} images for {len(bands)} bands ({', '.join(bands)}); name one band an image"
             )
+        check_bands(planes, bands, what="images")
         wcs = _common_wcs(planes)
         if pixel_scale is None:
             first = planes[0]

@@ -62,13 +62,19 @@ def read_wcs(header, name="image", hdus=None):
             warnings.simplefilter("ignore")
             # Distortions work in two dimensions only; further axes are layers of a cube, or of length one.
             wcs = WCS(_cards(header, name), fobj=hdus, naxis=2)
-            if not wcs.has_celestial:
-                return None
-            wcs.wcs.set()
-            wcs.all_pix2world([0.0, 1.0], [0.0, 1.0], 0)
+            if wcs.has_celestial:
+                wcs.wcs.set()
+                wcs.all_pix2world([0.0, 1.0], [0.0, 1.0], 0)
     except Exception as error:  # wcslib and astropy raise whatever the header makes them
         reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise InputError(f"{name}: its WCS cannot be used ({reason[-1].strip()}); mend or remove it") from None
+    if not wcs.has_celestial:
+        if on_sky:
+            kinds = ", ".join(str(header[f"CTYPE{axis}"]) for axis in (1, 2))
+            raise InputError(
+                f"{name}: CTYPE1 and 2 are {kinds}, no projection of the sky; write e.g. RA---TAN, DEC--TAN"
+            )
+        return None
     frame_of(wcs, name)
     return wcs
 

@@ -1,5 +1,6 @@
 """Long work on a field in pieces: each is a file when it is finished, so that a killed run goes on where it stopped."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -60,6 +61,35 @@ def check_folder(output, *inputs, bands=()):
     if output.exists() and not os.access(output, os.W_OK | os.X_OK):
         raise InputError(f"{output}: cannot be written to; name another folder")
     return output
+
+
+@contextlib.contextmanager
+def held(folder):
+    """Hold a folder against other runs: one would take away the unfinished pieces of the other.
+
+    Raises
+    ------
+    InputError
+        If another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems have no locks, which is another error.
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{folder}: another run is writing there; wait for its end, or name another folder"
+                ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def request_stamp(paths, options, psf, catalogue=None):

@@ -1,5 +1,6 @@
 """Nothing that is read is written over."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ from galzoo.data.build_dataset import make_named
 from galzoo.data.hdf5 import StampsWriter
 from galzoo.errors import InputError
 from galzoo.field.cutouts import cutouts_from_files
-from galzoo.field.pieces import output_folder
+from galzoo.field.pieces import held, output_folder
 from galzoo.files import atomic_path
 from galzoo.tasks.deblend.run import deblend_field
 from galzoo.tasks.detect.iterate import detect_iterated
@@ -91,3 +92,19 @@ def test_folders_are_no_files_to_write(tmp_path):
         with pytest.raises(InputError, match="is a folder; name a file to write"):
             writer(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    """The second is refused while the first works, whatever it is asked for; then it may."""
+    path, waits = write(tmp_path / "field.fits", noise()), "import sys; print('in', flush=True); sys.stdin.read()"
+    code = f"from galzoo.field.pieces import held\nwith held({str(tmp_path)!r}): exec({waits!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"in\n"
+        for task in (deblend_field, detect_field, detect_iterated):
+            with pytest.raises(InputError, match="another run is writing there; wait for its end"):
+                task(path, output=tmp_path)
+        other.communicate()
+    with held(tmp_path), pytest.raises(InputError, match="another run"), held(tmp_path):
+        pass
+    with held(tmp_path):
+        pass
