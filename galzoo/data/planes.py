@@ -38,6 +38,13 @@ _KINDS = {
     "psf": re.compile(r"(?i)psf"),
 }
 _OTHERS = re.compile(r"(?i)con$|ctx|context|nimage|exp(osure)?(map|time)?$|coverage|area$|wcsdvarr|d2imarr|hdrlet")
+# Words that say so at the end of a name, as in G_ERR, and names of what is made of an image.
+_ENDINGS = re.compile(
+    r"(?i)err(or)?s?|rms|sig(ma)?|unc(ert(ainty)?)?|noise|(inv?)?var(iance)?|ivar|weights?|wht|wgt|mask|flags?|dq|psf|"
+    r"seg(map|m|mentation)?|bkg|bg|back(ground)?|sky|model|resid(uals?)?|s2?nr?|chi2?|nobs|nexp|depth|cov(erage)?|fwhm"
+)
+# Names of the one image of a file, whatever else is in it.
+_GENERIC = re.compile(r"(?i)sci(ence)?|data|image|img|signal|flux")
 _DISTORTIONS = ("WCSDVARR", "D2IMARR")
 # Measured on a 6000 x 6000 Rice file in row tiles: `.section` takes 11 ms a stamp, unpacking it all takes a second.
 _UNPACK_ABOVE = 100
@@ -266,12 +273,19 @@ def _is_image(hdu):
 
 def is_band(name):
     """Return whether an extension of this name may hold pixels of a band, and not noise, flags or the like."""
-    return not (_OTHERS.match(name) or any(pattern.match(name) for pattern in _KINDS.values()))
+    kinds = (_OTHERS, *_KINDS.values())
+    return not (_ENDINGS.fullmatch(re.split(r"[\W_]+", name)[-1]) or any(pattern.match(name) for pattern in kinds))
+
+
+def is_generic(name):
+    """Return whether an extension of this name is the image of its file, so that others beside it are no bands."""
+    return _GENERIC.fullmatch(name) is not None
 
 
 def _of_kind(images, kind, file, hdus):
     """Return the one image whose name says that it is of a kind."""
     fit = [hdu for hdu in images if (is_band(hdu.name) if kind == "image" else _KINDS[kind].match(hdu.name))]
+    fit = [hdu for hdu in fit if kind == "image" and is_generic(hdu.name)] or fit
     if len(fit) != 1:
         raise InputError(f"{file}: {len(images)} images in it, name one as {file}[EXT]: {contents(hdus)}")
     logger.info("%s: %s is read as %s", file, fit[0].name or "the unnamed image", kind)

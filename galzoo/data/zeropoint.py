@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 AB_NJY = 31.4
 # By so much may PIXAR_A2 and the pixels of the WCS differ: distortion changes pixels over a detector.
 _SAME_AREA = 0.05
-# By so much may zero points of one header differ, and no zero point is larger.
-_SAME_MAGNITUDE, _LARGEST = 0.05, 100.0
+# By so much may zero points of one header differ, and none is larger: 99 and the like stand for what is not known.
+_SAME_MAGNITUDE, _LARGEST = 0.05, 90.0
 # Spellings that astropy's units do not know, in lower case: a unit, or the zero point of maggies.
 _UNITS = {
     "njy": "nJy", "ujy": "uJy", "microjy": "uJy", "microjansky": "uJy", "jy": "Jy", "jansky": "Jy", "mjy/sr": "MJy/sr",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from galzoo.data.fits import open_mosaic
 from galzoo.data.per_band import one_a_band
-from galzoo.data.planes import is_band, is_picture
+from galzoo.data.planes import is_band, is_generic, is_picture
 from galzoo.errors import InputError
 from galzoo.field.field import Field
 
@@ -126,8 +126,9 @@ def _extension_names(path):
             names = [hdu.header["EXTNAME"] for hdu in images]
     except Exception:  # a damaged file is described by the reader that opens it
         return None
-    # Of several extensions of one name none is a band; the reader asks for one of them.
-    return names if len(names) > 1 and len({name.upper() for name in names}) == len(names) else None
+    # Where one is called the image, or two have one name, they are no bands; the reader finds or asks for one.
+    different = len({name.upper() for name in names}) == len(names) > 1
+    return names if different and not any(map(is_generic, names)) else None
 
 
 def _kept(value, keep, bands, what):

@@ -169,3 +169,28 @@ def test_labels_of_nothing_belong_to_no_stamp(tmp_path):
 def read_table_of(folder, text):
     (folder / "b.csv").write_text(text)
     return read_table(folder / "b.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "bands"),
+    [
+        (("DATA", "MASK", "VAR", "BKG"), None), (("SCI", "SKY"), None), (("IMAGE", "MODEL"), None),
+        (("SCI", "CHI2", "NOBS"), None), (("SCI", "TEMPLATE"), None), (("IMAGE", "BKG_RMS"), None),
+        (("g", "g_err", "r", "r_err"), ("G", "R")), (("F606W", "F814W", "F814W_SKY"), ("F606W", "F814W")),
+    ],
+)  # fmt: skip
+def test_what_is_made_of_an_image_is_no_band(tmp_path, names, bands):
+    """Or sources would be sought in the sum of an image and its sky."""
+    hdus = [fits.ImageHDU(noise(number), header(MAGZERO=31.4), name=name) for number, name in enumerate(names)]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "a.fits")
+    with open_field(tmp_path / "a.fits", subtract_sky=False) as field:
+        assert field.bands == (bands or ("a",))
+        if bands is None:
+            np.testing.assert_array_equal(field.read(0, 64, 0, 64)["image"][..., 0], noise(0))
+
+
+@pytest.mark.parametrize("value", [99.0, -99.0, 99.99])
+def test_zero_points_that_are_not_known(tmp_path, value):
+    fits.writeto(tmp_path / "a.fits", noise(), header(MAGZERO=value))
+    with pytest.raises(InputError, match="a.fits: zero point .* cannot be one of AB magnitudes; pass --zero-point"):
+        open_mosaic(tmp_path / "a.fits")
