@@ -42,6 +42,10 @@ def in_domain(stamps, card, conform=False):
     if (named := spelt(stamps.bands, bands)) != tuple(stamps.bands):
         stamps = dataclasses.replace(stamps, bands=named)
     found = []
+    stamps, unit = _in_unit(stamps, data.get("unit"))
+    if unit is not None:
+        wanted = data["unit"] or "display-stretched pictures"
+        logger.warning("stamps are %s where %s has %s: what it makes of them is a guess", unit, card["name"], wanted)
     if sorted(stamps.bands) != sorted(bands):
         found.append(f"bands {', '.join(stamps.bands)} where {card['name']} has {', '.join(bands)}")
     if abs(ratio - 1) > _SAME_SCALE:
@@ -66,3 +70,22 @@ def in_domain(stamps, card, conform=False):
         planes = {"image": stamps.image} | ({} if stamps.mask is None else {"mask": stamps.mask})
         stamps = dataclasses.replace(stamps, variance=clean_planes(planes, estimate=True)["variance"])
     return bring(stamps, bands, scale, int(round(min(stamps.shape) * ratio)))
+
+
+def _in_unit(stamps, unit):
+    """Return stamps in a unit of flux, and what to say of theirs where it cannot be brought to it, else None."""
+    from astropy import units as u
+
+    if unit is None or stamps.unit == unit:
+        return stamps, None
+    said = f"in {stamps.unit}" if stamps.unit else "display-stretched pictures"
+    try:
+        factor = u.Unit(stamps.unit).to(unit) if stamps.unit and unit else None
+    except (ValueError, TypeError, u.UnitConversionError):
+        factor = None
+    if factor is None:
+        return stamps, said
+    powers = {"image": 1, "variance": 2, "truth": 1, "model": 1}
+    planes = {key: getattr(stamps, key) for key in powers}
+    brought = {key: plane * np.float32(factor ** powers[key]) for key, plane in planes.items() if plane is not None}
+    return dataclasses.replace(stamps, unit=unit, **brought), None

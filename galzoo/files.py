@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from galzoo.errors import InputError
+
 
 @contextlib.contextmanager
 def atomic_path(path):
@@ -23,6 +25,8 @@ def atomic_path(path):
         Where to write. It keeps the suffix, since writers choose their format by it.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)

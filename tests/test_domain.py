@@ -72,3 +72,23 @@ def test_stamps_without_variance_conform_with_that_of_their_sky():
 def test_no_band_in_common_says_how_to_name_them():
     with pytest.raises(InputError, match=r"bands i, mine has g, r: none in common.*--bands"):
         in_domain(make_stamps(n=2, bands=("i",)), CARD, conform=True)
+
+
+def test_flux_in_another_unit_is_brought(caplog):
+    """Or what is faint would be taken for bright, by a thousand."""
+    stamps = make_stamps(n=2, bands=("g", "r"))
+    small = dataclasses.replace(
+        stamps, unit="uJy", image=stamps.image / 1e3, variance=stamps.variance / 1e6, truth=stamps.truth / 1e3
+    )
+    there = in_domain(small, CARD)
+    assert there.unit == "nJy"
+    for key in ("image", "variance", "truth"):
+        np.testing.assert_allclose(getattr(there, key), getattr(stamps, key), rtol=1e-5)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("unit", "said"), [("ct", "stamps are in ct where mine has nJy"), ("", "display-stretched")])
+def test_other_units_are_said(unit, said, caplog):
+    stamps = dataclasses.replace(make_stamps(n=2, bands=("g", "r")), unit=unit)
+    assert in_domain(stamps, CARD) is stamps
+    assert said in caplog.text

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from galzoo.contents import digests
+from galzoo.contents import digests, files_of
 from galzoo.data.open_source import read_header
 from galzoo.errors import InputError
 from galzoo.registry import get_dataset
@@ -51,6 +51,9 @@ def make_named(name, output, options=None):
     if lacking:
         raise InputError(f"data set {name}: option {lacking[0]!r} is needed; give --set {lacking[0]}=...")
     check_numbers(options, {key: value.default for key, value in known.items()}, f"data set {name}")
+    for path in files_of(options):
+        if os.path.realpath(path) == os.path.realpath(output):
+            raise InputError(f"{path}: is read, and would be written over; name another --output")
     function(output=output, **options)
     return read_header(output)["n"]
 

@@ -47,7 +47,7 @@ _UNITS = {
 }
 _SPELT = {text: unit for unit, texts in _UNITS.items() for text in texts}
 _SEXAGESIMAL = re.compile(
-    r"([+\-−])?\s*(\d+)\s*([:hHdD°]|\s)\s*(\d+)(?:\s*([:mM'′]|\s)\s*(\d+(?:\.\d*)?)\s*[sS\"″]?)?\s*[mM'′]?"
+    r"([+\-])?\s*(\d+)\s*([:hHdD°]|\s)\s*(\d+)(?:\s*([:mM'′]|\s)\s*(\d+(?:\.\d*)?)\s*[sS\"″]?)?\s*[mM'′]?"
 )
 
 
@@ -135,7 +135,8 @@ def _read_text(values, unit, name, role):
     numbers, base = np.full(len(texts), np.nan), set()
     sexagesimal = []
     for row, text in enumerate(texts.tolist()):
-        if text.lower() in (*ABSENT, "none"):
+        text = text.replace("−", "-")
+        if text in ABSENT or text.lower() in ("none", "na", "-", "..."):
             continue
         try:
             numbers[row] = float(text)
@@ -147,7 +148,7 @@ def _read_text(values, unit, name, role):
         if minutes >= 60 or seconds >= 60.0001:
             raise InputError(f"{name}: {text!r} in row {row + 1} is no coordinate; write degrees, or 10:00:28.6")
         numbers[row] = int(match.group(2)) + minutes / 60 + seconds / 3600
-        if match.group(1) in ("-", "−"):
+        if match.group(1) == "-":
             numbers[row] *= -1
         sexagesimal.append(row)
         base.add({"h": "h", "d": "d", "°": "d"}.get(match.group(3).lower(), "colon"))

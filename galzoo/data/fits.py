@@ -8,9 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.data.fits_keywords import pixel_scale as stated_scale
-from galzoo.data.maps import bad_bits, check_bands, check_flags, check_noise, check_place, filter_of, flagged
+from galzoo.data.maps import (
+    bad_bits,
+    check_bands,
+    check_flags,
+    check_noise,
+    check_place,
+    filter_of,
+    flagged,
+    noise_factor,
+)
+from galzoo.data.no_data import without_data
 from galzoo.data.per_band import one_a_band
-from galzoo.data.planes import PICTURES, open_planes
+from galzoo.data.planes import is_picture, open_planes
 from galzoo.data.sky import largest_shift, read_wcs, scale_of
 from galzoo.data.zeropoint import flux_scale
 from galzoo.errors import InputError
@@ -21,6 +31,8 @@ logger = logging.getLogger(__name__)
 _WCS_TOLERANCE = 0.1
 # By so much may nominal sizes of pixels differ from measured ones.
 _SCALE_TOLERANCE = 0.1
+LARGEST = 1e15
+"""Nothing on the sky has this many nJy in a pixel (AB = -6); squares of more would not fit into a float32."""
 
 
 class Mosaic:
@@ -71,6 +83,9 @@ class Mosaic:
         self.wcs = wcs
         self.pixel_scale = float(pixel_scale)
         self.noise = noise
+        self._noise_factors = [
+            noise_factor(plane, noise_kind, image) for plane, image in zip(noise or (), planes, strict=False)
+        ]
         self.noise_kind = noise_kind
         self.flags = flags
         self.flag_bits = flag_bits or [None] * len(flags or ())
@@ -136,15 +151,21 @@ class Mosaic:
                 labels[(row, *inside)] = self._labels(window)
             for band in range(many):
                 piece = self.planes[band].read(*window)
-                # In double precision until the flux is in nJy: other units may be beyond a float32.
-                image[(row, *inside, band)] = np.asarray(piece, np.float64) * scales[band] if self.unit else piece
+                if self.unit:
+                    # In double precision until the flux is in nJy: other units may be beyond a float32.
+                    flux = np.asarray(piece, np.float64) * scales[band]
+                    image[(row, *inside, band)] = np.where(np.abs(flux) <= LARGEST, flux, np.nan)
+                else:
+                    image[(row, *inside, band)] = piece
                 if self.flags is not None:
                     mask[(row, *inside, band)] = self.flagged(band, *window)
-                if self.noise is None:
-                    mask[(row, *inside, band)] |= without_data(self.planes[band], *window, piece)
+                if self.dtype != np.uint8:
+                    empty = without_data(self.planes[band], *window, piece, zeros=self.noise is None)
+                    mask[(row, *inside, band)] |= empty
+                    image[(row, *inside, band)][empty] = 0
                 if variance is not None:
-                    noise = np.asarray(self.noise[band].read(*window), np.float64)
-                    variance[(row, *inside, band)] = variance_of(noise, self.noise_kind) * scales[band] ** 2
+                    noise = variance_of(self.read_noise(band, *window), self.noise_kind)
+                    variance[(row, *inside, band)] = noise * scales[band] ** 2
         if image.dtype != np.uint8:
             # A sum is finite where every term is: one fast pass finds the few stamps to look at.
             with np.errstate(invalid="ignore", over="ignore"):
@@ -158,6 +179,10 @@ class Mosaic:
             variance[bad] = np.inf
         found = {"image": image, "mask": mask, "variance": variance, "segmentation": labels}
         return {key: value for key, value in found.items() if value is not None}
+
+    def read_noise(self, band, *window):
+        """Return the noise map of a band in a window, float64 (y, x), in the unit of the image; there must be one."""
+        return np.asarray(self.noise[band].read(*window), np.float64) * self._noise_factors[band]
 
     def flagged(self, band, *window):
         """Return which pixels of a window are flagged in a band, bool (y, x); there must be flags."""
@@ -253,7 +278,9 @@ def open_mosaic(
     noise_kind = given[0] if given else "rms"
     if unit not in (None, "", "nJy"):
         raise InputError(f'unit {unit!r} is not one that stamps are made in; use nJy, or "" for no flux scale')
-    picture = all(Path(path).suffix.lower() in PICTURES for path in paths)
+    if pixel_scale is not None and not 0 < pixel_scale < np.inf:
+        raise InputError(f"pixel scale {pixel_scale} is not above 0; give arcsec per pixel")
+    picture = all(map(is_picture, paths))
     with contextlib.ExitStack() as opened:
         # Whatever was opened is closed again if anything below is found wrong.
         planes = _open_all(paths, bands if len(paths) == 1 else (), opened)
@@ -263,9 +290,11 @@ def open_mosaic(
             raise InputError(
                 f"{paths[0]}: {len(planes)} images for {len(bands)} bands ({', '.join(bands)}); name one band an image"
             )
+        check_bands(planes, bands, what="images")
         wcs = _common_wcs(planes)
         if pixel_scale is None:
-            pixel_scale = scale_of(wcs, planes[0].name) if wcs is not None else stated_scale(planes[0].header, paths[0])
+            first = planes[0]
+            pixel_scale = scale_of(wcs, first.name) if wcs is not None else stated_scale(first.header, paths[0])
             if pixel_scale is None and not picture:
                 raise InputError(f"{paths[0]}: no WCS, so the pixel scale is unknown; pass --pixel-scale in arcsec")
             pixel_scale = pixel_scale or 1.0
@@ -330,37 +359,10 @@ def _names(planes):
     return names if len(set(names)) == len(names) else [f"band{number}" for number in range(len(names))]
 
 
-def without_data(plane, y0, y1, x0, x1, pixels):
-    """Return which pixels of a window hold nothing: exact zeros, 3 by 3 and more of them, bool (y, x).
-
-    Coadds have them where no exposure reached. In counts zeros are a measurement, so images of whole numbers have none.
-
-    Parameters
-    ----------
-    plane : Plane
-        The answer for a pixel is the same in every window.
-    y0, y1, x0, x1 : int
-        The window.
-    pixels : array, (y, x)
-        What `plane` has in it.
-    """
-    empty = pixels == 0
-    if not empty.any() or plane.holds_counts:
-        return np.zeros(empty.shape, bool)
-    from scipy import ndimage
-
-    # A block that holds a pixel reaches two further; beyond the image nothing is known against it.
-    low_y, low_x = max(y0 - 2, 0), max(x0 - 2, 0)
-    wide = plane.read(low_y, min(y1 + 2, plane.shape[0]), low_x, min(x1 + 2, plane.shape[1])) == 0
-    block = np.ones((3, 3), bool)
-    wide = ndimage.binary_dilation(ndimage.binary_erosion(wide, block, border_value=1), block) & wide
-    return wide[y0 - low_y : y1 - low_y, x0 - low_x : x1 - low_x]
-
-
 def _same_scale(planes, pixel_scale):
     """Raise `InputError` where a plane without WCS says that its pixels have another size than that of all."""
     for plane in planes if len(planes) > 1 else ():
-        stated = stated_scale(plane.header, plane.name)
+        stated = stated_scale(plane.header, plane.name, plane.hdus)
         if not stated or abs(stated / pixel_scale - 1) < _SCALE_TOLERANCE:
             continue
         if read_wcs(plane.header, plane.name, plane.hdus) is None:

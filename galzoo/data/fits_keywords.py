@@ -172,7 +172,7 @@ def exposure_time(header, name="image"):
     raise InputError(f"{name}: pixels are counts and EXPTIME is absent; pass --zero-point")
 
 
-def pixel_scale(header, name="image"):
+def pixel_scale(header, name="image", hdus=None):
     """Return arcsec per pixel as a header states it, by a key or by its WCS; None where it states nothing.
 
     Parameters
@@ -181,6 +181,8 @@ def pixel_scale(header, name="image"):
         FITS header.
     name : str
         What to call the image in errors.
+    hdus : astropy HDUList, optional
+        The file, as for `galzoo.data.sky.read_wcs`.
 
     Raises
     ------
@@ -201,7 +203,7 @@ def pixel_scale(header, name="image"):
     if "CTYPE1" in header:
         from galzoo.data.sky import read_wcs, scale_of
 
-        wcs = read_wcs(header, name)
+        wcs = read_wcs(header, name, hdus)
         if wcs is not None:
             found["WCS"] = scale_of(wcs, name)
     if not found:

@@ -26,7 +26,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from galzoo.errors import InputError
+from galzoo.errors import GalzooError, InputError
 
 FORMAT = "galzoo-stamps"
 VERSION = 1
@@ -41,11 +41,27 @@ _KINDS = {
 }
 
 
+class _File(h5py.File):
+    """An open file in whose ``with`` block an error of reading becomes one line: damage may lie anywhere."""
+
+    def __exit__(self, kind, error, trace):
+        path = self.filename
+        super().__exit__(kind, error, trace)
+        if isinstance(error, (OSError, KeyError, RuntimeError, UnicodeError)) and not isinstance(error, GalzooError):
+            reason = (str(error).strip("'").splitlines() or [kind.__name__])[0]
+            raise InputError(f"{path}: damaged, or lacks a part ({reason}); make the file again") from None
+
+
+def _text(value):
+    """Return an attribute as text, whatever wrote it."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
 def kind_of(path):
     """Return "stamps" or "scenes": what a file holds. Raise `InputError` if it is neither."""
     try:
         with h5py.File(path, "r") as file:
-            form = file.attrs.get("format")
+            form = _text(file.attrs.get("format"))
     except OSError:
         form = None
     if form not in _KINDS:
@@ -75,7 +91,7 @@ def open_file(path, form=FORMAT):
         what = "a folder; name a file in it" if path.is_dir() else f"no such file; make one with {maker}"
         raise InputError(f"{path}: {what}")
     try:
-        file = h5py.File(path, "r")
+        file = _File(path, "r")
     except OSError as error:
         with open(path, "rb") as raw:
             begins = raw.read(8)
@@ -86,12 +102,16 @@ def open_file(path, form=FORMAT):
         if not begins.startswith(b"\x89HDF"):
             raise InputError(f"{path}: not a file of {kind}s (HDF5); make one with {maker}") from None
         raise InputError(f"{path}: truncated or damaged HDF5 file: {error}") from None
-    found = file.attrs.get("format"), file.attrs.get("version")
+    try:
+        found = _text(file.attrs.get("format")), _text(file.attrs.get("version"))
+    except OSError as error:
+        file.close()
+        raise InputError(f"{path}: truncated or damaged HDF5 file: {error}") from None
     if found[0] != form:
         file.close()
         other = f"it is one of {_KINDS[found[0]][0]}s; " if found[0] in _KINDS else ""
         raise InputError(f"{path}: not a galzoo {kind} file; {other}make one with {maker}")
-    if found[1] != version:
+    if found[1] != str(version):
         file.close()
         raise InputError(
             f"{path}: {kind} format version {found[1]}, this galzoo reads version {version}; make it again"
@@ -109,10 +129,7 @@ def read_header(path, form=FORMAT, planes=PLANES):
         ``columns`` (name to unit string).
     """
     with open_file(path, form) as file:
-        try:
-            header = json.loads(file.attrs["header"])
-        except (KeyError, json.JSONDecodeError):
-            raise InputError(f"{path}: its header is absent or damaged; make the file again") from None
+        header = _header(file, path)
         _check_whole(file, path, planes)
         header["n"] = len(file["image"])
         header["shape"] = tuple(int(size) for size in file["image"].shape[1:3])
@@ -121,11 +138,32 @@ def read_header(path, form=FORMAT, planes=PLANES):
     return header
 
 
+def _header(file, path):
+    """Return the header of a file with all of `HEADER_KEYS`; other programs may leave out survey and meta."""
+    try:
+        header = json.loads(file.attrs["header"])
+        header = {"survey": "", "meta": {}} | header
+        header["bands"] = [str(band) for band in header["bands"]]
+        header["pixel_scale"] = float(header["pixel_scale"])
+        header["unit"] = str(header["unit"] or "")
+        header["meta"] = dict(header["meta"])
+    except (KeyError, TypeError, ValueError) as error:
+        lacks = f" (it lacks {error.args[0]})" if error.args[0] in HEADER_KEYS else ""
+        raise InputError(f"{path}: its header is absent or damaged{lacks}; make the file again") from None
+    return header
+
+
 def _check_whole(file, path, planes):
     """Raise `InputError` where a file lacks a part, parts differ in length, or pixels are in another file."""
     if file.get("image") is None or file.get("catalogue") is None:
         lost = "image" if file.get("image") is None else "catalogue"
         raise InputError(f"{path}: no {lost} in it, or only a link to a file that is not there; make the file again")
+    data = {key: file[key] for key in ("image", *planes, "psf", "psf_index") if key in file}
+    odd = next((key for key, one in data.items() if not isinstance(one, h5py.Dataset)), None)
+    odd = odd or ("catalogue" if not isinstance(file["catalogue"], h5py.Group) else None)
+    odd = odd or next((name for name, one in file["catalogue"].items() if not isinstance(one, h5py.Dataset)), None)
+    if odd is not None:
+        raise InputError(f"{path}: {odd} is not what it should be, a data set or a group of them; make the file again")
     shape = file["image"].shape
     for key in (*planes, "psf", "psf_index"):
         if key not in file:
@@ -156,7 +194,7 @@ def read_columns(path, names=None, rows=slice(None), form=FORMAT):
 
 def read_array(data):
     """Return the whole of an HDF5 data set; strings come back as str."""
-    values = data.asstr()[...] if h5py.check_string_dtype(data.dtype) else data[...]
+    values = data.asstr("utf-8", "replace")[...] if h5py.check_string_dtype(data.dtype) else data[...]
     return np.asarray(values, dtype=str) if values.dtype == object else values
 
 
@@ -219,6 +257,9 @@ class FileWriter:
 
     def __init__(self, path, append=False):
         self.path = Path(path)
+        if self.path.is_dir():
+            # Moving the finished file there would fail, after all the work.
+            raise InputError(f"{path}: is a folder; name a file to write")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{self.path.stem}-", suffix=".h5", dir=self.path.parent)
         os.close(handle)

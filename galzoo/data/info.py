@@ -48,6 +48,8 @@ def _table(name, columns, units):
 def _range(values):
     if values.dtype.kind in "US":
         return f"{len(np.unique(values))} different, e.g. {values[0]!s}" if len(values) else "empty"
+    if values.dtype.kind not in "fiub":
+        return f"{values.dtype}"
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     if not finite.size:
         return "no finite value"

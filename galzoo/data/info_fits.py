@@ -61,7 +61,7 @@ def _image(header, hdu, hdus):
     lines = [f"{size} pixels{f', unit {unit}' if unit else ''}"]
     lacking, scale = {}, None
     try:
-        scale = fits_keywords.pixel_scale(header)
+        scale = fits_keywords.pixel_scale(header, hdus=hdus)
         if scale is None:
             lacking["scale"] = "no pixel scale in the header: --pixel-scale ARCSEC"
         else:
@@ -90,7 +90,10 @@ def _image(header, hdu, hdus):
 
 def _pixels(hdu):
     """Return a line on the pixels: level and scatter, and how many are not finite or exactly 0."""
-    values = np.asarray(hdu.data).ravel()
+    try:
+        values = np.asarray(hdu.data).ravel()
+    except Exception as error:  # each kind of compression has errors of its own
+        return f"pixels are damaged ({str(error).splitlines()[0]})"
     values = values[:: max(1, len(values) // _SAMPLED)].astype(float)
     finite = values[np.isfinite(values)]
     if not len(finite):

@@ -21,6 +21,8 @@ _STATED = {
               "inversevariance": "weight", "ivar": "weight"},
     "HDUCLAS3": {"rmse": "rms", "mse": "variance", "invmse": "weight"},
 }  # fmt: skip
+_POWERS = {"rms": 1, "variance": 2, "weight": -2}
+_SAME_UNIT = 1e-6
 _NAMES = {
     "rms": re.compile(r"(?i)err(ors?)?|rms|sig(ma)?|std(dev)?|rms_?map|sigma_?map"),
     "variance": re.compile(r"(?i)var(iance)?(_(poisson|rnoise|flat))?|stat|var_?map"),
@@ -78,8 +80,35 @@ def _kind_of(word):
     return next((kind for kind, pattern in _NAMES.items() if pattern.fullmatch(word)), None)
 
 
+def noise_factor(plane, kind, image):
+    """Return by what a noise map is to be multiplied to be in the unit of its image (or the power that it is of).
+
+    It is 1 where one of the two headers has no unit, or has another than the flux of the other.
+
+    Parameters
+    ----------
+    plane, kind, image
+        As in `check_noise`.
+    """
+    unit, base = _units(plane.header.get("BUNIT"), image.header.get("BUNIT"))
+    wanted = None if base is None else base ** _POWERS[kind]
+    if wanted is None or not unit.is_equivalent(wanted):
+        return 1.0
+    factor = float(unit.to(wanted))
+    if abs(factor - 1) > _SAME_UNIT:
+        logger.warning("%s: is in %s, brought to the unit of %s (%s)", plane.name, unit, image.name, base)
+        return factor
+    return 1.0
+
+
 def _power(unit, base):
     """Return to which power a unit is another one, None where that is not known."""
+    unit, base = _units(unit, base)
+    return None if base is None else next((power for power in (1, 2, -2) if unit.is_equivalent(base**power)), None)
+
+
+def _units(unit, base):
+    """Return two units that headers state, None for both where one of them is none, or not known."""
     from astropy import units as u
 
     with warnings.catch_warnings():
@@ -88,10 +117,9 @@ def _power(unit, base):
         try:
             unit, base = (u.Unit(str(one or ""), parse_strict="raise") for one in (unit, base))
         except (ValueError, TypeError):
-            return None
-    if base == u.dimensionless_unscaled or unit == u.dimensionless_unscaled:
-        return None
-    return next((power for power in (1, 2, -2) if unit.is_equivalent(base**power)), None)
+            return None, None
+    known = all(isinstance(one, u.UnitBase) and one != u.dimensionless_unscaled for one in (unit, base))
+    return (unit, base) if known else (None, None)
 
 
 def check_place(plane, image, wcs):

@@ -61,7 +61,7 @@ def decode_picture(data, crop=None, size=64, name="picture"):
 
 
 def open_picture(file, name="picture"):
-    """Return a picture as it is meant to be seen, as a Pillow image in the mode RGB or, of 16 bits, in one of I or F.
+    """Return a picture as it is meant to be seen, as a Pillow image in the mode RGB or, of 16 bits, in one of I.
 
     Parameters
     ----------
@@ -83,7 +83,9 @@ def open_picture(file, name="picture"):
     try:
         with Image.open(file) as opened:
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith(("I", "F")):
+            if image.mode == "F":
+                raise ValueError("it holds real numbers, whose scale is not known")
+            if image.mode.startswith("I"):
                 # Conversion to RGB would clip 16 bits at 255.
                 return image.copy()
             if "A" in image.getbands() or "transparency" in image.info:

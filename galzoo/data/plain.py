@@ -8,8 +8,8 @@ from galzoo.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-ABSENT = ("", "nan", "null", "n/a", "--")
-"""Text that stands for no value, in lower case."""
+ABSENT = ("", "nan", "NaN", "NAN", "null", "Null", "NULL", "n/a", "N/A", "NA", "None", "--")
+"""Text that stands for no value; "none" and "na" in small letters may be classes."""
 # Numbers that do so in many catalogues; those above 0 in columns of reals alone.
 _MARKS = np.array([-99999, -9999, -999.9, -999, -99.99, -99.9, -99, 99, 99.9, 99.99, 999, 9999, 99999])
 # Nothing else in the column is beyond this part of them.

@@ -20,7 +20,14 @@ from galzoo.resources import release
 
 logger = logging.getLogger(__name__)
 
-PICTURES = (".jpg", ".jpeg", ".png")
+_PICTURES = (".jpg", ".jpeg", ".png")
+# What begins so is no FITS file, whatever its name.
+_OTHER_FILES = (
+    (b"\xff\xd8\xff", "a JPEG picture; name it .jpg"), (b"\x89PNG", "a PNG picture; name it .png"),
+    (b"II*\x00", "a TIFF picture; write it as FITS or PNG"), (b"MM\x00*", "a TIFF picture; write it as FITS or PNG"),
+    (b"\x89HDF", "an HDF5 file; write its images as FITS"), (b"PK\x03\x04", "a zip archive (or npz); write FITS"),
+    (b"\x93NUMPY", "a NumPy file; write it as FITS"), (b"#ASDF", "an ASDF file; write its images as FITS"),
+)  # fmt: skip
 # Extensions by the names that surveys give them.
 _KINDS = {
     "weight": re.compile(r"(?i)weight|wht|wgt|iv(ar|m)|invvar"),
@@ -31,6 +38,14 @@ _KINDS = {
     "psf": re.compile(r"(?i)psf"),
 }
 _OTHERS = re.compile(r"(?i)con$|ctx|context|nimage|exp(osure)?(map|time)?$|coverage|area$|wcsdvarr|d2imarr|hdrlet")
+# Words that say so at the end of a name, as in G_ERR, and names of what is made of an image.
+_ENDINGS = re.compile(
+    r"(?i)err(or)?s?|rms|sig(ma)?|unc(ert(ainty)?)?|noise|(inv?)?var(iance)?|ivar|weights?|wht|wgt|mask|flags?|dq|psf|"
+    r"seg(map|m|mentation)?|bkg|bg|back(ground)?|sky|model|resid(uals?)?|s2?nr?|chi2?|nobs|nexp|depth|cov(erage)?|fwhm"
+)
+# Names of the one image of a file, whatever else is in it.
+_GENERIC = re.compile(r"(?i)sci(ence)?|data|image|img|signal|flux")
+_DISTORTIONS = ("WCSDVARR", "D2IMARR")
 # Measured on a 6000 x 6000 Rice file in row tiles: `.section` takes 11 ms a stamp, unpacking it all takes a second.
 _UNPACK_ABOVE = 100
 _STRIP_PIXELS = 1 << 24
@@ -98,6 +113,13 @@ class Plane:
                 break
         return whole > 0.5 * seen
 
+    @functools.cached_property
+    def fills(self):
+        """Values that stand for no data, see `galzoo.data.no_data.fills_of`."""
+        from galzoo.data.no_data import fills_of
+
+        return fills_of(self)
+
     def read(self, y0, y1, x0, x1):
         """Return the pixels [y0, y1) x [x0, x1), which must lie inside."""
         self._taken += (y1 - y0) * (1 + (x1 - x0) * self.dtype.itemsize // _PIECE_BYTES) * _PIECE_BYTES
@@ -108,7 +130,13 @@ class Plane:
 
     def _cut(self, y0, y1, x0, x1):
         index = (slice(y0, y1), slice(x0, x1))
-        return self._source[index if self._layer is None else (*self._layer, *index)]
+        index = index if self._layer is None else (*self._layer, *index)
+        if not self._packed:
+            return self._source[index]
+        try:
+            return self._source[index]
+        except Exception as error:  # each kind of compression has errors of its own
+            raise InputError(f"{self.name}: truncated or damaged ({_first_line(error)}); fetch it again") from None
 
     def expect(self, pieces):
         """Say how many pieces will be read, so that a packed image is unpacked once where that is quicker.
@@ -160,25 +188,49 @@ def open_planes(path, names=None, kind="image"):
     file, extension = split_extension(path)
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file; check the path")
-    if Path(file).suffix.lower() in PICTURES:
+    if is_picture(file):
         return _open_picture(file)
     hdus = open_fits(file)
     try:
         return [
-            Plane(str(path), source, header, layer or None, packed, hdus)
+            Plane(str(path), source, _of_layer(header, number, source.shape[:-2]), layer or None, packed, hdus)
             for source, header, packed in _images(hdus, file, extension, names or (), kind)
-            for layer in np.ndindex(*source.shape[:-2])
+            for number, layer in enumerate(np.ndindex(*source.shape[:-2]))
         ]
     except BaseException:
         hdus.close()
         raise
 
 
+def _of_layer(header, number, shape):
+    """Return the header of a layer of a cube: BAND0, BAND1, ... name the bands in cut-outs of the Legacy Surveys."""
+    names = [header.get(f"BAND{layer}") for layer in range(int(np.prod(shape)))]
+    if "FILTER" in header or not all(isinstance(name, str) and name.strip() for name in names):
+        return header
+    header = header.copy()
+    header["FILTER"] = names[number]
+    return header
+
+
+def is_picture(path):
+    """Return whether a path is one of a JPEG or PNG picture: by its name, unless there is FITS in it."""
+    file = Path(path)
+    if file.suffix.lower() not in _PICTURES:
+        return False
+    return not (file.is_file() and _first_bytes(file).startswith(b"SIMPLE"))
+
+
+def _first_bytes(file):
+    with open(file, "rb") as stream:
+        return stream.read(8)
+
+
 def _images(hdus, file, extension, names, kind):
     """Return (pixels, header, is packed) of the image extensions that were asked for."""
     from astropy.io import fits
 
-    images = [hdu for hdu in hdus if _is_image(hdu)]
+    # Tables of a distortion are no pixels of the sky, and only taken where one is named.
+    images = [hdu for hdu in hdus if _is_image(hdu) and hdu.name not in _DISTORTIONS]
     last = next(
         (hdu for hdu in images if len(hdu.shape) == 3 and hdu.shape[-1] <= _MOST_LAST < min(hdu.shape[:-1])), None
     )
@@ -192,7 +244,8 @@ def _images(hdus, file, extension, names, kind):
         if not _is_image(images[0]):
             raise InputError(f"{file}[{extension}]: not an image of 2 or 3 dimensions; the file has {contents(hdus)}")
     if not images:
-        raise InputError(f"{file}: no image of 2 or 3 dimensions in it; it has {contents(hdus)}")
+        model = "; draw its model as an image (of PSFEx's by galsim.des.DES_PSFEx)" if kind == "psf" else ""
+        raise InputError(f"{file}: no image of 2 or 3 dimensions in it; it has {contents(hdus)}{model}")
     by_name = {hdu.name.upper(): hdu for hdu in images}
     if extension is None and names and all(str(name).upper() in by_name for name in names):
         images = [by_name[str(name).upper()] for name in names]
@@ -220,12 +273,19 @@ def _is_image(hdu):
 
 def is_band(name):
     """Return whether an extension of this name may hold pixels of a band, and not noise, flags or the like."""
-    return not (_OTHERS.match(name) or any(pattern.match(name) for pattern in _KINDS.values()))
+    kinds = (_OTHERS, *_KINDS.values())
+    return not (_ENDINGS.fullmatch(re.split(r"[\W_]+", name)[-1]) or any(pattern.match(name) for pattern in kinds))
+
+
+def is_generic(name):
+    """Return whether an extension of this name is the image of its file, so that others beside it are no bands."""
+    return _GENERIC.fullmatch(name) is not None
 
 
 def _of_kind(images, kind, file, hdus):
     """Return the one image whose name says that it is of a kind."""
     fit = [hdu for hdu in images if (is_band(hdu.name) if kind == "image" else _KINDS[kind].match(hdu.name))]
+    fit = [hdu for hdu in fit if kind == "image" and is_generic(hdu.name)] or fit
     if len(fit) != 1:
         raise InputError(f"{file}: {len(images)} images in it, name one as {file}[EXT]: {contents(hdus)}")
     logger.info("%s: %s is read as %s", file, fit[0].name or "the unnamed image", kind)
@@ -241,8 +301,7 @@ def _unpack(file):
 
     Sections of a stream would unpack it from its beginning for every row that is read.
     """
-    with open(file, "rb") as stream:
-        start = stream.read(6)
+    start = _first_bytes(file)
     kinds = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "lzma"}
     kind = next((kind for magic, kind in kinds.items() if start.startswith(magic)), None)
     if kind is None:
@@ -264,6 +323,10 @@ def open_fits(file):
     """Open a FITS file, packed or not, with astropy; raise `InputError` where it is none or damaged."""
     from astropy.io import fits
 
+    start = _first_bytes(file)
+    other = next((what for magic, what in _OTHER_FILES if start.startswith(magic)), None)
+    if other is not None:
+        raise InputError(f"{file}: is no FITS file but {other}")
     unpacked = _unpack(file)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -19,6 +19,8 @@ _BACKGROUND = 0.02
 # wings of a PSF have fallen by then.
 _INNER, _FLAT, _BACKGROUND_FLUX = 0.7, 0.7, 0.03
 _OFF_CENTRE = 3.0
+# Pixels of a PSF are no coarser than so many of the image.
+_MOST_ZOOM = 10.0
 # Half-widths at half maximum within which a stack of stars is kept pixel by pixel.
 _CORE_RADII = 3.0
 # Square of the FWHM of a round Gaussian of unit sum times its peak.
@@ -136,6 +138,11 @@ def prepare_psf(image, size=None, ratio=1.0, name="psf"):
     total = image.sum()
     full = int(np.floor(min(image.shape) / ratio))
     full -= 1 - full % 2
+    if full < 3 or ratio < 1 / _MOST_ZOOM:
+        raise InputError(
+            f"{name}: {image.shape[1]} x {image.shape[0]} pixels that are {1 / ratio:.3g} times as wide as the image's "
+            "cannot be its PSF; mend PIXSCALE (arcsec) in its header"
+        )
     side = full if size is None else min(full, size - 1 + size % 2)
     new = resample(image, ratio, side, centre=(x, y))
     if new.sum() < LEAST_FLUX * total:
@@ -185,26 +192,29 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None, images=()):
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     with contextlib.ExitStack() as opened:
-        planes = [plane for path in paths for plane in open_planes(path, kind="psf")]
+        named = bands if len(paths) == 1 else ()
+        planes = [plane for path in paths for plane in open_planes(path, named, kind="psf")]
         for plane in planes:
             opened.callback(plane.close)
         arrays = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]
+        scales = [psf_scale or _scale_of(plane) for plane in planes]
     if len(planes) not in (1, len(bands)):
         raise InputError(f"{paths[0]}: {len(planes)} PSFs for {len(bands)} bands ({', '.join(bands)}); give one a band")
     if len(planes) > 1:
         check_bands(planes, bands, images, "PSFs")
     found = []
-    for plane, image in zip(planes, arrays, strict=True):
-        own = psf_scale or _scale_of(plane)
+    for plane, image, own in zip(planes, arrays, scales, strict=True):
         found.append(prepare_psf(image, size, pixel_scale / own if own and pixel_scale else 1.0, plane.name))
     return stack_psf(found * len(bands) if len(found) == 1 else found)[None]
 
 
 def _scale_of(plane):
     """Return arcsec per pixel of a PSF as its header states it, None where it says nothing."""
-    own = pixel_scale_of(plane.header, plane.name)
+    own = pixel_scale_of(plane.header, plane.name, plane.hdus)
     if own is None and any((number(plane.header, key) or 1) > 1 for key in OVERSAMPLINGS):
-        raise InputError(f"{plane.name}: oversampled, and its pixel scale is not in the header; pass --psf-scale")
+        raise InputError(
+            f"{plane.name}: oversampled, and its pixel scale is not in the header; write it as PIXSCALE (arcsec)"
+        )
     return own
 
 

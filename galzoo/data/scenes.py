@@ -249,9 +249,12 @@ class Scenes(Images):
         planes, catalogue, sources = scenes_hdf5.read_scenes(path, rows)
         for key in ("cutout_height", "cutout_width"):
             sources.pop(key, None)
-        return cls(
-            **planes,
-            catalogue=make_table(catalogue, header["columns"]),
-            sources=make_table(sources, header["source_columns"]),
-            **{key: header[key] for key in HEADER_KEYS},
-        )
+        try:
+            return cls(
+                **planes,
+                catalogue=make_table(catalogue, header["columns"]),
+                sources=make_table(sources, header["source_columns"]),
+                **{key: header[key] for key in HEADER_KEYS},
+            )
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None

@@ -62,13 +62,19 @@ def read_wcs(header, name="image", hdus=None):
             warnings.simplefilter("ignore")
             # Distortions work in two dimensions only; further axes are layers of a cube, or of length one.
             wcs = WCS(_cards(header, name), fobj=hdus, naxis=2)
-            if not wcs.has_celestial:
-                return None
-            wcs.wcs.set()
-            wcs.all_pix2world([0.0, 1.0], [0.0, 1.0], 0)
+            if wcs.has_celestial:
+                wcs.wcs.set()
+                wcs.all_pix2world([0.0, 1.0], [0.0, 1.0], 0)
     except Exception as error:  # wcslib and astropy raise whatever the header makes them
         reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise InputError(f"{name}: its WCS cannot be used ({reason[-1].strip()}); mend or remove it") from None
+    if not wcs.has_celestial:
+        if on_sky:
+            kinds = ", ".join(str(header[f"CTYPE{axis}"]) for axis in (1, 2))
+            raise InputError(
+                f"{name}: CTYPE1 and 2 are {kinds}, no projection of the sky; write e.g. RA---TAN, DEC--TAN"
+            )
+        return None
     frame_of(wcs, name)
     return wcs
 
@@ -150,6 +156,28 @@ def _to_cd(header):
         header.remove(key, ignore_missing=True)
     for i, j in _MATRIX:
         header[f"CD{i}_{j}"] = float(cd[i - 1, j - 1])
+
+
+def wcs_cards(wcs):
+    """Return the header that has a WCS, and the image extensions with the tables of its distortion.
+
+    Parameters
+    ----------
+    wcs : astropy WCS or None
+        Of `read_wcs`; the header is empty without one.
+
+    Returns
+    -------
+    header : astropy Header
+    tables : list of astropy ImageHDU
+        They belong into every file whose header has the cards.
+    """
+    from astropy.io.fits import Header
+
+    if wcs is None:
+        return Header(), []
+    first, *tables = wcs.to_fits(relax=True)
+    return first.header.copy(strip=True), tables
 
 
 def frame_of(wcs, name="image"):

@@ -14,13 +14,18 @@ from astropy.table import Table
 
 from galzoo.data.coordinates import PIXEL_NAMES, SKY_NAMES
 from galzoo.data.hdus import contents, get_hdu, split_extension
+from galzoo.data.plain import ABSENT
 from galzoo.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 _PACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
-_OTHERS = {b"\x89HDF": "HDF5", b"PAR1": "Parquet", b"PK\x03\x04": "a zip file", b"%PDF": "a PDF"}
-_ABSENT = [(text, "0") for text in ("", "null", "NULL", "N/A", "n/a", "NA", "None", "--")]
+_OTHERS = {
+    b"\x89HDF": "HDF5", b"PAR1": "Parquet", b"PK\x03\x04": "a zip file", b"%PDF": "a PDF", b"\x93NUMPY": "a NumPy file",
+    b"\xff\xd8\xff": "a picture", b"\x89PNG": "a picture", b"{": "JSON", b"[": "JSON",
+    b"# Region file": "a region file of DS9",
+}  # fmt: skip
+_ABSENT = [(text, "0") for text in ABSENT]
 # What stands about the objects in a file of SExtractor's.
 _NO_CATALOGUE = ("LDAC_IMHEAD",)
 
@@ -57,6 +62,7 @@ def read_table(path):
         raise
     except Exception as error:  # astropy readers raise whatever the file makes them
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = "no format fits it" if "guess" in reason else reason
         raise InputError(
             f"{file}: not a catalogue that can be read ({reason}); give FITS, VOTable, ECSV, CSV or ASCII"
         ) from None
@@ -118,7 +124,16 @@ def _read_fits(file, extension):
                 raise InputError(f"{file}: several tables; name one as {file}[EXT] of {contents(hdus)}")
             logger.warning("%s: the table %s was taken, the only one with sources", file, placed[0].name or "unnamed")
             tables = placed
+        _check_names(file, tables[0].columns.names)
         return Table.read(tables[0])
+
+
+def _check_names(file, names):
+    """Raise `InputError` where two columns have the same name of a position: astropy calls one of them otherwise."""
+    known = {"id"}.union(*SKY_NAMES, *PIXEL_NAMES)
+    doubled = next((name for name in names if name.lower() in known and names.count(name) > 1), None)
+    if doubled is not None:
+        raise InputError(f"{file}: {names.count(doubled)} columns are called {doubled}; give each a name of its own")
 
 
 def _is_table(hdu):
@@ -158,12 +173,14 @@ def _read_text(file, text):
     first = lines[0].lstrip("#").strip()
     mark = max(",;\t|", key=first.count)
     if not first.count(mark):
+        _check_names(file, first.split())
         return Table.read(lines, format="ascii.commented_header" if named else "ascii", fill_values=_ABSENT)
     if named and len(lines) > 1 and lines[1].count(mark) != first.count(mark):
         # A comment above a table, not its names.
         lines, first = lines[1:], lines[1]
         mark = max(",;\t|", key=first.count)
     lines = [lines[0].lstrip("# "), *lines[1:]]
+    _check_names(file, [name.strip(" \"'") for name in first.split(mark)])
     table = Table.read(
         lines, format="ascii.basic", delimiter=mark, comment="#", fill_values=_ABSENT, guess=False, fast_reader=False
     )

@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 AB_NJY = 31.4
 # By so much may PIXAR_A2 and the pixels of the WCS differ: distortion changes pixels over a detector.
 _SAME_AREA = 0.05
-# By so much may zero points of one header differ, and no zero point is larger.
-_SAME_MAGNITUDE, _LARGEST = 0.05, 100.0
+# By so much may zero points of one header differ, and none is larger: 99 and the like stand for what is not known.
+_SAME_MAGNITUDE, _LARGEST = 0.05, 90.0
 # Spellings that astropy's units do not know, in lower case: a unit, or the zero point of maggies.
 _UNITS = {
     "njy": "nJy", "ujy": "uJy", "microjy": "uJy", "microjansky": "uJy", "jy": "Jy", "jansky": "Jy", "mjy/sr": "MJy/sr",
@@ -125,6 +125,8 @@ def _of_unit(text, header, pixel_area, name):
             if spelt is None:
                 return None
             unit = u.Unit(spelt)
+    if isinstance(unit, u.function.FunctionUnitBase):
+        raise InputError(f"{name}: BUNIT is {text}: pixels are logarithms; give an image whose pixels are fluxes")
     unit = unit * u.pix if u.pix in unit.bases else unit
     if u.beam in unit.bases:
         raise InputError(f"{name}: BUNIT {text} is per beam; convert it to a unit per pixel, or pass --zero-point")

@@ -6,9 +6,10 @@ import logging
 import numpy as np
 from scipy import ndimage
 
-from galzoo.data.fits import variance_of, without_data
+from galzoo.data.fits import LARGEST, variance_of, without_data
 from galzoo.data.fits_keywords import electrons_per_unit
 from galzoo.data.fits_keywords import saturation as header_saturation
+from galzoo.data.no_data import sky_of
 from galzoo.data.per_band import one_a_band
 from galzoo.errors import InputError
 from galzoo.field.background import CELL, measure_sky
@@ -20,8 +21,6 @@ logger = logging.getLogger(__name__)
 # The sky is measured again so often without the light that is seen: pixels of this signal-to-noise behind a filter of
 # this FWHM, grown by so many pixels; strips are read with a margin for that.
 _SKY_PASSES, _LIGHT_SNR, _LIGHT_FWHM, _LIGHT_GROWTH, _LIGHT_MARGIN = 2, 3.0, 4.0, 6, 16
-# Nothing on the sky has this many nJy in a pixel (AB = -6); squares of more would not fit into a float32.
-_LARGEST = 1e15
 # The scatter of pixels over what a noise map says: lower where resampling has correlated them, higher in a crowd.
 _SAME_NOISE = 0.2, 2.5
 _MEANING = {"weight": "inverse variance", "rms": "a standard deviation", "variance": "a variance"}
@@ -79,10 +78,7 @@ class Field:
                 f"{self.name}: {self.shape[1]} x {self.shape[0]} pixels; a field has {LEAST_SIDE} or more a side"
             )
         given = one_a_band(saturation, mosaic.bands, "saturation levels")
-        self._saturation = [
-            header_saturation(plane.header, plane.name) if one is None else float(one)
-            for plane, one in zip(mosaic.planes, given, strict=True)
-        ]
+        self._saturation = [_saturation(plane, one) for plane, one in zip(mosaic.planes, given, strict=True)]
         self.gain = self._electrons(gain)
         mosaic.expect(max(1, self.shape[0] // CELL))
         names = [f"{plane.name}, band {band}" for plane, band in zip(mosaic.planes, self.bands, strict=True)]
@@ -124,11 +120,11 @@ class Field:
             saturated[..., band] = pixels >= self._saturation[band]
             image[..., band] = pixels * self.mosaic.scales[band]
             if noise is not None:
-                noise[..., band] = self.mosaic.noise[band].read(y0, y1, x0, x1)
+                noise[..., band] = self.mosaic.read_noise(band, y0, y1, x0, x1)
             if self.mosaic.flags is not None:
                 bad[..., band] = self.mosaic.flagged(band, y0, y1, x0, x1)
-            if noise is None:
-                bad[..., band] |= without_data(plane, y0, y1, x0, x1, pixels)
+            bad[..., band] |= without_data(plane, y0, y1, x0, x1, pixels, zeros=noise is None)
+            bad[..., band] |= np.abs(image[..., band]) > LARGEST
         return image, noise, bad, saturated
 
     def _compare_noise(self, names):
@@ -195,7 +191,7 @@ class Field:
         if self.subtract_sky:
             image = image - level
         variance = np.where(dead, np.inf, rms**2) if noise is None else self._variance(noise)
-        mask = bad | ~np.isfinite(image) | ~np.isfinite(variance) | (np.abs(image) > _LARGEST)
+        mask = bad | ~np.isfinite(image) | ~np.isfinite(variance)
         # An infinite pixel is what some pipelines leave where the detector saturates.
         saturated |= np.isposinf(image)
         mask |= saturated
@@ -216,3 +212,22 @@ class Field:
         levels = np.median(self.sky.rms, axis=(0, 1))
         # A band without noise must not take all the weight.
         return np.where(levels > 0, levels, levels.max() or 1.0)
+
+
+def _saturation(plane, given):
+    """Return the value at which pixels of a plane are saturated; what the header says is not used below the sky."""
+    level = header_saturation(plane.header, plane.name) if given is None else float(given)
+    if level == np.inf:
+        return level
+    sky = sky_of(plane)[0]
+    if not level <= sky:
+        return level
+    if given is not None:
+        raise InputError(
+            f"{plane.name}: --saturation {level:g} is below its sky, {sky:.4g}; give it in the image's unit"
+        )
+    logger.warning(
+        "%s: its header says that pixels saturate at %g, below its sky (%.4g), so in another unit; left out, pass "
+        "--saturation", plane.name, level, sky,
+    )  # fmt: skip
+    return np.inf

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from galzoo.data.fits import open_mosaic
 from galzoo.data.per_band import one_a_band
-from galzoo.data.planes import is_band
+from galzoo.data.planes import is_band, is_generic, is_picture
 from galzoo.errors import InputError
 from galzoo.field.field import Field
 
@@ -114,7 +114,7 @@ def _extension_names(path):
     """Return the names of image extensions of one size in a FITS file, None where there are fewer than two."""
     from astropy.io import fits
 
-    if not Path(path).is_file() or Path(path).suffix.lower() in (".jpg", ".jpeg", ".png"):
+    if not Path(path).is_file() or is_picture(path):
         return None
     try:
         with warnings.catch_warnings(), fits.open(path) as hdus:
@@ -126,7 +126,9 @@ def _extension_names(path):
             names = [hdu.header["EXTNAME"] for hdu in images]
     except Exception:  # a damaged file is described by the reader that opens it
         return None
-    return names if len(names) > 1 else None
+    # Where one is called the image, or two have one name, they are no bands; the reader finds or asks for one.
+    different = len({name.upper() for name in names}) == len(names) > 1
+    return names if different and not any(map(is_generic, names)) else None
 
 
 def _kept(value, keep, bands, what):

@@ -1,5 +1,6 @@
 """Long work on a field in pieces: each is a file when it is finished, so that a killed run goes on where it stopped."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -19,11 +20,12 @@ logger = logging.getLogger(__name__)
 WORK = "unfinished"
 """Name of the work folder in the output folder."""
 PRODUCTS = {
-    "catalogue.ecsv", "catalogue.fits", "catalogue.parquet", "classes.fits", "counts.ecsv", "instances.fits",
-    "instances.json", "model.fits", "posterior.h5", "regions.reg", "residual.fits", "screen.ecsv", "screen.fits",
-    "segmentation.fits", "sources.reg", "stamps.h5",
+    "catalogue.ecsv", "catalogue.fits", "catalogue.parquet", "classes.ecsv", "classes.fits", "codes.ecsv",
+    "counts.ecsv", "deconvolved.h5", "embedding.ecsv", "instances.fits", "instances.json", "model.fits",
+    "outliers.ecsv", "pairs.ecsv", "posterior.h5", "reconstruction.fits", "regions.reg", "residual.fits",
+    "samples.fits", "screen.ecsv", "screen.fits", "segmentation.fits", "sources.reg", "stamps.h5",
 }  # fmt: skip
-"""Names of the files with which tasks on fields answer, beside their pictures and reports."""
+"""Names of the files with which tasks answer in a folder, beside their pictures and reports."""
 
 
 def output_folder(output, *inputs, bands=()):
@@ -40,19 +42,54 @@ def output_folder(output, *inputs, bands=()):
     InputError
         If that cannot be, or products would be written over what is read.
     """
+    output = check_folder(output, *inputs, bands=bands)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be made ({error.strerror}); name another folder") from None
+    return check_folder(output)
+
+
+def check_folder(output, *inputs, bands=()):
+    """Return what `output_folder` does, but make no folder: for commands that may yet find their input wrong."""
     output = Path(output)
     for path in map(Path, files_of(*inputs, bands=bands)):
         if path.name in PRODUCTS and path.resolve().parent == output.resolve():
             raise InputError(f"{path}: is read, and could be written over; name another --output than its own folder")
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; name a folder to write to")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be made ({error.strerror}); name another folder") from None
-    if not os.access(output, os.W_OK | os.X_OK):
+    if output.exists() and not os.access(output, os.W_OK | os.X_OK):
         raise InputError(f"{output}: cannot be written to; name another folder")
     return output
+
+
+@contextlib.contextmanager
+def held(folder):
+    """Hold a folder against other runs: one would take away the unfinished pieces of the other.
+
+    Raises
+    ------
+    InputError
+        If another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems have no locks, which is another error.
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{folder}: another run is writing there; wait for its end, or name another folder"
+                ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def request_stamp(paths, options, psf, catalogue=None):

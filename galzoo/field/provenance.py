@@ -7,6 +7,7 @@ import sys
 from astropy.io import fits
 
 from galzoo import __version__
+from galzoo.data.sky import wcs_cards
 from galzoo.data.zeropoint import AB_NJY
 
 # Letters that fit into a card behind a number.
@@ -52,6 +53,25 @@ def provenance(field, about):
     header["FLUXUNIT"] = "nJy"
     header["HISTORY"] = "command: " + made["command"]
     return header
+
+
+def sky_header(field):
+    """Return the header of an image on the pixels of a field, and the extensions that its WCS refers to.
+
+    Parameters
+    ----------
+    field : Field
+
+    Returns
+    -------
+    header : astropy.io.fits.Header
+        The WCS, and PIXSCALE.
+    tables : list of astropy.io.fits.ImageHDU
+        Of a distortion; the file needs them once.
+    """
+    header, tables = wcs_cards(field.wcs)
+    header["PIXSCALE"] = field.pixel_scale, "arcsec per pixel"
+    return header, tables
 
 
 def made_by():

@@ -178,3 +178,30 @@ def test_a_cube_with_its_bands_on_the_wrong_axis_is_refused(tmp_path):
     fits.writeto(tmp_path / "yxb.fits", np.zeros((40, 50, 3), "f4"), header(MAGZERO=AB_NJY))
     with pytest.raises(InputError, match="a cube of 3 x 50 x 40 .* its bands are on the first axis; bring them to the"):
         open_mosaic(tmp_path / "yxb.fits")
+
+
+def test_images_in_another_order_than_their_bands(tmp_path):
+    """By what the headers say of filters; names that are none of the bands say nothing."""
+    for name in "gri":
+        write(tmp_path / f"{name}.fits", noise(), FILTER=name if name != "i" else "HSC-I")
+    paths = [tmp_path / f"{name}.fits" for name in "rgi"]
+    with pytest.raises(InputError, match="r.fits: is of the band r, but comes in the place of g; give images in the"):
+        open_mosaic(paths, ["g", "r", "i"])
+    with open_mosaic(paths, ["r", "g", "i"]) as mosaic:
+        assert mosaic.bands == ("r", "g", "i")
+    with open_mosaic(paths, ["a", "b", "c"]) as mosaic:
+        assert mosaic.bands == ("a", "b", "c")
+
+
+def test_a_cube_whose_header_names_its_layers(tmp_path):
+    """As cut-outs of the Legacy Surveys do."""
+    cube = write(tmp_path / "a.fits", np.stack([noise(), noise(1), noise(2)]), BAND0="g", BAND1="r", BAND2="z")
+    with open_field(cube) as field:
+        assert field.bands == ("g", "r", "z")
+    with pytest.raises(InputError, match="a.fits: is of the band g, but comes in the place of z"):
+        open_field(cube, bands=["z", "r", "g"])
+    # Of filter wheels, or of fewer layers than there are, nothing is known.
+    for cards in ({"FILTER1": "F814W", "FILTER2": "CLEAR"}, {"BAND0": "g", "BAND1": "r"}):
+        write(cube, np.stack([noise(), noise(1), noise(2)]), **cards)
+        with open_field(cube) as field:
+            assert field.bands == ("band0", "band1", "band2")

@@ -232,3 +232,13 @@ def test_a_wcs_without_a_place_is_refused(key):
     del header[key]
     with pytest.raises(InputError, match=f"its WCS has no {key}"):
         read_wcs(header, "a.fits")
+
+
+def test_a_projection_that_is_misspelt_is_said():
+    """Or the image would be without a place on the sky."""
+    header = fits.Header({"CTYPE1": "RA--TAN", "CTYPE2": "DEC-TAN", "CRVAL1": 150.0, "CRVAL2": 2.0})
+    header.update({"CRPIX1": 1.0, "CRPIX2": 1.0, "CDELT1": -1e-4, "CDELT2": 1e-4})
+    with pytest.raises(InputError, match="a.fits: CTYPE1 and 2 are RA--TAN, DEC-TAN, no projection .* RA---TAN"):
+        read_wcs(header, "a.fits")
+    header["CTYPE1"], header["CTYPE2"] = "LINEAR", "LINEAR"
+    assert read_wcs(header, "a.fits") is None

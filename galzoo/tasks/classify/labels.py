@@ -80,8 +80,8 @@ def read_labels(path, column, catalogue, unknown=(), least=5, match=None):
     for columns, owner in ((table.colnames, str(path)), (catalogue.colnames, "the stamps")):
         if match not in columns:
             raise InputError(f"{owner}: no column {match!r} to match rows by; there are {', '.join(columns[:20])}")
-    keys = _values(table[match])[0]
-    known &= ~np.isin(values, [str(value) for value in unknown])
+    keys, named = _values(table[match])
+    known &= named & ~np.isin(values, [str(value) for value in unknown])
     given = {}
     for key, value in zip(keys[known], values[known], strict=True):
         if given.setdefault(key, value) != value:
@@ -159,7 +159,7 @@ def _values(column):
     elif plain.dtype.kind in "SO":
         plain = np.array([value.decode() if isinstance(value, bytes) else str(value) for value in plain], dtype=str)
     text = np.char.strip(plain.astype(str))
-    return text, known & ~np.isin(np.char.lower(text), ABSENT)
+    return text, known & ~np.isin(text, ABSENT)
 
 
 def _is_fraction(text):

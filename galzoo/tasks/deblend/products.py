@@ -10,7 +10,7 @@ from galzoo.data.hdf5 import StampsWriter
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
-from galzoo.field.provenance import catalogue_hdu, made_by, provenance
+from galzoo.field.provenance import catalogue_hdu, made_by, provenance, sky_header
 from galzoo.files import atomic_path, write_table
 from galzoo.interop.ds9 import write_regions
 from galzoo.resources import release
@@ -63,7 +63,8 @@ def write_products(field, chunks, segmentation, psf, ids, output, work, settings
     for name, planes in (("model.fits", model), ("residual.fits", residual)):
         written.append(_write_images(output / name, field, planes))
     with atomic_path(output / "segmentation.fits") as path:
-        fits.PrimaryHDU(segmentation, _header(field)).writeto(path, overwrite=True)
+        header, tables = sky_header(field)
+        fits.HDUList([fits.PrimaryHDU(segmentation, header), *tables]).writeto(path, overwrite=True)
     written.append(output / "segmentation.fits")
     if settings.stamp_size and len(table):
         written.append(_write_stamps(output / "stamps.h5", field, chunks, order, table, psf, work, settings.stamp_size))
@@ -188,23 +189,17 @@ def _images(field, chunks, work):
     return model, residual
 
 
-def _header(field):
-    header = fits.Header()
-    if field.wcs is not None:
-        header.update(field.wcs.to_header(relax=True))
-    header["PIXSCALE"] = field.pixel_scale, "arcsec per pixel"
-    return header
-
-
 def _write_images(path, field, planes):
     with atomic_path(path) as temporary, fits.open(temporary, "append") as hdus:
+        header, tables = sky_header(field)
         hdus.append(fits.PrimaryHDU())
         for band, plane in zip(field.bands, planes, strict=True):
-            header = _header(field)
             header["BUNIT"], header["MAGZERO"], header["FILTER"] = "nJy", AB_NJY, band
             hdus.append(fits.ImageHDU(plane, header, name=band))
             hdus.flush()
             release(plane)
+        for table in tables:
+            hdus.append(table)
     return path
 
 

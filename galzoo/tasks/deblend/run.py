@@ -18,7 +18,7 @@ from galzoo.errors import InputError
 from galzoo.field import tiles as tiling
 from galzoo.field.detection import detection_for
 from galzoo.field.open_field import open_field
-from galzoo.field.pieces import output_folder, request_stamp, save_piece, work_folder
+from galzoo.field.pieces import held, output_folder, request_stamp, save_piece, work_folder
 from galzoo.field.psf import constant_psf, contradiction, field_psf, mean_fwhm, measured_psf
 from galzoo.presets import card_for
 from galzoo.progress import track
@@ -132,7 +132,7 @@ def deblend_field(
     if preset is not None and deblender is None:
         # What is wrong with it is said before a large field is read.
         card_for("deblend", preset)
-    with open_field(paths, **options) as field:
+    with held(output), open_field(paths, **options) as field:
         known = psf if callable(psf) or isinstance(psf, np.ndarray) else field_psf(field, psf, seeing)
         ids, listed = _listed(catalogue, columns, field)
         deblend, field, about = choose_deblender(preset, deblender, method, field, prior, conform)

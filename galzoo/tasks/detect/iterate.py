@@ -11,7 +11,7 @@ from astropy.table import QTable
 from galzoo.contracts.deblended import FLAGS as FIT_FLAGS
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
-from galzoo.field.pieces import output_folder, request_stamp, work_folder
+from galzoo.field.pieces import held, output_folder, request_stamp, work_folder
 from galzoo.field.psf import field_psf
 from galzoo.field.tiles import tiles
 from galzoo.metrics.matching import match
@@ -75,7 +75,7 @@ def detect_iterated(
     for task, name, role in wanted:
         if name is not None:
             card_for(task, name, role)
-    with open_field(paths, **options) as opened:
+    with held(output), open_field(paths, **options) as opened:
         known = psf if callable(psf) or isinstance(psf, np.ndarray) else field_psf(opened, psf, seeing)
         listed = None if truth is None else read_truth(truth, columns, opened)
         search = Search.of(opened, preset, detector, known, settings)

@@ -9,7 +9,7 @@ from astropy.table import QTable
 
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
-from galzoo.field.provenance import catalogue_hdu, made_by, provenance
+from galzoo.field.provenance import catalogue_hdu, made_by, provenance, sky_header
 from galzoo.files import atomic_path, write_table, write_text
 from galzoo.resources import release
 from galzoo.tasks.detect.measure import FLAGS
@@ -215,12 +215,10 @@ def segmentation_image(path):
 
 
 def _write_map(path, instances, field):
-    header = fits.Header()
-    if field.wcs is not None:
-        header.update(field.wcs.to_header(relax=True))
-    header["PIXSCALE"] = field.pixel_scale, "arcsec per pixel"
+    header, tables = sky_header(field)
     with fits.open(path, "append") as hdus:
-        hdus.append(fits.PrimaryHDU(instances, header))
+        for hdu in (fits.PrimaryHDU(instances, header), *tables):
+            hdus.append(hdu)
         hdus.flush()
     release(instances)
 

@@ -11,7 +11,7 @@ from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
 from galzoo.field.detection import Detection, detection_for
 from galzoo.field.open_field import open_field
-from galzoo.field.pieces import output_folder, request_stamp, work_folder
+from galzoo.field.pieces import held, output_folder, request_stamp, work_folder
 from galzoo.field.psf import constant_psf, contradiction, field_psf, gaussian_of, mean_fwhm, measured_psf
 from galzoo.field.tiles import detect_tile
 from galzoo.files import write_json
@@ -148,7 +148,7 @@ def detect_field(
     output = output_folder(output, paths, psf, truth, list(options.values()), bands=options.get("bands") or ())
     if preset is not None and detector is None:
         card_for("detect", preset)
-    with open_field(paths, **options) as field:
+    with held(output), open_field(paths, **options) as field:
         known = psf if callable(psf) or isinstance(psf, np.ndarray) else field_psf(field, psf, seeing)
         listed = None if truth is None else read_truth(truth, columns, field)
         search = Search.of(field, preset, detector, known, settings)

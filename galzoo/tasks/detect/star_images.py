@@ -3,6 +3,8 @@
 import numpy as np
 from astropy.io import fits
 
+from galzoo.data.zeropoint import AB_NJY
+from galzoo.field.provenance import sky_header
 from galzoo.field.star_light import StarLight
 from galzoo.files import atomic_path
 from galzoo.resources import release
@@ -49,14 +51,15 @@ def write_images(field, rows, psf_of, output, work):
             residual[:, y0:y1, x0:x1] = np.moveaxis(left, -1, 0)
         release(model, residual)
     written = []
-    header = fits.Header() if field.wcs is None else field.wcs.to_header(relax=True)
-    header["BUNIT"], header["MAGZERO"], header["PIXSCALE"] = "nJy", 31.4, field.pixel_scale
+    header, tables = sky_header(field)
+    header["BUNIT"], header["MAGZERO"] = "nJy", AB_NJY
     for name, planes in (("model", model), ("residual", residual)):
         written.append(output / f"{name}.fits")
         with atomic_path(written[-1]) as path, fits.open(path, "append") as hdus:
             hdus.append(fits.PrimaryHDU())
-            for band, plane in zip(field.bands, planes, strict=True):
-                hdus.append(fits.ImageHDU(plane, header, name=band))
+            bands = [fits.ImageHDU(plane, header, name=band) for band, plane in zip(field.bands, planes, strict=True)]
+            for hdu in (*bands, *tables):
+                hdus.append(hdu)
             hdus.flush()
         release(planes)
     return written

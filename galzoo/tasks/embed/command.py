@@ -44,6 +44,7 @@ def embed(
     from galzoo.data import hdf5
     from galzoo.data.stamps import Stamps
     from galzoo.domain import in_domain
+    from galzoo.field.pieces import check_folder
     from galzoo.inference.stamp_features import features
     from galzoo.presets import card_for, load_for
     from galzoo.tasks.embed.neighbours import rows_of, write_like, write_pairs, write_strangest
@@ -54,6 +55,7 @@ def embed(
 
     if limit is not None and limit < 3:
         raise InputError(f"--limit is {limit}; a map needs at least 3 stamps")
+    check_folder(output, stamps, pairs)
     data = Stamps.load(stamps, _rows(hdf5.read_header(stamps)["n"], limit, seed))
     data = in_domain(data, card_for("embed", preset, "model", "prior", "encoder"), conform)
     # A wrong name should not cost the time of the model.

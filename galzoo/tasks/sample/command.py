@@ -37,6 +37,7 @@ def sample(
 ):
     """Draw galaxies from a trained prior: stamps, FITS and a picture."""
     from galzoo.cards import magnitudes_of
+    from galzoo.field.pieces import check_folder
     from galzoo.presets import load_card, load_for
     from galzoo.simulate.observe import observe, plan
     from galzoo.tasks.sample.run import class_names, parse_conditions, warnings_of, write_samples
@@ -46,6 +47,7 @@ def sample(
 
         # What is wrong with the command line is said before TensorFlow is loaded.
         get_survey(survey)
+    check_folder(output, psf)
     if not temperature > 0:
         raise InputError(f"--temperature is {temperature}; give a number above 0")
     if not depth > 0:

@@ -2,7 +2,7 @@
 
 from astropy.io import fits
 
-from galzoo.field.provenance import catalogue_hdu, provenance
+from galzoo.field.provenance import catalogue_hdu, provenance, sky_header
 from galzoo.files import atomic_path, write_table
 from galzoo.tasks.segment.catalogue import make_catalogue
 
@@ -33,16 +33,17 @@ def write_products(field, segmented, band, output, settings, about):
     about = about | {"stride": settings.stride, "threshold": settings.threshold, "band": band}
     table = make_catalogue(field, segmented, band)
     table.meta |= about
-    header = fits.Header() if field.wcs is None else field.wcs.to_header(relax=True)
+    header, distortion = sky_header(field)
     hdus = [fits.PrimaryHDU()]
     hdus += [
         fits.ImageHDU(plane, header, name=name) for name, plane in zip(segmented.classes, segmented.votes, strict=True)
     ]
     hdus.append(fits.ImageHDU(segmented.windows.astype("int32"), header, name="windows"))
+    hdus += distortion
     with atomic_path(output / "classes.fits") as path:
         fits.HDUList(hdus).writeto(path, overwrite=True)
     with atomic_path(output / "segmentation.fits") as path:
-        fits.PrimaryHDU(segmented.segmentation, header).writeto(path, overwrite=True)
+        fits.HDUList([fits.PrimaryHDU(segmented.segmentation, header), *distortion]).writeto(path, overwrite=True)
     write_table(output / "catalogue.ecsv", table)
     with atomic_path(output / "catalogue.fits") as path:
         hdu = catalogue_hdu(table, provenance(field, about))

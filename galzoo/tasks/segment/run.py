@@ -10,7 +10,7 @@ from galzoo.contracts.segmentation import Segmented
 from galzoo.data.bands import spelt
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
-from galzoo.field.pieces import output_folder, request_stamp, work_folder
+from galzoo.field.pieces import held, output_folder, request_stamp, work_folder
 from galzoo.presets import card_for, load_card, load_for, model_checksum, presets_for
 from galzoo.tasks.segment.segments import THRESHOLD, find_segments, split_segments
 from galzoo.tasks.segment.votes import STRIDE, check_windows, chosen_stride, vote_field
@@ -96,7 +96,7 @@ def segment_field(paths, output, preset=None, settings=None, progress=False, res
     if preset is not None:
         # What is wrong with it is said before a large field is read.
         card_for("segment", preset)
-    with open_field(paths, **options) as field:
+    with held(output), open_field(paths, **options) as field:
         preset = _choose(field) if preset is None else preset
         _check_scale(field, load_card(preset), preset)
         model = load_for("segment", preset)

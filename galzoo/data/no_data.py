@@ -1,0 +1,87 @@
+"""Pixels that hold no measurement, by their values: zeros where no exposure reached, and what gaps are filled with."""
+
+import logging
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+# Numbers that gaps are filled with, and the least integers of 16 and 32 bits; near the sky -99 may be a measurement.
+_MARKS = (-99.0, -999.0, -9999.0, -99999.0, -32768.0, -2147483648.0)
+# Marks lie so many standard deviations below the sky; another value does if it is the least and comes so often.
+_FAR, _OFTEN = 20.0, 3
+# Rows that are looked at, spread over the image, and the least number of pixels that tell of the sky.
+_ROWS, _LEAST = 64, 50
+
+
+def sky_of(plane):
+    """Return median and scatter of a plane's pixels, and those looked at; NaN where there are too few.
+
+    Pixels like the one beside them are left out: they may be what a gap is filled with.
+    """
+    rows = np.unique(np.linspace(0, plane.shape[0] - 1, _ROWS).astype(int))
+    values = np.stack([plane.read(row, row + 1, 0, plane.shape[1])[0] for row in rows]).astype(np.float64)
+    sky = values[:, :-1][values[:, :-1] != values[:, 1:]]
+    sky = sky[np.isfinite(sky)]
+    if len(sky) < _LEAST:
+        return np.nan, np.nan, values
+    middle = np.median(sky)
+    return middle, 1.4826 * np.median(np.abs(sky - middle)), values
+
+
+def fills_of(plane):
+    """Return the values, far below the sky, that a plane has in place of measurements; say which they are.
+
+    Parameters
+    ----------
+    plane : Plane
+
+    Returns
+    -------
+    list of float
+    """
+    middle, scatter, values = sky_of(plane)
+    limit = middle - _FAR * scatter
+    low = values[values < limit]
+    if not len(low):
+        return []
+    found = [mark for mark in _MARKS if (low == mark).any()]
+    least = low[np.isfinite(low)].min(initial=np.inf)
+    if least not in found and scatter > 0 and np.sum(low == least) >= _OFTEN:
+        found.append(float(least))
+    for fill in found:
+        logger.warning(
+            "%s: pixels of exactly %g, far below the sky (%.4g), are taken as no data", plane.name, fill, middle
+        )
+    return found
+
+
+def without_data(plane, y0, y1, x0, x1, pixels, zeros=True):
+    """Return which pixels of a window hold no data, bool (y, x).
+
+    Exact zeros, 3 by 3 and more of them, are where no exposure reached a coadd. In counts zeros are a measurement, so
+    images of whole numbers have none.
+
+    Parameters
+    ----------
+    plane : Plane
+        The answer for a pixel is the same in every window.
+    y0, y1, x0, x1 : int
+        The window.
+    pixels : array, (y, x)
+        What `plane` has in it.
+    zeros : bool
+        Whether zeros may be no data: a noise map says it otherwise.
+    """
+    filled = np.isin(pixels, plane.fills) if plane.fills else np.zeros(pixels.shape, bool)
+    empty = pixels == 0
+    if not zeros or not empty.any() or plane.holds_counts:
+        return filled
+    from scipy import ndimage
+
+    # A block that holds a pixel reaches two further; beyond the image nothing is known against it.
+    low_y, low_x = max(y0 - 2, 0), max(x0 - 2, 0)
+    wide = plane.read(low_y, min(y1 + 2, plane.shape[0]), low_x, min(x1 + 2, plane.shape[1])) == 0
+    block = np.ones((3, 3), bool)
+    wide = ndimage.binary_dilation(ndimage.binary_erosion(wide, block, border_value=1), block) & wide
+    return filled | wide[y0 - low_y : y1 - low_y, x0 - low_x : x1 - low_x]
