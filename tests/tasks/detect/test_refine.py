@@ -20,7 +20,7 @@ def test_the_sky_is_the_variance_without_the_photons():
 
 @pytest.fixture
 def told(monkeypatch):
-    """Three stars of which the second is doubtful; the fit is a fake that moves them by a pixel and keeps its orders."""
+    """Three stars of which the second is doubtful; the fit is a fake that moves them by a pixel."""
     orders = []
 
     def fit_stars(image, variance, psf, stars, others, gain):

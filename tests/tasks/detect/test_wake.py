@@ -99,7 +99,7 @@ class Search:
 
 
 def test_the_sky_that_is_taken_off_is_the_plane_of_the_square():
-    """A plane of 5 in the middle, 3 more at its right edge and 2 less at its upper one; beyond it stays as it is there."""
+    """5 in the middle, 3 more at the right edge, 2 less at the upper one; beyond the square it stays as it is there."""
     image = np.ones((60, 80, 1))
     mask = np.zeros(image.shape, bool)
     mask[30, 40] = True
