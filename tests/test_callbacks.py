@@ -105,6 +105,31 @@ def test_a_stage_waits_for_a_better_loss_of_its_own():
     assert not callbacks.stopped_early(rows, 2, 1)
 
 
+def test_a_validation_that_is_not_a_number_is_never_the_best(tmp_path):
+    """NumPy's argmin takes it for the least, and keep its weights."""
+    rows, kept = [], []
+
+    class Kept(callbacks.StopEarly):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            with callbacks.h5py.File(tmp_path / "best.h5") as file:
+                kept.append(float(file["0"][()]))
+
+    value = keras.Variable(0.0)
+    model = SimpleNamespace(variables=[value], optimizer=SimpleNamespace(use_ema=False))
+    stop = Kept(tmp_path, 0, rows, 2)
+    stop.set_model(model)
+    for epoch, loss in enumerate((3.0, float("nan"), 2.0, float("nan"), 2.5)):
+        value.assign(epoch)
+        stop.on_epoch_end(epoch, {"val_loss": loss})
+        rows.append({"stage": 0, "val_loss": loss})
+        if model.stop_training:
+            break
+    assert kept == [0, 0, 2, 2, 2]
+    assert model.stop_training
+    assert callbacks.stopped_early(rows, 0, 2)
+
+
 def test_the_account_sums_steps_and_hours_over_stages():
     recipe = {"stages": [{"steps_per_epoch": 10}, {"steps_per_epoch": 300}]}
     history = [{"stage": 0, "seconds": 1800.0}, {"stage": 1, "seconds": 900.0}, {"stage": 1, "seconds": 2700.0}]

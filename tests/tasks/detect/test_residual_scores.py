@@ -5,7 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from galzoo.tasks.detect.residual_scores import _compare, _scored, _threshold
+from galzoo.contracts.detections import Detections
+from galzoo.tasks.detect import residual_scores
+from galzoo.tasks.detect.residual_scores import SECOND, _compare, _scored, _threshold, evaluate_residual
+from tests.field.fields import least_squares
+from tests.scenes import make_scenes
 
 # Three true sources: the first is known, the other two were missed, and so is a fourth, which is got by a known one.
 TRUTH = SimpleNamespace(positions=np.array([[10.0, 10.0], [30.0, 10.0], [50.0, 10.0], [13.0, 10.0]]))
@@ -57,3 +61,23 @@ def test_sums_over_scenes():
     assert found["seconds"] == 3
     assert [(row["n"], row["low"]) for row in found["by_magnitude"]] == [(3, 22), (3, 23), (3, 24)]
     assert "by_blendedness" not in found
+
+
+def test_what_is_known_is_not_added_and_the_first_pass_is_not_of_the_second_look(monkeypatch):
+    """First pass 5 s, detector 1 s, second look 8 s with it; the two known sources are said again, 0.3 pixels off."""
+    scenes, views = make_scenes(1, apart=18.0), []
+    places = np.stack([np.asarray(scenes.sources[key]) for key in "xy"], axis=-1)
+
+    class Again:
+        def detect(self, batch, threshold=0.0):
+            found = np.append(places + 0.3, [[3.0, 3.0]], axis=0)[None]
+            return Detections(found, np.array([[0.9, 0.9, 0.8]]), np.zeros((1, 3, 4)))
+
+    clock = iter([0.0, 5.0, 5.0, 6.0, 6.0, 14.0])
+    monkeypatch.setattr(residual_scores, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    found = evaluate_residual({"again": Again()}, least_squares, scenes, views=views)
+    np.testing.assert_allclose(views[0]["added"]["again"][0], [[3, 3]])
+    assert (found["sources"], found["missed"]) == (2, 0)
+    assert found["methods"]["again"]["added"] == 1
+    assert found["methods"]["again"]["false"] == 1
+    assert [found["methods"][name]["seconds"] for name in ("again", SECOND)] == [1, 3]

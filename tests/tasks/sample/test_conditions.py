@@ -29,16 +29,16 @@ def test_got_over_asked_in_fifths_and_over_all():
 
 
 def test_classes_and_numbers_that_are_told():
-    """Of three 1's two are told, the one 2 is not."""
-    found = _classes(np.array([1.0, 1, 1, 2]), np.array([1.0, 1, 2, 1]))
+    """Of three 1's two are told, the one 2 is not, of four 3's two are."""
+    found = _classes(np.array([1.0, 1, 1, 2, 3, 3, 3, 3]), np.array([1.0, 1, 2, 1, 3, 3, 1, 1]))
     assert found["accuracy"] == 0.5
-    assert found["accuracy_error"] == pytest.approx(0.25)
-    assert found["balanced"] == pytest.approx((2 / 3 + 0) / 2)
+    assert found["accuracy_error"] == pytest.approx(np.sqrt(0.25 / 8))
+    assert found["balanced"] == pytest.approx((2 / 3 + 0 + 1 / 2) / 3)
     sure = _classes(np.ones(4), np.ones(4))
     # As if one in n were wrong.
     assert (sure["accuracy"], sure["accuracy_error"]) == (1, 0.25)
     asked = np.arange(10.0)
-    numbers = _numbers(asked, asked + np.where(asked < 9, 1.0, 3.0), 0)
+    numbers = _numbers(asked, asked + np.where(asked < 9, -1.0, 3.0), 0)
     assert numbers["error"] == pytest.approx(1.2)
     assert numbers["rank"] == pytest.approx(1)
     assert 0.05 < numbers["error_error"] < 0.4

@@ -20,11 +20,11 @@ VARIANCE = np.array([4.0, 9.0])
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Three segments: two pixels of light 30 and 10 in H; three with none; one of light 50 beside what nobody saw."""
+    """Three segments: two pixels of light 10 and 30 in H; three with none; one of light 50 beside what nobody saw."""
     folder = tmp_path_factory.mktemp("segment")
     image, labels = np.zeros((*SHAPE, 2)), np.zeros(SHAPE, np.int32)
     labels[:, 36:] = -1
-    image[10, 12:14] = [[30.0, 90.0], [10.0, 60.0]]
+    image[10, 12:14] = [[10.0, 90.0], [30.0, 60.0]]
     image[20, 5:8] = [[-1.0, 3.0], [-2.0, 3.0], [-3.0, 3.0]]
     image[25, 35] = [50.0, -5.0]
     labels[10, 12:14], labels[20, 5:8], labels[25, 35] = 1, 2, 3
@@ -49,7 +49,7 @@ def test_every_number_is_in_its_column(written):
     _, table, _ = written
     # The second has no light, so that its pixels count alike; a bad pixel has neither light nor noise.
     expected = {
-        "id": [1, 2, 3], "x": [12.25, 6, 35], "y": [10, 20, 25], "x_peak": [12, 5, 35], "y_peak": [10, 20, 25],
+        "id": [1, 2, 3], "x": [12.75, 6, 35], "y": [10, 20, 25], "x_peak": [13, 5, 35], "y_peak": [10, 20, 25],
         "npix": [2, 3, 1], "flux_H": [40, -6, 50], "flux_V": [150, 6, -5],
         "flux_err_H": np.sqrt([8, 12, 4]), "flux_err_V": np.sqrt([18, 18, 9]),
         "snr": np.array([40, -6, 50]) / np.sqrt([8, 12, 4]),
@@ -57,7 +57,7 @@ def test_every_number_is_in_its_column(written):
         "mag_err_V": 1.0857362 * np.sqrt(18) / np.array([150, 6, np.nan]),
         "flags": [0, FLAGS["no_light"] | FLAGS["bad_pixels"], FLAGS["rim"]],
     }  # fmt: skip
-    round_, flat = 0.75 * 0.5 + 0.25 * 0.1, 0.75 * 0.5 + 0.25 * 0.7
+    round_, flat = 0.25 * 0.5 + 0.75 * 0.1, 0.25 * 0.5 + 0.75 * 0.7
     expected["p_round"] = [round_ / (round_ + flat), 0.6, 0.4]
     expected["p_flat"] = [flat / (round_ + flat), 0.4, 0.6]
     for name, values in expected.items():
@@ -97,5 +97,5 @@ def test_the_report_counts_what_there_is(written):
     assert rows["background"] == ["", "99.54 %"]
     brightest = [line for line in lines if len(line) > 6]
     assert [line[0] for line in brightest] == ["3", "1", "2"]
-    assert brightest[1][1:4] == ["12.2", "10", "2"]
-    assert brightest[1][5:] == ["14.1", "flat", "0.421", "0.579", "0"]
+    assert brightest[1][1:4] == ["12.8", "10", "2"]
+    assert brightest[1][5:] == ["14.1", "flat", "0.235", "0.765", "0"]
