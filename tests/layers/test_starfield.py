@@ -235,3 +235,18 @@ def test_stars_on_the_edge_are_told_and_those_beyond_are_not():
     # As many in the outer half of a pixel as in any other.
     assert ((places < 0).mean(axis=0) > 0.03).all()
     assert ((places > 7).mean(axis=0) > 0.03).all()
+
+
+def test_stars_below_the_limit_scatter_as_the_power_law_says():
+    """Drawn on from the limit of 50 electrons down to 5; of their number half is there on average."""
+    n, least, slope = 300, 50.0, 0.5
+    one = np.ones(n, "float32")
+    field = {"density": 0.1 * one, "slope": slope * one, "span": 100 * one, "least": least * one}
+    layer = StarField(size=16, **PLAIN | {"unresolved": 1.0})
+    made = np.asarray(layer._faint(field | {"colour": 0 * one[:, None]}, n, 1, 2))
+    flux = np.geomspace(least / 10, least, 20001)
+    middle, width = (flux[1:] + flux[:-1]) / 2, np.diff(flux)
+    # Of 0.1 brighter stars a pixel, up to 100 times the limit, at which the law has its norm.
+    law = slope * least**slope * middle ** -(slope + 1) / (1 - 100**-slope)
+    second = 0.1 * np.sum(law * middle**2 * width)
+    assert made.var(axis=(1, 2, 3)).mean() == pytest.approx(0.5 * second, rel=0.15)
