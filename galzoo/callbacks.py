@@ -154,8 +154,8 @@ def _losses(history, stage):
 
 
 def _waited(losses):
-    """Return how many epochs ago the least of the losses was."""
-    return len(losses) - 1 - int(np.argmin(losses))
+    """Return how many epochs ago the least of the losses was; one that is not a number is none."""
+    return len(losses) - 1 - int(np.argmin(np.where(np.isnan(losses), np.inf, losses)))
 
 
 class PlainLines(keras.callbacks.Callback):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
-from galzoo.layers.augment import Rotate90Flip
+from galzoo.layers.augment import Rotate90Flip, hide_bands, random_masks
 from galzoo.layers.geometry import turn
 
 
@@ -146,3 +146,33 @@ def test_hands_change_places_where_a_stamp_is_mirrored():
         mirrored = match.index(True) >= 4
         expected = {1: 2, 2: 1}.get(label[i], label[i]) if mirrored else label[i]
         np.testing.assert_array_equal(turned["condition"][i], [1.0, expected])
+
+
+def test_masks_hide_discs_and_now_and_then_a_half_plane():
+    n, side = 3000, 41
+    lines = keras.ops.convert_to_numpy(random_masks((n, side, side, 1), 0.5, keras.random.SeedGenerator(1), discs=0))[
+        ..., 0
+    ]
+    assert set(np.unique(lines)) == {0, 1}
+    hidden = (lines == 0).any(axis=(1, 2))
+    # A third of a half, less the few whose line lies beyond the corner of its side.
+    assert 0.135 < hidden.mean() < 0.18
+    middle = np.hypot(*(np.indices((side, side)) - 20)) < 0.19 * 20
+    assert (lines[:, middle] == 1).all()
+    discs = keras.ops.convert_to_numpy(random_masks((n, side, side, 1), 1.0, keras.random.SeedGenerator(2), discs=1))
+    dark = side**2 - discs.sum(axis=(1, 2, 3))
+    # A radius of 15 % of the side at most, where no line is there: two in three.
+    small = (dark > 0) & (dark < np.pi * (0.15 * side + 1) ** 2)
+    assert 0.6 < small.mean() < 0.85
+    # Half of the radii are below 9.5 %.
+    assert np.median(dark[small]) == pytest.approx(np.pi * (0.09 * side) ** 2, rel=0.25)
+
+
+def test_bands_are_hidden_but_never_all():
+    variance = np.full((4000, 1, 1, 3), 2.0, "float32")
+    some = keras.ops.convert_to_numpy(hide_bands(variance, 0.3, keras.random.SeedGenerator(1)))[:, 0, 0]
+    assert set(np.unique(some)) == {2, np.inf}
+    # 0.3 each, but for 0.3^3 of the images, of which one of three bands is kept.
+    assert np.isinf(some).mean() == pytest.approx(0.3 - 0.027 / 3, abs=0.015)
+    every = keras.ops.convert_to_numpy(hide_bands(variance, 1.0, keras.random.SeedGenerator(2)))[:, 0, 0]
+    np.testing.assert_array_equal(np.isinf(every).sum(axis=1), 2)

@@ -3,7 +3,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from galzoo.layers.noise import correlated, normal, observe, poisson, recorrupt
+from galzoo.layers.noise import (
+    correlated,
+    gain_and_sky,
+    noise_of,
+    normal,
+    observe,
+    observed_variance,
+    poisson,
+    recorrupt,
+)
 
 
 def numpy(tensor):
@@ -96,3 +105,36 @@ def test_noises_of_a_recorrupted_pair_do_not_know_of_each_other():
     assert abs(np.corrcoef(seen[:, 1:].ravel(), target[:, :-1].ravel())[0, 1]) < 0.02
     # A band that is not there has no noise to add.
     np.testing.assert_array_equal(numpy(shown["image"])[:5, ..., 1], (100 + noise)[:5, ..., 1])
+
+
+def test_a_map_of_the_noise_is_of_the_light_that_is_seen():
+    """8 over a gain of 4 and a sky of 3; light below nothing adds none, nor does a gain that is infinite."""
+    image = np.array([[[[8.0, 8.0, 8.0]], [[-8.0, -8.0, -8.0]]]], "float32")
+    sky = np.array([[[[3.0, 3.0, np.inf]]]], "float32")
+    found = numpy(observed_variance(image, sky, np.array([[[[4.0, np.inf, 4.0]]]], "float32")))
+    np.testing.assert_array_equal(found[0, :, 0], [[5, 3, np.inf], [3, 3, np.inf]])
+
+
+def test_sky_and_gain_are_told_by_the_variance():
+    """Two stamps of one gain a band, 4 and 5, and skies of their own; a bad pixel has a variance that is nothing."""
+    random = np.random.default_rng(0)
+    truth = random.uniform(0, 50, (2, 6, 6, 2)).astype("float32")
+    truth[:, 0, 0] = 0
+    sky = np.array([[2.0, 3.0], [7.0, 5.0]], "float32")[:, None, None]
+    variance = sky + truth / np.array([4.0, 5.0], "float32")
+    mask = np.zeros(variance.shape, bool)
+    mask[0, 2, 3] = True
+    variance[0, 2, 3] = 0.01
+    batch = {"variance": variance, "truth": truth, "mask": mask}
+    found, per_flux = (numpy(part) for part in noise_of(batch))
+    np.testing.assert_allclose(found, sky, rtol=1e-5)
+    np.testing.assert_allclose(per_flux[0, 0, 0], [1 / 4, 1 / 5], rtol=1e-4)
+    gain, level = (numpy(part) for part in gain_and_sky(found, per_flux))
+    np.testing.assert_allclose(gain, [[4, 5]] * len(gain), rtol=1e-4)
+    # As many electrons as have the variance of the sky, over the gain.
+    np.testing.assert_allclose(level, [[2 * 4, 3 * 5], [7 * 4, 5 * 5]], rtol=1e-4)
+    np.testing.assert_allclose(noise_of(batch, gain=[2.0, 10.0])[1][0, 0, 0], [0.5, 0.1])
+    absent = np.full((1, 1, 1, 2), np.inf, "float32")
+    gain, level = (numpy(part) for part in gain_and_sky(absent, np.array([[[[0.0, 0.5]]]], "float32")))
+    np.testing.assert_array_equal(gain, [[np.inf, 2]])
+    np.testing.assert_array_equal(level, 0)

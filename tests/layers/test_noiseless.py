@@ -51,3 +51,14 @@ def test_a_crop_is_the_centre_and_leaves_the_psf():
     np.testing.assert_array_equal(cut["image"], batch["image"][:, 3:13, 3:13])
     np.testing.assert_array_equal(cut["psf"], batch["psf"])
     assert crop_batch(batch, 40)["image"].shape == batch["image"].shape
+
+
+def test_the_share_and_the_signal_to_noise_of_noiseless_stamps():
+    batch = batch_of()
+    shown = show_noiseless(batch, 0.2, (50.0, 5000.0), 0.7, keras.random.SeedGenerator(1))
+    replaced = np.all(ops.convert_to_numpy(shown["image"]) == batch["truth"], axis=(1, 2, 3))
+    assert 0.1 < replaced.mean() < 0.3
+    ratio = np.sqrt((batch["truth"] ** 2 / ops.convert_to_numpy(shown["variance"])).sum(axis=(1, 2, 3)))[replaced]
+    assert 49 < ratio.min() < ratio.max() < 5100
+    # As many below 500 as above.
+    assert 0.25 < (ratio < 500).mean() < 0.75

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from scipy.ndimage import shift
+from scipy.ndimage import binary_opening, shift
 
 from galzoo.data.psf import peak_fwhm
 from galzoo.errors import InputError
@@ -205,3 +205,63 @@ def test_psfs_of_the_batch():
 def test_bad_arguments(options, words):
     with pytest.raises(InputError, match=words):
         StarField(**options)
+
+
+def test_the_faintest_star_is_told_in_the_unit_of_the_image():
+    """By its electrons, or by how far it is above the noise of the sky under its PSF in the first band."""
+    made = fields(n=2, faintest=1000, **PLAIN)
+    np.testing.assert_allclose(made["faintest"], 1000 / 2.0, rtol=1e-5)
+    made = fields(n=3, limit=(7.0, 7.0001), fwhm=(3.0, 5.0), **PLAIN)
+    level = made["sky"][:, 0] * made["gain"][:, 0]
+    area = 1 / (made["psf"][..., 0] ** 2).sum(axis=(1, 2))
+    np.testing.assert_allclose(made["faintest"] * made["gain"][:, 0], 7 * np.sqrt(level * area), rtol=1e-3)
+
+
+def test_what_is_left_of_the_sky_is_a_plane():
+    """So many times its noise, and as much from edge to edge; where it is dark there is a quarter of its variance."""
+    nothing = {"n": 100, "bands": 1, "size": 24, "density": (1e-6, 1e-6), "fwhm": (2.0, 2.1), "psf_size": 9}
+    made = fields(**nothing, **PLAIN | {"sky_error": 20.0, "sky": (1e8, 1.001e8)})
+    electrons = made["gain"][:, None, None]
+    seen = (made["image"] * electrons / np.sqrt(made["sky"][:, None, None] * electrons))[..., 0]
+    line = np.arange(24) / 23 - 0.5
+    design = np.stack([np.ones((24, 24)), np.tile(line, (24, 1)), np.tile(line[:, None], (1, 24))], axis=-1)
+    plane, *_ = np.linalg.lstsq(design.reshape(-1, 3), seen.reshape(100, -1).T)
+    assert np.std(seen.reshape(100, -1).T - design.reshape(-1, 3) @ plane) == pytest.approx(1, abs=0.03)
+    np.testing.assert_allclose(plane.std(axis=1), 20, rtol=0.25)
+    made = fields(**nothing, **PLAIN | {"sky_error": 30.0})
+    floor = made["variance"] * made["gain"][:, None, None] / made["sky"][:, None, None]
+    assert floor.min() == pytest.approx(0.25, rel=1e-4)
+
+
+def test_neighbours_of_saturated_pixels_are_masked():
+    made = fields(n=2, size=64, density=(0.01, 0.01), **PLAIN | {"full_well": (2000.0, 2000.1)})
+    inner = made["mask"][:, :, :, 0]
+    assert inner.any()
+    for mask in inner:
+        grown = np.pad(mask, 1, mode="edge")
+        np.testing.assert_array_equal(binary_opening(grown, np.ones((3, 3)))[2:-2, 2:-2], mask[1:-1, 1:-1])
+
+
+def test_stars_on_the_edge_are_told_and_those_beyond_are_not():
+    made = fields(n=40, size=8, density=(0.5, 0.5), psf_size=9, fwhm=(2.0, 2.1), **PLAIN)
+    places = made["positions"][made["source_class"] == 1]
+    assert (places > -0.5).all()
+    assert (places < 7.5).all()
+    # As many in the outer half of a pixel as in any other.
+    assert ((places < 0).mean(axis=0) > 0.03).all()
+    assert ((places > 7).mean(axis=0) > 0.03).all()
+
+
+def test_stars_below_the_limit_scatter_as_the_power_law_says():
+    """Drawn on from the limit of 50 electrons down to 5; of their number half is there on average."""
+    n, least, slope = 300, 50.0, 0.5
+    one = np.ones(n, "float32")
+    field = {"density": 0.1 * one, "slope": slope * one, "span": 100 * one, "least": least * one}
+    layer = StarField(size=16, **PLAIN | {"unresolved": 1.0})
+    made = np.asarray(layer._faint(field | {"colour": 0 * one[:, None]}, n, 1, 2))
+    flux = np.geomspace(least / 10, least, 20001)
+    middle, width = (flux[1:] + flux[:-1]) / 2, np.diff(flux)
+    # Of 0.1 brighter stars a pixel, up to 100 times the limit, at which the law has its norm.
+    law = slope * least**slope * middle ** -(slope + 1) / (1 - 100**-slope)
+    second = 0.1 * np.sum(law * middle**2 * width)
+    assert made.var(axis=(1, 2, 3)).mean() == pytest.approx(0.5 * second, rel=0.15)

@@ -7,6 +7,7 @@ from galzoo.contracts.deblended import Deblended
 from galzoo.errors import InputError
 from galzoo.metrics.diversity import draw_diversity
 from galzoo.models.branched_gan.mix import MixGalaxies, repeatably
+from galzoo.tasks.deblend import pairs_scores
 from galzoo.tasks.deblend.pairs_figures import draw_batch, result_tables
 from galzoo.tasks.deblend.pairs_scores import evaluate_pairs, sep_split, separations
 from tests.conftest import make_stamps
@@ -159,3 +160,95 @@ def test_the_picture_of_a_training(tmp_path):
 
     draw_batch(Truthful(), stamps_batch(make_stamps(n=3), slice(None)), tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+class Watched(Truthful):
+    """Keeps what it was asked with."""
+
+    def __init__(self, error=0.0, permutation="invariant"):
+        super().__init__(error)
+        self.permutation, self.seeds, self.thresholds, self.draw_seeds = permutation, [], [], []
+
+    def blends(self, batch, seed=0):
+        self.seeds.append(seed)
+        return super().blends(batch, seed)
+
+    def deblend(self, batch, threshold=5.0):
+        self.thresholds.append(threshold)
+        return super().deblend(batch, threshold)
+
+    def draws(self, batch, number, seed=0):
+        self.draw_seeds.append((number, seed))
+        return super().draws(batch, number, seed)
+
+
+def test_batches_have_seeds_of_their_own_and_every_source_is_asked_for():
+    model, stamps = Watched(0.01), make_stamps(n=5, size=24)
+    results = evaluate_pairs(model, stamps, batch_size=2, seed=7)
+    assert model.seeds == [7, 8, 9]
+    assert set(model.thresholds) == {0.0}
+    assert set(model.draw_seeds) == {(8, 7)}
+    assert [row["low"] for row in results["scores"]["model"]["first"]["psnr"]["bins"]] == pytest.approx(
+        [0, 2.4, 3.6, 4.8, 6]
+    )
+    # Half of the light is half of the flux.
+    flux = results["flux"]
+    assert flux["half"]["median"] + 1 == pytest.approx((flux["blend"]["median"] + 1) / 2)
+
+
+def test_blends_of_one_galaxy_are_no_pairs():
+    class Sparse(Watched):
+        def blends(self, batch, seed=0):
+            made = super().blends(batch, seed)
+            return made | {"n_sources": np.where(np.arange(len(made["n_sources"])) < 2, 1, made["n_sources"])}
+
+    assert evaluate_pairs(Sparse(0.01), make_stamps(n=5, size=24))["pairs"] == 3
+
+
+def test_an_order_of_the_models_own_is_kept():
+    """The fake's answers are in the wrong order, which is mended for a model without one."""
+    stamps = make_stamps(n=5, size=24)
+    kept, mended = (evaluate_pairs(Watched(0.01, order), stamps)["flux"]["model"] for order in ("fixed", "invariant"))
+    assert mended["scatter"] == pytest.approx(0, abs=1e-4)
+    assert kept["scatter"] > 0.1
+
+
+def test_pictures_are_scored_on_their_white():
+    stamps = make_stamps(n=6, size=32)
+    stamps.unit = ""
+    model = Watched(0.1)
+    results = evaluate_pairs(model, stamps)
+    assert "flux" not in results
+    for name, column in (("first", 0), ("other", 1)):
+        error = [np.mean((0.1 * isolated[column]) ** 2) for isolated in model.known.values()]
+        found = results["scores"]["model"][name]["psnr"]["all"]["value"]
+        assert found == pytest.approx(np.mean(10 * np.log10(255**2 / np.array(error))), abs=1e-3)
+
+
+def test_the_gain_is_over_the_best_other_method_of_each_galaxy():
+    one = {"model": [[30.0, 20.0]], "blend": [[10.0, 18.0]], "sep": [[25.0, 5.0]]}
+    scores = {name: {"psnr": np.array(value), "ssim": np.array(value)} for name, value in one.items()}
+    gain = pairs_scores._gains(scores, {"seed": 0, "groups": np.zeros(1)})
+    # 30 over 25 and 20 over 18.
+    assert gain["psnr"]["value"] == gain["ssim"]["value"] == 3.5
+
+
+def test_pixels_of_other_segments_have_the_median_of_the_sky(monkeypatch):
+    """On noise of one side, whose median is ln 2 of its mean; and detection starts from the noise as it scatters."""
+    y, x = np.indices((64, 64))
+    image = np.random.default_rng(0).exponential(size=(1, 64, 64, 1))
+    image[0, ..., 0] += sum(300 * np.exp(-0.5 * ((x - at) ** 2 + (y - 32) ** 2) / 4) for at in (16, 48))
+    positions = np.array([[[16, 32], [48, 32]]], float)
+    made, split = sep_split(image, np.ones_like(image), positions, np.array([2]))
+    assert split.tolist() == [True]
+    assert made[0, 0, 32, 48, 0] == pytest.approx(np.log(2), abs=0.05)
+    # One galaxy and no segment is not one of its own.
+    nothing = np.zeros((1, 16, 16, 1))
+    assert sep_split(nothing, nothing + 1, positions[:, :1] / 4, np.array([1]))[1].tolist() == [False]
+    seen, extract = [], pairs_scores.extract
+    monkeypatch.setattr(
+        pairs_scores, "extract", lambda stack, threshold, error: seen.append(error) or extract(stack, threshold, error)
+    )
+    noise = np.random.default_rng(1).normal(size=(1, 64, 64, 1))
+    sep_split(noise, np.ones_like(noise), positions, np.array([2]))
+    assert seen[0] == pytest.approx(1, abs=0.05)

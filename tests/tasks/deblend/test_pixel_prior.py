@@ -42,7 +42,10 @@ def test_the_prior_takes_over_except_where_answers_are_to_be_smooth():
         ({"space": "codes"}, ("F160W",), "over codes"),
         ({"unit": ""}, ("F160W",), "noiseless ones in nJy"),
         ({"bands": ("g", "r")}, ("r", "i"), "bands g, r, the data have r, i"),
+        ({"model_sigma": None}, ("F160W",), "noiseless ones in nJy"),
         ({"pixel_scale": 0.2}, ("F160W",), "pixels of 0.2 arcsec, the data have 0.06"),
+        ({"pixel_scale": 0.0765}, ("F160W",), "within a factor of 1.25"),
+        ({"pixel_scale": 0.047}, ("F160W",), "within a factor of 1.25"),
     ],
 )
 def test_priors_that_do_not_fit_are_refused(changes, bands, said, monkeypatch):
@@ -68,7 +71,7 @@ def test_what_an_answer_tells_a_prior():
     ranges = {"mag": (19.0, 24.0), "half_light_radius": (0.1, 1.0), "redshift": (0.0, 1.0)}
     prior = SimpleNamespace(condition_ranges=ranges, pixel_scale=0.2)
     flux = np.array([[[3631.0], [-1.0]], [[36.31], [5.0]]])
-    shape = np.full((2, 2, 3), 2.5)
+    shape = np.full((2, 2, 3), [0.1, 0.2, 2.5])
     answer = Deblended(
         np.zeros((2, 2, 3, 3, 1)), flux, np.zeros((2, 2, 2)), np.array([[True, True], [True, False]]), shape=shape
     )
@@ -84,3 +87,22 @@ def test_a_pixelcnn_over_pixels_serves_and_one_over_codes_is_refused():
     assert prior.space == "pixels"
     with pytest.raises(InputError, match="over codes"):
         pixel_prior.load_prior("pixelcnn_lsst", ("u", "g", "r", "i", "z", "y"), 0.2)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_what_is_told_and_how_sharp_the_frame_is_reach_the_fit(told, monkeypatch):
+    prior, seen = Flat(), {}
+    prior.condition_ranges = {"mag": (15.0, 30.0)}
+    monkeypatch.setattr(
+        pixel_prior, "deblend_pixels", lambda *given, **options: seen.update({"given": given}, **options)
+    )
+    image = np.full((1, 17, 17, 1), 4.0)
+    pixel_prior.with_prior(first, prior, told=told, steps=3, weight=0.5)({"image": image})
+    assert seen["given"][0] is prior
+    assert seen["given"][3] == 0.7
+    assert (seen["steps"], seen["weight"]) == (3, 0.5)
+    if told:
+        assert list(seen["condition"]) == ["mag"]
+        np.testing.assert_allclose(seen["condition"]["mag"], 31.4 - 2.5 * np.log10(4 * 17 * 17), rtol=1e-6)
+    else:
+        assert seen["condition"] is None

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from galzoo.field.detection import Detection
 from galzoo.field.windows import MOST_SOURCES, Unit
@@ -158,3 +159,94 @@ def test_two_of_one_colour_are_two_where_each_stands_out_of_the_other():
     for place, expected in ((PLACE + 1.5 * FWHM, True), (PLACE + 0.7 * FWHM, False)):
         planes = window((PLACE, 2 * HOST), (place, HOST))
         assert (gain_of(planes, fit(planes, PLACE), fit(planes, PLACE, place)) > 0) == expected, place
+
+
+def at(*places):
+    """Return a window without noise, a host in the middle, and what is at places (x, y, part of BLUE)."""
+    planes = window((PLACE, HOST))
+    image = blob(PLACE)[..., None] * HOST
+    image = image + sum(blob(x, y)[..., None] * part * BLUE for x, y, part in places)
+    return planes | {"image": image.astype(np.float32)}
+
+
+def alone(planes):
+    """Return the fit of the host as it is."""
+    found = fit(planes, PLACE)
+    found.image[:] = blob(PLACE)[..., None] * HOST
+    return found
+
+
+def test_correlated_noise_has_higher_peaks():
+    """A point source of flux f on unit noise has (f / (2 pi^.5 sigma))^2 in each band."""
+    planes = at((36.0, PLACE, 0.5))
+    peak = np.sum((0.5 * BLUE) ** 2) / (4 * np.pi * SIGMA**2)
+    just = np.sqrt(peak / stats.chi2.isf(3e-4, 3))
+    assert just > 2
+    for factor, count in ((0.97, 1), (1.03, 0)):
+        detection = Detection(FWHM, (1.0, 1.0, 1.0), correlation=factor * just)
+        assert len(tried(planes, alone(planes), detection=detection)) == count, factor
+
+
+def test_light_of_other_units_is_no_source():
+    planes = at((36.0, PLACE, 1.0))
+    others = blob(36.0)[..., None] * BLUE
+    assert len(second_look.trials(UNIT, planes, alone(planes), DETECTION)) == 1
+    assert second_look.trials(UNIT, planes, alone(planes), DETECTION, others) == []
+
+
+def test_the_three_highest_peaks_are_tried_the_highest_first():
+    corners = [(14.0, 18.0, 0.5), (14.0, 28.0, 0.8), (39.0, 18.0, 1.2), (39.0, 28.0, 1.0)]
+    planes = at(*corners)
+    found = tried(planes, alone(planes))
+    expected = [(39, 18), (39, 28), (14, 28)]
+    np.testing.assert_allclose([places[-1] for places in found], np.add(expected, [UNIT.x0, UNIT.y0]))
+
+
+def test_a_pair_lies_along_the_longest_axis():
+    """An ellipse drawn out along the diagonal has e1 = 0."""
+    planes = at((PLACE + 2, PLACE + 2, 1.0))
+    result = alone(planes)
+    result.shape[:] = [0.0, 0.4, 2.0]
+    along = tried(planes, result)[-1]
+    step = along[1] - along[0]
+    np.testing.assert_allclose(step / np.hypot(*step), [np.sqrt(0.5)] * 2)
+    assert np.hypot(*step) == pytest.approx(2 * 0.35 * FWHM)
+
+
+def test_whose_light_is_at_a_peak_is_fitted_with_it():
+    """A far and bright galaxy shines there, a far and faint one does not."""
+    planes = at((36.0, PLACE, 1.0))
+    result = fit(planes, PLACE, 5.0, 8.0)
+    result.image[:] = 0
+    result.image[0] = blob(PLACE)[..., None] * HOST
+    result.image[1, 23, 36] = 2.0
+    rows = second_look.trials(UNIT, planes, result, DETECTION)[0][0]
+    assert rows.tolist() == [0, 1], "0 is the nearest"
+
+
+def test_trials_apart_share_no_source_and_are_three_widths_from_each_other():
+    def trial(rows, x):
+        return np.array(rows), np.array([[0.0, 0.0], [x, 0.0]])
+
+    assert second_look.apart(trial([0], 0.0), trial([1], 3.1 * FWHM), FWHM)
+    assert not second_look.apart(trial([0], 0.0), trial([1], 2.9 * FWHM), FWHM)
+    assert not second_look.apart(trial([0, 2], 0.0), trial([1, 2], 9 * FWHM), FWHM)
+
+
+def test_correlated_noise_and_models_that_fail_prove_less():
+    """Gains are in units of the noise as it is; where chi squared is 9 a source has to gain 9 times as much."""
+    planes = at((26.0, PLACE, 1.0))
+    old, new = fit(planes, PLACE), fit(planes, PLACE, 26.0)
+    whole = gain_of(planes, old, new)
+    assert gain_of(planes, old, new, 1.5) == pytest.approx(whole / 2.25)
+    # What another group has beside them is not gained.
+    beside = {**planes, "other": planes["other"].copy(), "image": planes["image"].copy()}
+    beside["other"][:, 45:] = True
+    beside["image"][:, 45:] += 100 * blob(47.0)[:, 45:, None]
+    assert gain_of(beside, old, new) == pytest.approx(whole, rel=1e-4)
+    faint = at((26.0, PLACE, 0.15))
+    old, new = fit(faint, PLACE), fit(faint, PLACE, 26.0)
+    assert second_look.LEAST_GAIN < gain_of(faint, old, new) < 9 * second_look.LEAST_GAIN
+    # A chessboard of 3 sigma, which no source takes in.
+    chess = np.float32(3) * (-1) ** np.indices((SIDE, SIDE)).sum(axis=0)[..., None]
+    assert gain_of(faint | {"image": faint["image"] + chess}, old, new) == 0

@@ -3,14 +3,17 @@ import json
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
+from galzoo.contracts.deblended import Deblended
 from galzoo.errors import InputError
 from galzoo.evaluate.report import markdown_table
+from galzoo.tasks.deblend import scores
 from galzoo.tasks.deblend.alignment import AtDetections
 from galzoo.tasks.deblend.deblenders import SEP, Aperture, Oracle
-from galzoo.tasks.deblend.score_summary import psf_edges
+from galzoo.tasks.deblend.score_summary import psf_edges, summarise
 from galzoo.tasks.deblend.score_tables import result_tables
-from galzoo.tasks.deblend.scores import evaluate_deblending, example_rows, parents
+from galzoo.tasks.deblend.scores import evaluate_deblending, example_rows, measure_scenes, parents
 from tests.scenes import biased, make_scenes
 
 
@@ -105,10 +108,7 @@ def test_a_deblender_at_the_detections_of_another_is_scored_on_what_was_found(sc
 def test_psf_bins_only_where_psfs_differ():
     assert psf_edges(np.array([0.7, 0.71, np.nan])) is None
     assert psf_edges(np.full(3, np.nan)) is None
-    edges = psf_edges(np.linspace(0.6, 1.1, 30))
-    assert edges[0] == 0.6
-    assert edges[-1] == np.inf
-    assert len(edges) == 4
+    np.testing.assert_allclose(psf_edges(np.linspace(0.6, 1.2, 31)), [0.6, 0.8, 1.0, np.inf])
 
 
 def test_examples_are_blended_scenes(scenes):
@@ -165,3 +165,120 @@ def test_a_source_of_no_galaxy_is_one_of_its_own(scenes):
     assert number[scene[0], source[0]] == number[scene[5], source[5]]
     assert len(np.unique(number[scene, source])) == len(names) - 1
     assert (number == -1).sum() == number.size - len(names)
+
+
+class Blurring:
+    """Gives sources smoothed by a pixel; finds one of the first scene, and of each other both and one that is none."""
+
+    def answer(self, batch):
+        truth = batch["isolated"].astype(float)
+        smooth = gaussian_filter(truth, (0, 0, 1, 1, 0), truncate=8)
+        total = truth.sum(axis=(2, 3))
+        return smooth, total, np.concatenate([[total + 300, total - 300], np.full((8, *total.shape), total)])
+
+    def __call__(self, batch):
+        image, flux, samples = self.answer(batch)
+        present = np.ones(flux.shape[:2], bool)
+        return Deblended(
+            image, flux * [1.3, 1.1], batch["positions"], present, flux_error=0 * flux + 1e-3, samples=samples
+        )
+
+    def find(self, batch):
+        found = self(batch)
+        n, sources = found.present.shape
+        found.present[0, 1] = False
+        positions = np.concatenate([found.positions, np.zeros((n, 1, 2))], axis=1)
+        present = np.concatenate([found.present, [[False], *[[True]] * (n - 1)]], axis=1)
+        grown = {key: np.concatenate([getattr(found, key)] * 2, axis=1)[:, : sources + 1] for key in ("image", "flux")}
+        return Deblended(positions=positions, present=present, **grown)
+
+
+def test_each_measure_is_of_what_it_is_called(monkeypatch):
+    """A Gaussian smoothed by a pixel has a square pixel more along each axis, so it is larger and rounder."""
+    three = make_scenes(3, apart=7.0, size=64)
+    three.mask[:, 0, 0] = True
+    three.image[:, 0, 0] = 1e6
+    three.catalogue["psf_fwhm_i"] = [0.7, 0.8, 0.9]
+    clock = iter(range(1000))
+    monkeypatch.setattr(scores.time, "perf_counter", lambda: float(next(clock)))
+    method = Blurring()
+    made = measure_scenes({"given": method.__call__, "found": method}, three, 1, batch_size=3)
+    truth, found = made.truth, made.methods["given"]
+    np.testing.assert_allclose(truth["separation"], 7 * 0.2, rtol=1e-6)
+    flux = np.asarray(three.sources["flux_i"]).reshape(3, 2)
+    np.testing.assert_allclose(truth["magnitude"], 31.4 - 2.5 * np.log10(flux), rtol=1e-6)
+    np.testing.assert_array_equal(truth["fwhm"], [0.7, 0.8, 0.9])
+    a2, b2 = 4 * (1 + truth["e1"]), 4 * (1 - truth["e1"])
+    np.testing.assert_allclose(truth["sigma"], (a2 * b2) ** 0.25, rtol=2e-3)
+    np.testing.assert_allclose(found["size"], ((a2 + 1) * (b2 + 1) / (a2 * b2)) ** 0.25 - 1, atol=2e-3)
+    np.testing.assert_allclose(found["e1"], (a2 - b2) / (a2 + b2 + 2) - truth["e1"], atol=2e-3)
+    np.testing.assert_array_equal(found["shape_failed"], 0)
+    np.testing.assert_allclose(found["conservation"], 0.1, rtol=1e-4)
+    # Far from 1e6^2 over the number of pixels.
+    assert found["chi2"].max() < 20
+    # The truth is within the draws, though not within the error.
+    np.testing.assert_array_equal(found["flux_error_0.68"], 1)
+    np.testing.assert_array_equal(made.methods["found"]["detections"], [1, 3, 3])
+    np.testing.assert_array_equal(made.methods["found"]["matched"], [1, 2, 2])
+    assert made.seconds["given"].tolist() == [pytest.approx(1 / 3)]
+
+
+def test_what_failed_is_counted():
+    """Where a source is given no light no shape is measured."""
+    three = make_scenes(3, apart=16.0)
+
+    def deblend(batch):
+        answer = biased(1.0)(batch)
+        answer.image[:, 1] = 0
+        return answer
+
+    found = measure_scenes({"dark": deblend}, three, 1, batch_size=2).methods["dark"]
+    np.testing.assert_array_equal(found["shape_failed"], [[0, 1]] * 3)
+
+
+def test_examples_go_from_little_to_much_blended():
+    near, far = make_scenes(2, apart=2.0), make_scenes(2, apart=14.0)
+    both = dataclasses.replace(near, isolated=np.concatenate([near.isolated, far.isolated[:, ::-1]])[[0, 2]])
+    assert example_rows(both, 1, 2) == [1, 0]
+
+
+def measured():
+    """Return values and truth of four scenes of two sources in two bands, the errors 0, 0.1, ..., 0.7 in the second."""
+    flux = np.full((4, 2, 2), 100.0)
+    made = flux * (1 + np.stack([np.full(8, 0.5), np.arange(8) / 10], axis=-1).reshape(4, 2, 2))
+    separation = np.array([[0.2, 0.7], [1.2, 1.7], [2.5, 3.5], [9.0, np.nan]])
+    truth = {
+        "flux": flux, "present": np.ones((4, 2), bool), "magnitude": np.full((4, 2), 22.5), "separation": separation,
+        "blendedness": np.array([[0.4, 0.0], [0.01, 0.0], [0.2, 0.2], [0.6, 0.02]]), "fwhm": np.full(4, 0.7),
+    }  # fmt: skip
+    values = {
+        "flux": made, "chi2": np.array([1.0, 2.0, 10.0, 2.0]), "conservation": np.zeros(4),
+        "detections": np.array([3.0, 1.0, 0.0, 0.0]), "matched": np.array([2.0, 1.0, 0.0, 0.0]),
+    }  # fmt: skip
+    values |= {key: np.zeros((4, 2)) for key in ("e1", "e2", "size", "shape_failed", "psnr", "ssim")}
+    return values | {"found": np.ones((4, 2)), "e2": np.ones((4, 2))}, truth
+
+
+def test_summaries_are_of_the_right_sources():
+    values, truth = measured()
+    found = summarise(values, truth, np.array([1.0, 2.0, 9.0]), ("g", "i"), 1, draws=5)
+    assert [row["median"] for row in found["flux"]["separation"]] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.55])
+    assert found["flux"]["all"]["median"] == pytest.approx(0.35)
+    # Errors of blended sources are 0 and 0.6, of isolated ones 0.1, 0.2, 0.3 and 0.7.
+    assert found["flux"]["blended"]["median"] == pytest.approx(0.3)
+    assert found["flux"]["isolated"]["median"] == pytest.approx(0.25)
+    assert [found["flux"]["bands"][band]["median"] for band in "gi"] == pytest.approx([0.5, 0.35])
+    assert [row["n"] for row in found["flux"]["magnitude"]] == [0, 0, 8, 0, 0, 0]
+    assert found["magnitude"]["all"]["median"] == pytest.approx(-2.5 * np.log10(np.sqrt(1.3 * 1.4)), abs=1e-3)
+    assert found["colour"]["g - i"]["median"] == pytest.approx(
+        np.median(-2.5 * np.log10(1.5 / (1 + np.arange(8) / 10)))
+    )
+    # Half of the values are e1, which are right, half e2, off by 1.
+    assert found["ellipticity"]["all"]["median"] == 0.5
+    assert found["chi2"]["median"] == 2
+    assert found["seconds"] == 2
+    purity = found["purity"]
+    assert purity["all"] == {"n": 4, "share": 0.75, "share_error": pytest.approx(purity["all"]["share_error"])}
+    # The scene of three detections has a source of blendedness 0.4, that of one has none above 0.01.
+    rows = [(row["n"], row["share"]) for row in purity["blendedness"]]
+    assert rows == [(1, 1.0), (0, None), (0, None), (3, pytest.approx(2 / 3)), (0, None)]

@@ -1,9 +1,12 @@
 """CHI and SHARP of stars, of what is wider, and of what is narrower."""
 
 import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import QTable
 from scipy.stats import norm
 
-from galzoo.tasks.detect.allstar import fit_quality
+from galzoo.tasks.detect.allstar import allstar, fit_quality, write_allstar
 
 SIGMA, NOISE, SHAPE = 1.5, 2.0, (60, 500)
 
@@ -54,3 +57,42 @@ def test_stars_are_0_galaxies_positive_and_spikes_negative():
 def test_where_no_pixel_is_good_nothing_is_said():
     found = fit_quality(Field(np.full(SHAPE, np.nan)[:0]), np.array([[10.0, 10.0]]), np.ones((1, 1)), psf_of)
     assert np.isnan(found).all()
+
+
+def table():
+    """Three stars in two bands; the second has no light in r, the third an error that does not fit the form."""
+    columns = {"id": [1, 2, 3], "x": [4.0, 10.0, 20.0] * u.pix, "y": [7.0, 8.0, 9.0] * u.pix}
+    columns |= {"flux_g": [5.0, 6.0, 7.0] * u.nJy, "flux_r": [50.0, -1.0, 70.0] * u.nJy}
+    for band, magnitude in (("g", [20.0, 21.0, 22.0]), ("r", [20.5, np.nan, 22.5])):
+        columns |= {f"mag_{band}": magnitude * u.mag, f"mag_err_{band}": [0.01, 0.02, 30.0] * u.mag}
+    return QTable(columns)
+
+
+def test_the_form_is_that_of_daophot():
+    quality = np.array([[1.1, -0.2], [1.2, 0.3], [250.0, np.nan]])
+    lines = allstar(table(), "r", (60, 500), quality, gain=2.5).splitlines()
+    header = lines[1].split()
+    assert (header[1:3], header[7]) == (["500", "60"], "2.50")
+    rows = [[float(value) for value in line.split()] for line in lines[3:]]
+    assert rows == [
+        [1, 5, 8, 20.5, 0.01, 0, 0, 1.1, -0.2],
+        [3, 21, 10, 22.5, pytest.approx(9.9999), 0, 0, 99, 0],
+    ]
+
+
+def test_every_band_has_a_file_of_its_own_quality(monkeypatch, tmp_path):
+    asked = []
+
+    def quality(field, places, flux, psf_of):
+        asked.append((places, flux))
+        return np.array([[[1.0, 0.1], [2.0, 0.2]]] * 3)
+
+    monkeypatch.setattr("galzoo.tasks.detect.allstar.fit_quality", quality)
+    field = Field(np.zeros(SHAPE))
+    field.bands = ("g", "r")
+    written = write_allstar(field, table(), psf_of, tmp_path)
+    assert [path.name for path in written] == ["stars_g.als", "stars_r.als"]
+    for path, expected in zip(written, ([1.0, 0.1], [2.0, 0.2]), strict=True):
+        assert [float(value) for value in path.read_text().splitlines()[3].split()[-2:]] == expected
+    np.testing.assert_array_equal(asked[0][0], [[4, 7], [10, 8], [20, 9]])
+    np.testing.assert_array_equal(asked[0][1], [[5, 50], [6, -1], [7, 70]])

@@ -1,6 +1,82 @@
-import numpy as np
+"""What the joint fit of `--refine` is told, and what is made of its answer."""
 
-from galzoo.tasks.detect.refine import signal_to_noise
+import numpy as np
+import pytest
+
+from galzoo.contracts.detections import Detections
+from galzoo.inference import star_fit
+from galzoo.tasks.detect.refine import refined, signal_to_noise, with_limit, without_photons
+
+
+def test_the_sky_is_the_variance_without_the_photons():
+    variance = np.full((40, 50, 2), 4.0)
+    # More than half of the image has light.
+    variance[:, :30] += 100
+    variance[0, 0] = np.inf
+    found = without_photons(variance, [2.0, 0.0])
+    assert np.isinf(found[0, 0]).all()
+    np.testing.assert_array_equal(found[..., 0][np.isfinite(found[..., 0])], 4)
+    np.testing.assert_array_equal(found[..., 1], variance[..., 1])
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Three stars of which the second is doubtful; the fit is a fake that moves them by a pixel."""
+    orders = []
+
+    def fit_stars(image, variance, psf, stars, others, gain):
+        orders.append({"image": image, "variance": variance, "stars": stars, "others": others, "gain": gain})
+        n = len(stars)
+        return star_fit.Fitted(
+            stars.places + 1, np.full((n, 2), 0.01), np.array([[30.0], [9.0]]), np.full((n, 1), 5.0), image, 1.0,
+            np.ones(n, bool), image,
+        )  # fmt: skip
+
+    def detect(batch, threshold):
+        orders.append({"threshold": threshold})
+        places = np.array([[[10.0, 10.0], [20.0, 14.0], [30.0, 8.0]]])
+        flux, error = np.array([[[100.0], [50.0], [20.0]]]), np.array([[[7.0], [6.0], [5.0]]])
+        return Detections(
+            places, np.array([[0.9, 0.1, 0.8]]), np.zeros((1, 3, 4)), flux=flux, flux_error=error,
+            position_error=np.full((1, 3, 2), 0.2),
+        )  # fmt: skip
+
+    monkeypatch.setattr(star_fit, "fit_stars", fit_stars)
+    mask = np.zeros((1, 30, 40, 1), bool)
+    mask[0, 3, 4] = True
+    batch = {"image": np.ones(mask.shape), "variance": np.full(mask.shape, 4.0), "mask": mask, "gain": [[3.0]]}
+    batch["psf"] = np.full((1, 5, 5, 1), 1 / 25)
+    return refined(detect)(batch, 0.5), orders
+
+
+def test_errors_are_widened_and_doubtful_stars_are_not_fitted(told):
+    _, (asked, order) = told
+    # Doubtful ones have a part in the light, so that they are asked for, though they are below the threshold.
+    assert asked["threshold"] == 0.02
+    np.testing.assert_array_equal(order["stars"].places, [[10, 10], [30, 8]])
+    np.testing.assert_array_equal(order["stars"].place_errors, np.full((2, 2), 0.4))
+    np.testing.assert_array_equal(order["stars"].flux_errors, [[14], [10]])
+    others = order["others"]
+    assert (others.flux.item(), others.flux_errors.item(), others.probability.item()) == (50, 6, 0.1)
+    np.testing.assert_array_equal(order["gain"], [3])
+    assert np.isinf(order["variance"][3, 4])
+    assert np.isfinite(order["variance"]).sum() == 30 * 40 - 1
+
+
+def test_stars_are_what_the_fit_says_and_those_without_light_are_none(told):
+    """9 with an error of 5 is less than two of these."""
+    found, _ = told
+    np.testing.assert_allclose(found.probability, [[0.9, 0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(found.positions[0, [0, 1]], [[11, 11], [20, 14]])
+    np.testing.assert_allclose(found.position_error[0, 0], 0.01, rtol=1e-6)
+    np.testing.assert_allclose([found.flux[0, 0, 0], found.flux_error[0, 0, 0]], [30, 5])
+
+
+def test_the_limit_is_told_to_every_image():
+    seen = with_limit(lambda batch, *more: (batch["faintest"].tolist(), *more), 7.0)(
+        {"image": np.zeros((2, 3, 3, 1))}, 4
+    )
+    assert seen == ([7, 7], 4)
 
 
 def test_signal_to_noise_is_that_of_all_bands_and_finite_of_fluxes_beyond_squares():

@@ -12,8 +12,9 @@ from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
 from galzoo.files import plain
 from galzoo.layers.psf import gaussian_psf
+from galzoo.tasks.detect import stars_scores
 from galzoo.tasks.detect.psf_photometry import PSFPhotometry
-from galzoo.tasks.detect.stars_scores import evaluate_stars
+from galzoo.tasks.detect.stars_scores import count_scores, draw_counts, evaluate_stars
 from galzoo.tasks.detect.stars_suite import StarsResult, run
 from tests.scenes import make_scenes
 
@@ -158,3 +159,86 @@ def test_suite_refuses_what_it_cannot_score(tmp_path):
     scenes.save(tmp_path / "no_flux.h5")
     with pytest.raises(InputError, match="no flux of each source"):
         run(request(Knowing(fields(1)), tmp_path / "no_flux.h5"))
+
+
+def test_counts_are_scored_by_ninety_per_cent_of_the_draws():
+    """Draws of 0 to 100: 90 % lie from 5 to 95; ranks of small numbers lean low."""
+    drawn = np.tile(np.arange(101.0)[:, None], (1, 4))
+    found = count_scores(np.array([4.0, 6.0, 94.0, 96.0]), drawn)
+    assert (found["n"], found["coverage"]) == (4, 0.5)
+    assert found["relative_bias"] == pytest.approx(0)
+    low = count_scores(np.array([4.0, 6.0, 10.0, 20.0]), drawn)
+    assert low["relative_bias"] == pytest.approx(4)
+    assert low["rank_bias"] < -0.2
+    assert abs(found["rank_bias"]) < 0.02
+    assert found["rank_spread"] > low["rank_spread"] > 0
+
+
+def test_every_batch_has_draws_of_its_own():
+    seeds, truth = [], fields(2)
+
+    class Seeded(Knowing):
+        def posterior(self, batch, n=100, seed=0):
+            seeds.append((n, seed))
+            return super().posterior(batch, n, seed)
+
+    draw_counts(Seeded(truth), [truth, truth, truth], seed=5)
+    assert seeds == [(99, 5), (99, 6), (99, 7)]
+
+
+def test_pulls_beyond_three_are_outliers():
+    truth = fields(1)
+    n = int(truth["n_sources"][0])
+    one = {key: truth[key][0, :n] for key in ("positions", "flux")}
+    off = np.zeros(n)
+    off[:3] = [-2.0, 2.9, 3.1]
+    found = {
+        "positions": one["positions"], "position_error": np.ones((n, 2)), "flux_error": np.full((n, 1), 2.0),
+        "flux": one["flux"] + 2 * off[:, None],
+    }  # fmt: skip
+    pulls = stars_scores._pulls([found], [one], ("r",))
+    assert pulls["flux r"]["outliers"] == pytest.approx(1 / n)
+    assert pulls["position"] == {"n": 2 * n, "median": 0, "spread": 0, "outliers": 0}
+
+
+def test_times_and_numbers_are_of_a_field(monkeypatch):
+    """Of calls of 1, 2 and 5 seconds the first may compile; two fields each are as long as half of it."""
+    truth = fields(6)
+    batches = [{key: value[i : i + 2] for key, value in truth.items()} for i in (0, 2, 4)]
+    clock = iter(np.cumsum([0, 7, 1, 2, 1, 5, 1, 20]).tolist())
+    monkeypatch.setattr(stars_scores.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(stars_scores, "_tuned", lambda field: PSFPhotometry())
+
+    def photometry(tuned, field):
+        """Every star and one that is none."""
+        places, flux = np.full((1, 2), 24.0), np.ones((1, 1))
+        return {"positions": np.append(field["positions"], places, 0), "flux": np.append(field["flux"], flux, 0)}
+
+    monkeypatch.setattr(stars_scores, "_photometry", photometry)
+    methods = evaluate_stars(Knowing(truth, miss=0.3), batches, photometry=4)["methods"]
+    assert methods["galzoo"]["seconds"] == pytest.approx((2 / 2 + 5 / 2) / 2)
+    assert methods["photutils"]["seconds"] == 20 / 4
+    assert methods["galzoo"]["fields"] == 6
+    # Stars within 5 pixels of the edge are not counted.
+    listed = np.arange(truth["positions"].shape[1]) < truth["n_sources"][:, None]
+    inner = listed & (np.abs(truth["positions"] - (SIDE - 1) / 2) < SIDE / 2 - 5).all(axis=-1)
+    for name in ("photutils", "galzoo, the same fields"):
+        assert methods[name]["fields"] == 4
+        assert methods[name]["stars"] == inner[1:5].sum()
+    assert methods["photutils"]["found"] == methods["photutils"]["stars"] + 4
+    own = methods["galzoo"]
+    assert own["found"] < own["stars"]
+    assert own["recall"] == pytest.approx(own["found"] / own["stars"], rel=0.1)
+
+
+def test_the_settings_of_the_best_score_are_taken(monkeypatch):
+    truth = fields(1)
+    field = next(stars_scores._fields(truth))
+    good = stars_scores.SETTINGS[4]
+
+    def photometry(settings, field):
+        n = None if settings is good else 2
+        return {key: field[key][:n] for key in ("positions", "flux")}
+
+    monkeypatch.setattr(stars_scores, "_photometry", photometry)
+    assert stars_scores._tuned(field) == good

@@ -1,0 +1,167 @@
+"""Whether a fit is any good, and what is said of it, on windows of Gaussians where that can be worked out by hand."""
+
+import numpy as np
+import pytest
+
+from galzoo.contracts.deblended import FLAGS
+from galzoo.field.detection import Detection
+from galzoo.field.windows import Unit
+from galzoo.tasks.deblend.fit_windows import Fit
+from galzoo.tasks.deblend.flags import judge, measure, rough, unseen, whole_shape
+from tests.field.fields import FWHM, SIGMA, gaussian
+
+SIDE, CORNER = 48, (100, 200)
+NOISE = np.array([1.0, 2.0])
+PLACES = np.array([[20.0, 24.0], [26.0, 24.0]])
+FLUX = np.array([[400.0, 900.0], [300.0, 500.0]])
+
+
+def unit(count=2):
+    return Unit(0, np.arange(count), *CORNER, SIDE)
+
+
+def draw(places=PLACES, flux=FLUX):
+    light = np.array([gaussian((SIDE, SIDE), x, y, SIGMA) for x, y in places])
+    return (light[..., None] * flux[:, None, None]).astype(np.float32)
+
+
+def window(image, scale=1.0):
+    """Return the planes of a window with a chessboard of `scale` standard deviations in place of noise."""
+    board = (-1.0) ** np.indices((SIDE, SIDE)).sum(axis=0)[..., None] * NOISE * scale
+    own = np.zeros((SIDE, SIDE), bool)
+    own[16:32, 12:36] = True
+    return {
+        "image": (image + board).astype(np.float32), "own": own, "other": np.zeros((SIDE, SIDE), bool),
+        "variance": np.full((SIDE, SIDE, 2), NOISE**2, np.float32), "mask": np.zeros((SIDE, SIDE, 2), bool),
+        "saturated": np.zeros((SIDE, SIDE, 2), bool), "inside": (0, SIDE, 0, SIDE),
+    }  # fmt: skip
+
+
+def fit(image, flux=FLUX, places=PLACES, flags=0):
+    n = len(flux)
+    nothing, shape = np.full(flux.shape, np.nan), np.full((n, 3), np.nan)
+    return Fit(
+        image.copy(), flux.copy(), nothing, nothing, places + CORNER, shape, shape, np.full(n, flags), shape[:, :2]
+    )
+
+
+def judged(planes, given, *without):
+    """Return the names of the flags of each source."""
+    flags = judge(unit(), planes, given, FWHM)
+    return [{name for name, bit in FLAGS.items() if one & bit}.difference(without) for one in flags]
+
+
+def test_a_good_fit_has_no_flags_whatever_the_deblender_says_of_its_window():
+    image = draw()
+    assert judged(window(image.sum(axis=0)), fit(image, flags=FLAGS["poor_fit"])) == [set(), set()]
+    kept = fit(image, flags=FLAGS["not_fitted"])
+    assert judged(window(image.sum(axis=0)), kept) == [{"not_fitted"}] * 2
+    np.testing.assert_array_equal(kept.image, image)
+
+
+@pytest.mark.parametrize(("scale", "poor"), [(1.40, False), (1.43, True)])
+def test_a_fit_is_poor_where_chi_squared_is_above_two(scale, poor):
+    image = draw()
+    assert judged(window(image.sum(axis=0), scale), fit(image)) == [{"poor_fit"} if poor else set()] * 2
+
+
+def test_a_flux_below_nothing_in_one_band_is_flagged():
+    flux = FLUX * [[1, 1], [-0.01, 1]]
+    image = draw(flux=flux)
+    assert judged(window(image.sum(axis=0)), fit(image, flux)) == [set(), {"negative_flux"}]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "flags"),
+    [
+        ((np.s_[24], np.s_[20]), {"masked"}),
+        ((np.s_[23:26], np.s_[19:22]), {"masked", "fallback"}),
+        # Half a FWHM is 1.75 pixels.
+        ((np.s_[24], np.s_[18]), set()),
+        ((np.s_[22], np.s_[20]), set()),
+    ],
+)
+def test_bad_pixels_in_the_core_alone_count(pixels, flags):
+    image = draw()
+    planes = window(image.sum(axis=0))
+    planes["mask"][pixels] = True
+    # Where one falls back its light is left in the footprint.
+    assert judged(planes, fit(image), "poor_fit") == [flags, set()]
+
+
+def test_a_saturated_pixel_in_the_core_is_enough():
+    image = draw()
+    planes = window(image.sum(axis=0))
+    planes["saturated"][25, 26, 1] = True
+    given = fit(image)
+    assert judged(planes, given, "poor_fit") == [set(), {"saturated", "fallback"}]
+    np.testing.assert_array_equal(given.image, image * [[[[1]]], [[[0]]]])
+
+
+def test_light_where_there_is_none_is_taken_away():
+    """The second is said to be as bright as it is, and it is not there; both together are better than nothing."""
+    image = draw()
+    given = fit(image)
+    assert judged(window(image[0]), given) == [set(), {"fallback"}]
+    assert not given.image[1].any()
+
+
+def test_bands_without_a_good_pixel_near_a_source_are_named():
+    """A strip of the second band is bad, 3 pixels wide about the first; the first band is bad below the second."""
+    planes = window(draw().sum(axis=0))
+    planes["mask"][14:35, 16:25, 1] = True
+    planes["mask"][:24, :, 0] = True
+    np.testing.assert_array_equal(unseen(unit(), planes, PLACES + CORNER, FWHM), [[False, True], [False, False]])
+    planes["variance"][..., 0] = np.inf
+    np.testing.assert_array_equal(unseen(unit(), planes, PLACES + CORNER, FWHM), [[True, True], [True, False]])
+
+
+def test_the_shape_of_all_light_of_a_group():
+    """An ellipse of sigma 6 and 3 at 30 degrees, given as a circle; pixels of others do not count."""
+    angle, middle = np.deg2rad(30), np.array([24.0, 22.0])
+    y, x = np.mgrid[:SIDE, :SIDE] * 1.0
+    along = (x - middle[0]) * np.cos(angle) + (y - middle[1]) * np.sin(angle)
+    across = (y - middle[1]) * np.cos(angle) - (x - middle[0]) * np.sin(angle)
+    image = 100 * np.exp(-0.5 * ((along / 6) ** 2 + (across / 3) ** 2))[..., None] * [1, 1]
+    planes = window(image, 0)
+    planes["own"][:] = True
+    planes["own"][:, -2:] = False
+    planes["image"][:, -2:] = 1e4
+    sources = {key: np.array([value, 0.0]) for key, value in (("a", 1.0), ("b", 1.0), ("theta", 2.0), ("snr", 9.0))}
+    sources |= {"x": np.array([middle[0] + CORNER[0], 0.0]), "y": np.array([middle[1] + CORNER[1], 0.0])}
+    found = whole_shape(unit(1), planes, sources, (1.0, 1.0))
+    assert found["a"][0] == pytest.approx(6, rel=0.03)
+    assert found["b"][0] == pytest.approx(3, rel=0.03)
+    assert found["theta"][0] == pytest.approx(angle, abs=0.02)
+    sources["a"][0] = 8.0
+    assert whole_shape(unit(1), planes, sources, (1.0, 1.0))["a"][0] == 8
+
+
+@pytest.mark.parametrize("correlation", [1.0, 1.5])
+def test_a_fit_is_rough_four_sigma_above_the_noise(correlation):
+    """Chi squared of n pixels has a scatter of (2 / n)^.5 a pixel."""
+    image = draw()
+    n = 16 * 24 * 2
+    for number, expected in ((3.9, False), (4.1, True)):
+        scale = correlation * np.sqrt(1 + number * np.sqrt(2 / n))
+        assert rough(window(image.sum(axis=0), scale), fit(image), correlation) == expected
+
+
+def test_errors_at_fixed_shapes_are_of_all_sources_together():
+    """Two Gaussians of width s at a distance d have a product of exp(-d^2 / 4 s^2), by which errors grow."""
+    places = np.array([[22.0, 24.0], [25.0, 24.0]])
+    image = draw(places)
+    planes = window(image.sum(axis=0), 1.2)
+    sources = {
+        "x": places[:, 0] + CORNER[0], "y": places[:, 1] + CORNER[1], "a": np.full(2, SIGMA), "b": np.full(2, SIGMA),
+        "theta": np.zeros(2), "snr": np.array([30.0, 20.0]),
+    }  # fmt: skip
+    planes["image"][0, 0] = 1e5
+    found = measure(unit(), planes, fit(image, places=places), sources, Detection(FWHM, (1.0, 1.0)), np.arange(2))
+    product = np.exp(-(3**2) / (4 * SIGMA**2))
+    expected = np.sqrt(4 * np.pi) * SIGMA * NOISE / np.sqrt(1 - product**2)
+    np.testing.assert_allclose(found["flux_like_err"], [expected, expected], rtol=2e-3)
+    np.testing.assert_allclose(found["chi2"], 1.44, rtol=1e-3)
+    ratio = FLUX[1] / FLUX[0]
+    np.testing.assert_allclose(found["blendedness"][0], 1 - 1 / (1 + product * ratio), rtol=1e-3)
+    np.testing.assert_allclose(found["blendedness"][1], 1 - 1 / (1 + product / ratio), rtol=1e-3)
