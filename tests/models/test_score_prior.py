@@ -186,5 +186,9 @@ def test_a_guess_is_a_share_of_the_answer(tmp_path):
     model.save(tmp_path / "model.keras")
     again, _ = keras.saving.load_model(tmp_path / "model.keras").denoise(values, level, known)
     np.testing.assert_allclose(again, found, rtol=1e-5)
+    # Its constant is set as training sets it, and log p goes along the flow.
+    batch = batch_of(n=8) | {"condition": np.zeros((8, 0), "float32")}
+    model.finish([batch])
+    assert np.all(np.isfinite(model.log_prob(batch["truth"][:1])))
     with pytest.raises(RecipeError, match="set model.energy to false"):
         ScorePrior.tiny(guess=True)

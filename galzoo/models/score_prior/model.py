@@ -213,7 +213,7 @@ class ScorePrior(PriorModel):
         condition : tensor, (n, column)
             NaN for what is not known.
         """
-        field, potential = self.maps(values, log_sigma, condition)
+        field, potential = self.maps(values, log_sigma, condition)[:2]
         variance = ops.exp(2 * log_sigma) + ops.square(self.spread)
         number = float(np.prod(values.shape[1:]))
         base = -0.5 * ops.sum(ops.square(values), axis=(1, 2, 3)) / variance - 0.5 * number * ops.log(
