@@ -47,7 +47,9 @@ class _File(h5py.File):
     def __exit__(self, kind, error, trace):
         path = self.filename
         super().__exit__(kind, error, trace)
-        if isinstance(error, (OSError, KeyError, RuntimeError, UnicodeError)) and not isinstance(error, GalzooError):
+        # Errors of the system have a number: a full disk is no damage of the file that is read.
+        told = isinstance(error, GalzooError) or getattr(error, "errno", None)
+        if isinstance(error, (OSError, KeyError, RuntimeError, UnicodeError)) and not told:
             reason = (str(error).strip("'").splitlines() or [kind.__name__])[0]
             raise InputError(f"{path}: damaged, or lacks a part ({reason}); make the file again") from None
 

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from galzoo.data.hdf5 import open_file
 from galzoo.data.info import describe
 from galzoo.data.scenes import Scenes
 from galzoo.data.stamps import Stamps
@@ -85,3 +86,8 @@ def test_damage_that_shows_when_pixels_are_read(path):
     path.write_bytes(content)
     with pytest.raises(InputError, match="a.h5: damaged, or lacks a part .*make the file again"):
         Stamps.load(path)
+
+
+def test_an_error_of_the_system_is_no_damage(path):
+    with pytest.raises(OSError, match="No space left"), open_file(path):
+        raise OSError(28, "No space left on device")
