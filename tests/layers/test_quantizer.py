@@ -182,6 +182,21 @@ def test_a_dead_code_is_restarted(cosine):
     assert used[0] < used[1]
 
 
+def test_a_code_is_dead_below_a_share_of_what_is_fair():
+    """Of 100 vectors 25 a code are fair: at .2 of that 9 are enough, and 1 is not."""
+    corners = 10 * np.eye(4, DIM, dtype="float32")
+    vectors = np.repeat(corners[:3], [90, 9, 1], axis=0)
+    layer = VectorQuantizer(4, decay=0.9, restart_below=0.2)
+    layer.build((None, DIM))
+    layer.embeddings.assign(corners)
+    layer(vectors, training=True)
+    found = numpy(layer.embeddings)
+    np.testing.assert_allclose(found[:2], corners[:2], atol=1e-2)
+    # The two others are moved to vectors of the batch, of which nine in ten are the first.
+    assert np.abs(found[2] - corners[2]).max() > 9
+    assert np.abs(found[3] - corners[3]).max() > 9
+
+
 def test_variables_are_averaged_over_replicas():
     for layer in (make(mode="ema"), make(mode="gradient")):
         assert {variable.aggregation for variable in layer.variables} == {"mean"}

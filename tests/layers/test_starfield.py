@@ -95,6 +95,15 @@ def test_bands_of_their_own_depth_and_colours():
     np.testing.assert_allclose(noise / noise[0], [1, 10**0.4, 1], rtol=0.15)
 
 
+def test_scatter_of_colours_is_drawn_for_each_field_between_its_ends():
+    made = fields(n=16, size=64, density=(0.1, 0.1), colour=(0, 0), colour_scatter=(0.3, 0.6), **PLAIN)
+    there = made["source_class"] == 1
+    colour = -2.5 * np.log10(np.where(there, made["flux"][..., 1], 1) / np.where(there, made["flux"][..., 0], 1))
+    scatter = np.array([row[some].std() for row, some in zip(colour, there, strict=True)])
+    assert 0.27 < scatter.min() < 0.4
+    assert 0.5 < scatter.max() < 0.65
+
+
 def test_colours_of_a_star_share_a_factor():
     made = fields(
         n=16, bands=3, size=48, density=(0.02, 0.02), colour=[(0.5, 0.5), (-1.0, -1.0)], colour_scatter=(0, 0),
