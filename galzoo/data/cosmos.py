@@ -12,7 +12,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.hdf5_writer import StampsWriter
 from galzoo.data.psf import prepare_psf
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import njy_per_count

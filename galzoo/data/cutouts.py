@@ -6,7 +6,7 @@ import numpy as np
 from astropy import units as u
 
 from galzoo.data.columns import find_columns, pixel_position, plain, sky_positions, to_quantities
-from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.hdf5_writer import StampsWriter
 from galzoo.data.plain import identifiers
 from galzoo.data.sky import pixel_to_sky, sky_to_pixel, to_icrs
 from galzoo.data.stamps import Stamps

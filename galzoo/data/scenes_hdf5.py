@@ -21,7 +21,8 @@ Layout (version 1)::
 import numpy as np
 
 from galzoo.data import hdf5
-from galzoo.data.hdf5 import FileWriter, open_file, read_array, read_rows
+from galzoo.data.hdf5 import open_file, read_array, read_rows
+from galzoo.data.hdf5_writer import FileWriter
 from galzoo.errors import InputError
 
 FORMAT = "galzoo-scenes"

@@ -18,7 +18,7 @@ from astropy import units as u
 from astropy.table import QTable, Table
 
 from galzoo.data import duplicates
-from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.hdf5_writer import StampsWriter
 from galzoo.data.pictures import decode_picture, picture_neighbours, picture_noise, picture_r50, picture_side
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError

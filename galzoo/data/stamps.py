@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from astropy.table import vstack
 
-from galzoo.data import hdf5
+from galzoo.data import hdf5, hdf5_writer
 from galzoo.data.images import Images, make_table
 from galzoo.errors import InputError
 
@@ -39,7 +39,7 @@ class Stamps(Images):
 
     def save(self, path):
         """Write the stamps to an HDF5 file, atomically."""
-        with hdf5.StampsWriter(path) as writer:
+        with hdf5_writer.StampsWriter(path) as writer:
             writer.write(self)
 
     @classmethod

@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.hdf5_writer import StampsWriter
 from galzoo.data.psf import fwhm_of
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import njy_to_magnitude

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from galzoo.data import hdf5
+from galzoo.data import hdf5_writer
 from galzoo.data.columns import find_columns, read_table, select
 from galzoo.data.cutouts import make_cutouts
 from galzoo.data.fits import open_mosaic
@@ -231,7 +231,7 @@ def test_full_disk_leaves_the_old_file_and_nothing_else(field, tmp_path, monkeyp
         def full(*_):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(hdf5.StampsWriter, "_append", full)
+        monkeypatch.setattr(hdf5_writer.StampsWriter, "_append", full)
         with pytest.raises(OSError, match="No space"):
             make_cutouts(mosaic, catalogue(), out, SIZE)
     assert out.read_bytes() == before

@@ -11,7 +11,7 @@ from astropy import units as u
 
 from galzoo import Stamps
 from galzoo.data import hdf5
-from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.hdf5_writer import StampsWriter
 from galzoo.data.source import StampSource
 from galzoo.errors import InputError
 from tests.conftest import make_stamps

@@ -8,7 +8,7 @@ import pytest
 
 from galzoo import cli
 from galzoo.data.build_dataset import make_named
-from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.hdf5_writer import StampsWriter
 from galzoo.errors import InputError
 from galzoo.field.cutouts import cutouts_from_files
 from galzoo.field.pieces import held, output_folder

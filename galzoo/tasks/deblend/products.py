@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from galzoo.contracts.deblended import FLAGS
-from galzoo.data.hdf5 import StampsWriter
+from galzoo.data.hdf5_writer import StampsWriter
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude

@@ -15,6 +15,7 @@ from galzoo.field.array_field import ArrayField
 from galzoo.tasks.deblend import report
 from galzoo.tasks.deblend.catalogue_header import description
 from galzoo.tasks.deblend.products import write_products
+from tests.reports import table_rows
 
 BANDS, SCALE, SHAPE = ("g", "r"), 0.25, (70, 90)
 # In the order of their groups: the first two are of one chunk, the third, which is in between, of another.
@@ -151,9 +152,7 @@ def shown(written, field, tmp_path_factory):
         patch.setattr(report, "_draw", lambda *what, **more: drawn.append(what) or Figure())
         planes = np.moveaxis(field.read(0, SHAPE[0], 0, SHAPE[1])["image"], -1, 0)
         report.write_report(field, written[1], model, planes - model, folder, ABOUT)
-    text = (folder / "report.html").read_text(encoding="utf-8")
-    lines = [re.findall("<td>(.*?)</td>", line) for line in re.findall("<tr>(.*?)</tr>", text)]
-    return [line for line in lines if line], drawn
+    return table_rows(folder / "report.html"), drawn
 
 
 def test_the_report_counts_what_there_is(shown):

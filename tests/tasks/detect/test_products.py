@@ -13,6 +13,7 @@ from galzoo.field.array_field import ArrayField
 from galzoo.tasks.detect import report
 from galzoo.tasks.detect.measure import FLAGS
 from galzoo.tasks.detect.products import write_products
+from tests.reports import table_rows
 
 BANDS, SCALE, SHAPE = ("g", "r"), 0.25, (60, 80)
 CLASSES = ("galaxy", "star")
@@ -107,9 +108,8 @@ def test_masks_of_coco_are_those_of_the_map(written):
 
 
 def test_the_report_counts_what_there_is(written):
-    text = (written[0] / "report.html").read_text(encoding="utf-8")
-    lines = [re.findall("<td>(.*?)</td>", line) for line in re.findall("<tr>(.*?)</tr>", text)]
-    rows = {line[0]: line[1:] for line in lines if line}
+    lines = table_rows(written[0] / "report.html")
+    rows = {line[0]: line[1:] for line in lines}
     expected = {
         "bands": "g, r", "pixels": "80 x 60, 0.25 arcsec", "method": "some", "least probability": "0.3",
         "FWHM of the PSF": "1.00 arcsec", "correlation of the noise": "1.25", "sources": "3", "of class galaxy": "2",

@@ -1,6 +1,5 @@
 """What is written of a screened catalogue, from numbers that were put in by hand, and what a counter is shown."""
 
-import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +11,7 @@ from galzoo.field.array_field import ArrayField
 from galzoo.tasks.screen.field import Settings, cut, screen_rows, trained_share
 from galzoo.tasks.screen.flags import FLAGS
 from galzoo.tasks.screen.products import write_products
+from tests.reports import table_rows
 
 NAN = np.nan
 ABOUT = {"catalogue": "folder/sources.fits", "prevalence": 0.2, "trained_share": 0.4, "passes": 7}
@@ -54,8 +54,7 @@ def test_every_number_is_in_its_column(written):
 
 
 def test_the_report_shows_the_most_suspicious_first(written):
-    text = (written[0] / "report.html").read_text(encoding="utf-8")
-    lines = [re.findall("<td>(.*?)</td>", line) for line in re.findall("<tr>(.*?)</tr>", text)]
+    lines = table_rows(written[0] / "report.html")
     rows = {line[0]: line[1:] for line in lines if len(line) == 2}
     expected = {"sources": "4", "screened": "3", "p_blend above 0.5": "1", "flag edge": "2", "flag saturated": "1"}
     expected |= {"flag off_field": "1", "flag no_light": "0", "prevalence": "0.2", "passes": "7"}

@@ -1,6 +1,5 @@
 """What is written of a segmented field, from pixels that were put in by hand."""
 
-import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +11,7 @@ from galzoo.contracts.segmentation import Segmented
 from galzoo.field.array_field import ArrayField
 from galzoo.tasks.segment.catalogue import FLAGS
 from galzoo.tasks.segment.products import write_products
+from tests.reports import table_rows
 
 BANDS, SCALE, SHAPE = ("H", "V"), 0.06, (30, 40)
 CLASSES = ("round", "flat", "background")
@@ -81,9 +81,8 @@ def test_planes_are_the_votes(written):
 
 
 def test_the_report_counts_what_there_is(written):
-    text = (written[0] / "report.html").read_text(encoding="utf-8")
-    lines = [re.findall("<td>(.*?)</td>", line) for line in re.findall("<tr>(.*?)</tr>", text)]
-    rows = {line[0]: line[1:] for line in lines if line}
+    lines = table_rows(written[0] / "report.html")
+    rows = {line[0]: line[1:] for line in lines}
     expected = {
         "bands": "H, V", "pixels": "40 x 30, 0.06 arcsec", "preset": "some", "windows": "every 7 pixels",
         "most windows on a pixel": "25", "pixels without a vote": "120", "sources": "3", "flag rim": "1",
