@@ -5,6 +5,7 @@ from keras import ops
 
 from galzoo.derivatives import value_and_gradients
 from galzoo.errors import InputError, RecipeError
+from galzoo.models.score_prior.guess import guessed_values, maps_of
 from galzoo.models.score_prior.model import ScorePrior
 from galzoo.models.score_prior.sampling import schedule
 from tests.conftest import make_stamps
@@ -171,18 +172,55 @@ def test_mirrors_change_the_hand_of_what_is_asked():
     np.testing.assert_array_equal(condition[:, 0], np.where(turned, 1, 2))
 
 
-def test_a_guess_is_a_share_of_the_answer(tmp_path):
+def maps_choosing(choice, bands, drawn=0.0, field=0.0, size=12):
+    """Return maps with which one choice is all that counts in every part."""
+    parts = bands + 1 if bands > 1 else 1
+    shares = np.full((parts, 6), -60.0)
+    shares[:, choice] = 60.0
+    maps = np.concatenate([shares.ravel(), np.full(parts, drawn), np.full(bands, field)])
+    return np.broadcast_to(maps, (2, size, size, len(maps))).astype("float32")
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_guess_is_a_mean_of_blurred_images(bands):
+    values = np.random.default_rng(0).normal(size=(2, 12, 12, bands)).astype("float32")
+    level, spread = np.log(np.float32([0.3, 2.0])), np.float32(1.5)
+
+    def found(values=values, **options):
+        return np.asarray(guessed_values(maps_choosing(bands=bands, **options), values, level, spread))
+
+    assert maps_choosing(0, bands).shape[-1] == maps_of(bands)
+    np.testing.assert_allclose(found(choice=0), values, atol=1e-5)
+    # A drawn image is in units of the spread: that of the mean over bands and that of each band beside it.
+    np.testing.assert_allclose(found(choice=5, drawn=0.5), 0.75 * (1 if bands == 1 else 2), atol=1e-5)
+    sigma = np.float32([0.3, 2.0])[:, None, None, None]
+    field = np.broadcast_to(1.5 * sigma / np.sqrt(sigma**2 + 1.5**2), values.shape)
+    np.testing.assert_allclose(found(choice=0, field=1.0) - values, field, atol=1e-5)
+    point = np.zeros_like(values)
+    point[:, 6, 6] = 1.0
+    middle = [found(values=point, choice=choice)[0, 6, 6, 0] for choice in range(1, 5)]
+    assert 0.1 < middle[0] < 0.4
+    assert np.all(np.diff(middle) < 0)
+    # What is even stays even, at the rim too.
+    np.testing.assert_allclose(found(values=np.ones_like(values), choice=3), 1.0, atol=1e-5)
+
+
+def test_shares_of_a_guess_begin_with_the_noise_level():
+    values = np.ones((2, 4, 4, 1), "float32")
+    maps = np.zeros((2, 4, 4, maps_of(1)), "float32")
+    least, most = np.asarray(guessed_values(maps, values, np.log(np.float32([0.01, 100.0])), np.float32(1.0)))[
+        :, 0, 0, 0
+    ]
+    assert least > 0.99 and most < 0.05
+
+
+def test_a_model_that_guesses_is_kept_and_has_a_density(tmp_path):
     model = ScorePrior.tiny(energy=False, guess=True, noiseless=True, bands=("r",))
     model.adapt([batch_of()])
     values, known = model.scale(batch_of(n=2)["truth"]), np.full((2, 1), np.nan, "float32")
-    level, spread = ops.full((2,), np.float32(np.log(0.3))), float(model.spread)
-    shared = spread**2 / (spread**2 + 0.09) * np.asarray(values)
-    for logit in (-30.0, 0.0, 30.0):
-        model.gate.bias.assign([logit])
-        model.guessed.bias.assign([2.0])
-        share = 1 / (1 + np.exp(-logit))
-        found, _ = model.denoise(values, level, known)
-        np.testing.assert_allclose(found, (1 - share) * shared + share * 2.0 * spread, rtol=1e-4, atol=1e-5)
+    level = ops.full((2,), np.float32(np.log(0.3)))
+    model.guessed.kernel.assign(0.1 * np.random.default_rng(0).normal(size=model.guessed.kernel.shape))
+    found, _ = model.denoise(values, level, known)
     model.save(tmp_path / "model.keras")
     again, _ = keras.saving.load_model(tmp_path / "model.keras").denoise(values, level, known)
     np.testing.assert_allclose(again, found, rtol=1e-5)

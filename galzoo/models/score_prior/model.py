@@ -15,6 +15,7 @@ from galzoo.layers.flux import noise_level
 from galzoo.layers.likelihood import weights
 from galzoo.layers.prior_model import PriorModel
 from galzoo.models.score_prior import sampling
+from galzoo.models.score_prior.guess import guessed_values, maps_of
 from galzoo.models.score_prior.network import LEVEL_FEATURES, Trunk, level_features, zero_head
 
 
@@ -52,9 +53,9 @@ class ScorePrior(PriorModel):
         Without, the network is a score alone, which is learnt sooner: `score` is an estimate and no gradient, and
         `log_prob` is integrated along the probability flow, which is slow.
     guess : bool
-        Without an energy: the network also says the noiseless values themselves and, for each, how much of the answer
-        they are. Of smooth images in several bands it learns in a tenth of the steps, as it need not hand on the noise
-        of each pixel.
+        Without an energy: noiseless values are means of the noisy image, of blurred ones and of one that the network
+        draws, and the network says the shares; see `galzoo.models.score_prior.guess`. Of smooth images in several bands
+        it learns in a tenth of the steps, as it need not hand on the noise of each pixel.
 
     Notes
     -----
@@ -133,12 +134,13 @@ class ScorePrior(PriorModel):
         self.told[0].build((None, LEVEL_FEATURES + self.conditions.features))
         self.told[1].build((None, features))
         inputs = 2 * number if self.guess else number
-        self.trunk = Trunk(inputs, channels, depth, features)
+        self.trunk = Trunk(inputs, channels, depth, features, raw=self.guess)
         self.trunk.build((None, None, None, inputs))
-        self.field = zero_head(number, channels[0], name="field")
-        self.potential = zero_head(number, channels[0], "ones", name="potential")
         if self.guess:
-            self.guessed, self.gate = (zero_head(number, channels[0], name=name) for name in ("guessed", "gate"))
+            self.guessed = zero_head(maps_of(number), 2 * channels[0], name="guessed")
+        else:
+            self.field = zero_head(number, channels[0], name="field")
+            self.potential = zero_head(number, channels[0], "ones", name="potential")
         # What training data set: softening in their unit, spread of scaled pixels, correction of log p a pixel.
         self.soft = self.add_weight(shape=(number,), initializer="ones", trainable=False, name="soft")
         self.spread = self.add_weight(shape=(), initializer="ones", trainable=False, name="spread")
@@ -170,7 +172,7 @@ class ScorePrior(PriorModel):
     @property
     def frozen(self):
         """Parts that training never changes, whatever the stage."""
-        return () if self.energy else ("potential",)
+        return () if self.energy or self.guess else ("potential",)
 
     def scale(self, image):
         """Turn pixels (n, y, x, band) into the scaled values that noise is added to."""
@@ -180,11 +182,8 @@ class ScorePrior(PriorModel):
         """Turn scaled values into pixels."""
         return ops.sinh(ops.clip(values, -12.0, 12.0)) * self.soft
 
-    def maps(self, values, log_sigma, condition, energy=True):
-        """Return F and q, both (n, y, x, band), of scaled values at noise level ``exp(log_sigma)``; q if asked for.
-
-        With `guess` also the guessed values, in units of `spread`, and the logit of their share.
-        """
+    def maps(self, values, log_sigma, condition, heads):
+        """Return the maps (n, y, x, channel) that `heads` draw of scaled values at noise level ``exp(log_sigma)``."""
         s = ops.sqrt(ops.exp(2 * log_sigma) + ops.square(self.spread))[:, None, None, None]
         told = level_features(log_sigma)
         if self.columns:
@@ -197,9 +196,6 @@ class ScorePrior(PriorModel):
             noise = ops.exp(log_sigma)[:, None, None, None]
             inputs = ops.concatenate([inputs, ops.arcsinh(values / noise)], axis=-1)
         features = self.trunk(inputs, told)
-        heads = (self.field, self.potential) if energy else (self.field,)
-        if self.guess:
-            heads = (*heads, self.guessed, self.gate)
         size = values.shape[1:3]
         return [self.trunk.cut(ops.cast(head(features), "float32"), *size) for head in heads]
 
@@ -213,12 +209,14 @@ class ScorePrior(PriorModel):
         condition : tensor, (n, column)
             NaN for what is not known.
         """
-        field, potential = self.maps(values, log_sigma, condition)[:2]
         variance = ops.exp(2 * log_sigma) + ops.square(self.spread)
         number = float(np.prod(values.shape[1:]))
         base = -0.5 * ops.sum(ops.square(values), axis=(1, 2, 3)) / variance - 0.5 * number * ops.log(
             2 * np.pi * variance
         )
+        if self.guess:
+            return base + self.offset * number
+        field, potential = self.maps(values, log_sigma, condition, [self.field, self.potential])
         ratio = self.spread * ops.exp(-log_sigma)
         inner = 0.5 * ratio / ops.sqrt(variance) * ops.sum(values * field, axis=(1, 2, 3))
         gate = 0.5 * ops.log1p(ops.square(ratio))
@@ -227,14 +225,13 @@ class ScorePrior(PriorModel):
     def denoise(self, values, log_sigma, condition):
         """Return the mean of the noiseless values, and the derivative of log p by `log_sigma` (0 without an energy)."""
         sigma2 = ops.exp(2 * log_sigma)[:, None, None, None]
+        if self.guess:
+            (maps,) = self.maps(values, log_sigma, condition, [self.guessed])
+            return guessed_values(maps, values, log_sigma, self.spread), ops.zeros_like(log_sigma)
         if self.free:
-            field, *more = self.maps(values, log_sigma, condition, energy=False)
+            (field,) = self.maps(values, log_sigma, condition, [self.field])
             s2 = sigma2 + ops.square(self.spread)
             clean = ops.square(self.spread) / s2 * values + ops.sqrt(sigma2 / s2) * self.spread * field
-            if self.guess:
-                guessed, gate = more
-                share = ops.sigmoid(gate)
-                clean = (1 - share) * clean + share * self.spread * guessed
             return clean, ops.zeros_like(log_sigma)
         _, (score, level) = value_and_gradients(
             lambda noisy, at: self.log_density(noisy, at, condition), values, log_sigma

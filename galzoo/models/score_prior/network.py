@@ -74,6 +74,8 @@ class Trunk(keras.layers.Layer):
         Blocks at the last level.
     features : int
         Length of what is told.
+    raw : bool
+        Hand on the last maps beside their norm, which does not say how bright a pixel is: twice as many channels.
 
     Notes
     -----
@@ -81,10 +83,10 @@ class Trunk(keras.layers.Layer):
     padded with zeros to a multiple of `step` pixels; a map of ones tells where they end.
     """
 
-    def __init__(self, bands, channels=(48, 96, 128), depth=2, features=128, **kwargs):
+    def __init__(self, bands, channels=(48, 96, 128), depth=2, features=128, raw=False, **kwargs):
         super().__init__(**kwargs)
         self.bands, self.channels, self.depth = int(bands), tuple(channels), int(depth)
-        self.features = int(features)
+        self.features, self.raw = int(features), bool(raw)
         self.step = 2 ** len(self.channels)
         levels = range(len(self.channels) - 1)
         self.entry = layers.Conv2D(self.channels[0], 4, strides=2, padding="same", name="entry")
@@ -126,7 +128,8 @@ class Trunk(keras.layers.Layer):
             x = block(x, told)
         for level in reversed(range(len(kept))):
             x = self.up[level](kept[level] + double(self.grow[level](x)), told)
-        return ops.silu(self.last(x))
+        found = ops.silu(self.last(x))
+        return ops.concatenate([found, x], axis=-1) if self.raw else found
 
     def cut(self, maps, height, width):
         """Cut maps of the padded size to the size of the image."""
@@ -138,7 +141,7 @@ class Trunk(keras.layers.Layer):
         return total // 2, total - total // 2
 
     def get_config(self):
-        arguments = {name: getattr(self, name) for name in ("bands", "depth", "features")}
+        arguments = {name: getattr(self, name) for name in ("bands", "depth", "features", "raw")}
         return {**super().get_config(), "channels": list(self.channels), **arguments}
 
 
