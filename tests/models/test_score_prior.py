@@ -206,12 +206,12 @@ def test_a_guess_is_a_mean_of_blurred_images(bands):
 
 
 def test_shares_of_a_guess_begin_with_the_noise_level():
-    values = np.ones((2, 4, 4, 1), "float32")
     maps = np.zeros((2, 4, 4, maps_of(1)), "float32")
-    least, most = np.asarray(guessed_values(maps, values, np.log(np.float32([0.01, 100.0])), np.float32(1.0)))[
-        :, 0, 0, 0
-    ]
-    assert least > 0.99 and most < 0.05
+    levels = np.log(np.float32([0.01, 100.0]))
+    found = guessed_values(maps, np.ones((2, 4, 4, 1), "float32"), levels, np.float32(1.0))
+    least, most = np.asarray(found)[:, 0, 0, 0]
+    assert least > 0.99
+    assert most < 0.05
 
 
 def test_a_model_that_guesses_is_kept_and_has_a_density(tmp_path):
