@@ -135,15 +135,51 @@ def _pushed(function, inputs, direction):
     return value, outer.gradient(pulled, dummy, direction, unconnected_gradients="zero")
 
 
-def compiled(function):
-    """Return `function`, compiled for each shape that it meets; it has no Python branches on values of tensors."""
+def compiled(function, model):
+    """Return `function`, compiled for each shape that it meets; it always sees the present weights of `model`.
+
+    Parameters
+    ----------
+    function : callable
+        Takes arrays, or dicts of them, and returns tensors; it has no Python branches on values, and draws no random
+        numbers.
+    model : object
+        What it calls; its `variables`, where it has any, are its weights.
+    """
     if _backend() == "tensorflow":
         import tensorflow as tf
 
         return tf.function(function, autograph=False)
     import jax
 
-    return jax.jit(function)
+    variables = getattr(model, "variables", ())
+
+    def stateless(values, *inputs):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return function(*inputs)
+
+    stateless = jax.jit(stateless)
+    # Traced alone, weights would be constants: what they were when a shape was first met.
+    return lambda *inputs: stateless([variable.value for variable in variables], *inputs)
+
+
+class Compiled:
+    """Compiled functions of a model by name. No container that Keras looks into: they are not parts of the model.
+
+    Parameters
+    ----------
+    model : object
+        As for `compiled`.
+    """
+
+    def __init__(self, model):
+        self.model, self._functions = model, {}
+
+    def get(self, key, function):
+        """Return what was compiled under `key`, or compile `function`."""
+        if key not in self._functions:
+            self._functions[key] = compiled(function, self.model)
+        return self._functions[key]
 
 
 def _backend():

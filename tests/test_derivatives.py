@@ -1,9 +1,10 @@
 """Derivatives of functions of arrays, against differences."""
 
+import keras
 import numpy as np
 from keras import ops
 
-from galzoo.derivatives import columns, compiled
+from galzoo.derivatives import Compiled, columns, compiled
 
 
 def squares(x, other):
@@ -23,7 +24,7 @@ def test_columns_are_those_of_differences_and_the_same_when_compiled():
         np.stack([0 * a, other], axis=1),
     ]
     np.testing.assert_allclose(slopes, wanted, rtol=1e-5, atol=1e-6)
-    again = compiled(lambda *values: columns(squares, *values))(ops.convert_to_tensor(x), ops.convert_to_tensor(other))
+    again = compiled(lambda *values: columns(squares, *values), None)(ops.convert_to_tensor(x), ops.convert_to_tensor(other))
     np.testing.assert_allclose(again[1], slopes, rtol=1e-6)
 
 
@@ -31,3 +32,14 @@ def test_a_function_that_does_not_depend_on_its_argument_has_no_slope():
     value, slopes = columns(lambda x: ops.ones((x.shape[0], 2)), ops.convert_to_tensor(np.ones((4, 3), "float32")))
     np.testing.assert_array_equal(slopes, np.zeros((3, 4, 2)))
     np.testing.assert_array_equal(value, np.ones((4, 2)))
+
+
+def test_compiled_functions_see_the_weights_as_they_are():
+    layer = keras.layers.Dense(1)
+    layer.build((None, 2))
+    functions = Compiled(layer)
+    x = ops.ones((3, 2))
+    for weight in (1.0, 2.0):
+        layer.kernel.assign([[weight], [0.0]])
+        found = functions.get("value", lambda values: layer(values["x"]))({"x": x})
+        np.testing.assert_allclose(ops.convert_to_numpy(found)[:, 0], weight)

@@ -124,10 +124,10 @@ class SceneSolver:
 
     def __init__(self, model):
         self.model = model
-        self._look = compiled(model.look)
-        self._decoded = compiled(model.profiles)
-        self._base = compiled(self._base_of)
-        self._profiles = compiled(lambda *values: columns(self._profiles_of, *values))
+        self._look = compiled(model.look, model)
+        self._decoded = compiled(model.profiles, model)
+        self._base = compiled(self._base_of, model)
+        self._profiles = compiled(lambda *values: columns(self._profiles_of, *values), model)
 
     def solve(self, batch, target, method, steps, position_error, samples, refine_steps, rng, **sampling):
         """Draw the sources of a batch of scenes and return the other arrays of `Deblended`; see `Patches.draw`."""

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from galzoo.contracts.prior import Samples
-from galzoo.derivatives import compiled, value_and_gradients
+from galzoo.derivatives import Compiled, value_and_gradients
 from galzoo.errors import InputError
 from galzoo.progress import track
 
@@ -19,21 +19,10 @@ _BATCH = 64
 LEVELS = 0.8, 1.6, 3.2
 
 
-class _Compiled:
-    """Compiled functions of a model. No container that Keras looks into: they are not parts of the model."""
-
-    def __init__(self):
-        self.functions = {}
-
-
 def _function(model, name, function):
     if not hasattr(model, "compiled_functions"):
-        model.compiled_functions = _Compiled()
-    key = name, model.free
-    functions = model.compiled_functions.functions
-    if key not in functions:
-        functions[key] = compiled(function)
-    return functions[key]
+        model.compiled_functions = Compiled(model)
+    return model.compiled_functions.get((name, model.free), function)
 
 
 def sample(model, n, condition=None, seed=0, steps=18, size=None, batch_size=64, progress=False):
