@@ -41,15 +41,14 @@ from galzoo.contracts.detections import Detections
 from galzoo.data.build_dataset import prepare
 from galzoo.data.in_graph import make_layer
 from galzoo.data.scenes import Scenes
-from galzoo.data.zeropoint import njy_to_magnitude
+from galzoo.data.zeropoint import magnitude_to_njy, njy_to_magnitude
 from galzoo.field.open_field import open_field
 from galzoo.field.star_light import StarLight
 from galzoo.files import write_json
 from galzoo.layers.starfield import StarField
 from galzoo.metrics.binned import scatter68
 from galzoo.metrics.calibration import resample
-from galzoo.metrics.matching import match
-from galzoo.metrics.star_catalogues import catalogue_scores, f1_score
+from galzoo.metrics.star_catalogues import catalogue_scores, f1_score, nearest_stars
 from galzoo.recipe import Data
 from galzoo.tasks.detect.completeness import by_injection, flux_in
 from galzoo.tasks.detect.refine import refined
@@ -355,10 +354,9 @@ def inject(preset, bands, size, density, rounds, minutes):
                 added.append(by_injection(search, rows, dataclasses.replace(settings, seed=seed))["sources"])
                 print(seed, float(np.mean(added[-1]["found"])), flush=True)
             at = np.stack([rows["x"], rows["y"]], axis=-1)
-            measured = njy_to_magnitude(flux_in(rows, search.field.bands.index(bands[band])))
-    of = match(at, places, 1.0).found_of_truth
-    off = np.where(of >= 0, measured[of] - magnitude, np.nan)
-    off[~(np.abs(np.nan_to_num(off, nan=np.inf)) < 0.75)] = np.nan
+            measured = flux_in(rows, search.field.bands.index(bands[band]))
+    of = nearest_stars(at, measured, places, magnitude_to_njy(magnitude), 1.0, 0.75)
+    off = np.where(of >= 0, njy_to_magnitude(np.where(of >= 0, measured[of], 1.0)) - magnitude, np.nan)
     parts = ("magnitude", "difference")
     found = tuple(np.concatenate([np.asarray(one[key], float) for one in added]) for key in parts)
     result = []

@@ -24,7 +24,9 @@ def test_columns_are_those_of_differences_and_the_same_when_compiled():
         np.stack([0 * a, other], axis=1),
     ]
     np.testing.assert_allclose(slopes, wanted, rtol=1e-5, atol=1e-6)
-    again = compiled(lambda *values: columns(squares, *values), None)(ops.convert_to_tensor(x), ops.convert_to_tensor(other))
+    again = compiled(lambda *values: columns(squares, *values), None)(
+        ops.convert_to_tensor(x), ops.convert_to_tensor(other)
+    )
     np.testing.assert_allclose(again[1], slopes, rtol=1e-6)
 
 

@@ -6,6 +6,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial import cKDTree
 
 from galzoo.errors import InputError
+from galzoo.metrics.matching import match
 
 
 def place_tree(places):
@@ -53,6 +54,39 @@ def match_stars(found, found_flux, truth, true_flux, radius=0.5, magnitudes=0.5)
     good = difference < magnitudes
     pairs = csr_array((np.ones(good.sum(), bool), (rows[good], columns[good])), shape=(len(truth), len(found)))
     return maximum_bipartite_matching(pairs, perm_type="column")
+
+
+def nearest_stars(found, found_flux, truth, true_flux, radius=1.0, magnitudes=0.75):
+    """Match stars one to one to the nearest in place and magnitude together.
+
+    A star that is fainter by far, as most true ones of a crowded field are, takes no bright star's detection.
+
+    Parameters
+    ----------
+    found, truth, found_flux, true_flux
+        As for `match_stars`; stars of no positive flux have no partner.
+    radius : float
+        Pixels that a pair is apart at most.
+    magnitudes : float
+        Greatest difference in magnitude.
+
+    Returns
+    -------
+    int array, (m,)
+        The row of the found star of each true one, -1 where it was missed.
+    """
+    found, truth = np.reshape(found, (-1, 2)).astype(float), np.reshape(truth, (-1, 2)).astype(float)
+    known = [np.flatnonzero(np.asarray(flux, float) > 0) for flux in (found_flux, true_flux)]
+    points = [
+        np.column_stack([places[rows] / radius, 2.5 * np.log10(np.asarray(flux, float)[rows]) / magnitudes])
+        for places, flux, rows in zip((found, truth), (found_flux, true_flux), known, strict=True)
+    ]
+    pairs = match(*points, np.sqrt(2))
+    off = np.abs(points[0][pairs.found] - points[1][pairs.truth])
+    good = (np.hypot(off[:, 0], off[:, 1]) <= 1) & (off[:, 2] < 1)
+    partner = np.full(len(truth), -1)
+    partner[known[1][pairs.truth[good]]] = known[0][pairs.found[good]]
+    return partner
 
 
 def catalogue_scores(found, found_flux, truth, true_flux, shape, border=5.0, radius=0.5, magnitudes=0.5):

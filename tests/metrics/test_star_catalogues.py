@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
-from galzoo.metrics.star_catalogues import catalogue_scores, f1_score, match_stars
+from galzoo.metrics.star_catalogues import catalogue_scores, f1_score, match_stars, nearest_stars
 
 
 def test_one_found_star_serves_one_true_star():
@@ -59,3 +59,17 @@ def test_nothing_found_and_nothing_there():
 def test_shapes_must_fit():
     with pytest.raises(InputError, match="2 found stars have 1 fluxes"):
         match_stars([[1, 1], [2, 2]], [1], [[1, 1]], [1])
+
+
+def test_the_nearest_star_is_nearest_in_place_and_brightness():
+    """Of two true stars the brighter one is farther from the only detection, which is as bright as it."""
+    truth, flux = [[10.0, 10.0], [10.6, 10.0]], [10.0, 1000.0]
+    np.testing.assert_array_equal(nearest_stars([[10.0, 10.0]], [900.0], truth, flux), [-1, 0])
+    # Two that are as bright: the nearer one.
+    np.testing.assert_array_equal(nearest_stars([[10.0, 10.0]], [900.0], truth, [1000.0, 1000.0]), [0, -1])
+    # Too far, too faint by 0.76 mag, of no flux, or nothing there.
+    assert nearest_stars([[11.7, 10.0]], [900.0], truth, flux).tolist() == [-1, -1]
+    assert nearest_stars([[10.6, 10.0]], [1000 * 10**-0.304], truth, flux).tolist() == [-1, -1]
+    assert nearest_stars([[10.6, 10.0]], [1000 * 10**-0.296], truth, flux).tolist() == [-1, 0]
+    assert nearest_stars([[10.6, 10.0]], [-1.0], truth, flux).tolist() == [-1, -1]
+    assert nearest_stars(np.zeros((0, 2)), [], truth, flux).tolist() == [-1, -1]

@@ -8,14 +8,17 @@ from astropy.table import QTable
 
 from galzoo.data.columns import find_columns, plain, read_table
 from galzoo.data.cutouts import positions as catalogue_positions
-from galzoo.data.zeropoint import njy_to_magnitude
+from galzoo.data.zeropoint import magnitude_to_njy, njy_to_magnitude
 from galzoo.errors import InputError
 from galzoo.metrics.binned import bin_masks, scatter68
 from galzoo.metrics.detection import OUTCOMES, outcome_shares, outcomes, share
 from galzoo.metrics.matching import match
+from galzoo.metrics.star_catalogues import nearest_stars
 
 # A star brighter than an artificial one by more than this is another (Stetson & Harris 1988, AJ 96, 909).
 _BLENDED = 0.75
+# Pixels in x and in y within which a star must be found.
+_STAR_REACH = 1.0
 # An artificial source has the colours of one of so many that were found, those nearest to it in magnitude.
 _LIKE = 20
 _MAGNITUDES = ("mag", "magnitude", "mag_auto", "mag_i", "imag", "mag_r", "rmag", "i_mag", "r_mag")
@@ -189,7 +192,7 @@ def by_injection(search, rows, settings, pieces=None, progress=False):
     source of about its magnitude that was found (of equal magnitude in all bands where fewer than 20 were); they lie on
     a jittered grid, so that they do not blend with each other, though with what is there. Where the gain is
     known they have photon noise of their own. Points must be found within a pixel and .75 mag of what they are, as in
-    artificial-star tests of crowded fields.
+    artificial-star tests of crowded fields; a fainter star nearby does not take a detection of that brightness.
 
     Parameters
     ----------
@@ -220,15 +223,17 @@ def by_injection(search, rows, settings, pieces=None, progress=False):
     found, _ = search.run(settings.tile, pieces, progress, field=WithSources(field, corners, images))
     # What was there before takes its own detections first.
     known = np.concatenate([places, np.stack([rows["x"], rows["y"]], axis=-1)])
-    distance = 1.0 if settings.inject_kind == "star" else max(settings.match / field.pixel_scale, 1.0)
-    of = match(np.stack([found["x"], found["y"]], axis=-1), known, distance).found_of_truth[: len(places)]
-    flux = flux_in(found, field.bands.index(_middle(field)))
+    at, middle = np.stack([found["x"], found["y"]], axis=-1), field.bands.index(_middle(field))
+    flux, put_in = flux_in(found, middle), magnitude_to_njy(magnitude)
+    if settings.inject_kind == "star":
+        known_flux = np.concatenate([put_in, flux_in(rows, middle)])
+        of = nearest_stars(at, flux, known, known_flux, _STAR_REACH, _BLENDED)
+    else:
+        of = match(at, known, max(settings.match / field.pixel_scale, _STAR_REACH)).found_of_truth
+    of = of[: len(places)]
     difference, hit = np.full(len(places), np.nan), of >= 0
     with np.errstate(divide="ignore", invalid="ignore"):
         difference[hit] = njy_to_magnitude(flux)[of[hit]] - magnitude[hit]
-    if settings.inject_kind == "star":
-        of = np.where(np.abs(np.nan_to_num(difference, nan=np.inf)) < _BLENDED, of, -1)
-        difference[of < 0] = np.nan
     edges = limits[0] + 0.5 * np.arange(int(np.ceil(np.ptp(limits) / 0.5)) + 1)
     table = _by_magnitude(edges, magnitude, of >= 0)
     for name, function, said in (

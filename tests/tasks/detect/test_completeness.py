@@ -169,7 +169,11 @@ def test_what_was_there_before_keeps_its_detection():
             return {key: value[-1:] for key, value in found.items()}, None
 
     search = Only(two_bands(), known=beside)
-    assert not by_injection(search, nothing(beside), settings)["sources"]["found"].any()
+    there = nothing(beside)
+    there["flux"] = there["aperture_flux"] = np.full((1, 2), 5e3)
+    assert not by_injection(search, there, settings)["sources"]["found"].any()
+    # What is fainter by five magnitudes does not take it.
+    assert by_injection(search, nothing(beside), settings)["sources"]["found"].sum() == 1
     assert by_injection(search, nothing(), settings)["sources"]["found"].sum() == 1
 
 
