@@ -10,6 +10,7 @@ from galzoo.data.columns import find_columns, plain, read_table
 from galzoo.data.cutouts import positions as catalogue_positions
 from galzoo.data.zeropoint import magnitude_to_njy, njy_to_magnitude
 from galzoo.errors import InputError
+from galzoo.field.star_light import StarLight
 from galzoo.metrics.binned import bin_masks, scatter68
 from galzoo.metrics.detection import OUTCOMES, outcome_shares, outcomes, share
 from galzoo.metrics.matching import match
@@ -293,34 +294,38 @@ def _colours(rows, middle, magnitude, random):
 
 def _draw(search, places, magnitude, ratios, kind, random):
     """Return corners, images (y, x, band) in nJy of sources, and their half-light radii in arcsec (0: a point)."""
-    import galsim
-
-    from galzoo.data.zeropoint import AB_NJY
-
-    field, scale = search.field, search.field.pixel_scale
-    flux = 10 ** (0.4 * (AB_NJY - magnitude))
+    scale, flux = search.field.pixel_scale, magnitude_to_njy(magnitude)
     radius = np.where(kind == "star", 0.0, np.clip(0.35 * np.exp(random.normal(0, 0.4, len(places))), 0.1, 1.5))
     ratio, angle = random.uniform(0.3, 1, len(places)), random.uniform(0, np.pi, len(places))
     corners, images = [], []
     for row, (x, y) in enumerate(places):
         psfs = np.asarray(search.psf_of(np.array([x]), np.array([y])), float)[0]
-        side = psfs.shape[0] + 2 * int(np.ceil(6 * radius[row] / scale))
-        side += 1 - side % 2
-        corner = np.round([x, y]).astype(int) - side // 2
-        image = np.zeros((side, side, len(field.bands)), np.float32)
-        for band in range(len(field.bands)):
-            # The PSF has the pixel response already.
-            light = galsim.InterpolatedImage(galsim.Image(psfs[..., band].copy()), scale=scale, flux=1.0)
-            if radius[row] > 0:
-                disc = galsim.Exponential(half_light_radius=radius[row]).shear(
-                    q=ratio[row], beta=angle[row] * galsim.radians
-                )
-                light = galsim.Convolve(light, disc)
-            offset = np.array([x, y]) - corner - side // 2
-            drawn = light.withFlux(float(flux[row] * ratios[row, band])).drawImage(
-                nx=side, ny=side, scale=scale, offset=galsim.PositionD(*offset), method="no_pixel"
-            )
-            image[..., band] = drawn.array
+        if radius[row] > 0:
+            corner, image = _disc(psfs, (x, y), radius[row] / scale, ratio[row], angle[row])
+        else:
+            light = StarLight(psfs)
+            corner, image = light.corners([(x, y)])[0], light.stamps([(x, y)])[0]
         corners.append(corner)
-        images.append(image)
+        images.append((image * flux[row] * ratios[row]).astype(np.float32))
     return np.array(corners), images, radius
+
+
+def _disc(psfs, place, radius, ratio, angle):
+    """Return the corner and the image (y, x, band), of unit flux, of an exponential disc through PSFs (p, p, band).
+
+    Place and half-light radius are in pixels.
+    """
+    import galsim
+
+    side = psfs.shape[0] + 2 * int(np.ceil(6 * radius))
+    side += 1 - side % 2
+    corner = np.round(place).astype(int) - side // 2
+    disc = galsim.Exponential(half_light_radius=radius).shear(q=ratio, beta=angle * galsim.radians)
+    image = np.zeros((side, side, psfs.shape[-1]), np.float32)
+    for band in range(psfs.shape[-1]):
+        # The PSF has the pixel response already.
+        light = galsim.Convolve(galsim.InterpolatedImage(galsim.Image(psfs[..., band].copy()), scale=1.0), disc)
+        offset = galsim.PositionD(*(np.array(place) - corner - side // 2))
+        drawn = light.withFlux(1.0).drawImage(nx=side, ny=side, scale=1.0, offset=offset, method="no_pixel")
+        image[..., band] = drawn.array
+    return corner, image
