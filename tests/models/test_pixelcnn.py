@@ -48,7 +48,8 @@ def fresh_prior(seed=0, size=16, steps=3, **changes):
     if model.columns:
         batch["condition"] = batch["condition"][:, : len(model.columns)]
     model.adapt([batch])
-    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    # Tracing takes longer than so few steps.
+    model.compile(optimizer=keras.optimizers.Adam(1e-2), run_eagerly=steps < 10)
     for _ in range(steps):
         model.train_on_batch(batch)
     return model
