@@ -56,7 +56,8 @@ def in_domain(stamps, card, conform=False):
         logger.warning("stamps have %s: what the model makes of them is a guess; --conform resamples", "; ".join(found))
         return stamps
     if stamps.image.dtype == np.uint8 or not data["unit"]:
-        raise InputError("8-bit pictures cannot be brought to other bands or pixels; leave out --conform")
+        whose = "stamps are" if stamps.image.dtype == np.uint8 else f"{card['name']} is for"
+        raise InputError(f"{whose} 8-bit pictures, which have no other bands or pixels to go to; leave out --conform")
     if not set(stamps.bands) & set(bands):
         raise InputError(
             f"stamps have bands {', '.join(stamps.bands)}, {card['name']} has {', '.join(bands)}: none in common; "

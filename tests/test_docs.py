@@ -1,5 +1,6 @@
 """What the documents say is so: tables follow the cards, links resolve, commands exist, and the examples run."""
 
+import importlib
 import importlib.util
 import os
 import re
@@ -129,3 +130,12 @@ def test_data_example_runs(tmp_path):
     for code in blocks(ROOT / "docs" / "data.md", "python"):
         run(code, tmp_path)
     assert (tmp_path / "mine.h5").is_file()
+
+
+@pytest.mark.parametrize(
+    ("page", "module"), [("deblend", "galzoo.contracts.deblended"), ("detect", "galzoo.tasks.detect.measure")]
+)
+def test_tables_of_flags_have_every_bit(page, module):
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    told = {name: int(bit) for bit, name in re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.M)}
+    assert told == importlib.import_module(module).FLAGS

@@ -44,8 +44,11 @@ def test_other_bands(caplog):
 def test_pictures_are_refused():
     stamps = dataclasses.replace(make_stamps(n=2), pixel_scale=0.4)
     card = {"name": "mine", "data": {"bands": ["r"], "pixel_scale_arcsec": 0.2, "unit": ""}}
-    with pytest.raises(InputError, match="8-bit"):
+    with pytest.raises(InputError, match="mine is for 8-bit pictures.*leave out --conform"):
         in_domain(stamps, card, conform=True)
+    pictures = dataclasses.replace(stamps, image=np.zeros(stamps.image.shape, np.uint8), variance=None, unit="")
+    with pytest.raises(InputError, match="stamps are 8-bit pictures"):
+        in_domain(pictures, card, conform=True)
 
 
 def test_capitals_of_bands_do_not_matter():

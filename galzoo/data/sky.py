@@ -67,7 +67,10 @@ def read_wcs(header, name="image", hdus=None):
                 wcs.all_pix2world([0.0, 1.0], [0.0, 1.0], 0)
     except Exception as error:  # wcslib and astropy raise whatever the header makes them
         reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise InputError(f"{name}: its WCS cannot be used ({reason[-1].strip()}); mend or remove it") from None
+        mend = "mend or remove it"
+        if (kind := str(header["CTYPE1"]).strip()[-3:]) in ("TNX", "ZPX"):
+            mend = f"{kind} is IRAF's, with polynomials in WAT1_001 ...: write it as TPV or TAN-SIP, or remove it"
+        raise InputError(f"{name}: its WCS cannot be used ({reason[-1].strip(' :')}); {mend}") from None
     if not wcs.has_celestial:
         if on_sky:
             kinds = ", ".join(str(header[f"CTYPE{axis}"]) for axis in (1, 2))

@@ -10,6 +10,7 @@ import numpy as np
 
 from galzoo.errors import InputError
 from galzoo.metrics.binned import bin_masks
+from galzoo.metrics.detection import share
 
 # Below this a probability counts as this: one impossible event would else make a mean infinite.
 SMALLEST = 1e-12
@@ -159,12 +160,12 @@ def scores(probability, label, groups=None, draws=200, seed=0):
     columns = {
         "nll": (np.mean, nll(probability, label)),
         "brier": (np.mean, brier(probability, label)),
-        "accuracy": (np.mean, correct),
         "ece": (expected_calibration_error, confidence, correct),
     }
     result = {}
     for name, (statistic, *values) in columns.items():
         result[name], result[f"{name}_error"] = resample(statistic, *values, draws=draws, seed=seed, groups=groups)
+    result["accuracy"], result["accuracy_error"] = share(correct, groups, draws, seed)
     return result
 
 
@@ -175,7 +176,7 @@ def reliability(confidence, correct, bins=10, equal="mass", groups=None, draws=2
     -------
     list of dict
         A row a bin that is not empty: ``n``, ``low`` and ``high`` (least and greatest confidence), ``confidence``
-        (mean), ``frequency`` and ``frequency_error``.
+        (mean), ``frequency`` and ``frequency_error`` (see `galzoo.metrics.detection.share`).
     """
     confidence, correct = _event(confidence, correct)
     if not len(confidence):
@@ -184,7 +185,7 @@ def reliability(confidence, correct, bins=10, equal="mass", groups=None, draws=2
     rows = []
     for chosen in (number == one for one in np.unique(number)):
         together = None if groups is None else np.asarray(groups)[chosen]
-        frequency, error = resample(np.mean, correct[chosen], draws=draws, seed=seed, groups=together)
+        frequency, error = share(correct[chosen], together, draws, seed)
         inside = confidence[chosen]
         row = {"n": len(inside), "low": float(inside.min()), "high": float(inside.max())}
         rows.append(row | {"confidence": float(inside.mean()), "frequency": frequency, "frequency_error": error})
@@ -244,7 +245,7 @@ def coverage(truth, low, high, groups=None, draws=200, seed=0):
     if groups is not None:
         groups = np.asarray(groups).ravel()
         groups = groups[finite]
-    return resample(np.mean, inside, draws=draws, seed=seed, groups=groups)
+    return share(inside, groups, draws, seed)
 
 
 def gaussian_coverage(truth, value, error, levels=(0.68, 0.95), groups=None, draws=200, seed=0):

@@ -242,3 +242,12 @@ def test_a_projection_that_is_misspelt_is_said():
         read_wcs(header, "a.fits")
     header["CTYPE1"], header["CTYPE2"] = "LINEAR", "LINEAR"
     assert read_wcs(header, "a.fits") is None
+
+
+@pytest.mark.parametrize("kind", ["TNX", "ZPX"])
+def test_projections_of_iraf_that_cannot_be_read_say_how_to_write_them(kind):
+    header = make_header(CTYPE1=f"RA---{kind}", CTYPE2=f"DEC--{kind}")
+    header["WAT1_001"] = "wtype=tnx axtype=ra lngcor = '3. 4. 4. 2. -0.3 0.3 -0.3 0.3 0. 0.'"
+    header["WAT2_001"] = "wtype=tnx axtype=dec latcor = '3. 4. 4. 2. -0.3 0.3 -0.3 0.3 0. 0.'"
+    with pytest.raises(InputError, match=rf"a.fits: its WCS .*[^:]\); {kind} is IRAF's.* write it as TPV or TAN-SIP"):
+        read_wcs(header, "a.fits")

@@ -174,3 +174,16 @@ def test_no_rows_give_nan():
     assert np.isnan(calibration.expected_calibration_error([], []))
     assert calibration.reliability([], []) == []
     assert np.isnan(calibration.coverage([np.nan], [0.0], [1.0])[0])
+
+
+def test_shares_of_none_or_all_are_not_exact():
+    """Three of three right is no proof of always; a bootstrap of them has no scatter."""
+    rows = calibration.reliability(np.array([0.1, 0.1, 0.1, 0.9, 0.9, 0.9]), np.repeat([False, True], 3), bins=2)
+    assert [row["frequency"] for row in rows] == [0, 1]
+    assert all(0.1 < row["frequency_error"] < 0.3 for row in rows)
+    value, error = calibration.coverage(np.zeros(3), -np.ones(3), np.ones(3), groups=np.arange(3))
+    assert value == 1
+    assert 0.1 < error < 0.3
+    sure = calibration.scores(np.eye(2)[[0, 1, 1]], np.array([0, 1, 1]))
+    assert sure["accuracy"] == 1
+    assert 0.1 < sure["accuracy_error"] < 0.3

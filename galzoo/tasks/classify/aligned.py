@@ -9,6 +9,7 @@ from keras import ops
 from galzoo.errors import InputError
 from galzoo.layers.adaptation import DomainLoss
 from galzoo.metrics.calibration import fit_temperature, softmax
+from galzoo.models.logistic import expit
 from galzoo.tasks.classify import heads
 
 # Of the source's objects, those that the temperature is fitted to.
@@ -182,4 +183,4 @@ def _even(label):
 
 
 def _silu(values):
-    return values / (1 + np.exp(-np.clip(values, -60, 60)))
+    return values * expit(values)

@@ -166,19 +166,21 @@ class Chunk:
     fits : list of Fit
     others : list of array (y, x, band) or None
         Models of other windows of the same group in each window.
+    hidden : list of bool arrays, (y, x)
+        Pixels of each window that are those of other windows of the same group.
     """
 
     def __init__(self, fitter, sources, units, planes, detection):
         self.fitter, self.detection, self.planes = fitter, detection, planes
         self.sources, self.units = sources, list(units)
         self.split = _split(units)
-        hidden = [np.zeros(one["own"].shape, bool) for one in planes]
+        self.hidden = [np.zeros(one["own"].shape, bool) for one in planes]
         mates = _mates(units)
         for i in self.split:
             owner = owners(units[i], mates[units[i].group], sources, detection.fwhm)
-            hidden[i] = planes[i]["own"] & ~np.isin(owner, units[i].sources)
+            self.hidden[i] = planes[i]["own"] & ~np.isin(owner, units[i].sources)
         # Smooth galaxies first: whatever else is let into the model would hide the sources that are missing.
-        self.fits = fitter(units, planes, sources, hidden=hidden, smooth=True)
+        self.fits = fitter(units, planes, sources, hidden=self.hidden, smooth=True)
         self.others = _others(self.units, self.fits, self.split)
         # Once more: every window now without what the others were found to be.
         self._again(self.split, smooth=True)
@@ -206,7 +208,7 @@ class Chunk:
                 (i, trial)
                 for i in active
                 for trial in residual_sources.trials(
-                    self.units[i], self.planes[i], self.fits[i], self.detection, self.others[i]
+                    self.units[i], self.planes[i], self.fits[i], self.detection, self.others[i], self.hidden[i]
                 )
             ]
             proven = self._proven(trials)
@@ -362,7 +364,9 @@ def _rows(field, segmentation, unit, planes, result, others, sources, detection,
         masks = [_stamp(planes["mask"], unit, place, size, True) for place in corner]
         found |= {"stamps": np.stack(cuts), "stamp_mask": np.stack(masks)}
         found |= {"stamp_x": corner[:, 0], "stamp_y": corner[:, 1]}
-    return found
+    # Neither seen nor fitted: its aperture would hold its neighbours' light once more.
+    kept = ~(lost & (flags & FLAGS["added"] > 0))
+    return {key: values[kept] for key, values in found.items()}
 
 
 def _stamp(plane, unit, corner, size, outside):

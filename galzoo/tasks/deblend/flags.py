@@ -12,6 +12,8 @@ POOR_CHI2 = 2.0
 """Mean chi squared on the footprint above which a fit is flagged as poor."""
 # Part of the rim of a window on which the light of a source is above the noise, from which it is cut there.
 _RIM_PART = 0.1
+# Part of the light of a source that its window holds at least.
+_HELD = 0.75
 # Light of the leader's model that its window may hold beside it, unexplained, before it is called cut.
 _LEFT = 0.5
 # Standard deviations by which chi squared is above what noise gives, from which a fit is called rough.
@@ -75,6 +77,8 @@ def judge(unit, planes, fit, fwhm, others=None, first=None):
         broken[row] |= not bad.size or bad.mean() > 0.5 or saturated.any()
     # A model that ends at the window's edge is neither the galaxy nor its flux.
     cut = _cut(planes, fit.image) | unit.truncated
+    whole = np.flatnonzero(~broken)
+    cut[whole] |= fit.image[whole].sum(axis=(1, 2, 3)) < _HELD * fit.flux[whole].sum(axis=-1)
     if first is not None:
         good = ~planes["mask"] & planes["own"][..., None]
         left = np.where(good, planes["image"] - base - np.nan_to_num(fit.image).sum(axis=0), 0)

@@ -42,7 +42,7 @@ _TOUCH = 0.01
 _RATIOS = np.logspace(-3, 3, 49)
 
 
-def trials(unit, planes, fit, detection, others=None):
+def trials(unit, planes, fit, detection, others=None, hidden=False):
     """Return where the sources of a window might be if there were one more, as suggested by the residual.
 
     Parameters
@@ -54,6 +54,9 @@ def trials(unit, planes, fit, detection, others=None):
     detection : Detection
     others : array, (y, x, band), optional
         Model of sources of other units in this window.
+    hidden : bool array, (y, x), optional
+        Pixels whose peaks are for another unit of the group to try: the light of a source that two units add is lost,
+        as each leaves it to the other.
 
     Returns
     -------
@@ -63,7 +66,8 @@ def trials(unit, planes, fit, detection, others=None):
     places, width, found = fit.positions - [unit.x0, unit.y0], detection.fwhm, []
     if len(places) >= MOST_SOURCES or not np.isfinite(places).all():
         return []
-    for peak in _peaks(planes, fit.image.sum(axis=0) + (0 if others is None else others), detection):
+    searched = {**planes, "own": planes["own"] & ~np.asarray(hidden)}
+    for peak in _peaks(searched, fit.image.sum(axis=0) + (0 if others is None else others), detection):
         step = peak - places
         distance = np.hypot(*step.T)
         near = (distance < _NEAR * width) | _lit(planes, fit.image, peak)

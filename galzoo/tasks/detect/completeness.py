@@ -1,5 +1,6 @@
 """How complete and pure a search is: by a list of what is there, or by artificial sources of known flux."""
 
+import logging
 import os
 
 import numpy as np
@@ -16,17 +17,23 @@ from galzoo.metrics.detection import OUTCOMES, outcome_shares, outcomes, share
 from galzoo.metrics.matching import match
 from galzoo.metrics.star_catalogues import nearest_stars
 
+logger = logging.getLogger(__name__)
+
 # A star brighter than an artificial one by more than this is another (Stetson & Harris 1988, AJ 96, 909).
 _BLENDED = 0.75
 # Pixels in x and in y within which a star must be found.
 _STAR_REACH = 1.0
 # An artificial source has the colours of one of so many that were found, those nearest to it in magnitude.
 _LIKE = 20
+# Values that are no AB magnitude stand for a missing one: -99, -1, 0, 99.
+_MAGNITUDE_RANGE = 0.0, 50.0
 _MAGNITUDES = ("mag", "magnitude", "mag_auto", "mag_i", "imag", "mag_r", "rmag", "i_mag", "r_mag")
 
 
 def read_truth(truth, columns, field):
     """Return positions (n, 2) in pixels, magnitudes (n,) and their band, of the rows of a list that are on the field.
+
+    Magnitudes that are missing are NaN: such a source is there, though in no bin of magnitude.
 
     Parameters
     ----------
@@ -38,7 +45,7 @@ def read_truth(truth, columns, field):
     Raises
     ------
     InputError
-        If it cannot be read, no row is on the field, or there is no magnitude.
+        If it cannot be read, no row is on the field, or none of those has a magnitude.
     """
     name = str(truth) if isinstance(truth, str | os.PathLike) else "truth"
     table = read_table(truth) if isinstance(truth, str | os.PathLike) else truth
@@ -55,10 +62,22 @@ def read_truth(truth, columns, field):
         raise InputError(f"{name}: {mend}; name one with --columns mag=..., it has {', '.join(table.colnames)}")
     magnitude = plain(table[column]).astype(float)
     height, width = field.shape
-    inside = np.isfinite(x) & np.isfinite(y) & np.isfinite(magnitude)
+    inside = np.isfinite(x) & np.isfinite(y)
     inside &= (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
     if not inside.any():
         raise InputError(f"{name}: none of {len(x)} rows is on the field ({width}x{height}); check WCS and columns")
+    low, high = _MAGNITUDE_RANGE
+    magnitude = np.where((magnitude > low) & (magnitude < high), magnitude, np.nan)
+    lost = int(np.isnan(magnitude[inside]).sum())
+    if lost == inside.sum():
+        raise InputError(
+            f"{name}: {column} has no magnitude from {low:g} to {high:g} on the field; name another (--columns mag=...)"
+        )
+    if lost:
+        logger.warning(
+            "%s: %d of %d sources have no magnitude between %g and %g in %s; they are in no bin of magnitude",
+            name, lost, inside.sum(), low, high, column,
+        )  # fmt: skip
     named = [one for one in field.bands if column.lower() in (f"mag_{one}".lower(), f"{one}mag".lower())]
     return np.stack([x[inside], y[inside]], axis=-1), magnitude[inside], (named or [band])[0]
 
@@ -90,7 +109,7 @@ def against_truth(field, rows, listed, arcsec, fwhm):
     flux = flux_in(rows, field.bands.index(band))
     with np.errstate(divide="ignore", invalid="ignore"):
         measured = njy_to_magnitude(flux)
-    edges = _edges(np.append(magnitude, measured[np.isfinite(measured)]))
+    edges = _edges(np.append(magnitude, measured))
     hit, true = pair.found_of_truth >= 0, pair.truth_of_found >= 0
     table = _by_magnitude(edges, magnitude, hit, measured, true)
     named = outcomes(found, places, distance, found_reach=_reach(rows, fwhm))
@@ -141,9 +160,11 @@ def _by_magnitude(edges, magnitude, hit, measured=None, true=None):
 
 
 def _edges(magnitude):
-    low, high = np.floor(np.min(magnitude)), np.ceil(np.max(magnitude))
+    # The fainter limit of the last bin is not in it.
+    finite = magnitude[np.isfinite(magnitude)]
+    low, high = np.floor(finite.min()), np.floor(finite.max()) + 1
     step = 0.5 if high - low <= 12 else 1.0
-    return np.arange(low, max(high, low + step) + step / 2, step)
+    return np.arange(low, high + step / 2, step)
 
 
 def _middle(field):

@@ -106,6 +106,15 @@ def test_light_where_there_is_none_is_taken_away():
     assert not given.image[1].any()
 
 
+@pytest.mark.parametrize(("part", "truncated"), [(0.8, False), (0.7, True)])
+def test_a_model_with_more_than_a_quarter_of_its_light_beyond_its_window_is_truncated(part, truncated):
+    """However faint it is at the window's edge: most of such a flux was never seen."""
+    image = draw()
+    flux = FLUX / np.array([[1], [part]])
+    flags = {"truncated", "fallback"} if truncated else set()
+    assert judged(window(image.sum(axis=0)), fit(image, flux), "poor_fit") == [set(), flags]
+
+
 def test_bands_without_a_good_pixel_near_a_source_are_named():
     """A strip of the second band is bad, 3 pixels wide about the first; the first band is bad below the second."""
     planes = window(draw().sum(axis=0))

@@ -13,6 +13,8 @@ from galzoo.data.stamps import Stamps
 from galzoo.field import windows
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import WORK
+from galzoo.tasks.deblend import fit_groups
+from galzoo.tasks.deblend.flags import judge
 from galzoo.tasks.deblend.run import Settings, deblend_field
 from tests.field.fields import BANDS, FWHM, NOISE, SCALE, blends, draw, least_squares, wcs, write, write_psf
 
@@ -341,6 +343,38 @@ def test_missed_sources_are_added(tmp_path):
     assert table["id"][added][0] == "added-1"
     without, _ = run(tmp_path, [sources[0], sources[2]], name="without")
     assert len(without) == 2
+
+
+def test_an_added_source_that_falls_back_is_left_out(tmp_path, monkeypatch):
+    """What was neither detected nor fitted has no place in the catalogue: its aperture is its neighbours' light."""
+    sources = [(40, 40, 2000, 0), (48, 40, 700, 0), (95, 40, 2000, 0)]
+    write(tmp_path / "field.fits", draw((80, 130), sources))
+
+    def strict(unit, planes, fit, *rest):
+        fit.flux[(fit.flags & FLAGS["added"]) > 0] = 0
+        return judge(unit, planes, fit, *rest)
+
+    monkeypatch.setattr(fit_groups, "judge", strict)
+    settings = dataclasses.replace(QUICK, add_sources=True, stamp_size=16)
+    table, _ = run(tmp_path, [sources[0], sources[2]], settings=settings)
+    assert list(table["id"]) == ["s0", "s1"]
+    assert list(table["n_in_group"]) == [1, 1]
+    assert list(Stamps.load(tmp_path / "out" / "stamps.h5").catalogue["id"]) == ["s0", "s1"]
+
+
+def test_a_source_missed_between_two_windows_of_a_group_is_added_once(tmp_path):
+    """Each window sees it, and would leave its light to the other."""
+    sources = [(20 + 8 * i, 40 + (i % 2), 900, 0.0) for i in range(20)]
+    write(tmp_path / "field.fits", draw((80, 200), sources))
+    known = sources[:9] + sources[10:]
+    table, _ = run(tmp_path, known, settings=dataclasses.replace(QUICK, add_sources=True))
+    added = table[(table["flags"] & FLAGS["added"]) > 0]
+    assert len(added) == 1
+    assert np.hypot(added["x"].value - sources[9][0], added["y"].value - sources[9][1])[0] < 1
+    # Its neighbour in the other window keeps a part of what it had taken.
+    assert 500 < added["flux_r"].value[0] < 1000
+    with fits.open(tmp_path / "out" / "model.fits") as hdus:
+        assert hdus["R"].data.sum() == pytest.approx(20 * 900, rel=0.02)
 
 
 def test_nothing_is_added_where_all_sources_are_known(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from galzoo.errors import InputError
 from galzoo.field.array_field import ArrayField
 from galzoo.tasks.detect.completeness import against_truth, by_injection, read_truth
 from galzoo.tasks.detect.run import Settings
@@ -223,3 +224,29 @@ def test_magnitudes_of_a_list_are_of_the_band_that_their_column_names():
         table = Table({"x": [3.0, 900.0], "y": [4.0, 4.0], column: [21.0, 22.0]})
         places, magnitude, found = read_truth(table, {}, field)
         assert (places.tolist(), magnitude.tolist(), found) == ([[3, 4]], [21], band)
+
+
+def test_sources_without_a_magnitude_are_there_but_in_no_bin(caplog):
+    """Catalogues say -1, 99 or nothing; a bin for each magnitude from there on would be a table of empty rows."""
+    field, rows, (places, magnitude, _) = case(3)
+    field.mosaic = None
+    x, y = np.vstack([places, [[150.0, 160.0], [10.0, 190.0], [190.0, 10.0]]]).T
+    table = Table({"x": x, "y": y, "mag_r": [*magnitude, -1.0, 99.0, np.nan]})
+    listed = read_truth(table, {}, field)
+    assert "3 of 6 sources have no magnitude between 0 and 50 in mag_r" in caplog.text
+    found = against_truth(field, rows, listed, 1.0, 3.0)
+    assert (found["summary"][0]["listed"], found["summary"][0]["matched"]) == (6, 4)
+    assert found["table"]["n"].sum() == 3
+    assert found["table"]["low"].value.min() == 20
+    assert found["table"]["high"].value.max() == 23
+    # The fourth detection is of the source without a magnitude.
+    assert found["table"]["purity"][found["table"]["low"].value == 22][0] == 1
+    table["mag_r"] = -99.0
+    with pytest.raises(InputError, match="truth: mag_r has no magnitude from 0 to 50.*--columns mag="):
+        read_truth(table, {}, field)
+
+
+def test_the_faintest_source_is_in_a_bin():
+    field, rows, (places, _, band) = case(3)
+    table = against_truth(field, rows, (places, np.array([20.0, 21.0, 23.0]), band), 1.0, 3.0)["table"]
+    assert table["n"].sum() == 3
