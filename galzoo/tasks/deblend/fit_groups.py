@@ -21,8 +21,8 @@ from galzoo.tasks.deblend.flags import (
     whole_shape,
 )
 
-# Numbers in the source images of a chunk, which are all in memory.
-_CHUNK_NUMBERS = 1 << 22
+# Numbers in the source images of a chunk, which are all in memory; its sources, whose fits an interruption loses.
+_CHUNK_NUMBERS, _CHUNK_SOURCES = 1 << 22, 128
 # Windows leave so many FWHM about the footprints, and so many pixels.
 _PAD_FWHM, _PAD_PIXELS = 1.5, 4
 
@@ -58,15 +58,17 @@ def plan(sources, bands, fwhm):
         (side, count): min(batch_size(side, count, bands), 1 << int(np.ceil(np.log2(many))))
         for (side, count), many in counts.items()
     }
-    chunks, chunk, held = [], [], 0
+    chunks, chunk, held, number = [], [], 0, 0
     for units in groups:
         size = sum(unit.side**2 * unit.count * bands for unit in units)
+        count = sum(unit.count for unit in units)
         # A chunk of one kind of window is a whole number of batches.
         kind = units[0].side, units[0].count
         whole = len(chunk) % sizes[kind] == 0 or len(units) > 1 or kind != (chunk[0].side, chunk[0].count)
-        if chunk and held + size > _CHUNK_NUMBERS and whole:
-            chunks, chunk, held = [*chunks, chunk], [], 0
-        chunk, held = [*chunk, *units], held + size
+        full = held + size > _CHUNK_NUMBERS or number + count > _CHUNK_SOURCES
+        if chunk and full and whole:
+            chunks, chunk, held, number = [*chunks, chunk], [], 0, 0
+        chunk, held, number = [*chunk, *units], held + size, number + count
     return [*chunks, chunk], sizes
 
 

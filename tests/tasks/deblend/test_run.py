@@ -209,8 +209,9 @@ def test_answers_do_not_depend_on_tiles(tmp_path):
         np.testing.assert_allclose(np.asarray(one[key]), np.asarray(other[key]), rtol=1e-6, err_msg=key)
 
 
-def test_a_killed_run_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("galzoo.tasks.deblend.fit_groups._CHUNK_NUMBERS", 40_000)
+@pytest.mark.parametrize(("bound", "most"), [("_CHUNK_NUMBERS", 40_000), ("_CHUNK_SOURCES", 4)])
+def test_a_killed_run_goes_on(tmp_path, monkeypatch, bound, most):
+    monkeypatch.setattr(f"galzoo.tasks.deblend.fit_groups.{bound}", most)
     monkeypatch.setattr(windows, "BATCH", 2)
     sources = blends((80, 130), 14, seed=8)
     whole, _ = run(tmp_path, sources, (80, 130), name="whole")
