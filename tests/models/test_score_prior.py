@@ -7,6 +7,7 @@ from galzoo.derivatives import value_and_gradients
 from galzoo.errors import InputError, RecipeError
 from galzoo.models.score_prior.guess import guessed_values, maps_of
 from galzoo.models.score_prior.model import ScorePrior
+from galzoo.models.score_prior.network import Trunk, directions
 from galzoo.models.score_prior.sampling import schedule
 from tests.conftest import make_stamps
 
@@ -215,7 +216,7 @@ def test_shares_of_a_guess_begin_with_the_noise_level():
 
 
 def test_a_model_that_guesses_is_kept_and_has_a_density(tmp_path):
-    model = ScorePrior.tiny(energy=False, guess=True, noiseless=True, bands=("r",))
+    model = ScorePrior.tiny(energy=False, guess=True, attention=True, noiseless=True, bands=("r",))
     model.adapt([batch_of()])
     values, known = model.scale(batch_of(n=2)["truth"]), np.full((2, 1), np.nan, "float32")
     level = ops.full((2,), np.float32(np.log(0.3)))
@@ -230,3 +231,28 @@ def test_a_model_that_guesses_is_kept_and_has_a_density(tmp_path):
     assert np.all(np.isfinite(model.log_prob(batch["truth"][:1])))
     with pytest.raises(RecipeError, match="set model.energy to false"):
         ScorePrior.tiny(guess=True)
+
+
+def test_with_attention_the_far_side_of_a_large_stamp_is_seen():
+    """Through strides and kernels alone, a corner of 96 pixels does not reach the other."""
+    image = np.random.default_rng(0).normal(size=(1, 96, 96, 1)).astype("float32")
+    other = image.copy()
+    other[:, :4, :4] += 5.0
+    reach = {}
+    for attention in (False, True):
+        trunk = Trunk(1, (8, 16), depth=1, features=4, attention=attention)
+        trunk.build((None, None, None, 1))
+        for index, weight in enumerate(trunk.weights):
+            weight.assign(0.3 * np.random.default_rng(index).normal(size=weight.shape))
+        one, two = (ops.convert_to_numpy(trunk(part, np.ones((1, 4), "float32"))) for part in (image, other))
+        reach[attention] = np.abs(one - two)[0, -8:, -8:].max()
+        again = Trunk.from_config(trunk.get_config())
+        assert again.attention is attention
+    assert reach[False] == 0
+    assert reach[True] > 1e-6
+
+
+def test_directions_tell_the_two_sides_apart():
+    found = directions(6, 8)[0]
+    assert found.shape == (6, 8, 12)
+    assert len(np.unique(found.reshape(48, 12).round(5), axis=0)) == 48

@@ -56,6 +56,8 @@ class ScorePrior(PriorModel):
         Without an energy: noiseless values are means of the noisy image, of blurred ones and of one that the network
         draws, and the network says the shares; see `galzoo.models.score_prior.guess`. Of smooth images in several bands
         it learns in a tenth of the steps, as it need not hand on the noise of each pixel.
+    attention : bool
+        The two ends of a galaxy see each other: of use for stamps above 32 px.
 
     Notes
     -----
@@ -96,6 +98,7 @@ class ScorePrior(PriorModel):
         noiseless=True,
         energy=True,
         guess=False,
+        attention=False,
         pixel_scale=1.0,
         unit="",
         survey="",
@@ -118,7 +121,7 @@ class ScorePrior(PriorModel):
             bands=bands, channels=channels, depth=depth, features=features, softening=softening,
             sigma_min=sigma_min, sigma_max=sigma_max, level_weight=level_weight, columns=columns,
             classes=classes, condition_dropout=condition_dropout, noiseless=noiseless, energy=energy,
-            guess=guess, pixel_scale=pixel_scale, unit=unit, survey=survey, stamp_size=stamp_size,
+            guess=guess, attention=attention, pixel_scale=pixel_scale, unit=unit, survey=survey, stamp_size=stamp_size,
             model_sigma=model_sigma, augment=augment, handed=handed, references=references, seed=seed,
         )  # fmt: skip
         self.softening, self.level_weight = float(softening), float(level_weight)
@@ -134,7 +137,7 @@ class ScorePrior(PriorModel):
         self.told[0].build((None, LEVEL_FEATURES + self.conditions.features))
         self.told[1].build((None, features))
         inputs = 2 * number if self.guess else number
-        self.trunk = Trunk(inputs, channels, depth, features, raw=self.guess)
+        self.trunk = Trunk(inputs, channels, depth, features, attention, raw=self.guess)
         self.trunk.build((None, None, None, inputs))
         if self.guess:
             self.guessed = zero_head(maps_of(number), 2 * channels[0], name="guessed")

@@ -10,6 +10,8 @@ from galzoo.layers.blocks import Overlap, double
 _BUMPS = 2.0, 4.0, 8.0, 16.0
 # Cycles of the noise level's logarithm, in radians per unit, that the network is told by sine and cosine.
 _CYCLES = 0.25, 0.5, 1.0, 2.0
+# Waves, in cells of the last level, by which a cell knows in what direction from the middle it lies.
+_WAVES = 32.0, 16.0, 8.0
 LEVEL_FEATURES = 2 * len(_CYCLES)
 
 
@@ -61,6 +63,51 @@ class ToldBlock(keras.layers.Layer):
         return {**super().get_config(), "channels": self.channels}
 
 
+def directions(height, width):
+    """Return sines and cosines of the offsets from the middle, float32 (1, y, x, 4 * waves)."""
+    offsets = np.meshgrid(*(np.arange(size) - (size - 1) / 2 for size in (height, width)), indexing="ij")
+    phase = np.stack(offsets, axis=-1)[..., None] * (2 * np.pi / np.array(_WAVES))
+    waves = np.stack([np.sin(phase), np.cos(phase)], axis=-1)
+    return waves.reshape(1, height, width, -1).astype("float32")
+
+
+@keras.saving.register_keras_serializable(package="galzoo")
+class Attention(keras.layers.Layer):
+    """Each position looks at all others by what they are and where: norm, self-attention, added.
+
+    Parameters
+    ----------
+    channels : int
+    heads : int
+    """
+
+    def __init__(self, channels, heads=4, **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.heads = int(channels), int(heads)
+        self.norm = layers.LayerNormalization(name="norm")
+        self.look = layers.MultiHeadAttention(
+            self.heads, self.channels // self.heads, attention_axes=(1, 2), name="look"
+        )
+        # It starts as nothing.
+        self.outward = layers.Dense(self.channels, kernel_initializer="zeros", name="outward")
+
+    def build(self, input_shape):
+        placed = (None, None, None, self.channels + 4 * len(_WAVES))
+        self.norm.build(input_shape)
+        self.look.build(placed, input_shape, placed)
+        self.outward.build((None, None, None, placed[-1]))
+
+    def call(self, inputs):
+        seen = self.norm(inputs)
+        where = ops.cast(directions(*inputs.shape[1:3]), seen.dtype)
+        where = ops.broadcast_to(where, (ops.shape(inputs)[0], *where.shape[1:]))
+        placed = ops.concatenate([seen, where], axis=-1)
+        return inputs + self.outward(self.look(placed, seen, placed))
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "heads": self.heads}
+
+
 @keras.saving.register_keras_serializable(package="galzoo")
 class Trunk(keras.layers.Layer):
     """Feature maps of half the size of an image, from the image and what is told.
@@ -74,6 +121,8 @@ class Trunk(keras.layers.Layer):
         Blocks at the last level.
     features : int
         Length of what is told.
+    attention : bool
+        Each position of the last level looks at all others, before its last block.
     raw : bool
         Hand on the last maps beside their norm, which does not say how bright a pixel is: twice as many channels.
 
@@ -83,10 +132,10 @@ class Trunk(keras.layers.Layer):
     padded with zeros to a multiple of `step` pixels; a map of ones tells where they end.
     """
 
-    def __init__(self, bands, channels=(48, 96, 128), depth=2, features=128, raw=False, **kwargs):
+    def __init__(self, bands, channels=(48, 96, 128), depth=2, features=128, attention=False, raw=False, **kwargs):
         super().__init__(**kwargs)
         self.bands, self.channels, self.depth = int(bands), tuple(channels), int(depth)
-        self.features, self.raw = int(features), bool(raw)
+        self.features, self.attention, self.raw = int(features), bool(attention), bool(raw)
         self.step = 2 ** len(self.channels)
         levels = range(len(self.channels) - 1)
         self.entry = layers.Conv2D(self.channels[0], 4, strides=2, padding="same", name="entry")
@@ -96,6 +145,7 @@ class Trunk(keras.layers.Layer):
             for level in levels
         ]
         self.middle = [ToldBlock(self.channels[-1], name=f"middle_{index}") for index in range(self.depth)]
+        self.together = Attention(self.channels[-1], name="together") if self.attention else None
         self.grow = [layers.Dense(self.channels[level], name=f"grow_{level}") for level in levels]
         self.up = [ToldBlock(self.channels[level], name=f"up_{level}") for level in levels]
         self.last = layers.LayerNormalization(name="last")
@@ -110,6 +160,8 @@ class Trunk(keras.layers.Layer):
             self.up[level].build((None, None, None, channels), told)
         for block in self.middle:
             block.build((None, None, None, self.channels[-1]), told)
+        if self.together is not None:
+            self.together.build((None, None, None, self.channels[-1]))
         self.last.build((None, None, None, self.channels[0]))
 
     def call(self, image, told):
@@ -124,7 +176,9 @@ class Trunk(keras.layers.Layer):
             x = block(x, told)
             kept.append(x)
             x = shrink(x)
-        for block in self.middle:
+        for index, block in enumerate(self.middle):
+            if self.together is not None and index == self.depth - 1:
+                x = self.together(x)
             x = block(x, told)
         for level in reversed(range(len(kept))):
             x = self.up[level](kept[level] + double(self.grow[level](x)), told)
@@ -141,7 +195,7 @@ class Trunk(keras.layers.Layer):
         return total // 2, total - total // 2
 
     def get_config(self):
-        arguments = {name: getattr(self, name) for name in ("bands", "depth", "features", "raw")}
+        arguments = {name: getattr(self, name) for name in ("bands", "depth", "features", "attention", "raw")}
         return {**super().get_config(), "channels": list(self.channels), **arguments}
 
 
