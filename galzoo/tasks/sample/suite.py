@@ -3,6 +3,7 @@
 from galzoo.contracts.suites import Result
 from galzoo.data import hdf5
 from galzoo.data.bands import in_order
+from galzoo.data.crop import crop_stamps
 from galzoo.evaluate.held_out import held_out, refuse_real, stamp_file
 from galzoo.tasks.sample.realism_tables import result_tables
 
@@ -32,15 +33,24 @@ def run(request):
     train = int(min(_TRAIN, max(4 * limit, 100), _TRAIN_BYTES // bytes_each))
     metrics = evaluate_realism(
         request.model,
-        in_order(held_out(path, "test", splits, limit, once=True), request.model.bands),
-        in_order(held_out(path, "train", splits, train), request.model.bands),
-        in_order(held_out(path, "valid", splits, limit, once=True), request.model.bands),
+        as_learnt(request.model, held_out(path, "test", splits, limit, once=True)),
+        as_learnt(request.model, held_out(path, "train", splits, train)),
+        as_learnt(request.model, held_out(path, "valid", splits, limit, once=True)),
         n=limit,
         batch_size=request.recipe["evaluate"]["batch_size"],
         report=request.report,
         title=f"Realism of {request.card['name']}",
     )
     return RealismResult(metrics)
+
+
+def as_learnt(model, stamps):
+    """Return stamps in the bands of a prior and, where they are larger than those it learnt, cut to their size."""
+    stamps = in_order(stamps, model.bands)
+    size = getattr(model, "stamp_size", None)
+    if size is None or min(size) >= min(stamps.image.shape[1:3]):
+        return stamps
+    return crop_stamps(stamps, min(size))
 
 
 class RealismResult(Result):

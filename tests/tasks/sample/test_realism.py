@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from galzoo.tasks.sample.conditions import judged_conditions, numeric_conditions
 from galzoo.tasks.sample.likelihood import frequency_nats, gaussian_nats, known_conditions, prior_batches
 from galzoo.tasks.sample.realism import evaluate_realism
 from galzoo.tasks.sample.realism_tables import result_tables
+from galzoo.tasks.sample.suite import as_learnt
 from tests.conftest import make_stamps
 
 N = 64
@@ -329,6 +331,16 @@ def test_suites_are_for_the_families_that_can_do_them():
         choose_suite({"family": "vqvae"}, "realism")
     with pytest.raises(InputError, match="use realism"):
         choose_suite({"family": "pixelcnn"}, "reconstruction")
+
+
+@pytest.mark.parametrize(("size", "side"), [((20, 20), 20), ((48, 48), 32), (None, 32)])
+def test_a_prior_is_judged_on_stamps_of_the_size_that_it_learnt(size, side):
+    stamps = make_stamps(n=3, size=32, bands=("g", "r"))
+    found = as_learnt(SimpleNamespace(bands=("r", "g"), stamp_size=size), stamps)
+    assert found.bands == ("r", "g")
+    assert found.image.shape == found.variance.shape == (3, side, side, 2)
+    cut = (32 - side) // 2
+    np.testing.assert_array_equal(found.image[..., 1], stamps.image[:, cut : 32 - cut, cut : 32 - cut, 0])
 
 
 def test_a_repeated_galaxy_counts_once(tmp_path):
