@@ -132,8 +132,8 @@ def outcomes(found, truth, max_distance, found_reach=None, truth_reach=None):
         "unrecognised", it has a detection, but another true source without one lies within that detection's reach: a
         blend that is seen as one; "merged", it has none and lies within the reach of another's detection;
         "shredded", it has a detection, and another that is no true source's lies within the source's reach;
-        "undetected", it has none and lies within no detection's reach. A source that is both unrecognised and shredded
-        counts as shredded.
+        "undetected", it has none and lies within the reach of no other's. A source that is both unrecognised and
+        shredded counts as shredded.
 
     References
     ----------

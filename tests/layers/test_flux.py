@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
-from galzoo.layers.flux import FluxScaling, noise_level
+from galzoo.layers.flux import FluxScaling, noise_level, solve_fluxes
 
 
 def numpy(tensor):
@@ -61,3 +61,17 @@ def test_config_round_trip():
 def test_softening_must_be_positive():
     with pytest.raises(InputError, match="softening"):
         FluxScaling(0)
+
+
+def test_fluxes_of_one_pixel_by_hand():
+    """Alone a source has all light but the ridge; two in one place share it; one that is not there has none."""
+    data = np.full((1, 1, 1, 1), 3.0, "float32")
+    weight = np.full_like(data, 4.0)
+    for there, ridge, wanted in (
+        ([1, 0], 0.0001, [3 / 1.0001, 0]),
+        ([1, 1], 0.1, [3 / 2.1] * 2),
+        ([1, 0], 1.0, [1.5, 0]),
+    ):
+        unit = np.array(there, "float32").reshape(1, 2, 1, 1, 1)
+        options = {} if ridge == 0.0001 else {"ridge": ridge}
+        np.testing.assert_allclose(numpy(solve_fluxes(unit, data, weight, **options))[0, :, 0], wanted, rtol=1e-5)

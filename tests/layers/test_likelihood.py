@@ -79,3 +79,10 @@ def test_shapes_that_do_not_fit():
     image = np.zeros((1, 4, 4, 1), "float32")
     with pytest.raises(InputError, match="shapes"):
         gaussian_nll(image, image[0], image)
+
+
+def test_clean_empties_masked_pixels_with_and_without_a_variance():
+    image, mask = np.full((1, 1, 3, 1), 5.0, "float32"), np.zeros((1, 1, 3, 1), bool)
+    mask[0, 0, 1] = True
+    for variance in (None, np.ones_like(image)):
+        np.testing.assert_array_equal(numpy(clean(image, variance, mask)).ravel(), [5, 0, 5])

@@ -138,3 +138,8 @@ def test_sky_and_gain_are_told_by_the_variance():
     gain, level = (numpy(part) for part in gain_and_sky(absent, np.array([[[[0.0, 0.5]]]], "float32")))
     np.testing.assert_array_equal(gain, [[np.inf, 2]])
     np.testing.assert_array_equal(level, 0)
+
+
+def test_light_below_nothing_has_no_noise_of_its_own():
+    assert (observed(np.full((1, 4, 4, 1), -5.0), 1.0, gain=2.0)[1] == 1).all()
+    assert (numpy(poisson(np.full(100, -1.0, "float32"), seed())) == 0).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from galzoo.errors import InputError
-from galzoo.layers.psf import ConvolvePSF, convolve, difference_kernel, gaussian_psf
+from galzoo.layers.psf import ConvolvePSF, convolve, difference_kernel, gaussian_psf, sharpness
 
 MODEL_SIGMA = 0.7
 
@@ -164,8 +164,23 @@ def test_shapes_that_do_not_fit(image, psf):
         convolve(np.zeros(image, "float32"), np.zeros(psf, "float32"))
 
 
+def test_a_difference_kernel_is_as_large_as_the_larger_side():
+    psf = np.zeros((1, 4, 8, 1), "float32")
+    psf[:, 1:3, 3:5] = 0.25
+    assert difference_kernel(psf, MODEL_SIGMA).shape == (1, 9, 9, 1)
+
+
 def test_bad_numbers():
+    with pytest.raises(InputError, match="model_sigma"):
+        convolve(np.zeros((1, 8, 8, 1), "float32"), gaussian_psf(5, 1.0)[None, ..., None], 0.0)
     with pytest.raises(InputError, match="model_sigma"):
         ConvolvePSF(0.0)
     with pytest.raises(InputError, match="odd"):
         difference_kernel(gaussian_psf(9, 1.0)[None, ..., None], MODEL_SIGMA, size=8)
+
+
+def test_sharpness_by_hand():
+    psf = np.zeros((1, 2, 2, 2), "float32")
+    psf[..., 0], psf[0, 0, 0, 1] = 0.25, 1.0
+    np.testing.assert_allclose(numpy(sharpness(psf, 2)), [[3 + np.log(0.25), 3]], rtol=1e-6)
+    np.testing.assert_array_equal(numpy(sharpness(None, 2)), [[0, 0]])

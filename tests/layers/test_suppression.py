@@ -67,3 +67,21 @@ def test_coded_boxes_come_back():
     shift = (boxes[1, 7, 0] + boxes[1, 7, 2] - x0 - x1) / 2 / (x1 - x0)
     assert code[1, 7, 0] == pytest.approx(shift, rel=1e-4)
     assert code[1, 7, 3] == pytest.approx(np.log((boxes[1, 7, 3] - boxes[1, 7, 1]) / (y1 - y0)), rel=1e-4)
+
+
+def test_a_box_that_overlaps_by_just_the_limit_is_kept():
+    boxes = np.array([[[0, 0, 2, 1], [0, 0, 1, 1]]], "float32")
+    assert keras.ops.convert_to_numpy(suppress(boxes, np.array([[2.0, 1.0]], "float32"), 0.5)).all()
+
+
+def test_boxes_by_hand():
+    centre = np.array([[1.0, 1.0]], "float32")
+    reach = keras.ops.convert_to_numpy(boxing.box_to_reach(centre, np.array([[0.0, 0.0, 3.0, 1.0]], "float32")))
+    # The lower edge is where the centre is, and counts as a quarter of a pixel away.
+    np.testing.assert_allclose(np.exp(reach), [[1, 1, 2, 0.25]], rtol=1e-6)
+    np.testing.assert_allclose(boxing.reach_to_box(centre, reach), [[0, 0, 3, 1.25]], rtol=1e-6)
+    np.testing.assert_allclose(boxing.squares(centre, np.array([2.0], "float32")), [[0, 0, 2, 2]])
+    # A width of e^9 is cut at e^4 times that of the reference.
+    code = np.array([[0.0, 0.0, 9.0, 0.0]], "float32")
+    decoded = keras.ops.convert_to_numpy(boxing.decode_boxes(np.array([[0.0, 0.0, 2.0, 2.0]], "float32"), code))
+    assert decoded[0, 2] - decoded[0, 0] == pytest.approx(2 * np.exp(4), rel=1e-5)

@@ -80,3 +80,19 @@ def test_cases_without_answer_are_refused():
         recovery(label, domain[1:], before, after)
     with pytest.raises(InputError, match="folds want as many"):
         domain_auc(np.zeros((8, 2)), np.r_[np.zeros(7), 1])
+
+
+def test_a_target_that_was_better_before_has_no_share():
+    found = recovery([0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 1], [0, 1, 0, 1], draws=5)
+    assert found["loss"] == -0.5
+    assert np.isnan(found["share"])
+
+
+def test_an_interval_of_level_nothing_is_the_median():
+    low, high = recovery(*case(0.6, 0.9), draws=21, level=0)["gain_interval"]
+    assert low == high
+
+
+def test_draws_without_a_loss_leave_the_interval_of_the_share():
+    """Two of 20 targets are wrong: about one draw in eight has neither."""
+    assert np.isfinite(recovery(*case(0.9, 1.0, n=20), draws=60)["share_interval"]).all()

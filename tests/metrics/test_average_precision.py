@@ -14,6 +14,7 @@ from galzoo.metrics.average_precision import (
     box_overlaps,
     mask_overlaps,
     precision_at_recall,
+    precision_recall,
 )
 
 SIDE = 96
@@ -141,3 +142,24 @@ def test_precision_at_recall():
 def test_bad_overlaps():
     with pytest.raises(InputError, match="2 probabilities, overlaps of shape"):
         assigned([([0.1, 0.2], np.zeros((1, 2)))], 0.5)
+    with pytest.raises(InputError, match="give a row each"):
+        assigned([([0.1], [0.5])], 0.5)
+
+
+def test_of_equal_overlaps_the_last_counts_as_in_pycocotools():
+    np.testing.assert_array_equal(assign_by_overlap(np.array([[0.6, 0.6]]), 0.5), [1])
+
+
+def test_rounding_does_not_part_what_is_the_same():
+    np.testing.assert_array_equal(assign_by_overlap(np.array([[1 - 1e-12]]), 1.0), [0])
+
+
+def test_the_most_probable_alone_count_where_a_number_is_given():
+    # Half of the true sources, so that the precision is 1 at the recalls 0 to 0.5 and 0 above.
+    assert average_precision([([0.8, 0.9], np.eye(2))], 0.5, most=1) == pytest.approx(51 / 101)
+
+
+def test_recall_without_a_true_source_is_unknown():
+    precision, recall = precision_recall([0.5], [False], 0)
+    assert precision == [0]
+    assert np.isnan(recall).all()

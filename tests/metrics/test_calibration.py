@@ -156,6 +156,8 @@ def test_entropy_splits_into_noise_and_doubt():
     [
         (lambda: calibration.nll([[2.0, 1.0]], [0]), "softmax"),
         (lambda: calibration.nll([[0.5, 0.5]], [2]), "classes are 0 to 1"),
+        (lambda: calibration.nll([[0.5, 0.5]], [-1]), "classes are 0 to 1"),
+        (lambda: calibration.nll([[1.5, -0.5]], [0]), "at least 0"),
         (lambda: calibration.nll([0.5], [0]), "give \\(n, class\\)"),
         (lambda: calibration.expected_calibration_error([1.5], [1]), "not scores"),
         (lambda: calibration.expected_calibration_error([0.5], [1], equal="size"), "'mass' or 'width'"),
@@ -187,3 +189,66 @@ def test_shares_of_none_or_all_are_not_exact():
     sure = calibration.scores(np.eye(2)[[0, 1, 1]], np.array([0, 1, 1]))
     assert sure["accuracy"] == 1
     assert 0.1 < sure["accuracy_error"] < 0.3
+
+
+def test_scores_by_hand():
+    # What was said to be impossible costs -ln 1e-12.
+    assert calibration.nll([[1.0, 0.0]], [1]) == pytest.approx(27.631, abs=1e-3)
+    np.testing.assert_allclose(calibration.base_rate([0, 0], 3), [[0.6, 0.2, 0.2]] * 2)
+    # 1 lies in the last bin of equal width: (1 - 0 + 0.95 - 1) / 2.
+    ece = calibration.expected_calibration_error([1.0, 0.95], [0, 1], 2, "width")
+    assert ece == pytest.approx(0.475)
+
+
+def test_what_noise_adds_is_that_of_the_same_bins():
+    """In one bin |1 - hits| / 2, which is 1/2 for none or two hits, 0.24 each; in two, 2 x 0.4 x 0.6 each."""
+    confidence = np.array([0.4, 0.6])
+    assert calibration.calibrated_error(confidence, bins=1, draws=1000) == pytest.approx(0.24, abs=0.04)
+    assert calibration.calibrated_error(confidence, bins=2, draws=1000) == pytest.approx(0.48, abs=0.04)
+
+
+def test_one_row_or_group_has_no_error():
+    assert np.isnan(calibration.resample(np.mean, [3.0])[1])
+    assert np.isnan(calibration.resample(np.mean, [3.0, 4.0], groups=[7, 7])[1])
+
+
+def test_rows_of_one_group_are_drawn_together(forecast):
+    """Four copies of each row, drawn together, have the errors of the rows; drawn alone, half of them."""
+    _, probability, label = (column[:200] for column in forecast)
+    copies, labels, groups = (np.repeat(column, 4, axis=0) for column in (probability, label, np.arange(200)))
+    once, together = calibration.scores(probability, label), calibration.scores(copies, labels, groups)
+    for name in ("nll", "brier", "accuracy"):
+        assert together[f"{name}_error"] == pytest.approx(once[f"{name}_error"], rel=0.2)
+    confidence, correct = calibration.top_class(copies, labels)
+    rows = [calibration.reliability(confidence, correct, bins=2, groups=group) for group in (None, groups)]
+    assert rows[1][0]["frequency_error"] == pytest.approx(2 * rows[0][0]["frequency_error"], rel=0.3)
+    by = np.zeros(len(labels))
+    rows = [calibration.reliability_by(confidence, correct, by, (-1, 1), groups=group) for group in (None, groups)]
+    assert rows[1][0]["excess_error"] == pytest.approx(2 * rows[0][0]["excess_error"], rel=0.3)
+
+
+def test_in_one_bin_of_confidence_the_error_is_the_excess(forecast):
+    _, probability, label = forecast
+    (row,) = calibration.reliability_by(probability[:, 0], label == 1, np.zeros(len(label)), (-1, 1), bins=1, draws=2)
+    assert row["ece"] == pytest.approx(abs(row["excess"]))
+
+
+def test_ends_belong_to_an_interval_which_may_be_open():
+    assert calibration.coverage([0.0, 1.0], [0.0, 0.0], [0.5, 1.0])[0] == 1
+    assert calibration.coverage([3.0], [-np.inf], [np.inf])[0] == 1
+    # The group of the row without a truth goes with it.
+    assert calibration.coverage([np.nan, 0.0, 2.0], np.zeros(3), np.ones(3), groups=[0, 1, 2])[0] == 0.5
+
+
+def test_even_ranks_by_hand():
+    found = calibration.uniformity(np.arange(10), 9)
+    assert found == {"chi2": 0, "p": 1, "bias": pytest.approx(0), "spread": pytest.approx(1)}
+    # A chance of which no simulation saw one is not 0.
+    assert calibration.uniformity(np.zeros(1000, int), 9, simulations=99)["p"] == pytest.approx(0.01)
+
+
+def test_temperature_of_passes_does_not_depend_on_their_order(forecast):
+    logits, _, label = forecast
+    passes = np.stack([logits, 0.2 * logits])
+    one, other = (calibration.fit_temperature(each, label) for each in (passes, passes[::-1]))
+    assert one == pytest.approx(other, rel=1e-6)

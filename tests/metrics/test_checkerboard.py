@@ -45,3 +45,13 @@ def test_bad_arguments_are_refused():
         checkerboard_power(np.zeros((1, 8, 8, 1)))
     with pytest.raises(InputError):
         checkerboard_power(np.zeros((1, 32, 32, 1)), period=1)
+    with pytest.raises(InputError, match="whole number"):
+        checkerboard_power(np.zeros((1, 32, 32, 1)), period=2.5)
+
+
+def test_a_pattern_of_half_the_period_is_left_to_that_period():
+    smooth = galaxy(64)
+    y, x = np.indices((64, 64))
+    planted = smooth + 0.01 * smooth.max() * ((-1.0) ** (x + y))[None, :, :, None]
+    assert checkerboard_power(planted, 2).min() > 10
+    np.testing.assert_allclose(checkerboard_power(planted, 4), checkerboard_power(smooth, 4), rtol=0.05)

@@ -118,3 +118,29 @@ def test_likeness_at_the_corner_of_an_image():
     found = likeness(0.9 * truth, truth, np.ones((1, 1), bool))
     assert np.isfinite(found["psnr"]).all()
     assert np.isfinite(found["ssim"]).all()
+
+
+def test_a_true_flux_below_nothing_has_no_relative_error():
+    assert np.isnan(relative_error([1.0], [-2.0])).all()
+
+
+def test_intervals_are_those_of_a_gaussian_and_of_two_levels():
+    np.testing.assert_array_equal(covered([1.95, 1.98], [0.0, 0.0], [1.0, 1.0], level=0.95), [1, 0])
+    np.testing.assert_array_equal(covered([0.99, 1.01], [0.0, 0.0], [1.0, 1.0]), [1, 0])
+    samples = np.array([[0.0, 0.0], [1.0, 1.0]])
+    assert np.isnan(covered([np.nan, 0.5], [0.5, np.nan], samples=samples)).all()
+    with pytest.raises(InputError, match=r"use 0.68 or 0.95"):
+        covered([0.5], [0.5], [1.0], level=0.9)
+
+
+def test_likeness_by_hand():
+    """Light of 5 % of the peak ten pixels away: a box of 11 by 11 pixels, in one of which the image is 0.1 off."""
+    truth = np.zeros((1, 1, 41, 41))
+    truth[0, 0, 20, 20], truth[0, 0, 20, 30] = 1.0, 0.05
+    image = truth.copy()
+    image[0, 0, 20, 30] += 0.1
+    present = np.ones((1, 1), bool)
+    assert likeness(image, truth, present)["psnr"][0, 0] == pytest.approx(10 * np.log10(121 / 0.01))
+    # Even light: (2 x 0.5 + c) / (1 + 0.25 + c), c = 0.01^2 of the peak of 1.
+    flat = np.ones((1, 1, 15, 15))
+    assert likeness(flat / 2, flat, present)["ssim"][0, 0] == pytest.approx(1.0001 / 1.2501, abs=1e-6)

@@ -108,3 +108,38 @@ def test_shares_of_outcomes_sum_to_one():
     assert all(row[name] > 0 for name in OUTCOMES)
     rows = outcome_shares(result, random.uniform(20, 24, len(result)), (20, 22, 24))
     assert sum(row["n"] for row in rows) == len(result)
+
+
+def test_errors_of_few_rows_by_hand():
+    """One hit of one: a Beta(1.5, 0.5), of variance 1.5 x 0.5 / (4 x 3) = 1 / 16."""
+    assert share([True]) == (1, pytest.approx(0.25))
+    # Scenes that are all alike have no scatter between them.
+    assert share([True, False, True, False], [0, 0, 1, 1]) == (0.5, 0)
+
+
+def test_bins_draw_scenes_together():
+    hits, scenes = np.arange(40) % 2 == 0, np.arange(40) // 2
+    (row,) = share_in_bins(hits, np.full(40, 21.0), (20, 22), groups=scenes)
+    assert row["share_error"] == 0
+    names = np.where(hits, "recognised", "undetected")
+    assert outcome_shares(names, groups=scenes)[0]["recognised_error"] == 0
+    assert outcome_shares(names)[0]["recognised_error"] > 0.05
+
+
+def test_a_false_rate_is_reached_in_spite_of_rounding():
+    """0.29 x 100 is 28.999999999999996; 29 of 30 false detections may stay."""
+    probability = np.linspace(0.9, 0.1, 30)
+    assert threshold_at_false_rate(probability, np.zeros(30, bool), 100, 0.29) == probability[28]
+
+
+def test_equally_probable_detections_are_kept_or_left_together():
+    assert threshold_at_false_rate([0.9, 0.9], [True, False], 1, 0.0) == np.inf
+
+
+def test_a_reach_is_at_least_the_distance_of_the_matching():
+    assert outcomes_of([[0, 0]], [[0, 0], [1.5, 0]], found_reach=[0.1]) == ["unrecognised", "merged"]
+    assert outcomes_of([[0, 0], [1, 1]], [[0, 0]], truth_reach=[0.1]) == ["shredded"]
+
+
+def test_what_lies_in_a_false_detection_alone_is_undetected():
+    assert outcomes_of([[3, 0]], [[0, 0]], found_reach=[5]) == ["undetected"]

@@ -73,3 +73,9 @@ def test_ten_thousand_sources_are_matched():
 def test_what_cannot_be_matched_is_refused(found, distance, message):
     with pytest.raises(InputError, match=message):
         match(found, [[0.0, 0.0]], distance)
+
+
+def test_pairs_are_in_the_order_of_the_true_sources():
+    matches = match([[50.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [50.0, 0.0]], 1.0)
+    assert matches.truth.tolist() == [0, 1]
+    assert matches.found.tolist() == [1, 0]

@@ -249,3 +249,34 @@ def test_sets_that_do_not_match_are_refused():
     ):
         with pytest.raises(InputError):
             call()
+
+
+def test_a_single_sample_has_a_distance_without_an_error():
+    found = scaled_wasserstein([1.0], [0.0, 1.0, 2.0])
+    assert found["value"] == pytest.approx(2 / 3 / np.std([0, 1, 2]))
+    assert np.isnan(found["error"])
+
+
+def test_the_first_components_are_those_that_vary_most():
+    """Two features that go together: their sum, scaled to a variance of 2, is off by sqrt(2) x 3."""
+    sum_of, difference = np.random.default_rng(0).normal(size=(2, 400))
+    real = np.stack([sum_of + 0.1 * difference, sum_of - 0.1 * difference], axis=1)
+    found = frechet_distance(real + 3 * real.std(axis=0), real, components=1, n_boot=0)
+    assert found["value"] == pytest.approx(18, rel=1e-3)
+    assert found["explained"] > 0.98
+
+
+def test_a_feature_that_varies_by_rounding_alone_is_left_out():
+    random = np.random.default_rng(0)
+    real = np.column_stack([random.normal(size=100), 1e3 + 1e-10 * random.normal(size=100)])
+    assert frechet_distance(real + [0, 1], real, n_boot=0)["value"] == pytest.approx(0, abs=1e-9)
+
+
+def test_components_are_32_at_most():
+    real = np.random.default_rng(0).normal(size=(205, 40))
+    assert frechet_distance(real, real, n_boot=0)["components"] == 32
+
+
+def test_spectra_of_tiny_stamps_are_refused():
+    with pytest.raises(InputError, match="at least 8 pixels"):
+        power_spectrum_ratio(np.ones((2, 7, 9)), np.ones((2, 7, 9)))

@@ -74,3 +74,27 @@ def test_shapes_must_agree(scene):
         chi2_per_pixel(image, truth[:, :-1], variance)
     with pytest.raises(InputError):
         nmse(image[0], truth[0])
+
+
+def test_pixels_that_count_by_hand():
+    """Of five pixels two count: one is NaN, one has no variance and one an infinite one."""
+    image = np.array([1.0, 2.0, np.nan, 4.0, 5.0]).reshape(1, 1, 5, 1)
+    variance = np.array([1.0, 4.0, 1.0, 0.0, np.inf]).reshape(image.shape)
+    assert chi2_per_pixel(image, np.zeros(image.shape), variance)[0] == 1
+    assert nmse_floor(image, variance)[0] == (1 + 4) / (1 + 4)
+
+
+@pytest.mark.parametrize("sigma", [1.5, 2.5, 4.0, 6.5])
+def test_signal_to_noise_of_its_own_filter(sigma):
+    """A filter on its own light is a matched filter; of two bands the noise's own 2 is taken off."""
+    y, x = np.indices((64, 63))
+    light = 3 * np.exp(-0.5 * ((y - 31.5) ** 2 + (x - 31) ** 2) / sigma**2)
+    image = np.repeat(light[None, :, :, None], 2, axis=-1)
+    variance = np.full(image.shape, 4.0)
+    expected = np.sqrt(2 * np.sum(light**2) / 4 - 2)
+    assert signal_to_noise(image, variance)[0] == pytest.approx(expected, rel=1e-6)
+    assert signal_to_noise(-image, variance)[0] == 0
+
+
+def test_a_thousandth_of_the_peak_below_nothing_is_negative_but_rounding_is_not():
+    assert negative_share(np.array([1.0, -1e-3, -1e-7, 0.0]).reshape(1, 2, 2, 1))[0] == 0.25

@@ -36,3 +36,7 @@ def test_stacks_and_pixels_that_do_not_count(pixels):
     np.testing.assert_allclose(accuracy(both), [accuracy(one) for one in both])
     with pytest.raises(InputError, match="same pixels"):
         confusion([1, 2], [1], 3)
+
+
+def test_pixels_of_no_found_class_do_not_count():
+    np.testing.assert_array_equal(confusion([1, 1], [-1, 1], 2), [[0, 0], [0, 1]])

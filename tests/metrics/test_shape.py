@@ -92,3 +92,23 @@ def test_bad_arguments_are_refused():
     ):
         with pytest.raises(InputError):
             call()
+
+
+def test_a_limit_is_the_circularised_radius():
+    """Even light in an ellipse of sqrt(a b) = 10: half of it lies within 10 / sqrt(2)."""
+    assert half_light_radius(np.ones((1, 64, 64, 1)), e1=0.6, limit=10.0)[0, 0] == pytest.approx(7.071, rel=0.01)
+
+
+def test_a_pixel_that_is_nan_counts_as_masked():
+    image = draw(galsim.Gaussian(sigma=2.0).shear(e1=0.3, e2=0.0))
+    image[0, 40, 40] = np.nan
+    assert adaptive_moments(image)["e1"][0, 0] == pytest.approx(0.3, abs=2e-3)
+
+
+def test_nan_counts_in_the_aperture_alone():
+    image = np.ones((1, 21, 21, 1))
+    image[0, 0, 0] = np.nan
+    assert aperture_flux(image, 5.0)[0, 0] == pytest.approx(25 * np.pi, rel=0.01)
+    assert np.isnan(aperture_flux(image, 25.0)).all()
+    # Where there is no centre the stamp's is taken.
+    assert aperture_flux(image, 5.0, centre=[[np.nan, 3.0]]) == aperture_flux(image, 5.0)

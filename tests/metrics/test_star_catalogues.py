@@ -73,3 +73,13 @@ def test_the_nearest_star_is_nearest_in_place_and_brightness():
     assert nearest_stars([[10.6, 10.0]], [1000 * 10**-0.296], truth, flux).tolist() == [-1, 0]
     assert nearest_stars([[10.6, 10.0]], [-1.0], truth, flux).tolist() == [-1, -1]
     assert nearest_stars(np.zeros((0, 2)), [], truth, flux).tolist() == [-1, -1]
+
+
+def test_a_border_begins_at_the_edge_of_the_first_pixel():
+    # Pixel 0 reaches from -0.5 to 0.5, so 4.6 is 5.1 from the edge.
+    assert catalogue_scores([[4.6, 4.6]], [1], [[4.4, 20]], [1], (40, 40)) == {
+        "true": 0,
+        "found": 1,
+        "recalled": 0,
+        "right": 0,
+    }

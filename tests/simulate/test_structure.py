@@ -105,3 +105,19 @@ def test_simulated_stamps_have_structure_only_when_asked():
     assert not np.allclose(smooth.truth, formed.truth, rtol=1e-2)
     with pytest.raises(InputError, match="structure is 1.5; give a fraction"):
         StampSpec(**options, structure=1.5)
+
+
+def test_brightness_by_hand():
+    assert Ring(2.0, 0.5).brightness(0.0, 2.5) == pytest.approx(np.exp(-0.5))
+    even, uneven = (Arms(2, 0.3, 4.0, 0.5, 1.2, 0.4, one) for one in (0.0, 0.25))
+    for side, share in ((1, 1.25), (-1, 0.75)):
+        place = 1.5 * side * np.cos(0.4), 1.5 * side * np.sin(0.4)
+        assert uneven.brightness(*place) == pytest.approx(share * even.brightness(*place))
+
+
+def test_one_pattern_has_no_more_than_its_share_and_arms_begin_at_the_bar():
+    rng = np.random.default_rng(0)
+    ((_, share),) = StructureModel(arms=1, bar=0, ring=0, lopsided=0, strength=1e3).draw(rng)
+    assert share == 0.7
+    (bar, _), (arms, _) = StructureModel(arms=1, bar=1, ring=0, lopsided=0).draw(rng)
+    assert arms.inner == bar.length

@@ -123,3 +123,7 @@ def test_surveys_that_cannot_be_joined_are_refused(tmp_path):
     with pytest.raises(InputError, match="smaller size"):
         make_two_surveys(tmp_path / "o.h5", tmp_path / "a.h5", tmp_path / "a.h5", size=30)
     assert not (tmp_path / "o.h5").exists()
+
+
+def test_a_psf_that_is_cut_keeps_a_sum_of_1():
+    assert shift_survey(blob(sigma=8.0), scale=0.5).psf.sum() == pytest.approx(1, abs=1e-5)

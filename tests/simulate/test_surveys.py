@@ -85,3 +85,15 @@ def test_magnitudes_round_trip():
     assert magnitude_to_njy(31.4) == pytest.approx(1)
     np.testing.assert_allclose(njy_to_magnitude(magnitude_to_njy([20.0, 25.0])), [20, 25])
     assert np.isnan(njy_to_magnitude(-1.0))
+
+
+def test_noise_of_the_detector_scales_with_the_depth_as_the_sky_does():
+    assert get_survey("CANDELS").band("F160W").extra_noise > 0
+    assert noise_sigma("CANDELS", "F160W", depth=0.25) == pytest.approx(2 * noise_sigma("CANDELS", "F160W"))
+
+
+def test_the_limit_is_5_sigma_of_a_gaussian():
+    survey = get_survey("LSST")
+    sigma = survey.band("r").psf_fwhm.to_value(u.arcsec) / 0.2 / 2.3548
+    limit = magnitude_to_njy(limiting_magnitude(survey, "r"))
+    assert limit == pytest.approx(5 * noise_sigma(survey, "r") * np.sqrt(4 * np.pi) * sigma, rel=1e-4)

@@ -6,7 +6,7 @@ from astropy.table import QTable
 
 from galzoo.errors import InputError
 from galzoo.tasks.embed.neighbours import nearest, pair_distances, rows_of
-from galzoo.tasks.embed.outliers import LatentDensity, ranked
+from galzoo.tasks.embed.outliers import LatentDensity, ranked, usual_rows
 
 
 def test_the_nearest_come_first_without_itself():
@@ -68,3 +68,25 @@ def test_other_bad_input():
         pair_distances(np.zeros((3, 2)), np.zeros((2, 2)))
     with pytest.raises(InputError, match="give .n, 3."):
         LatentDensity(np.random.default_rng(0).normal(size=(60, 3))).strangeness(np.zeros((2, 4)))
+
+
+def test_a_stamp_that_is_there_twice_is_its_own_neighbour():
+    assert nearest(np.array([[0.0], [0.0], [1.0]]), 1)[0].tolist() == [0, 2]
+
+
+def test_rows_end_with_the_file():
+    assert rows_of(QTable({"x": [1, 2, 3]}), ["2"]) == [2]
+    with pytest.raises(InputError, match="a row from 0 to 2"):
+        rows_of(QTable({"x": [1, 2, 3]}), ["3"])
+
+
+def test_pairs_by_hand():
+    """2 and 6 apart; strangers 9 and 1, median 5. The partner of the second is farther than the other is."""
+    distance, rank = pair_distances([[0.0], [3.0]], [[2.0], [9.0]])
+    np.testing.assert_allclose(distance, [0.4, 1.2])
+    assert rank.tolist() == [0, 1]
+
+
+def test_the_usual_are_those_of_training():
+    catalogue = QTable({"id": ["a", "b", "c"], "split": ["train", "test", "train"]})
+    assert usual_rows(catalogue).tolist() == [0, 2]
