@@ -59,7 +59,7 @@ def main():
     only = {"fwhm": (fwhm, fwhm), "sky": (sky, sky), "density": (density, density), "size": 64}
     batch = fields(options.n, len(preset.bands), 4321, **only)
     account = json.loads((options.run / "training.json").read_text(encoding="utf-8"))
-    row = {"fwhm": fwhm, "sky": sky, "density": density, "hours": account.get("hours")}
+    row = {"fwhm": fwhm, "sky": sky, "density": density, "steps": account["steps"]}
     row |= {key: float(value) for key, value in compare(*(scores_of(one, batch) for one in (preset, tuned))).items()}
     print(row, flush=True)
     rows = json.loads(options.output.read_text())["settings"] if options.output.is_file() else []
