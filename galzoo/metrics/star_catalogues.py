@@ -38,12 +38,7 @@ def match_stars(found, found_flux, truth, true_flux, radius=0.5, magnitudes=0.5)
     InputError
         If shapes do not fit.
     """
-    found, truth = np.reshape(found, (-1, 2)).astype(float), np.reshape(truth, (-1, 2)).astype(float)
-    found_flux, true_flux = np.ravel(found_flux).astype(float), np.ravel(true_flux).astype(float)
-    if len(found) != len(found_flux) or len(truth) != len(true_flux):
-        raise InputError(
-            f"{len(found)} found stars have {len(found_flux)} fluxes, {len(truth)} true stars {len(true_flux)}"
-        )
+    found, found_flux, truth, true_flux = _stars(found, found_flux, truth, true_flux)
     if not len(found) or not len(truth):
         return np.full(len(truth), -1)
     near = cKDTree(truth).query_ball_tree(cKDTree(found), radius, p=np.inf)
@@ -74,11 +69,16 @@ def nearest_stars(found, found_flux, truth, true_flux, radius=1.0, magnitudes=0.
     -------
     int array, (m,)
         The row of the found star of each true one, -1 where it was missed.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit.
     """
-    found, truth = np.reshape(found, (-1, 2)).astype(float), np.reshape(truth, (-1, 2)).astype(float)
-    known = [np.flatnonzero(np.asarray(flux, float) > 0) for flux in (found_flux, true_flux)]
+    found, found_flux, truth, true_flux = _stars(found, found_flux, truth, true_flux)
+    known = [np.flatnonzero(flux > 0) for flux in (found_flux, true_flux)]
     points = [
-        np.column_stack([places[rows] / radius, 2.5 * np.log10(np.asarray(flux, float)[rows]) / magnitudes])
+        np.column_stack([places[rows] / radius, 2.5 * np.log10(flux[rows]) / magnitudes])
         for places, flux, rows in zip((found, truth), (found_flux, true_flux), known, strict=True)
     ]
     pairs = match(*points, np.sqrt(2))
@@ -87,6 +87,17 @@ def nearest_stars(found, found_flux, truth, true_flux, radius=1.0, magnitudes=0.
     partner = np.full(len(truth), -1)
     partner[known[1][pairs.truth[good]]] = known[0][pairs.found[good]]
     return partner
+
+
+def _stars(found, found_flux, truth, true_flux):
+    """Return places (n, 2) and fluxes (n,) of both catalogues; `InputError` where their numbers differ."""
+    found, truth = np.reshape(found, (-1, 2)).astype(float), np.reshape(truth, (-1, 2)).astype(float)
+    found_flux, true_flux = np.ravel(found_flux).astype(float), np.ravel(true_flux).astype(float)
+    if len(found) != len(found_flux) or len(truth) != len(true_flux):
+        raise InputError(
+            f"{len(found)} found stars have {len(found_flux)} fluxes, {len(truth)} true stars {len(true_flux)}"
+        )
+    return found, found_flux, truth, true_flux
 
 
 def catalogue_scores(found, found_flux, truth, true_flux, shape, border=5.0, radius=0.5, magnitudes=0.5):

@@ -73,6 +73,8 @@ def test_the_nearest_star_is_nearest_in_place_and_brightness():
     assert nearest_stars([[10.6, 10.0]], [1000 * 10**-0.296], truth, flux).tolist() == [-1, 0]
     assert nearest_stars([[10.6, 10.0]], [-1.0], truth, flux).tolist() == [-1, -1]
     assert nearest_stars(np.zeros((0, 2)), [], truth, flux).tolist() == [-1, -1]
+    with pytest.raises(InputError, match="1 found stars have 2 fluxes"):
+        nearest_stars([[10.6, 10.0]], [1.0, 2.0], truth, flux)
 
 
 def test_a_border_begins_at_the_edge_of_the_first_pixel():
