@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 # A star brighter than an artificial one by more than this is another (Stetson & Harris 1988, AJ 96, 909).
 _BLENDED = 0.75
-# Pixels in x and in y within which a star must be found.
+# Pixels within which a star must be found.
 _STAR_REACH = 1.0
 # An artificial source has the colours of one of so many that were found, those nearest to it in magnitude.
 _LIKE = 20
