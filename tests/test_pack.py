@@ -44,3 +44,12 @@ def test_a_packed_model_is_smaller_and_the_same_but_for_rounding(tmp_path):
         np.testing.assert_array_equal(mine, theirs)
     x = np.ones((1, 64), "float32")
     assert np.array(packed(x)) == pytest.approx(np.array(model(x)), abs=1e-3)
+
+
+def test_a_rounded_weight_takes_little_more_than_the_bits_it_keeps(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8, 64)), keras.layers.Conv2D(256, 3, use_bias=False)])
+    model.save(tmp_path / "model.keras")
+    pack_model(tmp_path / "model.keras", tmp_path / "packed.keras", bits=9)
+    # A sign, 9 bits of mantissa and an exponent of about 2.5 bits; 15.6 in chunks of HDF5's choice.
+    assert 8 * (tmp_path / "packed.keras").stat().st_size / model.count_params() < 14.5
