@@ -21,6 +21,8 @@ class Images(Brief):
 
     Pixel centres are at integers, 0-based; the centre of an n-pixel axis is ``(n - 1) / 2``.
 
+    Quantities are brought to `unit`, and what is masked in masked arrays is so in `mask`.
+
     Parameters
     ----------
     image : array, (n, y, x, band)
@@ -85,10 +87,13 @@ class Images(Brief):
     meta: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
+        self.unit = str(self.unit or "")
+        planes = {"image": 1, "variance": 2, "truth": 1, "model": 1, "psf": 0, "segmentation": 0, "pixel_class": 0}
+        hidden = [found for key, power in planes.items() if (found := self._bare(key, power)) is not None]
         image = np.asarray(self.image)
         self.image = image if image.dtype == np.uint8 else _as(image, np.float32, "image")
         self.bands = tuple(str(band) for band in self.bands)
-        self.pixel_scale = float(self.pixel_scale)
+        self.pixel_scale = float(_value(self.pixel_scale, "arcsec", "pixel_scale"))
         if self.image.ndim != 4:
             raise InputError(f"image has shape {self.image.shape}; {self.kind} are (n, y, x, band)")
         if self.image.shape[-1] != len(self.bands):
@@ -101,6 +106,8 @@ class Images(Brief):
             raise InputError(f"pixel_scale is {self.pixel_scale}; give arcsec per pixel, above 0")
         for key, dtype in (("variance", np.float32), ("mask", bool), ("truth", np.float32), ("model", np.float32)):
             self._set_plane(key, dtype, self.image.shape)
+        for bad in hidden:
+            self.mask = bad if self.mask is None else self.mask | bad
         self._set_plane("segmentation", np.int32, self.image.shape[:3])
         if self.pixel_class is not None:
             plane = np.asarray(self.pixel_class)
@@ -113,6 +120,20 @@ class Images(Brief):
         else:
             self.psf, self.psf_index = check_psf(self.psf, self.psf_index, len(self), len(self.bands), self.kind)
         self._set_catalogue()
+
+    def _bare(self, key, power):
+        """Bring a quantity to the unit, take the mask off an array, and return it where pixels are masked, else None."""
+        plane = getattr(self, key)
+        plane = _value(plane, self.unit, key, power)
+        setattr(self, key, plane)
+        if getattr(plane, "mask", None) is None:
+            return None
+        mask = np.ma.getmaskarray(plane) if isinstance(plane, np.ma.MaskedArray) else np.asarray(plane.mask)
+        if mask.any() and key not in ("image", "variance"):
+            raise InputError(f"{key} has masked values; fill them, or mask these pixels of the image")
+        plane = np.asarray(getattr(plane, "unmasked", plane))
+        setattr(self, key, np.where(mask, np.array(1 if key == "variance" else 0, plane.dtype), plane))
+        return mask if mask.any() else None
 
     def _set_plane(self, key, dtype, shape):
         plane = getattr(self, key)
@@ -204,6 +225,20 @@ class Images(Brief):
     def columns(self):
         """Return the catalogue as a dict of (values, unit string)."""
         return table_columns(self.catalogue)
+
+
+def _value(quantity, unit, key, power=1):
+    """Return a quantity in a unit, and what is none as it is; `InputError` where the unit does not fit."""
+    from astropy import units
+
+    if not hasattr(quantity, "unit"):
+        return quantity
+    wanted = units.dimensionless_unscaled
+    try:
+        wanted = units.Unit(unit) ** power
+        return quantity.to_value(wanted)
+    except (units.UnitConversionError, ValueError):
+        raise InputError(f"{key} is in {quantity.unit}, not {str(wanted) or 'without unit'}; convert it") from None
 
 
 def _as(plane, dtype, key):
