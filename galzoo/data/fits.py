@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galzoo.data.bands import checked
 from galzoo.data.fits_keywords import pixel_scale as stated_scale
 from galzoo.data.maps import (
     bad_bits,
@@ -290,6 +291,7 @@ def open_mosaic(
             raise InputError(
                 f"{paths[0]}: {len(planes)} images for {len(bands)} bands ({', '.join(bands)}); name one band an image"
             )
+        checked(bands, planes[0].name)
         check_bands(planes, bands, what="images")
         wcs = _common_wcs(planes)
         if pixel_scale is None:
@@ -355,7 +357,8 @@ def _names(planes):
     names = []
     for number, plane in enumerate(planes):
         name = filter_of(plane.header)
-        names.append(name or (f"{Path(plane.name).name.split('.')[0]}" if len(planes) == 1 else f"band{number}"))
+        stem = Path(plane.name).name.split(".")[0]
+        names.append(name or (stem if len(planes) == 1 and stem.isascii() else f"band{number}"))
     return names if len(set(names)) == len(names) else [f"band{number}" for number in range(len(names))]
 
 

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import numpy as np
+
 from galzoo.errors import InputError
 
 # So many extensions are listed in an error.
@@ -87,3 +89,19 @@ def contents(hdus):
     """Return what a file holds, for errors."""
     named = [f"[{number}] {hdu.name or 'unnamed'} {type(hdu).__name__}" for number, hdu in enumerate(hdus)]
     return ", ".join(named if len(named) <= _LISTED else [*named[:_LISTED], f"and {len(named) - _LISTED} more"])
+
+
+def ascii_text(text):
+    r"""Return text as FITS can hold it: what is not ASCII as an escape such as \xe9."""
+    return str(text).encode("ascii", "backslashreplace").decode()
+
+
+def ascii_columns(table):
+    """Write the text in a table as `ascii_text` does, in place; return the table."""
+    for name in table.colnames:
+        column, text = table[name], np.asarray(table[name])
+        if text.dtype.kind != "U" or all(map(str.isascii, text.ravel().tolist())):
+            continue
+        new = np.char.encode(text, "ascii", "backslashreplace").astype(str)
+        table[name] = np.ma.MaskedArray(new, column.mask) if hasattr(column, "mask") else new
+    return table

@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import QTable
 
 from galzoo.brief import Brief
+from galzoo.data.bands import checked
 from galzoo.data.hdf5 import HEADER_KEYS, PLANES
 from galzoo.data.plain import identifiers, plain
 from galzoo.errors import InputError
@@ -92,16 +93,13 @@ class Images(Brief):
         hidden = [found for key, power in planes.items() if (found := self._bare(key, power)) is not None]
         image = np.asarray(self.image)
         self.image = image if image.dtype == np.uint8 else _as(image, np.float32, "image")
-        self.bands = tuple(str(band) for band in self.bands)
+        self.bands = checked(self.bands)
         self.pixel_scale = float(_value(self.pixel_scale, "arcsec", "pixel_scale"))
         if self.image.ndim != 4:
             raise InputError(f"image has shape {self.image.shape}; {self.kind} are (n, y, x, band)")
         if self.image.shape[-1] != len(self.bands):
             names = ", ".join(self.bands)
             raise InputError(f"image has {self.image.shape[-1]} bands but {len(self.bands)} names: {names}")
-        doubled = [band for band in self.bands if self.bands.count(band) > 1]
-        if doubled:
-            raise InputError(f"band {doubled[0]!r} is named twice; give every band its own name")
         if not self.pixel_scale > 0:
             raise InputError(f"pixel_scale is {self.pixel_scale}; give arcsec per pixel, above 0")
         for key, dtype in (("variance", np.float32), ("mask", bool), ("truth", np.float32), ("model", np.float32)):
