@@ -7,6 +7,14 @@ import numpy as np
 
 from galzoo.errors import InputError
 
+NOT_FETCHED = (
+    (b"version ", "a pointer of Git LFS; fetch the file itself (git lfs pull)"),
+    (b"<!DOCTYP", "a web page; fetch the file itself"), (b"<!doctyp", "a web page; fetch the file itself"),
+    (b"<html", "a web page; fetch the file itself"), (b"<HTML", "a web page; fetch the file itself"),
+    (b"\x1f\x9d", "packed by compress; unpack it (uncompress)"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd; unpack it (unzstd)"),
+)  # fmt: skip
+"""How files begin that stand in the place of another, and what they are."""
 # So many extensions are listed in an error.
 _LISTED = 12
 # Cards that describe the pixels of a header's own unit, and no other.
@@ -46,6 +54,15 @@ def split_extension(path):
     if named:
         return file, (named.group(1), int(named.group(2)))
     return file, int(text) if text.isdigit() else text
+
+
+def check_file(file, what="file"):
+    """Raise `InputError` where there is no regular file of a name."""
+    path = Path(file)
+    if not path.is_file():
+        found = "is a folder; name a file in it" if path.is_dir() else f"no such {what}; check the path"
+        found = "is a pipe, and is read more than once; write it to a file" if path.is_fifo() else found
+        raise InputError(f"{file}: {found}")
 
 
 def get_hdu(hdus, extension, file):

@@ -6,12 +6,12 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
-from astropy.table import QTable
+from astropy.table import QTable, Table
 
 from galzoo.brief import Brief
 from galzoo.data.bands import checked
 from galzoo.data.hdf5 import HEADER_KEYS, PLANES
-from galzoo.data.plain import identifiers, plain
+from galzoo.data.plain import beyond_reals, identifiers, plain
 from galzoo.errors import InputError
 from galzoo.registry import import_object
 
@@ -120,9 +120,8 @@ class Images(Brief):
         self._set_catalogue()
 
     def _bare(self, key, power):
-        """Bring a quantity to the unit, take the mask off an array, and return it where pixels are masked, else None."""
-        plane = getattr(self, key)
-        plane = _value(plane, self.unit, key, power)
+        """Bring a quantity to the unit and take the mask off an array; return that, or None where nothing is masked."""
+        plane = _value(getattr(self, key), self.unit, key, power)
         setattr(self, key, plane)
         if getattr(plane, "mask", None) is None:
             return None
@@ -142,7 +141,11 @@ class Images(Brief):
             setattr(self, key, plane)
 
     def _set_catalogue(self):
-        table = QTable() if self.catalogue is None else QTable(self.catalogue, copy=False)
+        table = Table() if self.catalogue is None else Table(self.catalogue, copy=False)
+        for name in table.colnames:
+            if getattr(table[name], "unit", None) is not None and beyond_reals(table[name]):
+                table[name] = plain(table[name])
+        table = QTable(table, copy=False)
         if table.colnames and len(table) != len(self.image):
             raise InputError(f"catalogue has {len(table)} rows for {len(self.image)} {self.kind}")
         if "id" not in table.colnames:

@@ -49,6 +49,12 @@ def identifiers(column, name="column"):
     return np.where(absent, "", text)
 
 
+def beyond_reals(values):
+    """Return whether there are integers that reals cannot tell from their neighbours; with a unit they become reals."""
+    values = np.asarray(values)
+    return values.dtype.kind in "iu" and bool(np.any((values > 2**53) | (values < -(2**53))))
+
+
 def marks_of_missing(values):
     """Return numbers such as -99 that stand for a missing value in many catalogues, number to how many there are.
 

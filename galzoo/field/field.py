@@ -6,11 +6,13 @@ import logging
 import numpy as np
 from scipy import ndimage
 
-from galzoo.data.fits import LARGEST, variance_of, without_data
+from galzoo.data.fits import LARGEST, without_data
 from galzoo.data.fits_keywords import electrons_per_unit
 from galzoo.data.fits_keywords import saturation as header_saturation
+from galzoo.data.maps import variance_of
 from galzoo.data.no_data import sky_of
 from galzoo.data.per_band import one_a_band
+from galzoo.data.zeropoint import njy_to_magnitude
 from galzoo.errors import InputError
 from galzoo.field.background import CELL, measure_sky
 from galzoo.field.coadd import coadd
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 _SKY_PASSES, _LIGHT_SNR, _LIGHT_FWHM, _LIGHT_GROWTH, _LIGHT_MARGIN = 2, 3.0, 4.0, 6, 16
 # The scatter of pixels over what a noise map says: lower where resampling has correlated them, higher in a crowd.
 _SAME_NOISE = 0.2, 2.5
+# Scatter of the sky in nJy that an image may have in a pixel: AB 38 to 10.
+_LEVELS = 2.3e-3, 3.6e8
 _MEANING = {"weight": "inverse variance", "rms": "a standard deviation", "variance": "a variance"}
 LEAST_SIDE = 8
 """Least side of a field in pixels."""
@@ -87,6 +91,12 @@ class Field:
             self.sky = measure_sky(self._dark, self.shape, names, mosaic.noise is None, first=self.sky)
         if mosaic.noise is not None and sky_passes:
             self._compare_noise(names)
+        for name, level in zip(names if sky_passes else (), self.noise_levels(), strict=False):
+            if not _LEVELS[0] < level < _LEVELS[1]:
+                logger.warning(
+                    "%s: its sky scatters by %.3g nJy (AB %.1f) a pixel, as that of no survey does; check its zero "
+                    "point (--zero-point)", name, level, njy_to_magnitude(level),
+                )  # fmt: skip
 
     def __enter__(self):
         return self

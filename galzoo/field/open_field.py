@@ -72,7 +72,7 @@ def open_field(
     else:
         kinds = {kind: expand(as_list(value), bands) for kind, value in kinds.items()}
         flags = expand(as_list(flags), bands)
-    checked(names or bands or (), paths[0])
+    checked(names or bands or (), *paths[:1])
     mosaic = open_mosaic(
         paths,
         bands,

@@ -205,3 +205,50 @@ def test_a_cube_whose_header_names_its_layers(tmp_path):
         write(cube, np.stack([noise(), noise(1), noise(2)]), **cards)
         with open_field(cube) as field:
             assert field.bands == ("band0", "band1", "band2")
+
+
+@pytest.mark.parametrize(("kind", "mark"), [("rms", 1e10), ("weight", 1e-20), ("variance", 1e30)])
+def test_noise_that_stands_for_no_exposure(tmp_path, kind, mark):
+    """Zeros under an rms of 1e10 would be the level of the sky, and halve its scatter."""
+    pixels, values = noise() + 5, np.ones((SIZE, SIZE), np.float32)
+    pixels[:, 40:], values[:, 40:] = 0, mark
+    # The light of a saturated star is no gap.
+    values[3, 3] = 300.0 if kind == "rms" else 1e5 if kind == "variance" else 1e-5
+    image, path = write(tmp_path / "image.fits", pixels), write(tmp_path / "map.fits", values)
+    with open_field(image, ["r"], **{kind: path}) as field:
+        planes = field.read(0, SIZE, 0, SIZE)
+    np.testing.assert_array_equal(planes["mask"][..., 0], np.broadcast_to(np.arange(SIZE) >= 40, (SIZE, SIZE)))
+    assert abs(planes["image"][:, :40].mean()) < 0.2
+    with open_mosaic(image, ["r"], **{kind: path}) as mosaic:
+        cut = mosaic.gather([0], [0], SIZE)
+    np.testing.assert_array_equal(cut["mask"][0], planes["mask"])
+
+
+def test_flags_that_tell_of_sources_are_said(tmp_path, caplog):
+    pixels = noise()
+    pixels[20:30, 20:50] += 100
+    image = write(tmp_path / "image.fits", pixels)
+    for flags, said in ((pixels > 50, True), (pixels > 2.5, True), (noise(1) > 2, False), (pixels > -9, False)):
+        caplog.clear()
+        path = write(tmp_path / "flags.fits", flags.astype("i2"))
+        open_mosaic(image, ["r"], flags=path).close()
+        assert ("flags 100 % of the bright pixels of" in caplog.text) == said
+
+
+@pytest.mark.parametrize("zero_point", [0.0, 8.9, 60.0])
+def test_a_sky_of_no_survey_is_said(tmp_path, caplog, zero_point):
+    image = write(tmp_path / "image.fits", noise())
+    with open_field(image, ["r"], zero_point=zero_point):
+        assert "image.fits, band r: its sky scatters by" in caplog.text
+        assert "check its zero point" in caplog.text
+
+
+def test_labels_below_zero_are_refused(tmp_path, image):
+    """As -1 for the sky: all of it would be another source."""
+    labels = np.full((SIZE, SIZE), -1, np.int16)
+    labels[20:30, 20:30] = 4
+    path = write(tmp_path / "labels.fits", labels)
+    with open_mosaic(image, ["r"], segmentation=path) as mosaic:
+        mosaic.gather([20], [20], 8)
+        with pytest.raises(InputError, match=r"labels.fits: labels below 0 \(-1\); write 0 where there is no source"):
+            mosaic.gather([20], [20], 16)
