@@ -25,7 +25,7 @@ from galzoo.data.no_data import without_data
 from galzoo.data.per_band import one_a_band
 from galzoo.data.planes import is_picture, open_planes
 from galzoo.data.sky import largest_shift, read_wcs, scale_of
-from galzoo.data.zeropoint import flux_scale
+from galzoo.data.zeropoint import LARGEST, flux_scale
 from galzoo.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,6 @@ _WCS_TOLERANCE = 0.1
 _SCALE_TOLERANCE = 0.1
 # Arcsec per pixel that a header may state: others are degrees or thousandths.
 _SCALES = 5e-4, 200.0
-LARGEST = 1e15
-"""Nothing on the sky has this many nJy in a pixel (AB = -6); squares of more would not fit into a float32."""
 
 
 class Mosaic:

@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 # AB magnitude of 1 nJy: 8.9 + 22.5 (Oke & Gunn 1983, ApJ 266, 713; AB = 0 at 3631 Jy).
 AB_NJY = 31.4
+LARGEST = 1e15
+"""Nothing on the sky has this many nJy in a pixel (AB = -6); squares of more would not fit into a float32."""
 # By so much may PIXAR_A2 and the pixels of the WCS differ: distortion changes pixels over a detector.
 _SAME_AREA = 0.05
 # By so much may zero points of one header differ, and none is larger: 99 and the like stand for what is not known.

@@ -6,13 +6,12 @@ import logging
 import numpy as np
 from scipy import ndimage
 
-from galzoo.data.fits import LARGEST, without_data
 from galzoo.data.fits_keywords import electrons_per_unit
 from galzoo.data.fits_keywords import saturation as header_saturation
 from galzoo.data.maps import variance_of
-from galzoo.data.no_data import sky_of
+from galzoo.data.no_data import sky_of, without_data
 from galzoo.data.per_band import one_a_band
-from galzoo.data.zeropoint import njy_to_magnitude
+from galzoo.data.zeropoint import LARGEST, njy_to_magnitude
 from galzoo.errors import InputError
 from galzoo.field.background import CELL, measure_sky
 from galzoo.field.coadd import coadd
