@@ -31,6 +31,8 @@ _NAMES = {
 }
 # Maps may be this many pixels off their image; those of other images are further.
 _MOST_SHIFT = 1.0
+# The scatter of pixels over what a noise map says: lower where resampling has correlated them, higher in a crowd.
+_SAME_NOISE = 0.2, 2.5
 # Variances above so many times that of the deepest pixels, this part of all, stand for no exposure, as 1e10 does in an
 # rms map; the light of saturated stars reaches 1e5.
 _NO_EXPOSURE, _DEEPEST = 1e8, 0.05
@@ -139,6 +141,29 @@ def variance_of(noise, kind):
         variance = {"weight": np.reciprocal, "rms": np.square, "variance": np.array}[kind](noise)
         # A negative rms has a positive square.
         return np.where(np.isfinite(variance) & (variance > 0) & (noise > 0), variance, np.inf)
+
+
+def compare_noise(name, scatter, variance, kind):
+    """Say where the scatter of the sky is not that of a noise map by far: one given as another kind is, or a mask.
+
+    Parameters
+    ----------
+    name : str
+        Of the image, for the warning.
+    scatter : float
+        In nJy.
+    variance : array
+        As `variance_of` has it of a part of the map, nJy^2.
+    kind : {"weight", "rms", "variance"}
+    """
+    values = variance[np.isfinite(variance)]
+    if len(values) and scatter > 0:
+        said = np.sqrt(np.median(values))
+        if not _SAME_NOISE[0] < scatter / said < _SAME_NOISE[1]:
+            logger.warning(
+                "%s: its sky scatters by %.3g nJy, the noise map says %.3g; check that the map is %s, in the unit "
+                "of the image", name, scatter, said, _OPTIONS[kind].rpartition(" (")[0],
+            )  # fmt: skip
 
 
 def most_noise(plane, kind):

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from galzoo.data.fits_keywords import electrons_per_unit
 from galzoo.data.fits_keywords import saturation as header_saturation
-from galzoo.data.maps import variance_of
+from galzoo.data.maps import compare_noise, variance_of
 from galzoo.data.no_data import sky_of, without_data
 from galzoo.data.per_band import one_a_band
 from galzoo.data.zeropoint import LARGEST, njy_to_magnitude
@@ -22,11 +22,8 @@ logger = logging.getLogger(__name__)
 # The sky is measured again so often without the light that is seen: pixels of this signal-to-noise behind a filter of
 # this FWHM, grown by so many pixels; strips are read with a margin for that.
 _SKY_PASSES, _LIGHT_SNR, _LIGHT_FWHM, _LIGHT_GROWTH, _LIGHT_MARGIN = 2, 3.0, 4.0, 6, 16
-# The scatter of pixels over what a noise map says: lower where resampling has correlated them, higher in a crowd.
-_SAME_NOISE = 0.2, 2.5
 # Scatter of the sky in nJy that an image may have in a pixel: AB 38 to 10.
 _LEVELS = 2.3e-3, 3.6e8
-_MEANING = {"weight": "inverse variance", "rms": "a standard deviation", "variance": "a variance"}
 LEAST_SIDE = 8
 """Least side of a field in pixels."""
 
@@ -143,13 +140,7 @@ class Field:
         variance = self.read(y0, y1, 0, self.shape[1])["variance"]
         scatter = np.median(self.sky.at(y0, y1, 0, self.shape[1])[1], axis=(0, 1))
         for band, name in enumerate(names):
-            values = variance[..., band][np.isfinite(variance[..., band])]
-            seen = scatter[band]
-            if len(values) and seen > 0 and not _SAME_NOISE[0] < seen / np.sqrt(np.median(values)) < _SAME_NOISE[1]:
-                logger.warning(
-                    "%s: its sky scatters by %.3g nJy, the noise map says %.3g; check that the map is %s, in the unit "
-                    "of the image", name, seen, np.sqrt(np.median(values)), _MEANING[self.mosaic.noise_kind],
-                )  # fmt: skip
+            compare_noise(name, scatter[band], variance[..., band], self.mosaic.noise_kind)
 
     def _raw_nan(self, *window):
         image, noise, bad, saturated = self._raw(*window)

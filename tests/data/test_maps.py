@@ -7,6 +7,7 @@ from astropy.io import fits
 from galzoo.data.fits import open_mosaic
 from galzoo.data.zeropoint import AB_NJY
 from galzoo.errors import InputError
+from galzoo.field.cutouts import cutouts_from_files
 from galzoo.field.open_field import open_field
 from tests.data.test_doors import header, noise
 
@@ -252,3 +253,15 @@ def test_labels_below_zero_are_refused(tmp_path, image):
         mosaic.gather([20], [20], 8)
         with pytest.raises(InputError, match=r"labels.fits: labels below 0 \(-1\); write 0 where there is no source"):
             mosaic.gather([20], [20], 16)
+
+
+@pytest.mark.parametrize(("value", "said"), [(1.0, True), (SIGMA**-2, False)])
+def test_a_mask_given_as_weight_of_stamps_is_said(tmp_path, image, caplog, value, said):
+    """A map of 0 and 1 would be a variance of 1 nJy^2."""
+    weight = np.full((SIZE, SIZE), value)
+    weight[:9] = 0
+    (tmp_path / "xy.csv").write_text("x,y\n30,30\n")
+    cutouts_from_files(
+        image, tmp_path / "a.h5", 16, tmp_path / "xy.csv", bands=["r"], weight=write(tmp_path / "map.fits", weight)
+    )
+    assert ("check that the map is an inverse variance" in caplog.text) == said
