@@ -164,7 +164,7 @@ def _is_flat(image, edge):
     """Return whether a PSF is hardly higher inside its border than on it."""
     y, x = (np.abs(np.arange(side) - (side - 1) / 2) / (side / 2) for side in image.shape)
     distance = np.maximum(y[:, None], x)
-    inner = np.median(image[np.abs(distance - _INNER) <= 1.0 / min(image.shape)])
+    inner = np.median(image[np.abs(distance - _INNER) <= 1.01 / min(image.shape)])
     return edge / inner > _FLAT if inner * edge > 0 else False
 
 

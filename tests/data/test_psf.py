@@ -87,10 +87,12 @@ def test_stars_stack_to_their_psf():
         psf_from_stars(np.zeros((0, 41, 41)))
 
 
-@pytest.mark.parametrize("level", [-0.002, 0.001, 0.005])
-def test_a_background_that_is_low_but_wide_is_refused(level):
+@pytest.mark.parametrize(
+    ("level", "side"), [(-0.002, 41), (0.001, 41), (0.005, 41), (0.005, 40), (0.005, 60), (0.001, 200)]
+)
+def test_a_background_that_is_low_but_wide_is_refused(level, side):
     """Below 2 % of the peak, but over all pixels a large part of the flux."""
-    y, x = np.mgrid[:41, :41] - 20
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
     star = np.exp(-0.5 * (x**2 + y**2) / 1.5**2)
     prepare_psf(star)
     with pytest.raises(InputError, match=r"a level border has -?\d+\.\d% of its flux; subtract the background"):
