@@ -56,9 +56,10 @@ def test_pictures_have_a_format(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-def test_columns_with_a_slash_are_refused(tmp_path):
+@pytest.mark.parametrize("name", ["a/b", "."])
+def test_columns_that_would_be_folders_are_refused(tmp_path, name):
     stamps = make_stamps(n=2)
-    stamps.catalogue["a/b"] = [1, 2]
-    with pytest.raises(InputError, match="a.h5: column 'a/b' would be a folder of the file; name it without /"):
+    stamps.catalogue[name] = [1, 2]
+    with pytest.raises(InputError, match=f"a.h5: column '{name}' would be a folder of the file; name it without /"):
         stamps.save(tmp_path / "a.h5")
     assert not list(tmp_path.iterdir())

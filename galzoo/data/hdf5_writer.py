@@ -68,9 +68,9 @@ class FileWriter:
 
     def _append_columns(self, group, columns, rows):
         """Append columns of `rows` rows to a group; every part must have the same columns."""
-        slashed = next((name for name in columns if "/" in name), None)
-        if slashed is not None:
-            raise InputError(f"{self.path}: column {slashed!r} would be a folder of the file; name it without /")
+        odd = next((name for name in columns if "/" in name or name in ("", ".", "..")), None)
+        if odd is not None:
+            raise InputError(f"{self.path}: column {odd!r} would be a folder of the file; name it without /")
         before = max((len(data) for data in self._file.get(group, {}).values()), default=0)
         for name, (values, unit) in columns.items():
             self._append(f"{group}/{name}", values, unit)

@@ -39,6 +39,9 @@ _NO_EXPOSURE, _DEEPEST = 1e8, 0.05
 # Planes of masks of the LSST pipelines, HSC's among them, whose pixels hold no measurement; the others tell of sources,
 # of neighbours or of how a coadd was made (`lsst.afw.image.Mask`; pipelines.lsst.io).
 _NO_MEASUREMENT = ("BAD", "SAT", "CR", "NO_DATA", "UNMASKEDNAN", "STREAK")
+# Of the bits of the Legacy Surveys' maskbits, those of saturation and of pixels without a good exposure
+# (legacysurvey.org/dr10/bitmasks).
+_BAD_MASKBITS = ("MB_SAT", "MB_ALL")
 # Of the bits of JWST's data quality, the one that stands for all others (jwst-pipeline.readthedocs.io, DO_NOT_USE).
 _JWST_BITS = 1
 # Share of bad pixels above which something is odd, and of bright ones (of this significance, if they are so many) where
@@ -234,6 +237,12 @@ def bad_bits(plane):
         logger.warning("%s: of its planes %s are bad pixels, the others tell of something else", plane.name,
                        ", ".join(bad) or "none")  # fmt: skip
         return sum(1 << int(planes[name]) for name in bad)
+    masks = {str(key): header[key] for key in header if str(key).startswith("MB_")}
+    if masks:
+        bad = [key for key in masks if key.startswith(_BAD_MASKBITS)]
+        logger.warning("%s: of its bits %s are bad pixels, the others tell of what is near", plane.name,
+                       ", ".join(bad) or "none")  # fmt: skip
+        return int(np.bitwise_or.reduce([int(masks[key]) for key in bad] or [0]))
     if str(header.get("TELESCOP", "")).strip().upper() == "JWST":
         logger.warning("%s: of its bits only DO_NOT_USE is a bad pixel", plane.name)
         return _JWST_BITS

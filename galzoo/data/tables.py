@@ -165,7 +165,7 @@ def _read_text(file, text):
         return Table.read(lines, format="ascii.ecsv")
     if re.match(r"#\s*1\s+\S+", lines[0]):
         return Table.read(lines, format="ascii.sextractor")
-    if lines[0].startswith("\\") or any(line.startswith("Byte-by-byte") for line in lines):
+    if _OWN_READERS.match("\n".join(lines[:2])) or any(line.startswith("Byte-by-byte") for line in lines):
         # IPAC's and LaTeX, and tables of the AAS and CDS.
         return Table.read(lines, format="ascii", fill_values=_ABSENT)
     names, rows, units, commented = _parts(lines)
@@ -225,7 +225,9 @@ def _numbers(line, mark):
 
 
 _KNOWN = {"id"}.union(*SKY_NAMES, *PIXEL_NAMES)
-_RULER = re.compile(r"[-\s,;|]*--[-\s,;|]*")
+# Also the types of RDB.
+_RULER = re.compile(r"[-\s,;|]*--[-\s,;|]*|(\d*[NS]\t)+\d*[NS]")
+_OWN_READERS = re.compile(r"\\|\|.*\n\|[|\s]*(int|long|float|double|real|char|date)[|\s]")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
 
 

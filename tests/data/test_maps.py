@@ -120,6 +120,15 @@ def test_planes_of_a_mask_that_tell_of_sources_are_not_bad(tmp_path, image, capl
             np.testing.assert_array_equal(mosaic.gather([0], [0], SIZE)["mask"][0, ..., 0], bad)
 
 
+def test_maskbits_of_bright_stars_and_large_galaxies_are_not_bad(tmp_path, image, caplog):
+    flags = np.zeros((SIZE, SIZE), np.int32)
+    flags[10:40], flags[50, 50], flags[51, 51] = 2 | 4096, 4, 32
+    cards = {"MB_BRIGH": 2, "MB_SAT_G": 4, "MB_ALL_G": 32, "MB_GAL": 4096}
+    with open_mosaic(image, ["r"], flags=write(tmp_path / "mask.fits", flags, **cards)) as mosaic:
+        np.testing.assert_array_equal(mosaic.gather([0], [0], SIZE)["mask"][0, ..., 0], (flags == 4) | (flags == 32))
+    assert "mask.fits: of its bits MB_SAT_G, MB_ALL_G are bad pixels" in caplog.text
+
+
 def test_a_mask_whose_ones_are_good_is_said(tmp_path, image, caplog):
     good = np.ones((SIZE, SIZE))
     good[:20] = 0

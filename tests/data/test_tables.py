@@ -325,6 +325,8 @@ NAMED = {
     "empty last field": "id\tra\tdec\tnote\n7\t150.1\t2.2\t\n8\t150.2\t-0.3\ta\n",
     "empty first field": "note\tid\tra\tdec\n\t7\t150.1\t2.2\na\t8\t150.2\t-0.3\n",
     "ipac": "\\fixlen = T\n| id |   ra  | dec |\n| int| double|double|\n   7  150.1   2.2\n   8  150.2   -.3\n",
+    "ipac without comments": "| id |   ra  | dec |\n| int| double|double|\n   7  150.1   2.2\n   8  150.2   -.3\n",
+    "rdb": "id\tra\tdec\nN\tN\tN\n7\t150.1\t2.2\n8\t150.2\t-0.3\n",
     "votable": '<VOTABLE version="1.3"><RESOURCE><TABLE><FIELD ID="col_0" name="id" datatype="long"/>'
     '<FIELD ID="col_1" name="ra" datatype="double"/><FIELD ID="col_2" name="dec" datatype="double"/><DATA><TABLEDATA>'
     "<TR><TD>7</TD><TD>150.1</TD><TD>2.2</TD></TR><TR><TD>8</TD><TD>150.2</TD><TD>-0.3</TD></TR>"
@@ -357,3 +359,18 @@ def test_integers_with_a_unit_keep_their_digits(unit):
     for found in (stamps.catalogue, to_quantities(table)):
         assert found["tile"].tolist() == large
     assert unit != "ct" or stamps.catalogue["n"].unit == u.ct
+
+
+def test_text_of_fits_in_odd_forms(tmp_path):
+    """Arrays and words of variable length, and text that ends before its field does."""
+    columns = [
+        fits.Column("numbers", "PD()", array=np.array([[1.0, 2.0], []], dtype=object)),
+        fits.Column("word", "PA()", array=np.array(["abc", ""], dtype=object)),
+        fits.Column("ended", "6A", array=np.array([b"a\0b", b"cd"])),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "c.fits")
+    table = read_table(tmp_path / "c.fits")
+    found = {name: plain(table[name]).tolist() for name in table.colnames}
+    assert found == {"numbers": ["[1. 2.]", "[]"], "word": ["abc", ""], "ended": ["a", "cd"]}
+    Stamps(np.zeros((2, 4, 4, 1)), ["r"], 0.2, catalogue=to_quantities(table)).save(tmp_path / "a.h5")
+    assert Stamps.load(tmp_path / "a.h5").catalogue["ended"].tolist() == ["a", "cd"]
