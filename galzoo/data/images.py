@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import numpy as np
@@ -89,6 +90,8 @@ class Images(Brief):
 
     def __post_init__(self):
         self.unit = str(self.unit or "")
+        if self.unit and not _known(self.unit):
+            raise InputError(f"unit {self.unit!r} is not known; give nJy, another unit of astropy's, or '' for none")
         planes = {"image": 1, "variance": 2, "truth": 1, "model": 1, "psf": 0, "segmentation": 0, "pixel_class": 0}
         hidden = [found for key, power in planes.items() if (found := self._bare(key, power)) is not None]
         image = np.asarray(self.image)
@@ -228,6 +231,17 @@ class Images(Brief):
         return table_columns(self.catalogue)
 
 
+@functools.lru_cache
+def _known(unit):
+    """Return whether astropy knows a unit."""
+    from astropy import units
+
+    try:
+        return units.Unit(unit) is not None
+    except ValueError:
+        return False
+
+
 def _value(quantity, unit, key, power=1):
     """Return a quantity in a unit, and what is none as it is; `InputError` where the unit does not fit."""
     from astropy import units
@@ -329,5 +343,5 @@ def _unit(text):
 
     try:
         return units.Unit(text)
-    except ValueError:
-        raise InputError(f"unknown unit {text!r} in a table of the file") from None
+    except (ValueError, TypeError):
+        raise InputError(f"unknown unit {text!r} of a column") from None

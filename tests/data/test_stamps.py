@@ -169,3 +169,10 @@ def test_masked_pixels_are_bad(masked):
     assert Stamps(masked(image, mask=hidden & False), ["r"], 0.2).mask is None
     with pytest.raises(InputError, match="truth has masked values"):
         Stamps(image, ["r"], 0.2, truth=masked(image, mask=hidden))
+
+
+@pytest.mark.parametrize("unit", ["furlong", "nanomaggies", "njy"])
+def test_units_that_nothing_knows_are_refused(unit):
+    """Products could not be written in them, after all the work."""
+    with pytest.raises(InputError, match=f"unit '{unit}' is not known; give nJy, another unit of astropy's"):
+        Stamps(np.zeros((1, 4, 4, 1)), ["r"], 0.2, unit=unit)
