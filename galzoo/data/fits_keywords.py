@@ -193,6 +193,21 @@ def exposure_time(header, name="image"):
     raise InputError(f"{name}: pixels are counts and EXPTIME is absent; pass --zero-point")
 
 
+def _arcsec(header, key, name):
+    """Return the arcsec under a key of a header, also as text such as "0.2 arcsec/pixel"; None where it has none."""
+    value, text = number(header, key), header.get(key)
+    if value is not None or not re.match(r"\s*\.?\d", str(text)):
+        return value
+    from astropy import units as u
+
+    try:
+        return u.Quantity(_PER_PIXEL.sub("", "".join(str(text).lower().split())).replace('"', "arcsec")).to_value(
+            u.arcsec
+        )
+    except (TypeError, ValueError, u.UnitConversionError):
+        raise InputError(f"{name}: {key} is {text!r}; write arcsec per pixel as a number") from None
+
+
 def pixel_scale(header, name="image", hdus=None):
     """Return arcsec per pixel as a header states it, by a key or by its WCS; None where it states nothing.
 
@@ -212,7 +227,7 @@ def pixel_scale(header, name="image", hdus=None):
     """
     found = {}
     for key in PIXEL_SCALES:
-        value = number(header, key)
+        value = _arcsec(header, key, name)
         if value is not None and value > 0:
             found[key] = value
     for first, second in PIXEL_SCALE_PAIRS:

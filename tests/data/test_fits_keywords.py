@@ -145,6 +145,18 @@ def test_pixel_scale_by_any_key(key):
     assert fits_keywords.pixel_scale(header(**{key: 0.05})) == 0.05
 
 
+@pytest.mark.parametrize("text", ["0.05", "0.05 arcsec", "0.05 arcsec/pixel", '0.05"/pix', "50 mas", "0.05 ARCSEC"])
+def test_pixel_scale_as_text(text):
+    """Passed over, a PSF would be in the pixels of its image."""
+    assert fits_keywords.pixel_scale(header(PIXSCALE=text)) == pytest.approx(0.05)
+
+
+def test_pixel_scale_as_text_that_says_nothing():
+    assert fits_keywords.pixel_scale(header(PIXSCALE="unknown")) is None
+    with pytest.raises(InputError, match="a.fits: PIXSCALE is '0.05 pc'; write arcsec per pixel as a number"):
+        fits_keywords.pixel_scale(header(PIXSCALE="0.05 pc"), "a.fits")
+
+
 def test_pixel_scale_by_a_wcs_and_its_contradictions():
     sky = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 1.0, "CRPIX2": 1.0, "CRVAL1": 5.0, "CRVAL2": 5.0}
     small = {"CDELT1": -0.05 / 3600, "CDELT2": 0.05 / 3600}

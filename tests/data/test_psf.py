@@ -99,6 +99,17 @@ def test_a_background_that_is_low_but_wide_is_refused(level, side):
         prepare_psf(star + level)
 
 
+@pytest.mark.parametrize(
+    ("peak", "place", "said"), [(0.8, 12, True), (0.2, 14, True), (0.05, 12, False), (0.8, 4, False)]
+)
+def test_another_star_in_a_psf_is_said(peak, place, said, caplog):
+    y, x = np.mgrid[:41, :41] - 20
+    star = np.exp(-0.5 * (x**2 + y**2) / 1.7**2)
+    prepare_psf(star + peak * np.roll(star, place, 1), name="a.fits")
+    assert (f"a.fits: something else, of {100 * peak:.0f} %" in caplog.text) == said
+    assert not said or f"at pixel {20 + place}, 20; take it out" in caplog.text
+
+
 def test_wings_are_no_background():
     """A Moffat profile cut at twice its FWHM still has 12 % of its flux times the area on the border."""
     y, x = np.mgrid[:17, :17] - 8
