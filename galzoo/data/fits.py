@@ -290,6 +290,8 @@ def open_mosaic(
             )
         checked(bands, planes[0].name)
         check_bands(planes, bands, what="images")
+        for path in {path for path in paths if paths.count(path) > 1}:
+            logger.warning("%s: is given for %d bands", path, paths.count(path))
         wcs = _common_wcs(planes)
         if pixel_scale is None:
             first = planes[0]

@@ -171,7 +171,7 @@ def compare_noise(name, scatter, variance, kind):
 
 def most_noise(plane, kind):
     """Return the variance, in the unit of a noise map, above which a pixel holds no data; infinite where not known."""
-    values = variance_of(some_rows(plane.read, plane.shape), kind)
+    values = variance_of(some_rows(plane.read, plane.shape).astype(np.float64), kind)
     values = values[np.isfinite(values)]
     return _NO_EXPOSURE * np.quantile(values, _DEEPEST) if len(values) else np.inf
 
@@ -252,7 +252,10 @@ def bad_bits(plane):
 def flagged(flags, bits=None):
     """Return which pixels are bad, a bool array: those that are not 0, or have any of `bits`."""
     flags = np.asarray(flags)
-    return flags != 0 if bits is None else (np.nan_to_num(flags).astype(np.int64) & bits) != 0
+    if bits is None:
+        return flags != 0
+    whole = np.nan_to_num(flags).clip(0, 2.0**63) if flags.dtype.kind == "f" else flags
+    return (whole.astype(np.uint64) & np.uint64(bits)) != 0
 
 
 def check_flags(plane, bits=None, image=None):

@@ -15,9 +15,9 @@ _ROWS, _LEAST = 64, 50
 
 
 def some_rows(read, shape):
-    """Return rows spread over an image, float64 (rows, x); `read` takes y0, y1, x0, x1."""
+    """Return rows spread over an image, (rows, x), as `read` of y0, y1, x0, x1 gives them."""
     rows = np.unique(np.linspace(0, shape[0] - 1, _ROWS).astype(int))
-    return np.stack([read(row, row + 1, 0, shape[1])[0] for row in rows]).astype(np.float64)
+    return np.stack([read(row, row + 1, 0, shape[1])[0] for row in rows])
 
 
 def sky_of(plane):
@@ -25,7 +25,7 @@ def sky_of(plane):
 
     Pixels like the one beside them are left out: they may be what a gap is filled with.
     """
-    values = some_rows(plane.read, plane.shape)
+    values = some_rows(plane.read, plane.shape).astype(np.float64)
     sky = values[:, :-1][values[:, :-1] != values[:, 1:]]
     sky = sky[np.isfinite(sky)]
     if len(sky) < _LEAST:

@@ -93,6 +93,15 @@ def test_surface_brightness_takes_the_pixels_that_there_are(text, caplog):
     assert flux_scale(header(BUNIT=text, PIXAR_A2=0.03**2)) == pytest.approx(right, rel=1e-6)
 
 
+def test_a_zero_point_that_is_there_twice():
+    cards = header(MAGZERO=27.0)
+    cards.append(("MAGZERO", 27.0))
+    assert fits_keywords.zero_point(cards) == 27.0
+    cards.append(("MAGZERO", 25.0))
+    with pytest.raises(InputError, match="a.fits: MAGZERO is 27 and MAGZERO is 25; say which with --zero-point"):
+        fits_keywords.zero_point(cards, "a.fits")
+
+
 def test_gain_and_saturation_of_counts_per_pixel():
     cards = header(BUNIT="ADU/pixel", GAIN=2.0, SATURATE=(5e4, "[e-]"))
     assert fits_keywords.electrons_per_unit(cards) == 2.0

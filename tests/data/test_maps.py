@@ -274,3 +274,16 @@ def test_a_mask_given_as_weight_of_stamps_is_said(tmp_path, image, caplog, value
         image, tmp_path / "a.h5", 16, tmp_path / "xy.csv", bands=["r"], weight=write(tmp_path / "map.fits", weight)
     )
     assert ("check that the map is an inverse variance" in caplog.text) == said
+
+
+@pytest.mark.parametrize("bit", [0, 31, 63])
+def test_any_bit_may_be_a_plane(tmp_path, image, bit):
+    flags = np.zeros((SIZE, SIZE), np.uint64)
+    flags[5, 5] = 1 << bit
+    with open_mosaic(image, ["r"], flags=write(tmp_path / "mask.fits", flags, MP_SAT=bit)) as mosaic:
+        assert mosaic.gather([0], [0], SIZE)["mask"].sum() == 1
+
+
+def test_one_file_for_two_bands_is_said(image, caplog):
+    open_mosaic([image, image], ["g", "r"]).close()
+    assert "image.fits: is given for 2 bands" in caplog.text
