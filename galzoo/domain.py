@@ -12,6 +12,8 @@ logger = logging.getLogger(__name__)
 
 # Pixel scales that differ by less than this part are the same.
 _SAME_SCALE = 0.05
+# A larger share of masked pixels is odd; so many stamps are looked at for their noise.
+_MOST_MASKED, _LOOKED_AT = 0.8, 64
 
 
 def in_domain(stamps, card, conform=False):
@@ -46,6 +48,7 @@ def in_domain(stamps, card, conform=False):
     if unit is not None:
         wanted = data["unit"] or "display-stretched pictures"
         logger.warning("stamps are %s where %s has %s: what it makes of them is a guess", unit, card["name"], wanted)
+    _check_planes(stamps)
     if sorted(stamps.bands) != sorted(bands):
         found.append(f"bands {', '.join(stamps.bands)} where {card['name']} has {', '.join(bands)}")
     if abs(ratio - 1) > _SAME_SCALE:
@@ -71,6 +74,28 @@ def in_domain(stamps, card, conform=False):
         planes = {"image": stamps.image} | ({} if stamps.mask is None else {"mask": stamps.mask})
         stamps = dataclasses.replace(stamps, variance=clean_planes(planes, estimate=True)["variance"])
     return bring(stamps, bands, scale, int(round(min(stamps.shape) * ratio)))
+
+
+def _check_planes(stamps):
+    """Say where most pixels of stamps are masked, or their variance is not that of their sky by far."""
+    if stamps.mask is not None and stamps.mask.mean() > _MOST_MASKED:
+        logger.warning(
+            "%.0f %% of the pixels of the stamps are masked; True means bad, so invert it if 1 means good there",
+            100 * stamps.mask.mean(),
+        )  # fmt: skip
+        return
+    if stamps.variance is None or stamps.unit != "nJy":
+        return
+    from galzoo.data.maps import compare_noise
+    from galzoo.data.source import clean_planes
+
+    keys = [key for key in ("image", "mask") if getattr(stamps, key) is not None]
+    sky = clean_planes({key: getattr(stamps, key)[:_LOOKED_AT] for key in keys}, estimate=True)["variance"]
+    for band, name in enumerate(stamps.bands):
+        seen = sky[..., band][np.isfinite(sky[..., band])]
+        if len(seen):
+            scatter = float(np.sqrt(np.median(seen)))
+            compare_noise(f"stamps, band {name}", scatter, stamps.variance[:_LOOKED_AT, ..., band], "variance")
 
 
 def _in_unit(stamps, unit):

@@ -10,6 +10,18 @@ from pathlib import Path
 from galzoo.errors import InputError
 
 
+def file_to_write(path):
+    """Return the file that a path names, behind links, its folder made if absent; `InputError` where it can be none."""
+    # A finished file is moved to its name: it would take the place of a link, and of a device such as /dev/null.
+    real = Path(os.path.realpath(path))
+    if real.is_dir():
+        raise InputError(f"{path}: is a folder; name a file to write")
+    if real.exists() and not real.is_file():
+        raise InputError(f"{path}: is a device or a pipe; name a file to write")
+    real.parent.mkdir(parents=True, exist_ok=True)
+    return real
+
+
 @contextlib.contextmanager
 def atomic_path(path):
     """Yield a temporary path beside `path`, moved over it when the block ends without an error.
@@ -24,10 +36,7 @@ def atomic_path(path):
     Path
         Where to write. It keeps the suffix, since writers choose their format by it.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file to write")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = file_to_write(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)

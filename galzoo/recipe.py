@@ -23,7 +23,7 @@ class Split(_Section):
 
     valid: float = pydantic.Field(0.1, ge=0, lt=1)
     test: float = pydantic.Field(0.1, ge=0, lt=1)
-    seed: int = 0
+    seed: int = pydantic.Field(0, ge=0)
 
 
 class Make(pydantic.BaseModel):
@@ -79,7 +79,7 @@ class Stage(_Section):
 class Runtime(_Section):
     """How to run: seed, devices, precision."""
 
-    seed: int = 0
+    seed: int = pydantic.Field(0, ge=0)
     # What training takes on the machine that makes the preset; a queue plans with it.
     hours: float | None = pydantic.Field(None, gt=0)
     strategy: Literal["single", "mirrored", "data_parallel"] = "single"

@@ -113,3 +113,5 @@ def check_numbers(options, defaults, name):
         odd = not isinstance(value, kind) or (isinstance(value, bool) and type(default) in (int, float))
         if odd and not (default is not None and value is None):
             raise InputError(f"{name}: {key} is {value!r}; give {words}")
+        if key.endswith("seed") and value is not None and value < 0:
+            raise InputError(f"{name}: {key} is {value}; give 0 or more")

@@ -95,3 +95,20 @@ def test_other_units_are_said(unit, said, caplog):
     stamps = dataclasses.replace(make_stamps(n=2, bands=("g", "r")), unit=unit)
     assert in_domain(stamps, CARD) is stamps
     assert said in caplog.text
+
+
+def test_a_mask_whose_ones_are_good_is_said(caplog):
+    stamps = make_stamps(n=2, bands=("g", "r"))
+    for share, said in ((0.97, True), (0.3, False)):
+        caplog.clear()
+        mask = np.random.default_rng(0).random(stamps.image.shape) < share
+        in_domain(dataclasses.replace(stamps, mask=mask), CARD)
+        assert ("97 % of the pixels of the stamps are masked; True means bad" in caplog.text) == said
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1e4, True), (1e-4, True), (1.5, False)])
+def test_a_variance_that_is_not_that_of_the_sky_is_said(factor, said, caplog):
+    """Such as a weight, or a standard deviation."""
+    stamps = make_stamps(n=4, bands=("g", "r"))
+    in_domain(dataclasses.replace(stamps, variance=stamps.variance * factor), CARD)
+    assert ("stamps, band r: its sky scatters by" in caplog.text) == said

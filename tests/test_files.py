@@ -1,10 +1,15 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from galzoo.files import plain, write_json
+from galzoo.data.hdf5_writer import StampsWriter
+from galzoo.errors import InputError
+from galzoo.files import atomic_path, plain, write_json, write_text
+from galzoo.viz.panels import save
+from tests.conftest import make_stamps
 
 
 def test_json_holds_what_numpy_has_and_null_where_there_is_no_number(tmp_path):
@@ -19,3 +24,42 @@ def test_json_holds_what_numpy_has_and_null_where_there_is_no_number(tmp_path):
     assert plain(np.pi, digits=4) == 3.142
     with pytest.raises(TypeError, match="set"):
         plain({1})
+
+
+def test_a_link_keeps_its_place_and_its_file_is_written(tmp_path):
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    for name, write in (("a.txt", lambda path: write_text(path, "new")), ("a.h5", make_stamps(n=2).save)):
+        (tmp_path / "here" / name).symlink_to(tmp_path / "there" / name)
+        write(tmp_path / "here" / name)
+        assert (tmp_path / "here" / name).is_symlink()
+        assert (tmp_path / "there" / name).stat().st_size > 0
+    assert len(list((tmp_path / "here").iterdir())) == len(list((tmp_path / "there").iterdir())) == 2
+
+
+def test_devices_and_pipes_are_no_files_to_write(tmp_path):
+    """A finished file would take their place: of /dev/null, for all programs of the machine."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for path in (tmp_path / "pipe", tmp_path / "null"):
+        for writer in (StampsWriter, lambda path: atomic_path(path).__enter__()):
+            with pytest.raises(InputError, match=f"{path.name}: is a device or a pipe; name a file to write"):
+                writer(path)
+    assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize("name", ["picture", "picture.foo"])
+def test_pictures_have_a_format(tmp_path, name):
+    """Without one, an empty file stood beside a picture under another name."""
+    with pytest.raises(InputError, match=f"{name}: no format of pictures; name it .png, .pdf or .svg"):
+        save(make_stamps(n=2).plot(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a/b", "."])
+def test_columns_that_would_be_folders_are_refused(tmp_path, name):
+    stamps = make_stamps(n=2)
+    stamps.catalogue[name] = [1, 2]
+    with pytest.raises(InputError, match=f"a.h5: column '{name}' would be a folder of the file; name it without /"):
+        stamps.save(tmp_path / "a.h5")
+    assert not list(tmp_path.iterdir())

@@ -67,11 +67,12 @@ def test_a_key_that_is_there_twice_is_refused_in_recipes(tmp_path):
         ({"depth": "1"}, "depth is '1'; give a number"),
         ({"depth": False}, "give a number"),
         ({"noise": 1}, "give true or false"),
+        ({"seed": -1}, "seed is -1; give 0 or more"),
     ],
 )
 def test_numbers_where_numbers_are_meant(options, message):
     with pytest.raises(InputError, match=message):
-        check_numbers(options, {"n": 4, "depth": 1.0, "noise": True}, "mine")
+        check_numbers(options, {"n": 4, "depth": 1.0, "noise": True, "seed": 0}, "mine")
 
 
 def test_what_has_no_number_for_default_may_be_anything():

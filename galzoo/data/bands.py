@@ -7,6 +7,26 @@ import numpy as np
 from galzoo.errors import InputError
 
 
+def checked(bands, name=""):
+    """Return names of bands as text; `InputError` where two are the same, or a file could not hold one.
+
+    Parameters
+    ----------
+    bands : sequence of str
+    name : str
+        What to call the images in errors.
+    """
+    bands, start = tuple(str(band) for band in bands), f"{name}: " if name else ""
+    doubled = next((band for band in bands if bands.count(band) > 1), None)
+    if doubled is not None:
+        raise InputError(f"{start}band {doubled!r} is named twice; give every band its own name")
+    # FITS headers hold printable ASCII, and a slash in the name of a column is a folder in HDF5.
+    odd = next((band for band in bands if not (band.isascii() and band.isprintable()) or "/" in band or not band), None)
+    if odd is not None:
+        raise InputError(f"{start}band {odd!r} cannot be written to files; name it (--bands) in ASCII without /")
+    return bands
+
+
 def spelt(bands, known):
     """Return bands as a model writes them: names of FITS extensions are all capitals, filters may not be.
 

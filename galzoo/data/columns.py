@@ -3,7 +3,7 @@
 from astropy.table import QTable
 
 from galzoo.data.coordinates import PIXEL_NAMES, SKY_NAMES, degrees, frame_name, is_one_based
-from galzoo.data.plain import plain
+from galzoo.data.plain import beyond_reals, plain
 from galzoo.data.tables import read_table
 from galzoo.data.where import select
 from galzoo.errors import InputError
@@ -128,5 +128,6 @@ def to_quantities(table, reserved=()):
         values = plain(column)
         unit = getattr(column, "unit", None)
         new = f"{name}_mosaic" if name in reserved else name.replace("/", "_")
-        result[new] = values * unit if values.dtype.kind in "fiu" and _readable(unit) else values
+        with_unit = values.dtype.kind in "fiu" and _readable(unit) and not beyond_reals(values)
+        result[new] = values * unit if with_unit else values
     return result

@@ -7,6 +7,8 @@ from astropy import units as u
 
 from galzoo.data.columns import find_columns, pixel_position, plain, sky_positions, to_quantities
 from galzoo.data.hdf5_writer import StampsWriter
+from galzoo.data.maps import compare_noise, variance_of
+from galzoo.data.no_data import sky_of, some_rows
 from galzoo.data.plain import identifiers
 from galzoo.data.sky import pixel_to_sky, sky_to_pixel, to_icrs
 from galzoo.data.stamps import Stamps
@@ -80,6 +82,7 @@ def make_cutouts(
         logger.warning("%s: %d of %d rows have no finite position and were dropped", name, unknown, len(x))
     if outside > unknown:
         logger.warning("%s: %d of %d positions are off the mosaic and were dropped", name, outside - unknown, len(x))
+    _check_noise(mosaic)
     rows = np.flatnonzero(inside)
     psf_of = _psf_of(psf, len(x), size, mosaic.bands)
     segments = plain(catalogue[found["segment"]])[rows] if "segment" in found else None
@@ -102,6 +105,16 @@ def make_cutouts(
     if empty:
         logger.warning("%s: %d stamps have no good pixel; they were kept, fully masked", name, empty)
     return {"n": len(rows), "outside": outside, "empty": empty}
+
+
+def _check_noise(mosaic):
+    """Say where the scatter of an image is not that of its noise map by far."""
+    for band, plane in enumerate(mosaic.planes if mosaic.noise and mosaic.unit else ()):
+        rows = some_rows(lambda *window, band=band: mosaic.read_noise(band, *window), mosaic.shape)
+        scale = mosaic.scales[band]
+        compare_noise(
+            plane.name, sky_of(plane)[1] * scale, variance_of(rows, mosaic.noise_kind) * scale**2, mosaic.noise_kind
+        )
 
 
 def cut(mosaic, x, y, size, segments=None):

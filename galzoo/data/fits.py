@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galzoo.data.bands import checked
 from galzoo.data.fits_keywords import pixel_scale as stated_scale
 from galzoo.data.maps import (
     bad_bits,
@@ -16,13 +17,15 @@ from galzoo.data.maps import (
     check_place,
     filter_of,
     flagged,
+    most_noise,
     noise_factor,
+    variance_of,
 )
 from galzoo.data.no_data import without_data
 from galzoo.data.per_band import one_a_band
 from galzoo.data.planes import is_picture, open_planes
 from galzoo.data.sky import largest_shift, read_wcs, scale_of
-from galzoo.data.zeropoint import flux_scale
+from galzoo.data.zeropoint import LARGEST, flux_scale
 from galzoo.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -31,8 +34,8 @@ logger = logging.getLogger(__name__)
 _WCS_TOLERANCE = 0.1
 # By so much may nominal sizes of pixels differ from measured ones.
 _SCALE_TOLERANCE = 0.1
-LARGEST = 1e15
-"""Nothing on the sky has this many nJy in a pixel (AB = -6); squares of more would not fit into a float32."""
+# Arcsec per pixel that a header may state: others are degrees or thousandths.
+_SCALES = 5e-4, 200.0
 
 
 class Mosaic:
@@ -86,6 +89,7 @@ class Mosaic:
         self._noise_factors = [
             noise_factor(plane, noise_kind, image) for plane, image in zip(noise or (), planes, strict=False)
         ]
+        self._most_noise = [most_noise(plane, noise_kind) for plane in noise or ()]
         self.noise_kind = noise_kind
         self.flags = flags
         self.flag_bits = flag_bits or [None] * len(flags or ())
@@ -181,8 +185,13 @@ class Mosaic:
         return {key: value for key, value in found.items() if value is not None}
 
     def read_noise(self, band, *window):
-        """Return the noise map of a band in a window, float64 (y, x), in the unit of the image; there must be one."""
-        return np.asarray(self.noise[band].read(*window), np.float64) * self._noise_factors[band]
+        """Return the noise map of a band in a window, float64 (y, x), in the unit of the image; there must be one.
+
+        It is NaN where the noise is so large that it stands for no data.
+        """
+        noise = np.asarray(self.noise[band].read(*window), np.float64)
+        noise = np.where(variance_of(noise, self.noise_kind) > self._most_noise[band], np.nan, noise)
+        return noise * self._noise_factors[band]
 
     def flagged(self, band, *window):
         """Return which pixels of a window are flagged in a band, bool (y, x); there must be flags."""
@@ -198,6 +207,9 @@ class Mosaic:
                     f"{self.segmentation.name}: labels of {np.abs(labels).max():.0f} as 32-bit floats have run into "
                     "each other; write the map with whole numbers"
                 )
+        if labels.min(initial=0) < 0:
+            name, least = self.segmentation.name, labels.min()
+            raise InputError(f"{name}: labels below 0 ({least:.0f}); write 0 where there is no source")
         return labels
 
     def _window(self, x, y, size):
@@ -207,20 +219,6 @@ class Mosaic:
         if left >= right or low >= high:
             return None, None
         return (low, high, left, right), (slice(low - y, high - y), slice(left - x, right - x))
-
-
-def variance_of(noise, kind):
-    """Return the variance that a noise map stands for, in its own unit; infinite where it is no number above 0.
-
-    Parameters
-    ----------
-    noise : float64 array
-    kind : {"weight", "rms", "variance"}
-    """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        variance = {"weight": np.reciprocal, "rms": np.square, "variance": np.array}[kind](noise)
-        # A negative rms has a positive square.
-        return np.where(np.isfinite(variance) & (variance > 0) & (noise > 0), variance, np.inf)
 
 
 def open_mosaic(
@@ -290,7 +288,10 @@ def open_mosaic(
             raise InputError(
                 f"{paths[0]}: {len(planes)} images for {len(bands)} bands ({', '.join(bands)}); name one band an image"
             )
+        checked(bands, planes[0].name)
         check_bands(planes, bands, what="images")
+        for path in {path for path in paths if paths.count(path) > 1}:
+            logger.warning("%s: is given for %d bands", path, paths.count(path))
         wcs = _common_wcs(planes)
         if pixel_scale is None:
             first = planes[0]
@@ -298,6 +299,8 @@ def open_mosaic(
             if pixel_scale is None and not picture:
                 raise InputError(f"{paths[0]}: no WCS, so the pixel scale is unknown; pass --pixel-scale in arcsec")
             pixel_scale = pixel_scale or 1.0
+            if not _SCALES[0] < pixel_scale < _SCALES[1]:
+                raise InputError(f"{paths[0]}: pixels of {pixel_scale:.3g} arcsec by its header; pass --pixel-scale")
             _same_scale(planes, pixel_scale)
         elif wcs is not None and abs(scale_of(wcs, planes[0].name) / pixel_scale - 1) > _SCALE_TOLERANCE:
             logger.warning(
@@ -320,7 +323,7 @@ def open_mosaic(
             check_place(plane, planes[0], wcs)
         bits = {plane: bad_bits(plane) for plane in dict.fromkeys(flags or ())}
         for plane, one in bits.items():
-            check_flags(plane, one)
+            check_flags(plane, one, planes[flags.index(plane)])
         opened.pop_all()
     bits = [bits[plane] for plane in flags or ()]
     return Mosaic(planes, bands, scales, unit, wcs, pixel_scale, noise, noise_kind, flags, labels[0], bits)
@@ -355,7 +358,8 @@ def _names(planes):
     names = []
     for number, plane in enumerate(planes):
         name = filter_of(plane.header)
-        names.append(name or (f"{Path(plane.name).name.split('.')[0]}" if len(planes) == 1 else f"band{number}"))
+        stem = Path(plane.name).name.split(".")[0]
+        names.append(name or (stem if len(planes) == 1 and stem.isascii() else f"band{number}"))
     return names if len(set(names)) == len(names) else [f"band{number}" for number in range(len(names))]
 
 

@@ -27,9 +27,15 @@ SATURATIONS = ("SATURATE", "SATLEVEL", "SATURATA")
 """Value of a pixel, in the unit of the image, at which the detector saturates."""
 GAINS = ("GAIN", "EGAIN", "CCDGAIN", "ATODGAIN")
 """Electrons per ADU."""
-_ELECTRONS = {"electron", "electrons", "e", "e-", "photon", "photons"}
+ASINH = "BSOFTEN"
+"""Softening of pixels on an asinh scale."""
+_ELECTRONS = {"electron", "electrons", "e", "e-", "photon", "photons", "photoelectron", "photoelectrons"}
 COUNTS = _ELECTRONS | {"count", "counts", "ct", "cts", "adu", "dn"}
 """Spellings of BUNIT for what grows with the exposure time."""
+# Archives whose zero points are of Vega magnitudes, which their headers do not say.
+_VEGA = {"2MASS", "WISE", "VIRCAM", "WFCAM"}
+_ORIGINS = ("INSTRUME", "TELESCOP", "ORIGIN")
+_PER_PIXEL = re.compile(r"(/(pix(el)?s?|px)|[.*]?(pix(el)?|px)(\^|\*\*)?\(?-1\)?)$")
 
 # Two statements of a pixel's size may differ by so much: one is rounded, or the projection changes it.
 _SAME_SCALE = 0.02
@@ -47,6 +53,12 @@ def number(header, key):
     except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
+
+
+def unit_of(header):
+    """Return BUNIT in small letters, without blanks and without "per pixel", which every pixel is; "" where absent."""
+    text = "".join(str(header.get("BUNIT") or "").lower().split())
+    return _PER_PIXEL.sub("", text).replace("photo-e", "photoe")
 
 
 def zero_point(header, name="image"):
@@ -71,7 +83,9 @@ def zero_point(header, name="image"):
     if not found:
         return None
     key, value = next(iter(found.items()))
-    for other, its in found.items():
+    # A card may be there twice, as where a pipeline adds its own.
+    twice = [(card.keyword, card.value) for card in getattr(header, "cards", ()) if card.keyword in found]
+    for other, its in (*found.items(), *((other, its) for other, its in twice if isinstance(its, int | float))):
         if abs(its - value) > _SAME_ZERO_POINT:
             raise InputError(f"{name}: {key} is {value:g} and {other} is {its:g}; say which with --zero-point (AB)")
     check_system(header, key, name)
@@ -91,8 +105,10 @@ def check_system(header, key, name="image"):
     comment = str(header.comments[key]) if hasattr(header, "comments") and key in header else ""
     says = {other: str(header[other]) for other in MAGNITUDE_SYSTEMS if header.get(other)}
     says[f"the comment of {key}"] = comment
+    said_ab = False
     for where, text in says.items():
         words = text.upper().replace("MAG", " ").replace("(", " ").replace(")", " ").replace(",", " ").split()
+        said_ab |= "AB" in words
         for system in ("VEGA", "ST"):
             # "ST" in prose is hardly ever a system; as the value of a key it is.
             if system in words and not (system == "ST" and where.startswith("the comment")):
@@ -100,6 +116,13 @@ def check_system(header, key, name="image"):
                     f"{name}: {where} says {text.strip()!r}: its zero point is of {system.title()} magnitudes, not AB; "
                     "convert it and pass --zero-point"
                 )
+    for where in () if said_ab else _ORIGINS:
+        text = str(header.get(where) or "").strip()
+        if text.upper() in _VEGA:
+            raise InputError(
+                f"{name}: {where} is {text}, whose {key} is of Vega magnitudes, not AB; "
+                "convert it and pass --zero-point (of one unit of the pixels)"
+            )
 
 
 def saturation(header, name="image"):
@@ -134,7 +157,7 @@ def _saturation_scale(header, key):
     """Return by what to multiply a saturation level, None where that is not known."""
     comment = str(header.comments[key]).lower() if hasattr(header, "comments") else ""
     stated = re.search(r"[\[(]\s*([a-z-]+)\s*[\])]", comment)
-    own, unit = (stated[1] if stated else ""), "".join(str(header.get("BUNIT") or "").lower().split())
+    own, unit = (stated[1] if stated else ""), unit_of(header)
     if own not in COUNTS or not unit:
         return 1.0
     counts = re.sub(r"(/s|/sec|/second|\.?s-1|\.?s\*\*-1)$", "", unit)
@@ -154,7 +177,7 @@ def _saturation_scale(header, key):
 
 def electrons_per_unit(header):
     """Return the electrons of one unit of the pixels, None where a header does not say: its unit is no count."""
-    unit = "".join(str(header.get("BUNIT") or "").lower().split())
+    unit = unit_of(header)
     if unit in _ELECTRONS:
         return 1.0
     if unit and unit not in COUNTS:
@@ -170,6 +193,21 @@ def exposure_time(header, name="image"):
         if value is not None and value > 0:
             return value
     raise InputError(f"{name}: pixels are counts and EXPTIME is absent; pass --zero-point")
+
+
+def _arcsec(header, key, name):
+    """Return the arcsec under a key of a header, also as text such as "0.2 arcsec/pixel"; None where it has none."""
+    value, text = number(header, key), header.get(key)
+    if value is not None or not re.match(r"\s*\.?\d", str(text)):
+        return value
+    from astropy import units as u
+
+    try:
+        return u.Quantity(_PER_PIXEL.sub("", "".join(str(text).lower().split())).replace('"', "arcsec")).to_value(
+            u.arcsec
+        )
+    except (TypeError, ValueError, u.UnitConversionError):
+        raise InputError(f"{name}: {key} is {text!r}; write arcsec per pixel as a number") from None
 
 
 def pixel_scale(header, name="image", hdus=None):
@@ -191,7 +229,7 @@ def pixel_scale(header, name="image", hdus=None):
     """
     found = {}
     for key in PIXEL_SCALES:
-        value = number(header, key)
+        value = _arcsec(header, key, name)
         if value is not None and value > 0:
             found[key] = value
     for first, second in PIXEL_SCALE_PAIRS:

@@ -192,7 +192,10 @@ def read_columns(path, names=None, rows=slice(None), form=FORMAT):
 def read_array(data):
     """Return the whole of an HDF5 data set; strings come back as str."""
     values = data.asstr("utf-8", "replace")[...] if h5py.check_string_dtype(data.dtype) else data[...]
-    return np.asarray(values, dtype=str) if values.dtype == object else values
+    if values.dtype != object:
+        return values
+    text = [one if isinstance(one, str) else " ".join(str(one).split()) for one in values.ravel().tolist()]
+    return np.array(text, str).reshape(values.shape)
 
 
 def read_planes(path, keys=None, rows=slice(None), form=FORMAT):

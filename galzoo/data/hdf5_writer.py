@@ -11,6 +11,7 @@ import numpy as np
 
 from galzoo.data.hdf5 import FORMAT, KINDS, PLANES, open_file
 from galzoo.errors import InputError
+from galzoo.files import file_to_write
 
 _CHUNK_BYTES = 1 << 18
 
@@ -30,11 +31,8 @@ class FileWriter:
     planes = PLANES
 
     def __init__(self, path, append=False):
-        self.path = Path(path)
-        if self.path.is_dir():
-            # Moving the finished file there would fail, after all the work.
-            raise InputError(f"{path}: is a folder; name a file to write")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Said now: moving the finished file there would fail after all the work.
+        self.path = file_to_write(path)
         handle, name = tempfile.mkstemp(prefix=f".{self.path.stem}-", suffix=".h5", dir=self.path.parent)
         os.close(handle)
         self._temporary = Path(name)
@@ -70,6 +68,9 @@ class FileWriter:
 
     def _append_columns(self, group, columns, rows):
         """Append columns of `rows` rows to a group; every part must have the same columns."""
+        odd = next((name for name in columns if "/" in name or name in ("", ".", "..")), None)
+        if odd is not None:
+            raise InputError(f"{self.path}: column {odd!r} would be a folder of the file; name it without /")
         before = max((len(data) for data in self._file.get(group, {}).values()), default=0)
         for name, (values, unit) in columns.items():
             self._append(f"{group}/{name}", values, unit)

@@ -3,8 +3,18 @@
 import re
 from pathlib import Path
 
+import numpy as np
+
 from galzoo.errors import InputError
 
+NOT_FETCHED = (
+    (b"version ", "a pointer of Git LFS; fetch the file itself (git lfs pull)"),
+    (b"<!DOCTYP", "a web page; fetch the file itself"), (b"<!doctyp", "a web page; fetch the file itself"),
+    (b"<html", "a web page; fetch the file itself"), (b"<HTML", "a web page; fetch the file itself"),
+    (b"\x1f\x9d", "packed by compress; unpack it (uncompress)"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd; unpack it (unzstd)"),
+)  # fmt: skip
+"""How files begin that stand in the place of another, and what they are."""
 # So many extensions are listed in an error.
 _LISTED = 12
 # Cards that describe the pixels of a header's own unit, and no other.
@@ -44,6 +54,15 @@ def split_extension(path):
     if named:
         return file, (named.group(1), int(named.group(2)))
     return file, int(text) if text.isdigit() else text
+
+
+def check_file(file, what="file"):
+    """Raise `InputError` where there is no regular file of a name."""
+    path = Path(file)
+    if not path.is_file():
+        found = "is a folder; name a file in it" if path.is_dir() else f"no such {what}; check the path"
+        found = "is a pipe, and is read more than once; write it to a file" if path.is_fifo() else found
+        raise InputError(f"{file}: {found}")
 
 
 def get_hdu(hdus, extension, file):
@@ -87,3 +106,19 @@ def contents(hdus):
     """Return what a file holds, for errors."""
     named = [f"[{number}] {hdu.name or 'unnamed'} {type(hdu).__name__}" for number, hdu in enumerate(hdus)]
     return ", ".join(named if len(named) <= _LISTED else [*named[:_LISTED], f"and {len(named) - _LISTED} more"])
+
+
+def ascii_text(text):
+    r"""Return text as FITS can hold it: what is not ASCII as an escape such as \xe9."""
+    return str(text).encode("ascii", "backslashreplace").decode()
+
+
+def ascii_columns(table):
+    """Write the text in a table as `ascii_text` does, in place; return the table."""
+    for name in table.colnames:
+        column, text = table[name], np.asarray(table[name])
+        if text.dtype.kind != "U" or all(map(str.isascii, text.ravel().tolist())):
+            continue
+        new = np.char.encode(text, "ascii", "backslashreplace").astype(str)
+        table[name] = np.ma.MaskedArray(new, column.mask) if hasattr(column, "mask") else new
+    return table

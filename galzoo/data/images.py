@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import numpy as np
-from astropy.table import QTable
+from astropy.table import QTable, Table
 
 from galzoo.brief import Brief
+from galzoo.data.bands import checked
 from galzoo.data.hdf5 import HEADER_KEYS, PLANES
-from galzoo.data.plain import identifiers, plain
+from galzoo.data.plain import beyond_reals, identifiers, plain
 from galzoo.errors import InputError
 from galzoo.registry import import_object
 
@@ -20,6 +22,8 @@ class Images(Brief):
     """Images of one size with everything needed to use them; `galzoo.Stamps` and `galzoo.Scenes` add to it.
 
     Pixel centres are at integers, 0-based; the centre of an n-pixel axis is ``(n - 1) / 2``.
+
+    Quantities are brought to `unit`, and what is masked in masked arrays is so in `mask`.
 
     Parameters
     ----------
@@ -85,22 +89,26 @@ class Images(Brief):
     meta: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
+        self.unit = str(self.unit or "")
+        if self.unit and not _known(self.unit):
+            raise InputError(f"unit {self.unit!r} is not known; give nJy, another unit of astropy's, or '' for none")
+        planes = {"image": 1, "variance": 2, "truth": 1, "model": 1, "psf": 0, "segmentation": 0, "pixel_class": 0}
+        hidden = [found for key, power in planes.items() if (found := self._bare(key, power)) is not None]
         image = np.asarray(self.image)
         self.image = image if image.dtype == np.uint8 else _as(image, np.float32, "image")
-        self.bands = tuple(str(band) for band in self.bands)
-        self.pixel_scale = float(self.pixel_scale)
+        self.bands = checked(self.bands)
+        self.pixel_scale = float(_value(self.pixel_scale, "arcsec", "pixel_scale"))
         if self.image.ndim != 4:
             raise InputError(f"image has shape {self.image.shape}; {self.kind} are (n, y, x, band)")
         if self.image.shape[-1] != len(self.bands):
             names = ", ".join(self.bands)
             raise InputError(f"image has {self.image.shape[-1]} bands but {len(self.bands)} names: {names}")
-        doubled = [band for band in self.bands if self.bands.count(band) > 1]
-        if doubled:
-            raise InputError(f"band {doubled[0]!r} is named twice; give every band its own name")
         if not self.pixel_scale > 0:
             raise InputError(f"pixel_scale is {self.pixel_scale}; give arcsec per pixel, above 0")
         for key, dtype in (("variance", np.float32), ("mask", bool), ("truth", np.float32), ("model", np.float32)):
             self._set_plane(key, dtype, self.image.shape)
+        for bad in hidden:
+            self.mask = bad if self.mask is None else self.mask | bad
         self._set_plane("segmentation", np.int32, self.image.shape[:3])
         if self.pixel_class is not None:
             plane = np.asarray(self.pixel_class)
@@ -114,6 +122,19 @@ class Images(Brief):
             self.psf, self.psf_index = check_psf(self.psf, self.psf_index, len(self), len(self.bands), self.kind)
         self._set_catalogue()
 
+    def _bare(self, key, power):
+        """Bring a quantity to the unit and take the mask off an array; return that, or None where nothing is masked."""
+        plane = _value(getattr(self, key), self.unit, key, power)
+        setattr(self, key, plane)
+        if getattr(plane, "mask", None) is None:
+            return None
+        mask = np.ma.getmaskarray(plane) if isinstance(plane, np.ma.MaskedArray) else np.asarray(plane.mask)
+        if mask.any() and key not in ("image", "variance"):
+            raise InputError(f"{key} has masked values; fill them, or mask these pixels of the image")
+        plane = np.asarray(getattr(plane, "unmasked", plane))
+        setattr(self, key, np.where(mask, np.array(1 if key == "variance" else 0, plane.dtype), plane))
+        return mask if mask.any() else None
+
     def _set_plane(self, key, dtype, shape):
         plane = getattr(self, key)
         if plane is not None:
@@ -123,7 +144,11 @@ class Images(Brief):
             setattr(self, key, plane)
 
     def _set_catalogue(self):
-        table = QTable() if self.catalogue is None else QTable(self.catalogue, copy=False)
+        table = Table() if self.catalogue is None else Table(self.catalogue, copy=False)
+        for name in table.colnames:
+            if getattr(table[name], "unit", None) is not None and beyond_reals(table[name]):
+                table[name] = plain(table[name])
+        table = QTable(table, copy=False)
         if table.colnames and len(table) != len(self.image):
             raise InputError(f"catalogue has {len(table)} rows for {len(self.image)} {self.kind}")
         if "id" not in table.colnames:
@@ -204,6 +229,31 @@ class Images(Brief):
     def columns(self):
         """Return the catalogue as a dict of (values, unit string)."""
         return table_columns(self.catalogue)
+
+
+@functools.lru_cache
+def _known(unit):
+    """Return whether astropy knows a unit."""
+    from astropy import units
+
+    try:
+        return units.Unit(unit) is not None
+    except ValueError:
+        return False
+
+
+def _value(quantity, unit, key, power=1):
+    """Return a quantity in a unit, and what is none as it is; `InputError` where the unit does not fit."""
+    from astropy import units
+
+    if not hasattr(quantity, "unit"):
+        return quantity
+    wanted = units.dimensionless_unscaled
+    try:
+        wanted = units.Unit(unit) ** power
+        return quantity.to_value(wanted)
+    except (units.UnitConversionError, ValueError):
+        raise InputError(f"{key} is in {quantity.unit}, not {str(wanted) or 'without unit'}; convert it") from None
 
 
 def _as(plane, dtype, key):
@@ -293,5 +343,5 @@ def _unit(text):
 
     try:
         return units.Unit(text)
-    except ValueError:
-        raise InputError(f"unknown unit {text!r} in a table of the file") from None
+    except (ValueError, TypeError):
+        raise InputError(f"unknown unit {text!r} of a column") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.data.hdus import split_extension
+from galzoo.data.no_data import sky_of, some_rows
 from galzoo.data.sky import largest_shift, read_wcs
 from galzoo.errors import InputError
 
@@ -30,13 +31,22 @@ _NAMES = {
 }
 # Maps may be this many pixels off their image; those of other images are further.
 _MOST_SHIFT = 1.0
+# The scatter of pixels over what a noise map says: lower where resampling has correlated them, higher in a crowd.
+_SAME_NOISE = 0.2, 2.5
+# Variances above so many times that of the deepest pixels, this part of all, stand for no exposure, as 1e10 does in an
+# rms map; the light of saturated stars reaches 1e5.
+_NO_EXPOSURE, _DEEPEST = 1e8, 0.05
 # Planes of masks of the LSST pipelines, HSC's among them, whose pixels hold no measurement; the others tell of sources,
 # of neighbours or of how a coadd was made (`lsst.afw.image.Mask`; pipelines.lsst.io).
 _NO_MEASUREMENT = ("BAD", "SAT", "CR", "NO_DATA", "UNMASKEDNAN", "STREAK")
+# Of the bits of the Legacy Surveys' maskbits, those of saturation and of pixels without a good exposure
+# (legacysurvey.org/dr10/bitmasks).
+_BAD_MASKBITS = ("MB_SAT", "MB_ALL")
 # Of the bits of JWST's data quality, the one that stands for all others (jwst-pipeline.readthedocs.io, DO_NOT_USE).
 _JWST_BITS = 1
-# Rows of a flag map that are looked at, and the share of bad pixels above which something is odd.
-_ROWS, _MOST_BAD = 64, 0.5
+# Share of bad pixels above which something is odd, and of bright ones (of this significance, if they are so many) where
+# few others are bad: the map tells of sources.
+_MOST_BAD, _MOST_BRIGHT, _FEW, _BRIGHT, _LEAST = 0.5, 0.8, 0.2, 5.0, 50
 
 
 def check_noise(plane, kind, image):
@@ -122,6 +132,50 @@ def _units(unit, base):
     return (unit, base) if known else (None, None)
 
 
+def variance_of(noise, kind):
+    """Return the variance that a noise map stands for, in its own unit; infinite where it is no number above 0.
+
+    Parameters
+    ----------
+    noise : float64 array
+    kind : {"weight", "rms", "variance"}
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        variance = {"weight": np.reciprocal, "rms": np.square, "variance": np.array}[kind](noise)
+        # A negative rms has a positive square.
+        return np.where(np.isfinite(variance) & (variance > 0) & (noise > 0), variance, np.inf)
+
+
+def compare_noise(name, scatter, variance, kind):
+    """Say where the scatter of the sky is not that of a noise map by far: one given as another kind is, or a mask.
+
+    Parameters
+    ----------
+    name : str
+        Of the image, for the warning.
+    scatter : float
+        In nJy.
+    variance : array
+        As `variance_of` has it of a part of the map, nJy^2.
+    kind : {"weight", "rms", "variance"}
+    """
+    values = variance[np.isfinite(variance)]
+    if len(values) and scatter > 0:
+        said = np.sqrt(np.median(values))
+        if not _SAME_NOISE[0] < scatter / said < _SAME_NOISE[1]:
+            logger.warning(
+                "%s: its sky scatters by %.3g nJy, the noise map says %.3g; check that the map is %s, in the unit "
+                "of the image", name, scatter, said, _OPTIONS[kind].rpartition(" (")[0],
+            )  # fmt: skip
+
+
+def most_noise(plane, kind):
+    """Return the variance, in the unit of a noise map, above which a pixel holds no data; infinite where not known."""
+    values = variance_of(some_rows(plane.read, plane.shape).astype(np.float64), kind)
+    values = values[np.isfinite(values)]
+    return _NO_EXPOSURE * np.quantile(values, _DEEPEST) if len(values) else np.inf
+
+
 def check_place(plane, image, wcs):
     """Raise `InputError` where a map is of the right shape, but of another place on the sky than its image."""
     own = read_wcs(plane.header, plane.name, plane.hdus)
@@ -183,6 +237,12 @@ def bad_bits(plane):
         logger.warning("%s: of its planes %s are bad pixels, the others tell of something else", plane.name,
                        ", ".join(bad) or "none")  # fmt: skip
         return sum(1 << int(planes[name]) for name in bad)
+    masks = {str(key): header[key] for key in header if str(key).startswith("MB_")}
+    if masks:
+        bad = [key for key in masks if key.startswith(_BAD_MASKBITS)]
+        logger.warning("%s: of its bits %s are bad pixels, the others tell of what is near", plane.name,
+                       ", ".join(bad) or "none")  # fmt: skip
+        return int(np.bitwise_or.reduce([int(masks[key]) for key in bad] or [0]))
     if str(header.get("TELESCOP", "")).strip().upper() == "JWST":
         logger.warning("%s: of its bits only DO_NOT_USE is a bad pixel", plane.name)
         return _JWST_BITS
@@ -192,15 +252,35 @@ def bad_bits(plane):
 def flagged(flags, bits=None):
     """Return which pixels are bad, a bool array: those that are not 0, or have any of `bits`."""
     flags = np.asarray(flags)
-    return flags != 0 if bits is None else (np.nan_to_num(flags).astype(np.int64) & bits) != 0
+    if bits is None:
+        return flags != 0
+    whole = np.nan_to_num(flags).clip(0, 2.0**63) if flags.dtype.kind == "f" else flags
+    return (whole.astype(np.uint64) & np.uint64(bits)) != 0
 
 
-def check_flags(plane, bits=None):
-    """Say where most of a flag map is bad: in some maps 1 means a good pixel."""
-    rows = np.unique(np.linspace(0, plane.shape[0] - 1, _ROWS).astype(int))
-    bad = np.mean([flagged(plane.read(row, row + 1, 0, plane.shape[1]), bits).mean() for row in rows])
-    if bad > _MOST_BAD:
+def check_flags(plane, bits=None, image=None):
+    """Say where most of a flag map is bad, as where 1 means a good pixel, or sources are, as where bits tell of them.
+
+    Parameters
+    ----------
+    plane : Plane
+    bits : int, optional
+        See `bad_bits`.
+    image : Plane, optional
+        To which it belongs.
+    """
+    bad = flagged(some_rows(plane.read, plane.shape), bits)
+    if bad.mean() > _MOST_BAD:
         logger.warning(
             "%s: %.0f %% of its pixels are not 0, which means bad; if 1 means good there, invert it",
-            plane.name, 100 * bad,
+            plane.name, 100 * bad.mean(),
         )  # fmt: skip
+    elif image is not None and bad.any():
+        middle, scatter, values = sky_of(image)
+        bright = values > middle + _BRIGHT * scatter
+        if bright.sum() >= _LEAST and bad[bright].mean() > _MOST_BRIGHT and bad[~bright].mean() < _FEW:
+            logger.warning(
+                "%s: flags %.0f %% of the bright pixels of %s and %.0f %% of the others; if its bits tell of sources, "
+                "keep those of bad pixels alone",
+                plane.name, 100 * bad[bright].mean(), image.name, 100 * bad[~bright].mean(),
+            )  # fmt: skip

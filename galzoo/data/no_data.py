@@ -14,13 +14,18 @@ _FAR, _OFTEN = 20.0, 3
 _ROWS, _LEAST = 64, 50
 
 
+def some_rows(read, shape):
+    """Return rows spread over an image, (rows, x), as `read` of y0, y1, x0, x1 gives them."""
+    rows = np.unique(np.linspace(0, shape[0] - 1, _ROWS).astype(int))
+    return np.stack([read(row, row + 1, 0, shape[1])[0] for row in rows])
+
+
 def sky_of(plane):
     """Return median and scatter of a plane's pixels, and those looked at; NaN where there are too few.
 
     Pixels like the one beside them are left out: they may be what a gap is filled with.
     """
-    rows = np.unique(np.linspace(0, plane.shape[0] - 1, _ROWS).astype(int))
-    values = np.stack([plane.read(row, row + 1, 0, plane.shape[1])[0] for row in rows]).astype(np.float64)
+    values = some_rows(plane.read, plane.shape).astype(np.float64)
     sky = values[:, :-1][values[:, :-1] != values[:, 1:]]
     sky = sky[np.isfinite(sky)]
     if len(sky) < _LEAST:

@@ -49,6 +49,12 @@ def identifiers(column, name="column"):
     return np.where(absent, "", text)
 
 
+def beyond_reals(values):
+    """Return whether there are integers that reals cannot tell from their neighbours; with a unit they become reals."""
+    values = np.asarray(values)
+    return values.dtype.kind in "iu" and bool(np.any((values > 2**53) | (values < -(2**53))))
+
+
 def marks_of_missing(values):
     """Return numbers such as -99 that stand for a missing value in many catalogues, number to how many there are.
 
@@ -83,6 +89,10 @@ def _masked(column):
         values = _of_objects(values)
     if values.dtype.kind == "S":
         values = np.ma.MaskedArray(np.char.decode(values.filled(b""), "utf-8", "replace"), np.ma.getmaskarray(values))
+    if values.dtype.kind == "U" and "\0" in "".join(values.data.ravel().tolist()):
+        # Text ends there in FITS, and HDF5 holds none with it.
+        ended = np.array([text.partition("\0")[0] for text in values.data.ravel().tolist()], str)
+        values = np.ma.MaskedArray(ended.reshape(values.shape), np.ma.getmaskarray(values))
     if values.dtype.kind in "mM":
         values = np.ma.MaskedArray(values.filled().astype(str), np.ma.getmaskarray(values))
     mask = np.ma.getmaskarray(values)
@@ -102,11 +112,18 @@ def _of_objects(values):
         kind, fill = bool, False
     elif held and all(isinstance(one, (int, np.integer)) and -(2**63) <= one < 2**63 for one in held):
         kind, fill = np.int64, -1
-    elif held and all(isinstance(one, (int, float, np.number)) and abs(one) < 2**53 or one != one for one in held):
+    elif held and all(isinstance(one, (int, float, np.number)) and not abs(one) >= 2**53 for one in held):
         kind, fill = float, np.nan
     else:
         kind, fill = str, ""
-        held = [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in held]
+        held = [_text(one) for one in held]
     data = np.full(values.shape, fill, kind if kind is not str else f"U{max([1, *map(len, held)])}")
     data[~mask] = held
     return np.ma.MaskedArray(data, mask)
+
+
+def _text(one):
+    """Return an object as text; letters in an array, as FITS has text of variable length, are a word."""
+    if isinstance(one, np.ndarray) and one.dtype.kind in "US":
+        return "".join(one.astype(str).ravel().tolist())
+    return one.decode("utf-8", "replace") if isinstance(one, bytes) else " ".join(str(one).split())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galzoo.data.hdus import contents, full_header, get_hdu, split_extension
+from galzoo.data.hdus import NOT_FETCHED, check_file, contents, full_header, get_hdu, split_extension
 from galzoo.errors import InputError
 from galzoo.resources import release
 
@@ -27,6 +27,7 @@ _OTHER_FILES = (
     (b"II*\x00", "a TIFF picture; write it as FITS or PNG"), (b"MM\x00*", "a TIFF picture; write it as FITS or PNG"),
     (b"\x89HDF", "an HDF5 file; write its images as FITS"), (b"PK\x03\x04", "a zip archive (or npz); write FITS"),
     (b"\x93NUMPY", "a NumPy file; write it as FITS"), (b"#ASDF", "an ASDF file; write its images as FITS"),
+    *NOT_FETCHED,
 )  # fmt: skip
 # Extensions by the names that surveys give them.
 _KINDS = {
@@ -186,8 +187,7 @@ def open_planes(path, names=None, kind="image"):
         If the file is missing, truncated, no image, lacks the extension, or has several images that may be meant.
     """
     file, extension = split_extension(path)
-    if not Path(file).is_file():
-        raise InputError(f"{file}: no such file; check the path")
+    check_file(file)
     if is_picture(file):
         return _open_picture(file)
     hdus = open_fits(file)

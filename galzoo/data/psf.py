@@ -1,6 +1,7 @@
 """PSF images brought to the rule of the house: odd size, centred, unit sum, the stamp's pixels."""
 
 import contextlib
+import logging
 import os
 
 import numpy as np
@@ -12,6 +13,8 @@ from galzoo.data.planes import open_planes
 from galzoo.data.resample import resample
 from galzoo.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 # A PSF that is cut to the stamp must keep this part of its flux, or models would see the wings as noise.
 LEAST_FLUX = 0.9
 _BACKGROUND = 0.02
@@ -19,6 +22,8 @@ _BACKGROUND = 0.02
 # wings of a PSF have fallen by then.
 _INNER, _FLAT, _BACKGROUND_FLUX = 0.7, 0.7, 0.03
 _OFF_CENTRE = 3.0
+# What is so many FWHM away has less than this part of the peak: wings and rings do.
+_APART, _NEIGHBOUR = 2.0, 0.1
 # Pixels of a PSF are no coarser than so many of the image.
 _MOST_ZOOM = 10.0
 # Half-widths at half maximum within which a stack of stars is kept pixel by pixel.
@@ -135,6 +140,7 @@ def prepare_psf(image, size=None, ratio=1.0, name="psf"):
     off = np.hypot(x - (image.shape[1] - 1) / 2, y - (image.shape[0] - 1) / 2)
     if off > _OFF_CENTRE:
         raise InputError(f"{name}: its centre is {off:.1f} px off the middle of the image; cut it about the star")
+    check_neighbours(image, (x, y), name)
     total = image.sum()
     full = int(np.floor(min(image.shape) / ratio))
     full -= 1 - full % 2
@@ -160,11 +166,28 @@ def check_background(image, name="psf"):
         raise InputError(f"{name}: a level border has {share:.1%} of its flux; subtract the background")
 
 
+def check_neighbours(image, centre, name="psf"):
+    """Say where something else than the star is in a PSF image, (y, x), whose star is at `centre` (x, y)."""
+    from scipy import ndimage
+
+    above, _ = ndimage.label(image > image.max() / 2)
+    own = above[int(np.rint(centre[1])), int(np.rint(centre[0]))]
+    width = 2 * np.sqrt(np.sum(above == own) / np.pi)
+    y, x = np.indices(image.shape)
+    far = np.where(np.hypot(x - centre[0], y - centre[1]) > _APART * width, image, 0)
+    if own and far.max() > _NEIGHBOUR * image.max():
+        row, column = np.unravel_index(far.argmax(), far.shape)
+        logger.warning(
+            "%s: something else, of %.0f %% of the star's peak, at pixel %d, %d; take it out, or its light is the "
+            "star's", name, 100 * far.max() / image.max(), column, row,
+        )  # fmt: skip
+
+
 def _is_flat(image, edge):
     """Return whether a PSF is hardly higher inside its border than on it."""
     y, x = (np.abs(np.arange(side) - (side - 1) / 2) / (side / 2) for side in image.shape)
     distance = np.maximum(y[:, None], x)
-    inner = np.median(image[np.abs(distance - _INNER) <= 1.0 / min(image.shape)])
+    inner = np.median(image[np.abs(distance - _INNER) <= 1.01 / min(image.shape)])
     return edge / inner > _FLAT if inner * edge > 0 else False
 
 

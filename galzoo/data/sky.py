@@ -8,15 +8,12 @@ Greisen & Calabretta 2002, A&A 395, 1061; Calabretta & Greisen 2002, A&A 395, 10
 491 (SIP).
 """
 
-import logging
-import re
 import warnings
 
 import numpy as np
 
+from galzoo.data.wcs_header import AXES, mended
 from galzoo.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 # A position is one on the image only if its pixel lies back on it to this part of a pixel.
 _ROUND_TRIP = 0.01
@@ -51,7 +48,8 @@ def read_wcs(header, name="image", hdus=None):
         return None
     from astropy.wcs import WCS
 
-    on_sky = [axis for axis in range(1, 10) if str(header.get(f"CTYPE{axis}", ""))[:4].strip("-") in _AXES]
+    header = mended(header, name)
+    on_sky = [axis for axis in range(1, 10) if str(header.get(f"CTYPE{axis}", ""))[:4].strip("-") in AXES]
     if on_sky and on_sky != [1, 2]:
         raise InputError(
             f"{name}: axes {', '.join(map(str, on_sky))} are those of the sky, not 1 and 2; bring them to the front"
@@ -61,17 +59,19 @@ def read_wcs(header, name="image", hdus=None):
             # Old headers are mended by astropy with a warning for each card.
             warnings.simplefilter("ignore")
             # Distortions work in two dimensions only; further axes are layers of a cube, or of length one.
-            wcs = WCS(_cards(header, name), fobj=hdus, naxis=2)
+            wcs = WCS(header, fobj=hdus, naxis=2)
             if wcs.has_celestial:
                 wcs.wcs.set()
                 wcs.all_pix2world([0.0, 1.0], [0.0, 1.0], 0)
+    except InputError:
+        raise
     except Exception as error:  # wcslib and astropy raise whatever the header makes them
         reason = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         mend = "mend or remove it"
         if (kind := str(header["CTYPE1"]).strip()[-3:]) in ("TNX", "ZPX"):
             mend = f"{kind} is IRAF's, with polynomials in WAT1_001 ...: write it as TPV or TAN-SIP, or remove it"
         raise InputError(f"{name}: its WCS cannot be used ({reason[-1].strip(' :')}); {mend}") from None
-    if not wcs.has_celestial:
+    if not wcs.has_celestial or not all("-" in kind for kind in wcs.wcs.ctype):
         if on_sky:
             kinds = ", ".join(str(header[f"CTYPE{axis}"]) for axis in (1, 2))
             raise InputError(
@@ -80,85 +80,6 @@ def read_wcs(header, name="image", hdus=None):
         return None
     frame_of(wcs, name)
     return wcs
-
-
-_AXES = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT", "SLON", "SLAT")
-
-
-def _cards(header, name):
-    """Return a header as astropy takes it, without what it would read otherwise than it is meant."""
-    from astropy.io.fits import Header
-    from astropy.io.fits.card import Undefined
-
-    header = Header(header)
-    for key in {key for key, value in header.items() if isinstance(value, Undefined)}:
-        header.remove(key, remove_all=True)
-    _numbers(header, name)
-    kinds = [str(header.get(f"CTYPE{axis}", "")) for axis in (1, 2)]
-    orders = [key for key in ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER") if key in header]
-    if orders and not any("-SIP" in kind for kind in kinds):
-        # Drizzling leaves the coefficients of the exposures behind; by the convention they count only with the suffix.
-        logger.warning("%s: SIP coefficients without -SIP in CTYPE were left out", name)
-        for key in orders:
-            del header[key]
-    if any(kind[5:8] in ("TPV", "TAN") for kind in kinds) and "PV1_1" in header and "CDELT1" in header:
-        _to_cd(header)
-    return header
-
-
-_NUMBERS = re.compile(r"(CRVAL|CRPIX|CDELT|CROTA)\d|(CD|PC|PV)\d_\d+|EQUINOX|LONPOLE|LATPOLE")
-_MATRIX = [(i, j) for i in (1, 2) for j in (1, 2)]
-
-
-def _numbers(header, name):
-    """Mend numbers that are text, which wcslib passes over; refuse a WCS without them, or with two of one meaning."""
-    for key, value in header.items():
-        if isinstance(value, str) and _NUMBERS.fullmatch(key):
-            try:
-                header[key] = float(value)
-            except ValueError:
-                raise InputError(f"{name}: {key} is {value!r}, no number; mend its WCS") from None
-    kinds = [str(header.get(f"CTYPE{axis}", ""))[:4].strip("-") for axis in (1, 2)]
-    if not set(kinds) <= set(_AXES):
-        return
-    absent = [f"{key}{axis}" for key in ("CRVAL", "CRPIX") for axis in (1, 2) if f"{key}{axis}" not in header]
-    if absent:
-        raise InputError(f"{name}: its WCS has no {absent[0]}; mend or remove it")
-    cd, pc = ([[header.get(f"{key}{i}_{j}") for j in (1, 2)] for i in (1, 2)] for key in ("CD", "PC"))
-    has_cd, has_pc = (any(value is not None for row in matrix for value in row) for matrix in (cd, pc))
-    step = [header.get("CDELT1"), header.get("CDELT2")]
-    if not has_cd and not has_pc and None in step:
-        raise InputError(f"{name}: its WCS has no pixel scale (CD, or CDELT); mend or remove it")
-    if not (has_cd and has_pc):
-        return
-    # The standard has one of the two; wcslib takes PC, most others CD.
-    cd = np.array([[value or 0.0 for value in row] for row in cd], float)
-    pc = np.array([[float(i == j) if pc[i][j] is None else pc[i][j] for j in (0, 1)] for i in (0, 1)], float)
-    step = np.array([1.0 if value is None else value for value in step], float)
-    same = np.allclose(step[:, None] * pc, cd, rtol=1e-3, atol=1e-3 * np.abs(cd).max())
-    if not same and not (np.array_equal(pc, np.eye(2)) and np.array_equal(step, np.ones(2))):
-        raise InputError(f"{name}: its WCS has CD and PC, which contradict each other; remove one of the two")
-    for key in (*(f"PC{i}_{j}" for i, j in _MATRIX), "CDELT1", "CDELT2"):
-        header.remove(key, ignore_missing=True)
-
-
-def _to_cd(header):
-    """Write CDELT and PC or CROTA2 as CD: the polynomials are in degrees, and wcslib would put pixels into them."""
-    if any(key.startswith("CD1_") or key.startswith("CD2_") for key in header):
-        return
-    turn = np.deg2rad(header.get("CROTA2", 0.0))
-    scale = np.array([header["CDELT1"], header.get("CDELT2", 1.0)], float)
-    if any(key.startswith(("PC1_", "PC2_")) for key in header):
-        matrix = [[header.get(f"PC{i}_{j}", float(i == j)) for j in (1, 2)] for i in (1, 2)]
-        cd = scale[:, None] * np.array(matrix, float)
-    else:
-        # Greisen & Calabretta 2002, equations 189 to 191.
-        cd = np.array([[np.cos(turn), -np.sin(turn) * scale[1] / scale[0]],
-                       [np.sin(turn) * scale[0] / scale[1], np.cos(turn)]]) * scale[:, None]  # fmt: skip
-    for key in ("CDELT1", "CDELT2", "CROTA1", "CROTA2", "PC1_1", "PC1_2", "PC2_1", "PC2_2"):
-        header.remove(key, ignore_missing=True)
-    for i, j in _MATRIX:
-        header[f"CD{i}_{j}"] = float(cd[i - 1, j - 1])
 
 
 def wcs_cards(wcs):

@@ -60,8 +60,9 @@ class Stamps(Images):
         """
         header = hdf5.read_header(path)
         planes = hdf5.read_planes(path, rows=rows)
-        table = make_table(hdf5.read_columns(path, rows=rows), header["columns"])
+        columns = hdf5.read_columns(path, rows=rows)
         try:
+            table = make_table(columns, header["columns"])
             return cls(**planes, catalogue=table, **{key: header[key] for key in hdf5.HEADER_KEYS})
         except InputError as error:
             raise InputError(f"{path}: {error}") from None

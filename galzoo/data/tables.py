@@ -7,13 +7,12 @@ import logging
 import lzma
 import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
 from galzoo.data.coordinates import PIXEL_NAMES, SKY_NAMES
-from galzoo.data.hdus import contents, get_hdu, split_extension
+from galzoo.data.hdus import NOT_FETCHED, check_file, contents, get_hdu, split_extension
 from galzoo.data.plain import ABSENT
 from galzoo.errors import InputError
 
@@ -48,8 +47,7 @@ def read_table(path):
         If the file is missing, cannot be read, has no rows, or has several tables that may be meant.
     """
     file, extension = split_extension(path)
-    if not Path(file).is_file():
-        raise InputError(f"{file}: no such catalogue; check the path")
+    check_file(file, "catalogue")
     try:
         start = _start(file)
         if extension is not None and not start.startswith(b"SIMPLE"):
@@ -62,7 +60,7 @@ def read_table(path):
         raise
     except Exception as error:  # astropy readers raise whatever the file makes them
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        reason = "no format fits it" if "guess" in reason else reason
+        reason = "no format fits it" if "guess" in reason or isinstance(error, LookupError) else reason
         raise InputError(
             f"{file}: not a catalogue that can be read ({reason}); give FITS, VOTable, ECSV, CSV or ASCII"
         ) from None
@@ -91,6 +89,9 @@ def is_fits(path):
 
 
 def _read(file, extension, start):
+    stand_in = next((what for magic, what in NOT_FETCHED if start.startswith(magic)), None)
+    if stand_in:
+        raise InputError(f"{file}: is {stand_in}")
     other = next((kind for magic, kind in _OTHERS.items() if start.startswith(magic)), None)
     if other:
         raise InputError(f"{file}: is {other}; write the catalogue as FITS, ECSV or CSV")
@@ -98,7 +99,7 @@ def _read(file, extension, start):
         return _read_fits(file, extension)
     if re.match(rb"(\xef\xbb\xbf)?\s*<", start):
         with _open(file) as opened:
-            return Table.read(io.BytesIO(opened.read()), format="votable")
+            return Table.read(io.BytesIO(opened.read()), format="votable", use_names_over_ids=True)
     with _open(file) as opened:
         return _read_text(file, _decoded(opened.read()))
 
@@ -130,8 +131,7 @@ def _read_fits(file, extension):
 
 def _check_names(file, names):
     """Raise `InputError` where two columns have the same name of a position: astropy calls one of them otherwise."""
-    known = {"id"}.union(*SKY_NAMES, *PIXEL_NAMES)
-    doubled = next((name for name in names if name.lower() in known and names.count(name) > 1), None)
+    doubled = next((name for name in names if name.lower() in _KNOWN and names.count(name) > 1), None)
     if doubled is not None:
         raise InputError(f"{file}: {names.count(doubled)} columns are called {doubled}; give each a name of its own")
 
@@ -165,28 +165,69 @@ def _read_text(file, text):
         return Table.read(lines, format="ascii.ecsv")
     if re.match(r"#\s*1\s+\S+", lines[0]):
         return Table.read(lines, format="ascii.sextractor")
-    named = lines[0].startswith("#")
-    # With several lines of comments, the names are on the last, above the first row.
-    head = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    if head > 1:
-        lines, named = lines[head - 1 :], True
-    first = lines[0].lstrip("#").strip()
-    mark = max(",;\t|", key=first.count)
-    if not first.count(mark):
-        _check_names(file, first.split())
-        return Table.read(lines, format="ascii.commented_header" if named else "ascii", fill_values=_ABSENT)
-    if named and len(lines) > 1 and lines[1].count(mark) != first.count(mark):
-        # A comment above a table, not its names.
-        lines, first = lines[1:], lines[1]
-        mark = max(",;\t|", key=first.count)
-    lines = [lines[0].lstrip("# "), *lines[1:]]
-    _check_names(file, [name.strip(" \"'") for name in first.split(mark)])
+    if _OWN_READERS.match("\n".join(lines[:2])) or any(line.startswith("Byte-by-byte") for line in lines):
+        # IPAC's and LaTeX, and tables of the AAS and CDS.
+        return Table.read(lines, format="ascii", fill_values=_ABSENT)
+    names, rows, units, commented = _parts(lines)
+    mark = _mark(names)
+    if mark is None:
+        _check_names(file, names.split())
+        kind = "ascii.commented_header" if commented else "ascii"
+        return Table.read([f"# {names}" if commented else names, *rows], format=kind, fill_values=_ABSENT)
+    _check_names(file, [name.strip(" \"'") for name in names.split(mark)])
+    # Readers of other marks take blanks off both ends of a row, and with them empty fields between tabs.
+    kind = {"format": "ascii.tab"} if mark == "\t" else {"format": "ascii.basic", "delimiter": mark}
     table = Table.read(
-        lines, format="ascii.basic", delimiter=mark, comment="#", fill_values=_ABSENT, guess=False, fast_reader=False
+        [names, *rows],
+        comment="#",
+        fill_values=_ABSENT,
+        guess=False,
+        fast_reader=False,
+        **kind,
     )
+    for name, unit in zip(table.colnames, units, strict=False):
+        table[name].unit = unit.strip() or None
     return _with_decimal_points(table) if mark == ";" else table
 
 
+def _mark(line):
+    """Return what stands between the fields of a line, None for blanks."""
+    mark = max(",;\t|", key=line.count)
+    return mark if line.count(mark) else None
+
+
+def _parts(lines):
+    """Return the line with the names of a text table, its rows, its units, and whether a comment has the names.
+
+    Names are on the first line that is no comment, or on a comment above it: the last with as many fields as the first
+    row, best one with a name that is known. Below them may be units, and a ruler (VizieR's TSV).
+    """
+    head = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines) - 1)
+    comments, rows = [line.lstrip("# ") for line in lines[:head]], lines[head:]
+    ruler = next((number for number, line in enumerate(rows[:3]) if _RULER.fullmatch(line)), 0)
+    if ruler:
+        units = rows[1].split(_mark(rows[0])) if ruler == 2 else []
+        return rows[0], rows[ruler + 1 :], units, False
+    mark = _mark(rows[0])
+    fields = [line.split(mark) for line in comments]
+    fit = [number for number, one in enumerate(fields) if len(one) == len(rows[0].split(mark))]
+    known = [number for number in fit if _KNOWN.intersection(name.strip(" \"'").lower() for name in fields[number])]
+    # Words above numbers are names themselves.
+    own = not _numbers(rows[0], mark) and len(rows) > 1 and _numbers(rows[1], mark)
+    if own or not fit:
+        return rows[0], rows[1:], [], False
+    return comments[(known or fit)[-1]], rows, [], True
+
+
+def _numbers(line, mark):
+    """Return how many fields of a line are numbers."""
+    return sum(re.fullmatch(r"\s*[\"']?[+-]?(\d+\.?|\.\d)\S*\s*", text) is not None for text in line.split(mark))
+
+
+_KNOWN = {"id"}.union(*SKY_NAMES, *PIXEL_NAMES)
+# Also the types of RDB.
+_RULER = re.compile(r"[-\s,;|]*--[-\s,;|]*|(\d*[NS]\t)+\d*[NS]")
+_OWN_READERS = re.compile(r"\\|\|.*\n\|[|\s]*(int|long|float|double|real|char|date)[|\s]")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 import warnings
 
 import numpy as np
@@ -14,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 # AB magnitude of 1 nJy: 8.9 + 22.5 (Oke & Gunn 1983, ApJ 266, 713; AB = 0 at 3631 Jy).
 AB_NJY = 31.4
+LARGEST = 1e15
+"""Nothing on the sky has this many nJy in a pixel (AB = -6); squares of more would not fit into a float32."""
 # By so much may PIXAR_A2 and the pixels of the WCS differ: distortion changes pixels over a detector.
 _SAME_AREA = 0.05
 # By so much may zero points of one header differ, and none is larger: 99 and the like stand for what is not known.
@@ -59,7 +60,8 @@ def flux_scale(header, zero_point=None, pixel_area=None, name="image"):
     Raises
     ------
     InputError
-        If the header has no zero point either, one of other magnitudes than AB, or two that disagree.
+        If the header has no zero point either, one of other magnitudes than AB, or two that disagree, or says that
+        pixels are on an asinh scale.
 
     Notes
     -----
@@ -67,6 +69,12 @@ def flux_scale(header, zero_point=None, pixel_area=None, name="image"):
     and WFC3 data handbooks), and PHOTFNU is Jy for one count a second;
     images in counts are divided by EXPTIME. FLUXMAG0 is the count of AB magnitude 0 (HSC, Rubin).
     """
+    if fits_keywords.number(header, fits_keywords.ASINH):
+        # As stacks of Pan-STARRS have them (Waters et al. 2020, ApJS 251, 4).
+        raise InputError(
+            f"{name}: {fits_keywords.ASINH} is {header[fits_keywords.ASINH]}: pixels v are on an asinh scale; write "
+            "BOFFSET + 2 BSOFTEN sinh(0.921034 v), and remove BSOFTEN"
+        )
     if zero_point is not None:
         return njy_per_count(_possible(zero_point, name))
     text = " ".join(str(header.get("BUNIT") or "").split())
@@ -77,7 +85,7 @@ def flux_scale(header, zero_point=None, pixel_area=None, name="image"):
     found = fits_keywords.zero_point(header, name)
     if found is not None:
         return njy_per_count(_possible(found, name))
-    return _of_sensitivity(text.lower().replace(" ", ""), header, name)
+    return _of_sensitivity(fits_keywords.unit_of(header), header, name)
 
 
 def _possible(zero_point, name):
@@ -117,7 +125,7 @@ def _of_unit(text, header, pixel_area, name):
     with warnings.catch_warnings():
         # What FITS discourages but astropy understands.
         warnings.simplefilter("ignore", u.UnitsWarning)
-        spelt = _UNITS.get(re.sub(r"/pix(el)?s?$|/px$", "", text.lower().replace(" ", "")))
+        spelt = _UNITS.get(fits_keywords.unit_of(header))
         if isinstance(spelt, float):
             return njy_per_count(spelt)
         unit = u.Unit(text, parse_strict="silent")

@@ -6,11 +6,12 @@ import logging
 import numpy as np
 from scipy import ndimage
 
-from galzoo.data.fits import LARGEST, variance_of, without_data
 from galzoo.data.fits_keywords import electrons_per_unit
 from galzoo.data.fits_keywords import saturation as header_saturation
-from galzoo.data.no_data import sky_of
+from galzoo.data.maps import compare_noise, variance_of
+from galzoo.data.no_data import sky_of, without_data
 from galzoo.data.per_band import one_a_band
+from galzoo.data.zeropoint import LARGEST, njy_to_magnitude
 from galzoo.errors import InputError
 from galzoo.field.background import CELL, measure_sky
 from galzoo.field.coadd import coadd
@@ -21,9 +22,8 @@ logger = logging.getLogger(__name__)
 # The sky is measured again so often without the light that is seen: pixels of this signal-to-noise behind a filter of
 # this FWHM, grown by so many pixels; strips are read with a margin for that.
 _SKY_PASSES, _LIGHT_SNR, _LIGHT_FWHM, _LIGHT_GROWTH, _LIGHT_MARGIN = 2, 3.0, 4.0, 6, 16
-# The scatter of pixels over what a noise map says: lower where resampling has correlated them, higher in a crowd.
-_SAME_NOISE = 0.2, 2.5
-_MEANING = {"weight": "inverse variance", "rms": "a standard deviation", "variance": "a variance"}
+# Scatter of the sky in nJy that an image may have in a pixel: AB 38 to 10.
+_LEVELS = 2.3e-3, 3.6e8
 LEAST_SIDE = 8
 """Least side of a field in pixels."""
 
@@ -87,6 +87,12 @@ class Field:
             self.sky = measure_sky(self._dark, self.shape, names, mosaic.noise is None, first=self.sky)
         if mosaic.noise is not None and sky_passes:
             self._compare_noise(names)
+        for name, level in zip(names if sky_passes else (), self.noise_levels(), strict=False):
+            if not _LEVELS[0] < level < _LEVELS[1]:
+                logger.warning(
+                    "%s: its sky scatters by %.3g nJy (AB %.1f) a pixel, as that of no survey does; check its zero "
+                    "point (--zero-point)", name, level, njy_to_magnitude(level),
+                )  # fmt: skip
 
     def __enter__(self):
         return self
@@ -134,13 +140,7 @@ class Field:
         variance = self.read(y0, y1, 0, self.shape[1])["variance"]
         scatter = np.median(self.sky.at(y0, y1, 0, self.shape[1])[1], axis=(0, 1))
         for band, name in enumerate(names):
-            values = variance[..., band][np.isfinite(variance[..., band])]
-            seen = scatter[band]
-            if len(values) and seen > 0 and not _SAME_NOISE[0] < seen / np.sqrt(np.median(values)) < _SAME_NOISE[1]:
-                logger.warning(
-                    "%s: its sky scatters by %.3g nJy, the noise map says %.3g; check that the map is %s, in the unit "
-                    "of the image", name, seen, np.sqrt(np.median(values)), _MEANING[self.mosaic.noise_kind],
-                )  # fmt: skip
+            compare_noise(name, scatter[band], variance[..., band], self.mosaic.noise_kind)
 
     def _raw_nan(self, *window):
         image, noise, bad, saturated = self._raw(*window)

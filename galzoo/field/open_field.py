@@ -4,6 +4,7 @@ import os
 import warnings
 from pathlib import Path
 
+from galzoo.data.bands import checked
 from galzoo.data.fits import open_mosaic
 from galzoo.data.per_band import one_a_band
 from galzoo.data.planes import is_band, is_generic, is_picture
@@ -71,9 +72,7 @@ def open_field(
     else:
         kinds = {kind: expand(as_list(value), bands) for kind, value in kinds.items()}
         flags = expand(as_list(flags), bands)
-    doubled = [name for name in (names or bands or ()) if (names or bands).count(name) > 1]
-    if doubled:
-        raise InputError(f"band {doubled[0]!r} is named twice; give every band its own name")
+    checked(names or bands or (), *paths[:1])
     mosaic = open_mosaic(
         paths,
         bands,

@@ -7,6 +7,7 @@ import sys
 from astropy.io import fits
 
 from galzoo import __version__
+from galzoo.data.hdus import ascii_columns, ascii_text
 from galzoo.data.sky import wcs_cards
 from galzoo.data.zeropoint import AB_NJY
 
@@ -33,12 +34,12 @@ def provenance(field, about):
     header["CREATOR"] = f"galzoo {made['galzoo']}"
     if about.get("preset"):
         # Paths, and the sum below, leave no room for a comment.
-        header["PRESET"] = str(about["preset"])
+        header["PRESET"] = ascii_text(about["preset"])
     if "model" in about:
         header["SHA256"] = about["model"]
     if "method" in about:
-        header["METHOD"] = str(about["method"])
-    header["IMAGE"] = field.name.rpartition("/")[2]
+        header["METHOD"] = ascii_text(about["method"])
+    header["IMAGE"] = ascii_text(field.name.rpartition("/")[2])
     header["BANDS"] = ",".join(field.bands)
     header["PIXSCALE"] = field.pixel_scale, "arcsec per pixel"
     if "fwhm" in about:
@@ -76,7 +77,7 @@ def sky_header(field):
 
 def made_by():
     """Return what made a table, for its ``meta``: the version, and the command line to be typed again, in ASCII."""
-    return {"galzoo": __version__, "command": shlex.join(sys.argv).encode("ascii", "replace").decode()}
+    return {"galzoo": __version__, "command": ascii_text(shlex.join(sys.argv))}
 
 
 def catalogue_hdu(table, header):
@@ -94,9 +95,9 @@ def catalogue_hdu(table, header):
     comments = [plain[name].info.description or "" for name in plain.colnames]
     for name in plain.colnames:
         plain[name].info.description = None
-    hdu = fits.table_to_hdu(plain)
+    hdu = fits.table_to_hdu(ascii_columns(plain))
     hdu.name = "CATALOGUE"
     for number, comment in enumerate(comments, 1):
-        hdu.header[f"TCOMM{number}"] = comment.encode("ascii", "replace").decode()
+        hdu.header[f"TCOMM{number}"] = ascii_text(comment)
     hdu.header.extend(header)
     return hdu

@@ -35,7 +35,7 @@ def write_regions(path, positions, labels=None, shape=None, colours=None):
     colours = ["green"] * n if colours is None else colours
     lines = ["# Region file format: DS9 version 4.1", "global color=green width=1", "image"]
     for (x, y), (e1, e2, radius), label, colour in zip(positions + 1, shape, labels, colours, strict=True):
-        text = str(label).replace("{", "(").replace("}", ")")
+        text = " ".join(str(label).replace("{", "(").replace("}", ")").split())
         end = f" # color={colour}" + (f" text={{{text}}}" if text else "")
         if np.isfinite([e1, e2, radius]).all() and radius > 0 and np.hypot(e1, e2) < 1:
             # (a^2 - b^2) / (a^2 + b^2) = |e|, and the half-light radius is the geometric mean of a and b.

@@ -1,5 +1,7 @@
 """Grids of stamps and of what a model makes of them."""
 
+from pathlib import Path
+
 import numpy as np
 
 from galzoo.data.open_source import read_header
@@ -149,6 +151,8 @@ def picture_grid(columns, labels=None, title=None):
 
 def save(figure, path, dpi=150):
     """Write a figure to `path` atomically; the suffix chooses the format (png, pdf, svg)."""
+    if Path(path).suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
+        raise InputError(f"{path}: no format of pictures; name it .png, .pdf or .svg")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
 

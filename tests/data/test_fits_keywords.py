@@ -36,8 +36,15 @@ def header(**cards):
         ({"BUNIT": "electron/s", "PHOTFNU": 1e-7, "EXPTIME": 100.0}, 100.0),
         ({"BUNIT": "ELECTRONS", "PHOTFNU": 1e-7, "EXPTIME": 100.0}, 1.0),
         ({"BUNIT": "DN", "PHOTFNU": 1e-7, "EXPOSURE": 50.0}, 2.0),
+        ({"BUNIT": "ELECTRONS/PIXEL", "PHOTFNU": 1e-7, "EXPTIME": 100.0}, 1.0),
+        ({"BUNIT": "e- / pix", "PHOTFNU": 1e-7, "EXPTIME": 100.0}, 1.0),
+        ({"BUNIT": "photo-electrons pixel-1", "PHOTFNU": 1e-7, "EXPTIME": 100.0}, 1.0),
+        ({"BUNIT": "electron/s/pixel", "PHOTFNU": 1e-7, "EXPTIME": 100.0}, 100.0),
+        ({"BUNIT": "uJy pix-1"}, 1e3),
         ({"FLUXMAG0": 10 ** (0.4 * 27)}, 10 ** (0.4 * 4.4)),
         ({"PHOTZP": 23.0, "MAGSYS": "AB"}, 10 ** (0.4 * 8.4)),
+        ({"MAGZPT": (23.0, "zero point (AB)"), "INSTRUME": "VIRCAM"}, 10 ** (0.4 * 8.4)),
+        ({"TELESCOP": "WISE", "BUNIT": "MJy/sr", "MAGZP": 20.5, "PIXAR_A2": 2.0}, 1e15 * 2 / 4.25451702961522e10),
     ],
 )
 def test_one_unit_of_the_pixels_is_as_many_njy_as_the_header_means(cards, njy):
@@ -86,6 +93,29 @@ def test_surface_brightness_takes_the_pixels_that_there_are(text, caplog):
     assert flux_scale(header(BUNIT=text, PIXAR_A2=0.03**2)) == pytest.approx(right, rel=1e-6)
 
 
+def test_a_zero_point_that_is_there_twice():
+    cards = header(MAGZERO=27.0)
+    cards.append(("MAGZERO", 27.0))
+    assert fits_keywords.zero_point(cards) == 27.0
+    cards.append(("MAGZERO", 25.0))
+    with pytest.raises(InputError, match="a.fits: MAGZERO is 27 and MAGZERO is 25; say which with --zero-point"):
+        fits_keywords.zero_point(cards, "a.fits")
+
+
+def test_gain_and_saturation_of_counts_per_pixel():
+    cards = header(BUNIT="ADU/pixel", GAIN=2.0, SATURATE=(5e4, "[e-]"))
+    assert fits_keywords.electrons_per_unit(cards) == 2.0
+    assert fits_keywords.saturation(cards) == 2.5e4
+
+
+def test_pixels_on_an_asinh_scale_are_refused():
+    """A zero point does not help."""
+    cards = header(BSOFTEN=100.0, BOFFSET=0.1, MAGZERO=25.0)
+    for zero_point in (None, 25.0):
+        with pytest.raises(InputError, match="a.fits: BSOFTEN is 100.0: .* asinh scale; write .* sinh"):
+            flux_scale(cards, zero_point, name="a.fits")
+
+
 def test_prefixes_are_told_apart_by_their_case():
     assert flux_scale(header(BUNIT="mJy")) == pytest.approx(1e6)
     assert flux_scale(header(BUNIT="MJy")) == pytest.approx(1e15)
@@ -98,6 +128,9 @@ def test_prefixes_are_told_apart_by_their_case():
         ({"MAGZPT": 23.0, "MAGSYS": "Vegamag"}, "Vega"),
         ({"MAGZERO": (25.0, "zero point (Vega)")}, "comment of MAGZERO"),
         ({"MAGZERO": 25.0, "ZPSYS": "STMAG"}, "St magnitudes"),
+        ({"MAGZP": 20.8, "ORIGIN": "2MASS", "BUNIT": "DN"}, "ORIGIN is 2MASS, whose MAGZP is of Vega magnitudes"),
+        ({"MAGZP": (20.5, "[mag] zeropoint"), "TELESCOP": "WISE"}, "TELESCOP is WISE"),
+        ({"MAGZPT": 23.5, "INSTRUME": "VIRCAM"}, "whose MAGZPT is of Vega"),
         ({"MAGZERO": 27.0, "PHOTZP": 25.0}, "PHOTZP is 25"),
         ({"BUNIT": "Jy/beam"}, "per beam"),
         ({"BUNIT": "MJY"}, "mega or milli"),
@@ -119,6 +152,18 @@ def test_what_may_mean_two_things_is_refused_with_the_mend(cards, words):
 @pytest.mark.parametrize("key", ["PIXSCALE", "PIXSCL", "PIXELSCL", "SECPIX", "PIXSCAL1", "SECPIX1"])
 def test_pixel_scale_by_any_key(key):
     assert fits_keywords.pixel_scale(header(**{key: 0.05})) == 0.05
+
+
+@pytest.mark.parametrize("text", ["0.05", "0.05 arcsec", "0.05 arcsec/pixel", '0.05"/pix', "50 mas", "0.05 ARCSEC"])
+def test_pixel_scale_as_text(text):
+    """Passed over, a PSF would be in the pixels of its image."""
+    assert fits_keywords.pixel_scale(header(PIXSCALE=text)) == pytest.approx(0.05)
+
+
+def test_pixel_scale_as_text_that_says_nothing():
+    assert fits_keywords.pixel_scale(header(PIXSCALE="unknown")) is None
+    with pytest.raises(InputError, match="a.fits: PIXSCALE is '0.05 pc'; write arcsec per pixel as a number"):
+        fits_keywords.pixel_scale(header(PIXSCALE="0.05 pc"), "a.fits")
 
 
 def test_pixel_scale_by_a_wcs_and_its_contradictions():

@@ -7,6 +7,7 @@ from astropy.io import fits
 from galzoo.data.fits import open_mosaic
 from galzoo.data.zeropoint import AB_NJY
 from galzoo.errors import InputError
+from galzoo.field.cutouts import cutouts_from_files
 from galzoo.field.open_field import open_field
 from tests.data.test_doors import header, noise
 
@@ -119,6 +120,15 @@ def test_planes_of_a_mask_that_tell_of_sources_are_not_bad(tmp_path, image, capl
             np.testing.assert_array_equal(mosaic.gather([0], [0], SIZE)["mask"][0, ..., 0], bad)
 
 
+def test_maskbits_of_bright_stars_and_large_galaxies_are_not_bad(tmp_path, image, caplog):
+    flags = np.zeros((SIZE, SIZE), np.int32)
+    flags[10:40], flags[50, 50], flags[51, 51] = 2 | 4096, 4, 32
+    cards = {"MB_BRIGH": 2, "MB_SAT_G": 4, "MB_ALL_G": 32, "MB_GAL": 4096}
+    with open_mosaic(image, ["r"], flags=write(tmp_path / "mask.fits", flags, **cards)) as mosaic:
+        np.testing.assert_array_equal(mosaic.gather([0], [0], SIZE)["mask"][0, ..., 0], (flags == 4) | (flags == 32))
+    assert "mask.fits: of its bits MB_SAT_G, MB_ALL_G are bad pixels" in caplog.text
+
+
 def test_a_mask_whose_ones_are_good_is_said(tmp_path, image, caplog):
     good = np.ones((SIZE, SIZE))
     good[:20] = 0
@@ -205,3 +215,75 @@ def test_a_cube_whose_header_names_its_layers(tmp_path):
         write(cube, np.stack([noise(), noise(1), noise(2)]), **cards)
         with open_field(cube) as field:
             assert field.bands == ("band0", "band1", "band2")
+
+
+@pytest.mark.parametrize(("kind", "mark"), [("rms", 1e10), ("weight", 1e-20), ("variance", 1e30)])
+def test_noise_that_stands_for_no_exposure(tmp_path, kind, mark):
+    """Zeros under an rms of 1e10 would be the level of the sky, and halve its scatter."""
+    pixels, values = noise() + 5, np.ones((SIZE, SIZE), np.float32)
+    pixels[:, 40:], values[:, 40:] = 0, mark
+    # The light of a saturated star is no gap.
+    values[3, 3] = 300.0 if kind == "rms" else 1e5 if kind == "variance" else 1e-5
+    image, path = write(tmp_path / "image.fits", pixels), write(tmp_path / "map.fits", values)
+    with open_field(image, ["r"], **{kind: path}) as field:
+        planes = field.read(0, SIZE, 0, SIZE)
+    np.testing.assert_array_equal(planes["mask"][..., 0], np.broadcast_to(np.arange(SIZE) >= 40, (SIZE, SIZE)))
+    assert abs(planes["image"][:, :40].mean()) < 0.2
+    with open_mosaic(image, ["r"], **{kind: path}) as mosaic:
+        cut = mosaic.gather([0], [0], SIZE)
+    np.testing.assert_array_equal(cut["mask"][0], planes["mask"])
+
+
+def test_flags_that_tell_of_sources_are_said(tmp_path, caplog):
+    pixels = noise()
+    pixels[20:30, 20:50] += 100
+    image = write(tmp_path / "image.fits", pixels)
+    for flags, said in ((pixels > 50, True), (pixels > 2.5, True), (noise(1) > 2, False), (pixels > -9, False)):
+        caplog.clear()
+        path = write(tmp_path / "flags.fits", flags.astype("i2"))
+        open_mosaic(image, ["r"], flags=path).close()
+        assert ("flags 100 % of the bright pixels of" in caplog.text) == said
+
+
+@pytest.mark.parametrize("zero_point", [0.0, 8.9, 60.0])
+def test_a_sky_of_no_survey_is_said(tmp_path, caplog, zero_point):
+    image = write(tmp_path / "image.fits", noise())
+    with open_field(image, ["r"], zero_point=zero_point):
+        assert "image.fits, band r: its sky scatters by" in caplog.text
+        assert "check its zero point" in caplog.text
+
+
+def test_labels_below_zero_are_refused(tmp_path, image):
+    """As -1 for the sky: all of it would be another source."""
+    labels = np.full((SIZE, SIZE), -1, np.int16)
+    labels[20:30, 20:30] = 4
+    path = write(tmp_path / "labels.fits", labels)
+    with open_mosaic(image, ["r"], segmentation=path) as mosaic:
+        mosaic.gather([20], [20], 8)
+        with pytest.raises(InputError, match=r"labels.fits: labels below 0 \(-1\); write 0 where there is no source"):
+            mosaic.gather([20], [20], 16)
+
+
+@pytest.mark.parametrize(("value", "said"), [(1.0, True), (SIGMA**-2, False)])
+def test_a_mask_given_as_weight_of_stamps_is_said(tmp_path, image, caplog, value, said):
+    """A map of 0 and 1 would be a variance of 1 nJy^2."""
+    weight = np.full((SIZE, SIZE), value)
+    weight[:9] = 0
+    (tmp_path / "xy.csv").write_text("x,y\n30,30\n")
+    cutouts_from_files(
+        image, tmp_path / "a.h5", 16, tmp_path / "xy.csv", bands=["r"], weight=write(tmp_path / "map.fits", weight)
+    )
+    assert ("check that the map is an inverse variance" in caplog.text) == said
+
+
+@pytest.mark.parametrize("bit", [0, 31, 63])
+def test_any_bit_may_be_a_plane(tmp_path, image, bit):
+    flags = np.zeros((SIZE, SIZE), np.uint64)
+    flags[5, 5] = 1 << bit
+    with open_mosaic(image, ["r"], flags=write(tmp_path / "mask.fits", flags, MP_SAT=bit)) as mosaic:
+        assert mosaic.gather([0], [0], SIZE)["mask"].sum() == 1
+
+
+def test_one_file_for_two_bands_is_said(image, caplog):
+    open_mosaic([image, image], ["g", "r"]).close()
+    assert "image.fits: is given for 2 bands" in caplog.text

@@ -13,7 +13,8 @@ from PIL import Image
 
 from galzoo import Stamps
 from galzoo.data.bands import in_order
-from galzoo.data.fits import open_mosaic, variance_of
+from galzoo.data.fits import open_mosaic
+from galzoo.data.maps import variance_of
 from galzoo.data.planes import open_planes
 from galzoo.data.psf import fwhm_of, read_psf
 from galzoo.errors import InputError

@@ -1,5 +1,7 @@
 """Files that are not what they seem are read as what they are, or refused in a line that says what they are."""
 
+import os
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -44,12 +46,42 @@ def test_pictures_without_a_known_scale(tmp_path):
         (b"II*\x00", "TIFF"),
         (b"\x89HDF\r\n", "HDF5"),
         (b"#ASDF 1", "ASDF"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS; fetch the file itself"),
+        (b"<!DOCTYPE html><html>", "web page; fetch the file itself"),
     ],
 )
 def test_other_files_are_named(tmp_path, start, what):
     (tmp_path / "a.fits").write_bytes(start + b"\0" * 100)
     with pytest.raises(InputError, match=f"a.fits: is no FITS file but an? {what}"):
         open_fits(tmp_path / "a.fits")
+    with pytest.raises(InputError, match="a.fits: (is|not a catalogue)"):
+        read_table(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize(("start", "what"), [(b"\x1f\x9d\x90", "compress"), (b"\x28\xb5\x2f\xfd", "zstd")])
+def test_packed_in_other_ways(tmp_path, start, what):
+    (tmp_path / "a.fits.Z").write_bytes(start + b"x" * 100)
+    for read in (open_planes, read_table):
+        with pytest.raises(InputError, match=f"a.fits.Z: is .*packed by {what}; unpack it"):
+            read(tmp_path / "a.fits.Z")
+
+
+def test_folders_and_pipes(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for read in (open_planes, read_table):
+        with pytest.raises(InputError, match=": is a folder; name a file in it"):
+            read(tmp_path)
+        with pytest.raises(InputError, match="pipe: is a pipe, .* write it to a file"):
+            read(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("scale", [0.2 / 3600, 200e3])
+def test_pixels_of_another_unit(tmp_path, scale):
+    """PIXSCALE in degrees, or in microarcsec."""
+    fits.writeto(tmp_path / "a.fits", noise(), fits.Header({"PIXSCALE": scale, "MAGZERO": 31.4}))
+    with pytest.raises(InputError, match="a.fits: pixels of .* arcsec by its header; pass --pixel-scale"):
+        open_mosaic(tmp_path / "a.fits")
+    open_mosaic(tmp_path / "a.fits", pixel_scale=0.2).close()
 
 
 def test_damage_that_shows_when_pixels_are_read(tmp_path):

@@ -38,6 +38,20 @@ def test_a_file_of_another_program_may_leave_out_what_says_nothing(path):
     assert any(line.startswith("  pair: [('a'") for line in describe(path))
 
 
+def test_columns_of_lists_are_text(path):
+    with h5py.File(path, "a") as file:
+        lists = file["catalogue"].create_dataset("lists", (3,), h5py.vlen_dtype(float))
+        lists[0] = [1.5, 2]
+    assert Stamps.load(path).catalogue["lists"].tolist() == ["[1.5 2. ]", "[]", "[]"]
+
+
+def test_a_unit_of_nothing_is_refused(path):
+    with h5py.File(path, "a") as file:
+        file["catalogue/width"].attrs["unit"] = h5py.Empty("f")
+    with pytest.raises(InputError, match="a.h5: unknown unit .* of a column"):
+        Stamps.load(path)
+
+
 @pytest.mark.parametrize("key", ["bands", "pixel_scale", "unit"])
 def test_what_pixels_mean_is_not_guessed(path, key):
     with h5py.File(path, "a") as file:

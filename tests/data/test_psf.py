@@ -87,14 +87,27 @@ def test_stars_stack_to_their_psf():
         psf_from_stars(np.zeros((0, 41, 41)))
 
 
-@pytest.mark.parametrize("level", [-0.002, 0.001, 0.005])
-def test_a_background_that_is_low_but_wide_is_refused(level):
+@pytest.mark.parametrize(
+    ("level", "side"), [(-0.002, 41), (0.001, 41), (0.005, 41), (0.005, 40), (0.005, 60), (0.001, 200)]
+)
+def test_a_background_that_is_low_but_wide_is_refused(level, side):
     """Below 2 % of the peak, but over all pixels a large part of the flux."""
-    y, x = np.mgrid[:41, :41] - 20
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
     star = np.exp(-0.5 * (x**2 + y**2) / 1.5**2)
     prepare_psf(star)
     with pytest.raises(InputError, match=r"a level border has -?\d+\.\d% of its flux; subtract the background"):
         prepare_psf(star + level)
+
+
+@pytest.mark.parametrize(
+    ("peak", "place", "said"), [(0.8, 12, True), (0.2, 14, True), (0.05, 12, False), (0.8, 4, False)]
+)
+def test_another_star_in_a_psf_is_said(peak, place, said, caplog):
+    y, x = np.mgrid[:41, :41] - 20
+    star = np.exp(-0.5 * (x**2 + y**2) / 1.7**2)
+    prepare_psf(star + peak * np.roll(star, place, 1), name="a.fits")
+    assert (f"a.fits: something else, of {100 * peak:.0f} %" in caplog.text) == said
+    assert not said or f"at pixel {20 + place}, 20; take it out" in caplog.text
 
 
 def test_wings_are_no_background():

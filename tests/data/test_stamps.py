@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.utils.masked import Masked
 
 from galzoo import Stamps
 from galzoo.errors import InputError
@@ -144,3 +145,34 @@ def test_bytes_of_the_other_order_and_views_are_read_as_they_are():
         np.testing.assert_array_equal(Stamps(image, ["r"], 0.2, segmentation=labels.astype(kind)).segmentation, labels)
     # A band that is not there.
     assert np.isinf(Stamps(image, ["r"], 0.2, variance=np.full(image.shape, np.inf)).variance).all()
+
+
+def test_quantities_are_brought_to_the_unit():
+    ones = np.ones((2, 6, 6, 1))
+    stamps = Stamps(ones * u.uJy, ["r"], 200 * u.mas, variance=ones * u.uJy**2, truth=ones * u.mJy, unit=u.nJy)
+    assert (stamps.unit, stamps.pixel_scale) == ("nJy", pytest.approx(0.2))
+    np.testing.assert_allclose([plane[0, 0, 0, 0] for plane in (stamps.image, stamps.variance, stamps.truth)],
+                               [1e3, 1e6, 1e6])  # fmt: skip
+    for name, wrong in (("image", ones * u.adu), ("pixel_scale", 1 * u.pix), ("variance", ones * u.nJy)):
+        with pytest.raises(InputError, match=f"{name} is in .*, not .*; convert it"):
+            Stamps(**{"image": ones, "bands": ["r"], "pixel_scale": 0.2} | {name: wrong})
+
+
+@pytest.mark.parametrize("masked", [np.ma.MaskedArray, Masked])
+def test_masked_pixels_are_bad(masked):
+    image, hidden = np.ones((2, 6, 6, 1)), np.zeros((2, 6, 6, 1), bool)
+    hidden[0, 3, 4], image[0, 3, 4] = True, 1e6
+    stamps = Stamps(masked(image, mask=hidden), ["r"], 0.2, mask=np.roll(hidden, 1, axis=2))
+    np.testing.assert_array_equal(stamps.mask, hidden | np.roll(hidden, 1, axis=2))
+    assert stamps.image.max() == 1
+    np.testing.assert_array_equal(Stamps(image, ["r"], 0.2, variance=masked(image, mask=hidden)).mask, hidden)
+    assert Stamps(masked(image, mask=hidden & False), ["r"], 0.2).mask is None
+    with pytest.raises(InputError, match="truth has masked values"):
+        Stamps(image, ["r"], 0.2, truth=masked(image, mask=hidden))
+
+
+@pytest.mark.parametrize("unit", ["furlong", "nanomaggies", "njy"])
+def test_units_that_nothing_knows_are_refused(unit):
+    """Products could not be written in them, after all the work."""
+    with pytest.raises(InputError, match=f"unit '{unit}' is not known; give nJy, another unit of astropy's"):
+        Stamps(np.zeros((1, 4, 4, 1)), ["r"], 0.2, unit=unit)

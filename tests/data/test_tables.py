@@ -13,7 +13,7 @@ from astropy.table import MaskedColumn, QTable, Table
 from astropy.utils.masked import Masked
 
 from galzoo import Stamps
-from galzoo.data.columns import find_columns, pixel_position, read_table, sky_positions
+from galzoo.data.columns import find_columns, pixel_position, read_table, sky_positions, to_quantities
 from galzoo.data.plain import identifiers, marks_of_missing, missing, plain
 from galzoo.data.sky import to_icrs
 from galzoo.data.where import select
@@ -313,3 +313,64 @@ def test_names_of_objects_have_no_point(caplog):
     assert "cat.fits: objid: numbers above 9007199254740992 as float64 have lost their last digits" in caplog.text
     stamps = Stamps(np.zeros((2, 8, 8, 1)), ["r"], 0.2, catalogue=QTable({"id": [7.0, 8.0]}))
     assert list(stamps.catalogue["id"]) == ["7", "8"]
+
+
+NAMED = {
+    "vizier": '#\n#Column\tRAJ2000\n\nid\tRAJ2000\tDEJ2000\tn\n\t"h:m:s"\t"d:m:s"\t\n--\t---\t---\t-\n'
+    "7\t10 00 24\t+02 12 00\t\n8\t10 00 48\t-00 18 00\tx\n",
+    "casjobs": "#Table1\nobjid,ra,dec\n7,150.1,2.2\n8,150.2,-0.3\n",
+    "prose above names": "# made on a\n# good day\nid ra dec\n7 150.1 2.2\n8 150.2 -0.3\n",
+    "prose of as many words": "# by J. Doe, May, 2020\nid,ra,dec\n7,150.1,2.2\n8,150.2,-0.3\n",
+    "units in a comment": "# id ra dec\n# - deg deg\n7 150.1 2.2\n8 150.2 -0.3\n",
+    "empty last field": "id\tra\tdec\tnote\n7\t150.1\t2.2\t\n8\t150.2\t-0.3\ta\n",
+    "empty first field": "note\tid\tra\tdec\n\t7\t150.1\t2.2\na\t8\t150.2\t-0.3\n",
+    "ipac": "\\fixlen = T\n| id |   ra  | dec |\n| int| double|double|\n   7  150.1   2.2\n   8  150.2   -.3\n",
+    "ipac without comments": "| id |   ra  | dec |\n| int| double|double|\n   7  150.1   2.2\n   8  150.2   -.3\n",
+    "rdb": "id\tra\tdec\nN\tN\tN\n7\t150.1\t2.2\n8\t150.2\t-0.3\n",
+    "votable": '<VOTABLE version="1.3"><RESOURCE><TABLE><FIELD ID="col_0" name="id" datatype="long"/>'
+    '<FIELD ID="col_1" name="ra" datatype="double"/><FIELD ID="col_2" name="dec" datatype="double"/><DATA><TABLEDATA>'
+    "<TR><TD>7</TD><TD>150.1</TD><TD>2.2</TD></TR><TR><TD>8</TD><TD>150.2</TD><TD>-0.3</TD></TR>"
+    "</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>",
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_where_the_names_of_columns_are(kind, tmp_path):
+    (tmp_path / "c.txt").write_text(NAMED[kind])
+    table = read_table(tmp_path / "c.txt")
+    assert identifiers(table[find_columns(table)["id"]]).tolist() == ["7", "8"]
+    np.testing.assert_allclose(degrees_of(table), [[150.1, 150.2], [2.2, -0.3]], atol=1e-12)
+
+
+def test_words_above_words_are_rows(tmp_path):
+    (tmp_path / "c.txt").write_text("# id label\nA spiral\nB none\n")
+    assert read_table(tmp_path / "c.txt")["label"].tolist() == ["spiral", "none"]
+
+
+@pytest.mark.parametrize("unit", ["", "ct", "NA", "deg"])
+def test_integers_with_a_unit_keep_their_digits(unit):
+    """A quantity is real, and reals end at 2^53."""
+    large = [2**53 + 1, 5853498713190525697]
+    table = Table({"id": large, "tile": large, "n": [1, 2]})
+    for name in table.colnames:
+        table[name].unit = u.Unit(unit, parse_strict="silent")
+    stamps = Stamps(np.zeros((2, 4, 4, 1)), ["r"], 0.2, catalogue=table)
+    assert stamps.catalogue["id"].tolist() == [str(one) for one in large]
+    for found in (stamps.catalogue, to_quantities(table)):
+        assert found["tile"].tolist() == large
+    assert unit != "ct" or stamps.catalogue["n"].unit == u.ct
+
+
+def test_text_of_fits_in_odd_forms(tmp_path):
+    """Arrays and words of variable length, and text that ends before its field does."""
+    columns = [
+        fits.Column("numbers", "PD()", array=np.array([[1.0, 2.0], []], dtype=object)),
+        fits.Column("word", "PA()", array=np.array(["abc", ""], dtype=object)),
+        fits.Column("ended", "6A", array=np.array([b"a\0b", b"cd"])),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "c.fits")
+    table = read_table(tmp_path / "c.fits")
+    found = {name: plain(table[name]).tolist() for name in table.colnames}
+    assert found == {"numbers": ["[1. 2.]", "[]"], "word": ["abc", ""], "ended": ["a", "cd"]}
+    Stamps(np.zeros((2, 4, 4, 1)), ["r"], 0.2, catalogue=to_quantities(table)).save(tmp_path / "a.h5")
+    assert Stamps.load(tmp_path / "a.h5").catalogue["ended"].tolist() == ["a", "cd"]

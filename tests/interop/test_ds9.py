@@ -13,7 +13,7 @@ def test_positions_shapes_and_labels(tmp_path):
     positions = [[0.0, 0.0], [10.5, 20.25], [3.0, 4.0]]
     # Twice as long as wide, along +y: (4 - 1) / (4 + 1), turned by 90 degrees.
     shape = [[np.nan, 0.0, 1.0], [-0.6, 0.0, 2.0], [0.0, 0.5, 1.5]]
-    write_regions(path, positions, ["1", "a}b", ""], shape, ["green", "red", "cyan"])
+    write_regions(path, positions, ["1", "a}b\nc", ""], shape, ["green", "red", "cyan"])
     lines = path.read_text().splitlines()
     assert lines[2] == "image"
     assert lines[3] == "circle(1.000,1.000,3) # color=green text={1}"
@@ -23,6 +23,6 @@ def test_positions_shapes_and_labels(tmp_path):
     assert a / b == pytest.approx(2, rel=1e-3)
     assert np.sqrt(a * b) == pytest.approx(2 * 2.0, rel=1e-3)
     assert angle == pytest.approx(90)
-    assert lines[4].endswith("# color=red text={a)b}")
+    assert lines[4].endswith("# color=red text={a)b c}")
     assert float(re.match(r"ellipse\(([^)]*)\)", lines[5])[1].split(",")[-1]) == pytest.approx(45)
     assert len(lines) == 6

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from galzoo.contracts.prior import Samples
-from galzoo.data.zeropoint import AB_NJY
+from galzoo.data.zeropoint import AB_NJY, LARGEST, njy_to_magnitude
 from galzoo.derivatives import gradient
 from galzoo.errors import InputError
 from galzoo.models.pixelcnn.sampler import CachedSampler, sample_naively
@@ -344,5 +344,8 @@ def _image(model, values, condition, noise, size):
     if model.flux_column is None:
         return image
     flux = image[..., model.bands.index(model.flux_band)].sum(axis=(1, 2))
-    wanted = 10 ** (-0.4 * (condition[:, model.columns.index(model.flux_column)] - AB_NJY))
+    magnitude = condition[:, model.columns.index(model.flux_column)]
+    if (magnitude < njy_to_magnitude(LARGEST)).any():
+        raise InputError(f"{model.flux_column} is {magnitude.min():g}: nothing is so bright; give AB magnitudes")
+    wanted = 10 ** (-0.4 * (magnitude - AB_NJY))
     return image * (wanted / np.maximum(flux, 1e-12))[:, None, None, None]

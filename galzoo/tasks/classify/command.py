@@ -40,7 +40,7 @@ def classify(
         ),
     ] = None,
     epochs: Annotated[int, typer.Option(help="Of finetune, at most.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of what is held out, folds and training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is held out, folds and training.")] = 0,
     batch_size: BatchSize = 64,
     report: Report = True,
     conform: Conform = False,

@@ -23,7 +23,7 @@ def embed(
         typer.Option(help="Catalogue column to colour by; repeatable. The best told by default."),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Only so many stamps, drawn at random by --seed.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw, the map and the scores.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw, the map and the scores.")] = 0,
     perplexity: Annotated[float, typer.Option(help="About how many neighbours count; not for pca.")] = 30.0,
     batch_size: BatchSize = 64,
     depth: Annotated[

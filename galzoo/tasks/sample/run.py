@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galzoo.data.hdus import ascii_columns, ascii_text
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.files import atomic_path
 from galzoo.simulate.observe import IN_FRAME
@@ -63,8 +64,8 @@ def _fits(samples, stamps):
         return hdu
 
     primary = fits.PrimaryHDU()
-    primary.header["SURVEY"] = stamps.survey, "who sees the galaxies"
-    primary.header["PRIOR"] = samples.survey, "whose galaxies the model was trained on"
+    primary.header["SURVEY"] = ascii_text(stamps.survey), "who sees the galaxies"
+    primary.header["PRIOR"] = ascii_text(samples.survey), "whose galaxies the model was trained on"
     sigma = stamps.meta["model_sigma"] if stamps.meta.get("content") == IN_FRAME else None
     hdus = [primary, image("IMAGE", stamps.image, stamps, sigma)]
     if stamps.variance is not None:
@@ -72,7 +73,7 @@ def _fits(samples, stamps):
     hdus.append(image("MODEL_FRAME", samples.image, samples, samples.model_sigma))
     if samples.codes is not None:
         hdus.append(fits.ImageHDU(samples.codes.astype(np.int32), name="CODES"))
-    table = fits.table_to_hdu(QTable(stamps.catalogue, copy=True))
+    table = fits.table_to_hdu(ascii_columns(QTable(stamps.catalogue, copy=True)))
     table.name = "CATALOGUE"
     return fits.HDUList([*hdus, table])
 

@@ -19,7 +19,7 @@ def screen(
     preset: options.FieldPreset = None,
     prevalence: Annotated[float, typer.Option(help="Share of the catalogue's sources that are blends.")] = 0.2,
     passes: Annotated[int, typer.Option(help="Random passes of the network.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of the passes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the passes.")] = 0,
     size: Annotated[int | None, typer.Option(help="Side of the stamps in pixels; that of training by default.")] = None,
     columns: Annotated[
         str | None, typer.Option(help="Column names where they are not known: id=...,ra=...,dec=...")
