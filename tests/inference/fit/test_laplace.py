@@ -76,13 +76,13 @@ def test_no_source_gives_more_light_than_it_has():
 
 
 def test_the_width_of_a_flux_is_that_of_the_likelihood_alone():
-    images = bumps(30, 30.5)
+    """Of two nearly in one place: how they share their light is not in it."""
+    images = bumps(30, 30.005)
     found = Normal(*problem(images, 400 * images[:1]))
     wanted = np.sqrt(np.diag(np.linalg.inv(images @ images.T)))
     answer = laplace.posterior(found, np.zeros((1, 2, 0)), np.zeros(0), 0, RNG)
-    np.testing.assert_allclose(answer["flux_width"][0, :, 0], wanted, rtol=1e-3)
-    # Errors of fluxes know that neither part is more than the whole.
-    assert (answer["flux_error"][0, :, 0] < wanted).all() or (wanted < 100).all()
+    np.testing.assert_allclose(answer["flux_width"][0, :, 0], wanted, rtol=0.1)
+    assert np.all(answer["flux_error"][0, :, 0] < 0.6 * wanted)
 
 
 def test_one_step_is_three_of_the_prior_s_deviations_at_most():
