@@ -98,7 +98,7 @@ def half_light_radius(image, mask, x, y, reach, flux=None, labels=None):
     """
     import sep
 
-    options = {} if flux is None else {"normflux": np.maximum(flux, 1e-30)}
+    options = {} if flux is None else {"normflux": np.asarray(flux, float)}
     reach = np.zeros(len(x)) + reach
     return sep.flux_radius(
         np.ascontiguousarray(image), x, y, reach, 0.5, mask=mask, subpix=5, **options, **_segments((x,), labels)

@@ -135,13 +135,12 @@ def _told(good, places, reach):
     count = np.pad(np.pad(good, reach).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     x, y = np.round(places).astype(int).T
     side = 2 * reach + 1
-    inside = (x >= -reach) & (x < width + reach) & (y >= -reach) & (y < height + reach)
     (top, bottom), (left, right) = (
         (np.clip(one, 0, end), np.clip(one + side, 0, end))
         for one, end in ((y, height + 2 * reach), (x, width + 2 * reach))
     )
     number = count[bottom, right] - count[top, right] - count[bottom, left] + count[top, left]
-    return inside & (number > 0)
+    return number > 0
 
 
 def _put(before, rows, values):

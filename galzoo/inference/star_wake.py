@@ -115,9 +115,9 @@ def fit_change(image, fitted, psf, others):
 
 def _changes(psf):
     """Return how PSFs (p, p, band) change by each of `CHANGES`, (p, p, band, change); none changes the sum inside."""
-    dx, dy = (convolve1d(psf, _FIRST[::-1], axis=axis, mode="constant") for axis in (1, 0))
+    dx, dy = (convolve1d(psf, _FIRST, axis=axis, mode="constant") for axis in (1, 0))
     xx, yy = (convolve1d(psf, _SECOND, axis=axis, mode="constant") for axis in (1, 0))
-    xy = convolve1d(dx, _FIRST[::-1], axis=0, mode="constant")
+    xy = convolve1d(dx, _FIRST, axis=0, mode="constant")
     sigma = _WING * peak_fwhm(psf)
     wing = gaussian_filter(psf, (sigma, sigma, 0), mode="constant")
     wing = wing * (psf.sum(axis=(0, 1)) / wing.sum(axis=(0, 1))) - psf

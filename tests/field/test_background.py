@@ -5,7 +5,7 @@ import pytest
 import sep
 
 from galzoo.errors import InputError
-from galzoo.field.background import CELL, measure_sky
+from galzoo.field.background import CELL, Mesh, measure_sky
 
 RNG = np.random.default_rng(11)
 
@@ -69,3 +69,55 @@ def test_a_band_of_which_nothing_is_left_keeps_its_own_first_sky():
     np.testing.assert_array_equal(again.level[..., 1], first.level[..., 1])
     np.testing.assert_array_equal(again.rms[..., 1], first.rms[..., 1])
     assert again.level[0, 0] == pytest.approx([10.0, 20.0], abs=0.2)
+
+
+def test_few_pixels_are_enough_of_a_small_image():
+    """A quarter of them, where the whole cell has less than two hundred."""
+    image = RNG.normal(3.0, 1.0, (8, 8))
+    image[2:] = np.nan
+    with pytest.raises(InputError, match="too few good pixels"):
+        sky_of(image)
+    image[2] = RNG.normal(3.0, 1.0, 8)
+    assert sky_of(image).level.item() == pytest.approx(3.0, abs=1.0)
+
+
+def test_light_in_a_tenth_of_a_cell_does_not_widen_the_noise():
+    image = RNG.normal(size=(CELL, CELL))
+    image[:13] += RNG.uniform(2, 300, (13, CELL))
+    mesh = sky_of(image)
+    assert mesh.rms.item() == pytest.approx(1.0, abs=0.05)
+    assert mesh.level.item() == pytest.approx(0.0, abs=0.08)
+
+
+def crowded_cell(light, share=0.3):
+    """Return a cell of unit noise with a part of its pixels on a plateau."""
+    lit = np.random.default_rng(3).uniform(size=(CELL, CELL)) < share
+    return np.random.default_rng(4).normal(size=(CELL, CELL)) + light * lit
+
+
+def test_a_cell_full_of_light_has_the_level_of_its_median():
+    """The mode of so skew a distribution would be below the sky, which is at 0."""
+    assert 0 < sky_of(crowded_cell(6.0)).level.item() < 1
+
+
+def test_light_is_clipped_until_none_is_left():
+    """The first cut of it is too wide."""
+    assert sky_of(crowded_cell(8.0)).rms.item() == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize(("size", "cells"), [(100, 3), (111, 3), (112, 4), (10, 1)])
+def test_cells_are_as_near_to_their_size_as_fits(size, cells):
+    assert sky_of(RNG.normal(size=(32, size)), cell=32).level.shape[1] == cells
+
+
+def test_between_cells_the_level_is_that_of_the_middle_of_each_pixel():
+    level = np.arange(3.0).reshape(1, 3, 1)
+    found, _, _ = Mesh(level, level, level > 9, (10, 30)).at(0, 1, 0, 30)
+    np.testing.assert_allclose(found[0, :, 0], (np.arange(30) + 0.5) / 10 - 0.5)
+
+
+def test_parts_of_one_value_are_no_holes_where_the_noise_is_given():
+    image = RNG.normal(size=(2 * CELL, 2 * CELL)) + 5
+    image[:CELL, :CELL] = 5
+    mesh = measure_sky(lambda y0, y1, x0, x1: image[y0:y1, x0:x1, None], image.shape, ("r",), False)
+    assert not mesh.dead.any()

@@ -5,10 +5,10 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from galzoo.errors import InputError
-from galzoo.field import tiles
+from galzoo.field import detection, tiles
 from galzoo.field.background import measure_sky
 from galzoo.field.coadd import coadd
-from galzoo.field.detection import Detection, noise_correlation, significance
+from galzoo.field.detection import Detection, find_sources, noise_correlation, significance
 from galzoo.field.open_field import open_field
 from galzoo.field.windows import MOST_SOURCES, SIDES, cut, make_units
 from tests.field.fields import BANDS, FWHM, NOISE, blends, draw, write
@@ -272,3 +272,99 @@ def test_weights_of_the_bands():
     assert image[0, 1] == pytest.approx(1.5)
     assert image[1, 1] == pytest.approx(9 / 4)
     assert error[1, 1] == pytest.approx(np.sqrt(NOISE[0] ** 2 + NOISE[1] ** 2 + 4 * NOISE[2] ** 2) / 4)
+
+
+def planes_of(image):
+    return image, np.ones(image.shape), np.zeros(image.shape, bool)
+
+
+def found_in(image, mask=None, **changes):
+    """Return sources and footprint of an image of unit noise."""
+    image, error, good = planes_of(image)
+    mask = good if mask is None else mask
+    search = Detection(FWHM, (1.0,), **changes)
+    return find_sources(image, error, mask, significance(image, error, mask, FWHM), search)
+
+
+def blob(shape, x, y, flux, size=FWHM / 2.3548):
+    yy, xx = np.mgrid[: shape[0], : shape[1]]
+    return flux * np.exp(-0.5 * ((xx - x) ** 2 + (yy - y) ** 2) / size**2) / (2 * np.pi * size**2)
+
+
+def test_noise_that_is_less_than_thought_lowers_no_threshold(tmp_path):
+    """An error map that is twice the noise."""
+    path = write(tmp_path / "f.fits", draw((256, 256), []))
+    rms = write(tmp_path / "rms.fits", np.ones((3, 256, 256)) * 2 * NOISE[:, None, None])
+    with open_field(path, BANDS, rms=rms) as field:
+        assert noise_correlation(field, Detection(FWHM, (1.0, 1.0, 1.0))) == 1.0
+
+
+def test_a_stamp_has_no_sky_to_see_correlation_in(tmp_path):
+    image = np.array([gaussian_filter(plane, 1.0) for plane in draw((199, 260), [])])
+    with open_field(write(tmp_path / "f.fits", image), BANDS) as field:
+        assert noise_correlation(field, Detection(FWHM, (1.0, 1.0, 1.0))) == 1.0
+
+
+def test_the_scatter_of_the_sky_is_without_halos_and_slopes():
+    rng = np.random.default_rng(8)
+    values, mask = rng.normal(size=(256, 256)), np.zeros((256, 256), bool)
+
+    def scatter(values):
+        return [found for _, found in detection._sky_scatter(values, mask, FWHM)]
+
+    alone = np.median(scatter(values))
+    assert alone == pytest.approx(1.0, abs=0.03)
+    assert np.median(scatter(values + 0.05 * np.arange(256))) == pytest.approx(alone, abs=0.04)
+    # Wings of many sources, below what counts as light pixel by pixel.
+    y, x = np.mgrid[:256, :256]
+    wings = 12 * np.exp(-((((x + 16) % 32) - 16) ** 2 + (((y + 16) % 32) - 16) ** 2) / (2 * 5.0**2))
+    assert np.median(scatter(values + wings)) < 1.1
+
+
+def test_the_correlation_is_that_of_the_emptier_half(tmp_path, monkeypatch):
+    """Cells of which less is empty have faint light on their sky."""
+    cells = [(0.9, 1.2), (0.5, 3.0), (0.8, 1.4), (0.2, 4.0)]
+    monkeypatch.setattr(detection, "_sky_scatter", lambda *_: list(cells))
+    with open_field(write(tmp_path / "f.fits", draw((256, 256), [])), BANDS) as field:
+        assert noise_correlation(field, Detection(FWHM, (1.0, 1.0, 1.0))) == pytest.approx(1.3)
+
+
+def test_the_threshold_is_in_units_of_the_correlated_noise():
+    image = blob((60, 60), 30, 30, 8 * np.sqrt(4 * np.pi) * FWHM / 2.3548)
+    assert len(found_in(image, threshold=5.0)[0]["x"]) == 1
+    assert len(found_in(image, threshold=5.0, correlation=2.0)[0]["x"]) == 0
+
+
+def test_masked_pixels_are_no_source():
+    """A ring about a masked hole, where the filter sees more of it than anywhere on it."""
+    y, x = np.mgrid[:60, :60] - 30
+    distance = np.hypot(x, y)
+    image, mask = np.where((distance > 1.6) & (distance < 2.9), 1.0, 0.0), distance < 1.6
+    snr = significance(image, np.ones(image.shape), mask, FWHM)
+    assert snr[mask].max() > 1.02 * snr[~mask].max()
+    image *= 5.0 / np.sqrt(snr[mask].max() * snr[~mask].max())
+    assert len(found_in(image, mask)[0]["x"]) == 0
+
+
+def test_a_centre_that_a_neighbour_pulls_off_is_the_peak():
+    image = blob((60, 60), 30, 30, 60.0) + blob((60, 60), 34.6, 30, 4000.0)
+    x, y = detection._centres(image, np.zeros(image.shape, bool), np.array([30]), np.array([30]), FWHM)
+    assert (x, y) == (30, 30)
+    x, y = detection._centres(image, np.zeros(image.shape, bool), np.array([34]), np.array([30]), FWHM)
+    assert x == pytest.approx(34.6, abs=0.1)
+
+
+def test_a_footprint_with_too_many_peaks_is_not_taken_apart(monkeypatch):
+    calls = []
+
+    def extract(*arguments, contrast, **settings):
+        calls.append(contrast)
+        if contrast < 1:
+            raise InputError("too many peaks")
+        return truly(*arguments, contrast=contrast, **settings)
+
+    truly = detection.extract
+    monkeypatch.setattr(detection, "extract", extract)
+    sources, _ = found_in(blob((60, 60), 30, 30, 4000.0))
+    assert calls == [0.005, 1.0]
+    assert len(sources["x"]) == 1

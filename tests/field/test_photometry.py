@@ -116,3 +116,27 @@ def test_light_beyond_the_own_segment_counts_unless_it_is_of_another():
     np.testing.assert_allclose(own[0], alone[0], rtol=1e-6)
     labels[PLACES.astype(int)[0, 1] + 2 :] = 2
     assert abs(ellipse_fluxes(*planes, labels)[0][0, 0] / alone[0][0, 0] - 1) > 0.05
+
+
+def test_pixels_on_the_rim_of_an_aperture_count_in_part():
+    """The area of a small circle, wherever its middle lies on a pixel."""
+    image = np.ones((SIDE, SIDE, 1), np.float32)
+    rng = np.random.default_rng(0)
+    circles = ellipses(*rng.uniform(30, 60, (2, 200)), *np.tile([[1.0], [1.0], [0.0]], 200))
+    flux = ellipse_fluxes(image, 1.0, np.zeros(image.shape, bool), circles, np.full(200, 2.0))[0]
+    assert flux[:, 0].std() < 0.02 * flux.mean()
+    assert flux.mean() == pytest.approx(np.pi * 4, rel=0.01)
+
+
+def test_angles_that_rounding_pushed_beyond_a_quarter_turn_are_held():
+    place = np.array([50.0])
+    ellipse = ellipses(place, place, place / 10, place / 20, np.array([np.pi / 2 + 1e-4]))
+    assert ellipse[4] == np.pi / 2
+    image = np.ones((SIDE, SIDE, 1), np.float32)
+    assert np.isfinite(ellipse_fluxes(image, 1.0, np.zeros(image.shape, bool), ellipse, np.ones(1))[0]).all()
+
+
+def test_half_of_no_light_is_within_no_radius():
+    image, _ = scene(2.0, 2.0, 0.0)
+    x, y = PLACES.T
+    assert (half_light_radius(image, None, x, y, 8.0, np.array([-5.0, 0.0])) < 0.5).all()

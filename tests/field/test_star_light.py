@@ -62,3 +62,23 @@ def test_stamps_are_sums_over_whole_pixels(bands):
         for dy, along_y in enumerate(kernels[1]):
             wanted[dy : dy + 8, dx : dx + 8] += along_x * along_y * psf
     np.testing.assert_allclose(stamp, wanted, atol=1e-12)
+
+
+def test_stars_are_added_where_they_are_in_a_piece():
+    """Of a piece of a field: light off its edges is cut, two stars on one pixel add up, squares on demand."""
+    light = StarLight(gaussian(9, 1.2)[..., None])
+    places, flux, corner = (
+        np.array([[53.2, 45.0], [53.2, 45.0], [41.0, 34.6]]),
+        np.array([[2.0], [3.0], [7.0]]),
+        (40, 30),
+    )
+    piece = light.add(np.zeros((20, 18, 1)), places, flux, corner)[..., 0]
+    whole = np.zeros((90, 90))
+    for place, amount in zip(places, flux[:, 0], strict=True):
+        x, y = light.corners([place])[0]
+        whole[y : y + light.side, x : x + light.side] += amount * light.stamps([place])[0, ..., 0]
+    np.testing.assert_allclose(piece, whole[30:50, 40:58], atol=1e-12)
+    assert piece[-1].any()
+    assert piece[:, -1].any()
+    squares = light.add(np.zeros((90, 90, 1)), places[:1], flux[:1], power=2)
+    assert squares.sum() == pytest.approx(2 * (light.stamps(places[:1]) ** 2).sum())

@@ -7,11 +7,13 @@ import pytest
 
 from galzoo.data.psf import fwhm_of
 from galzoo.errors import InputError
+from galzoo.field import psf
+from galzoo.field.array_field import ArrayField
 from galzoo.field.open_field import open_field
-from galzoo.field.psf import constant_psf, contradiction, field_psf, measured_psf
-from galzoo.field.stars import find_stars, on_branch, sizes
+from galzoo.field.psf import constant_psf, contradiction, field_psf, gaussian_of, mean_fwhm, measured_psf
+from galzoo.field.stars import around, find_stars, on_branch, sizes
 from galzoo.tasks.detect.run import Settings, detect_field
-from tests.field.fields import BANDS, FWHM, SCALE, draw, write
+from tests.field.fields import BANDS, FWHM, SCALE, draw, gaussian, write
 
 SHAPE = (400, 420)
 
@@ -102,3 +104,121 @@ def test_detection_says_it_too(tmp_path, caplog, part, said):
     with caplog.at_level(logging.WARNING):
         detect_field(path, tmp_path / "out", bands=BANDS, seeing=part * FWHM * SCALE, settings=Settings(report=False))
     assert ("differ by more than 10 %" in caplog.text) is said
+
+
+def point_field(places, flux=5000.0, sigma=FWHM / 2.3548, shape=(80, 84), mask=None):
+    """Return a field of one band and unit noise with point sources, and its sources as detection gives them."""
+    image = np.random.default_rng(5).normal(size=shape)
+    for x, y in places:
+        image += flux * gaussian(shape, x, y, sigma)
+    x, y = np.array(places, float).T
+    return ArrayField(image[..., None], np.ones((*shape, 1)), mask), {"x": x, "y": y, "snr": np.full(len(x), 90.0)}
+
+
+PLACES = [(20, 20), (60, 20), (20, 60), (60, 60)]
+
+
+def test_faint_sources_are_no_witnesses():
+    field, sources = point_field(PLACES)
+    sources["snr"][1:3] = 29.9, 30.0
+    assert sizes(field, sources)[0].tolist() == [0, 3, 2]
+
+
+def test_a_bad_pixel_within_six_spoils_a_star():
+    mask = np.zeros((80, 84, 1), bool)
+    mask[20 + 6, 20 - 6] = mask[20 + 7, 60] = True
+    field, sources = point_field(PLACES, mask=mask)
+    assert sizes(field, sources)[0].tolist() == [1, 2, 3]
+
+
+def test_what_is_smaller_or_larger_than_any_star_is_none():
+    field, sources = point_field(PLACES, sigma=0.2)
+    assert len(sizes(field, sources)[0]) == 0
+    # A large disc within the aperture of 8 pixels.
+    y, x = np.mgrid[:80, :84]
+    disc = sum(np.hypot(x - a, y - b) < 7.6 for a, b in PLACES)
+    field = ArrayField(40.0 * disc[..., None], np.ones((80, 84, 1)))
+    assert len(sizes(field, sources)[0]) == 0
+
+
+def test_neighbours_within_five_half_light_radii_spoil_each_other():
+    """One of which is 3.5 pixels in FWHM: 1.75 in radius."""
+    for apart, alone in ((8.0, False), (14.0, True)):
+        field, sources = point_field([(20, 20), (20 + apart, 20)], sigma=FWHM / 2.3548)
+        assert (len(sizes(field, sources)[0]) > 0) is alone
+
+
+def test_a_square_about_a_position_has_its_nearest_pixel_in_the_middle():
+    field, _ = point_field(PLACES)
+    planes, x, y = around(field, 19.6, 60.4, 3)
+    assert planes["image"].shape == (7, 7, 1)
+    assert (x, y) == pytest.approx((2.6, 3.4))
+    np.testing.assert_array_equal(planes["image"], field.read(57, 64, 17, 24)["image"])
+
+
+def test_the_branch_is_about_its_middle():
+    """Its best row lies off it, as it is near a smaller source too."""
+    radii = np.exp(np.array([0.0, 0.03, 0.03, 0.03, 0.03, -0.035]))
+    rows, _ = on_branch(np.arange(6), radii, np.array([900.0, 50, 50, 50, 50, 50]))
+    assert rows.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_sources_just_below_speak_against_a_branch():
+    size = np.r_[np.full(5, 0.2), np.linspace(-0.1, 0.1, 9)]
+    snr = np.r_[np.full(5, 60.0), np.full(9, 3000.0)]
+    assert 0 not in on_branch(np.arange(14), np.exp(size), snr)[0]
+
+
+def test_the_width_of_a_psf_is_weighted_as_detection_weighs_bands():
+    field = ArrayField(np.zeros((50, 50, 2)), np.ones((50, 50, 2)) * [1.0, 9.0], bands=("g", "r"))
+    both = gaussian_of([3.0, 6.0], 2)
+    assert mean_fwhm(constant_psf(both, field), field) == pytest.approx((3 * 3.0 + 6.0) / 4, rel=0.03)
+
+
+def test_a_psf_that_is_given_has_unit_sum_and_no_end_of_size():
+    field, _ = point_field(PLACES)
+    given = constant_psf(5 * gaussian_of(3.0, 1), field)(np.zeros(2), np.zeros(2))
+    np.testing.assert_allclose(given.sum(axis=(1, 2, 3)), [1, 1], rtol=1e-5)
+    assert gaussian_of(40.0, 1).shape[1] == psf.LARGEST_PSF
+
+
+def test_without_stars_the_seeing_is_the_width_of_the_smallest(caplog):
+    """Half the light of a Gaussian is within half its FWHM; two sources are no branch."""
+    field, sources = point_field(PLACES[:2])
+    found = measured_psf(field, sources)[0, ..., 0]
+    assert fwhm_of(found) == pytest.approx(FWHM, rel=0.05)
+
+
+def test_the_brightest_stars_are_stacked(monkeypatch):
+    monkeypatch.setattr(psf, "_STACKED", 3)
+    field, sources = point_field(PLACES)
+    read = []
+    monkeypatch.setattr(psf, "around", lambda field, x, y, reach: read.append((x, y)) or around(field, x, y, reach))
+    sources["snr"] = np.array([40.0, 90.0, 80.0, 70.0])
+    measured_psf(field, sources)
+    assert read == [PLACES[1], PLACES[2], PLACES[3]]
+
+
+@pytest.mark.parametrize(("spoilt", "stacked"), [(0, [4, 4]), (1, [4, 3]), (2, [4, 4])])
+def test_a_star_that_one_band_masks_serves_the_others(monkeypatch, spoilt, stacked):
+    """With less than three left the stack has all of them, and what is masked is 0."""
+    image = np.ones((80, 84, 2))
+    mask = np.zeros(image.shape, bool)
+    for x, y in PLACES[:spoilt]:
+        mask[y + 8, x, 1] = True
+    field = ArrayField(image, np.ones(image.shape), mask, bands=("g", "r"))
+    counts = []
+    monkeypatch.setattr(
+        psf, "psf_from_stars", lambda stars: counts.append(len(stars)) or gaussian_of(3.0, 1)[0, ..., 0]
+    )
+    x, y = np.array(PLACES, float).T
+    psf._stacked(field, {"x": x, "y": y}, np.arange(4), np.full(4, 1.75))
+    assert counts == stacked
+
+
+def test_seven_stars_contradict_no_psf(caplog):
+    places = [(x, y) for x in (20, 50, 80, 110) for y in (20, 50)]
+    for count, said in ((7, False), (8, True)):
+        field, sources = point_field(places[:count], shape=(80, 130))
+        given = constant_psf(gaussian_of(1.4 * FWHM, 1), field)
+        assert bool(contradiction(field, sources, given)) is said

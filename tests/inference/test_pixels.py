@@ -3,6 +3,7 @@ import pytest
 
 from galzoo.contracts.deblended import Deblended
 from galzoo.errors import InputError
+from galzoo.inference.pixel_scene import PixelScene
 from galzoo.inference.pixels import deblend_pixels
 from galzoo.layers.psf import convolve, gaussian_psf
 
@@ -94,3 +95,66 @@ def test_what_does_not_fit_is_refused(blend):
     prior.space = "codes"
     with pytest.raises(InputError, match="over codes"):
         deblend_pixels(prior, first, batch, 0.7)
+
+
+def two_bands(blend, flux=(1.0, 4.0)):
+    """Return a batch of two bands and a first answer, without and with the second source."""
+    batch, _, first = blend
+    batch = {key: np.concatenate([value, value], axis=-1) for key, value in batch.items()}
+    batch["image"] = batch["image"] * np.array(flux)
+    image = first.image * np.array(flux)
+    return batch, Deblended(image, image.sum(axis=(2, 3)), first.positions, first.present)
+
+
+def test_a_prior_of_one_band_sees_the_one_with_most_signal(blend):
+    batch, first = two_bands(blend)
+    assert PixelScene(Round(2.0, 0.05), first, batch, 0.7).band == 1
+    batch["variance"] = batch["variance"] * np.array([1.0, 400.0])
+    assert PixelScene(Round(2.0, 0.05), first, batch, 0.7).band == 0
+
+
+def test_no_colour_is_negative(blend):
+    batch, first = two_bands(blend, (1.0, -0.5))
+    scene = PixelScene(Round(2.0, 0.05), first, batch, 0.7)
+    scene.band = 0
+    stamps, colours = scene.start()
+    assert scene.solve_colours(stamps, colours).min() >= 0
+
+
+@pytest.mark.parametrize("flux", [(1.0,), (1.0, 4.0)])
+def test_the_slope_is_that_of_the_likelihood(blend, flux):
+    batch, first = two_bands(blend) if len(flux) > 1 else (blend[0], blend[2])
+    scene = PixelScene(Round(2.0, 0.05), first, batch, 0.7)
+    x, colours = scene.start()
+
+    def log_likelihood(x):
+        total = scene.seen(scene.paste(x * colours).sum(axis=1)).astype(float)
+        return -0.5 * np.sum(scene.inverse * (scene.data - total) ** 2)
+
+    slope = scene.slope(x, colours)
+    for place in ((0, 0, 10, 10, 0), (0, 1, 8, 12, 0)):
+        step = np.zeros_like(x)
+        step[place] = 0.05
+        wanted = (log_likelihood(x + step) - log_likelihood(x - step)) / 0.1
+        assert slope[place] == pytest.approx(wanted, rel=0.02, abs=0.5)
+
+
+def test_answers_are_of_good_pixels_and_of_sources_that_are_there(blend):
+    batch, _, first = blend
+    mask = np.zeros(batch["image"].shape, bool)
+    mask[:, :10] = True
+    first.present[0, 1] = False
+    image = np.where(first.present[:, :, None, None, None], first.image, 0)
+    scene = PixelScene(Round(2.0, 0.05), first, batch | {"mask": mask, "image": image.sum(axis=1) + 0.05}, 0.7)
+    scene.start()
+    answer = scene.answer_of(image, first.flux)
+    assert answer.chi2[0] == pytest.approx(1.0, rel=1e-4)
+    np.testing.assert_allclose(answer.flux[0, :, 0], [first.flux[0, 0, 0], 0.0])
+
+
+def test_sharpness_is_the_power_of_the_kernel(blend):
+    """That of a Gaussian: the width of the PSF less that of the model frame."""
+    batch, _, first = blend
+    found = PixelScene(Round(2.0, 0.05), first, batch, 0.7).sharpness()
+    assert found.shape == (1, 1, 1, 1, 1)
+    assert found.item() == pytest.approx(1 / (4 * np.pi * (1.5**2 - 0.7**2)), rel=0.02)

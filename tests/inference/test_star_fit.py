@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from galzoo.inference.star_fit import Prior, fit_stars
+from galzoo.field.star_light import StarLight
+from galzoo.inference.star_fit import Prior, expected, fit_stars
 
 SIGMA, SKY = 1.3, 4.0
 
@@ -132,8 +133,67 @@ def test_stars_of_which_no_pixel_tells_are_left_out():
     np.testing.assert_array_equal(found.flux[1:], said.flux[1:])
     assert np.isinf(found.flux_errors[1:]).all()
     assert 0 < found.flux_errors[0, 0] < 30
+    # They stay in the model as they were known.
+    assert found.model[15, 24, 0] == pytest.approx(
+        light((31, 31), said.places[1:2], said.flux[1:2])[15, 24, 0], rel=0.02
+    )
     # A pixel at its foot is enough to tell of it.
     sky[15, 25] = SKY
     image[15, 25] = light((31, 31), places, flux)[15, 25, 0]
     said.flux_errors[:], said.place_errors[:] = 300, 0.3
     assert fit_stars(image, sky, psf(), said, NOBODY).told.tolist() == [True, True, False]
+
+
+def test_no_star_is_darker_than_nothing():
+    place, flux = np.array([[15.0, 15.0]]), np.array([[500.0, 500.0]])
+    image = -light((31, 31), place, flux)
+    found = fit_stars(image, np.full(image.shape, SKY), psf(), prior(place, flux, 0.3, 1e6), NOBODY)
+    np.testing.assert_array_equal(found.flux, 0)
+
+
+def test_a_star_does_not_leap():
+    """A quarter of a pixel in each of four steps, along x and y."""
+    place, flux = np.array([[17.0, 15.0]]), np.array([[5000.0, 5000.0]])
+    image = light((31, 31), place, flux)
+    found = fit_stars(image, np.full(image.shape, SKY), psf(), prior([[15.0, 15.0]], flux, 10.0, 1e6), NOBODY)
+    np.testing.assert_allclose(found.places, [[16.0, 15.0]], atol=0.01)
+
+
+def test_chi_squared_is_that_of_good_pixels():
+    image = np.sqrt(SKY) * np.random.default_rng(2).normal(size=(60, 60, 2))
+    sky = np.full(image.shape, SKY)
+    sky[:, :40] = np.inf
+    found = fit_stars(image, sky, psf(), prior([[50.0, 30.0]], [[1.0, 1.0]], 0.1, 1.0), NOBODY)
+    assert found.chi2 == pytest.approx(1.0, abs=0.1)
+
+
+def test_what_is_known_of_a_flux_counts_by_its_error():
+    place = np.array([[15.0, 15.0]])
+    image = light((31, 31), place, np.array([[1000.0, 1000.0]]))
+    start = prior(place, [[700.0, 940.0]], 1e-3, 1.0)
+    start.flux_errors[:] = 6.0, 12.0
+    found = fit_stars(image, np.full(image.shape, SKY), psf(), start, NOBODY)
+    data = SKY * 4 * np.pi * SIGMA**2
+    weight = 1 / start.flux_errors[0] ** 2
+    np.testing.assert_allclose(found.flux[0], (1000 / data + start.flux[0] * weight) / (1 / data + weight), atol=1.0)
+
+
+def test_each_of_many_stars_in_one_place_has_its_own_error():
+    places, flux = np.full((12, 2), 15.0), np.full((12, 2), 100.0)
+    start = prior(places, flux)
+    start.flux_errors[:] = start.place_errors[:] = 1e-3 * np.arange(1, 13)[:, None]
+    image = light((31, 31), places, flux)
+    found = fit_stars(image, np.full(image.shape, SKY), psf(), start, NOBODY)
+    np.testing.assert_allclose(found.flux_errors, start.flux_errors, rtol=1e-3)
+
+
+def test_a_doubtful_star_shines_by_its_probability_and_scatters_by_all_that_is_unknown():
+    """That of a star of uncertain flux that may not be there."""
+    star = prior([[10.0, 10.0]], [[200.0, 400.0]], flux_error=50.0, probability=0.3)
+    stamp = StarLight(psf())
+    mean, variance = expected(stamp, (21, 21, 2), star)
+    draws = np.where(np.random.default_rng(0).uniform(size=200_000) < 0.3, 1, 0)
+    fluxes = draws * np.random.default_rng(1).normal(200, 50, 200_000)
+    unit = stamp.add(np.zeros((21, 21, 1)), star.places, np.ones((1, 1)))[..., 0]
+    np.testing.assert_allclose(mean[..., 0], 60 * unit, atol=1e-9)
+    assert variance[10, 10, 0] == pytest.approx(fluxes.var() * unit[10, 10] ** 2, rel=0.01)

@@ -1,14 +1,16 @@
 """What a field says of its PSF and sky."""
 
 import numpy as np
+import pytest
 from scipy.stats import norm
 
 from galzoo.inference.star_fit import fit_stars
-from galzoo.inference.star_wake import CHANGES, edge_to_edge, fit_change, sky_plane
+from galzoo.inference.star_wake import CHANGES, Change, _changes, edge_to_edge, fit_change, sky_plane
 from tests.inference.test_star_fit import NOBODY, SKY, light, prior, psf
 
 SHAPE = (31, 31)
 NONE = np.zeros((0, 2)), np.zeros((0, 2))
+SIGMA_SQUARE = 1.3**2
 
 
 def field(places, flux, seed=0):
@@ -67,3 +69,77 @@ class TestWake:
         plane = sky_plane([[1.0, 2.0, 0.0], [0.0, 0.0, 5.0]], [-1, 0, 1, 9], [0.5, -3])
         np.testing.assert_allclose(plane[..., 0], [[-1, 1, 3, 3]] * 2)
         np.testing.assert_allclose(plane[..., 1], [[2.5] * 4, [-5] * 4])
+
+    def test_stars_that_were_not_fitted_tell_of_the_psf_too(self):
+        random = np.random.default_rng(6)
+        places, flux = random.uniform(8, 22, (10, 2)), np.full((10, 2), 3000.0)
+        image = np.zeros((*SHAPE, 2))
+        y, x = np.indices(SHAPE)
+        for px, py in places:
+            image += (3000 * norm.pdf(x, px, 1.45) * norm.pdf(y, py, 1.45))[..., None]
+        known = prior(places, flux, 1e-3, 1e-3)
+        fitted = fit_stars(image, np.full(image.shape, SKY), psf(), known[:1], known[1:])
+        width = CHANGES.index("width")
+        change = fit_change(image, fitted, psf(), (places[1:], flux[1:]))
+        # A Gaussian grows by half of the change of its variance times its second derivative.
+        np.testing.assert_allclose(change.psf[:, width], 1.45**2 - 1.3**2, rtol=0.35)
+        assert change.after < 0.3 * change.before
+
+    def test_light_from_beyond_the_edge_says_nothing(self):
+        random = np.random.default_rng(7)
+        places, flux = random.uniform(8, 22, (8, 2)), 2000 * random.uniform(0.3, 1, (8, 2))
+        image = field(places, flux)
+        fitted = fit_stars(image, np.full(image.shape, SKY), psf(), prior(places, flux), NOBODY)
+        clean = fit_change(image, fitted, psf(), NONE)
+        rim = np.ones(SHAPE, bool)
+        rim[5:-5, 5:-5] = False
+        image[rim] += 50.0
+        np.testing.assert_allclose(fit_change(image, fitted, psf(), NONE).psf, clean.psf, atol=1e-9)
+
+    def test_a_psf_changes_by_a_half_at_most(self):
+        places, flux = np.array([[15.0, 15.0]]), np.array([[9000.0, 9000.0]])
+        y, x = np.indices(SHAPE)
+        image = np.repeat((9000 * norm.pdf(x, 15, 3.0) * norm.pdf(y, 15, 3.0))[..., None], 2, axis=-1)
+        fitted = fit_stars(image, np.full(image.shape, SKY), psf(), prior(places, flux, 1e-3, 1.0), NOBODY)
+        assert np.abs(fit_change(image, fitted, psf(), NONE).psf).max() == pytest.approx(0.5)
+
+    def test_changes_are_what_they_are_called(self):
+        line = np.arange(21) - 10
+        psf_of = {}
+        for number, name in enumerate(CHANGES):
+            amounts = np.zeros((2, len(CHANGES)))
+            amounts[:, number] = 0.2
+            changed = Change(amounts, np.zeros((2, 3)), 1.0, 1.0).of(psf())[..., 0]
+            x, y = changed.sum(axis=0), changed.sum(axis=1)
+            psf_of[name] = x @ line, y @ line, x @ line**2 - (x @ line) ** 2, y @ line**2 - (y @ line) ** 2
+        assert psf_of["x"][:2] == pytest.approx((0.2, 0), abs=0.01)
+        assert psf_of["y"][:2] == pytest.approx((0, 0.2), abs=0.01)
+        own = SIGMA_SQUARE
+        assert psf_of["width"][2:] == pytest.approx((own + 0.2, own + 0.2), abs=0.02)
+        assert psf_of["ellipse along x"][2:] == pytest.approx((own + 0.2, own - 0.2), abs=0.02)
+        assert psf_of["wing"][2] == psf_of["wing"][3] > own + 0.3
+        # Drawn out along the diagonal the widths along x and y stay.
+        assert psf_of["ellipse along y"][2:] == pytest.approx((own, own), abs=0.02)
+
+    def test_a_changed_psf_is_nowhere_negative(self):
+        amounts = np.full((2, len(CHANGES)), -0.5)
+        changed = Change(amounts, np.zeros((2, 3)), 1.0, 1.0).of(psf())
+        assert changed.min() >= 0
+        np.testing.assert_allclose(changed.sum(axis=(0, 1)), 1)
+
+    def test_the_first_band_says_where_stars_are(self):
+        """Both are moved alike, which is where the stars are."""
+        places, flux = np.array([[12.0, 15.0], [20.0, 11.0]]), np.full((2, 2), 5000.0)
+        image = light(SHAPE, places + [0.3, 0], flux)
+        fitted = fit_stars(image, np.full(image.shape, SKY), psf(), prior(places, flux, 0.01, 1.0), NOBODY)
+        change = fit_change(image, fitted, psf(), NONE)
+        np.testing.assert_array_equal(change.psf[0, :2], 0)
+        assert np.abs(change.psf[1, 0]) < 0.1
+
+    def test_edges_are_at_one(self):
+        np.testing.assert_allclose(edge_to_edge(2), [-1, 1])
+        np.testing.assert_allclose(edge_to_edge(1), [0])
+        np.testing.assert_allclose(edge_to_edge(5, np.array([-2, 1, 4])), [-2, -0.5, 1])
+
+    def test_each_change_keeps_the_light(self):
+        np.testing.assert_allclose(_changes(psf()).sum(axis=(0, 1)), 0, atol=1e-6)

@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from galzoo.inference.fit import laplace
-from galzoo.inference.fit.deviations import deviations, doubt, needs_refinement
+from galzoo.inference.fit.deviations import _Problem, _shares, _Smooth, deviations, doubt, misfit, needs_refinement
 from galzoo.inference.fit.gaussian_profiles import Patch, Profiles
 from galzoo.layers.psf import convolve, gaussian_psf
 
@@ -182,3 +182,59 @@ def test_a_hole_in_one_band_makes_no_negative_source(psf, bands):
 def _products(patch, profiles):
     normal, right, power = patch.products(profiles, PLACES)
     return normal[:, :, None, :, None], right[..., None], power
+
+
+def striped(part, noise=1.0, light=60.0):
+    """Return data, model and variance (band, y, x) of light that is off by so much of itself, with noise."""
+    total = np.full((1, 40, 40), light)
+    sign = np.where(np.arange(40) % 2, 1, -1)
+    image = total * (1 + part * sign) + noise * np.random.default_rng(0).normal(size=total.shape)
+    return image, total, np.full(total.shape, noise**2)
+
+
+@pytest.mark.parametrize("part", [0.05, 0.2])
+def test_misfit_is_the_part_by_which_light_is_off(part):
+    assert misfit(*striped(part)) == pytest.approx(part, rel=0.05)
+
+
+def test_what_noise_may_do_is_no_misfit():
+    """1600 pixels, whose mean of squares scatters by .035: three of these are allowed, five are not."""
+    image, total, variance = striped(0.0)
+    image = total + (image - total) / (image - total).std()
+    assert misfit(total + np.sqrt(1.1) * (image - total), total, variance) == 0
+    assert misfit(total + np.sqrt(1.2) * (image - total), total, variance) > 0
+
+
+def test_four_pixels_count_as_one_in_doubt():
+    image, total, variance = striped(0.02)
+    part = np.linspace(0, 0.3, 3001)[:, None]
+    whole = variance.ravel() + (part * total.ravel()) ** 2
+    log_prob = -0.5 * (np.log(whole) + (image - total).ravel() ** 2 / whole).sum(axis=1) / 4
+    weight = np.exp(log_prob - log_prob.max() - 0.5 * (part[:, 0] / 0.06) ** 2)
+    assert doubt(image, total, variance) == pytest.approx(np.sqrt(weight @ part[:, 0] ** 2 / weight.sum()), rel=1e-3)
+
+
+def test_what_is_not_given_to_the_sources_is_noise():
+    image, total, variance = striped(0.1)
+    light = np.concatenate([0.7 * total, 0.3 * total])
+    residual = (image - total)[0]
+    shares = _shares(residual, light, variance[0])
+    rest = residual * (1 - shares.sum(axis=0))
+    assert (rest**2 / variance[0]).mean() == pytest.approx(1.0, abs=0.01)
+    np.testing.assert_allclose(shares[0] / shares[1], (0.7 / 0.3) ** 2)
+
+
+def test_the_light_of_a_galaxy_is_all_of_its_image(psf):
+    patch, seen, galaxies, _ = scene(psf, 0.4, band_bump=0.9)
+    images, flux, total = deviations(patch, seen, galaxies, fitted(patch, seen), NOTHING_KNOWN, 60)
+    # What lies beyond the patch is the profile's.
+    np.testing.assert_allclose(images.sum(axis=(2, 3)), total - flux * (1 - seen.sum(axis=(2, 3))), rtol=1e-3)
+    left = ((patch.image - images.sum(axis=0)) ** 2 / patch.variance).mean()
+    assert left < 1.1
+
+
+def test_no_galaxy_has_less_than_no_light(psf):
+    patch, seen, galaxies, _ = scene(psf, 0.0)
+    problem = _Problem(patch, patch.variance, seen, galaxies, _Smooth(patch.canvas), NOTHING_KNOWN)
+    dark = np.full_like(galaxies[:, 0], -50.0)
+    np.testing.assert_allclose(problem.deviation(dark), -galaxies, rtol=1e-5)

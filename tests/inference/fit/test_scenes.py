@@ -5,6 +5,7 @@ from keras import ops
 from galzoo.contracts.deblended import FLAGS
 from galzoo.errors import InputError
 from galzoo.inference.fit import laplace
+from galzoo.inference.fit.scene_windows import Patches
 from galzoo.inference.fit.scenes import deblend
 from galzoo.layers.psf import gaussian_psf
 from galzoo.models.vae_deblender.model import VAEDeblender
@@ -144,7 +145,8 @@ def test_scenes_of_different_numbers_of_sources_are_as_alone(model, scenes):
     batch["n_sources"] = np.array([1, 2, 0])
     together = deblend(model, batch, "map")
     assert together.present.tolist() == [[True, False], [True, True], [False, False]]
-    assert np.all(together.image[~together.present] == 0)
+    for values in (together.image, together.flux, together.positions, together.position_error):
+        assert np.all(values[~together.present] == 0)
     alone = deblend(model, {key: value[1:2] for key, value in batch.items()}, "map")
     np.testing.assert_allclose(alone.flux[0], together.flux[1], rtol=1e-3)
 
@@ -271,3 +273,95 @@ def test_a_pixel_that_is_not_a_number_is_as_good_as_masked(model, scenes):
     found = deblend(model, batch, "map")
     np.testing.assert_allclose(found.flux, masked.flux, rtol=1e-5)
     assert np.all(np.isfinite(found.chi2))
+
+
+def test_the_encoder_moves_no_source_further_than_positions_are_doubted(model, scenes):
+    found = deblend(model, scenes, "encoder", position_error=0.02)
+    assert 0.01 < np.abs(found.positions - scenes["positions"]).max() < 0.0201
+    assert found.position_error.max() <= 0.0201
+
+
+@pytest.mark.parametrize(("method", "counts"), [("encoder", True), ("map", False)])
+def test_what_a_residual_says_of_shapes_that_were_not_fitted_is_an_error_of_fluxes(
+    model, scenes, monkeypatch, method, counts
+):
+    batch = {key: value[:2].copy() for key, value in scenes.items()}
+    batch["n_sources"] = np.ones(2, int)
+    batch["image"] = scenes["isolated"][:2, 0].astype("float32")
+    monkeypatch.setattr(Patches, "doubt", lambda *_: np.full(2, 0.5))
+    found = deblend(model, batch, method, refine_steps=0)
+    flux, error = found.flux[:, 0], found.flux_error[:, 0]
+    assert flux.min() > 1
+    assert np.all((error >= 0.499 * flux) == counts)
+
+
+def test_sampling_gives_two_hundred_at_least(model, scenes, monkeypatch):
+    from galzoo.inference.fit import hmc
+
+    asked = []
+
+    def sample(model, part, theta, posterior, condition, sharp, samples, rng):
+        asked.append(samples)
+        return np.ones((samples, *posterior["flux"].shape))
+
+    monkeypatch.setattr(hmc, "sample", sample)
+    batch = {key: value[:2] for key, value in scenes.items()}
+    assert deblend(model, batch, "hmc").samples.shape[0] == 200
+    assert deblend(model, batch, "hmc", samples=300).samples.shape[0] == 300
+    assert asked == [200, 300]
+
+
+def patches(positions, size, shape=(200, 300)):
+    """Return the windows of one scene with galaxies of a size."""
+    import concurrent.futures
+
+    image = np.zeros((1, *shape, 1), np.float32)
+    batch = {"image": image, "variance": np.ones_like(image), "positions": np.array([positions], np.float32)}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return Patches(batch, np.ones((1, len(positions)), bool), np.full((1, len(positions)), size), 0.7, pool)
+
+
+def test_windows_are_about_the_middle_of_the_sources_and_larger_ones_for_larger_galaxies():
+    """16 pixels on each side of the outermost, or four sizes; images of sources reach eight sizes and 16 pixels."""
+    small = patches([(100.0, 90.0), (103.0, 95.0)], 2.0)
+    rows, columns = small._window(0, small.margin[0])
+    assert (columns.stop - columns.start, rows.stop - rows.start) == (40, 40)
+    assert (columns.start + columns.stop - 1) / 2 == pytest.approx(101.5, abs=0.5)
+    assert (rows.start + rows.stop - 1) / 2 == pytest.approx(92.5, abs=0.5)
+    assert small.margin[0] == 16
+    assert small.reach[0] == 2 * 4 * 2 + 16
+    large = patches([(100.0, 90.0)], 7.0)
+    assert large.margin[0] == 28
+    assert large.reach[0] == 2 * 28 + 16
+    assert patches([(100.0, 90.0)], 70.0).reach[0] == 128
+
+
+def test_light_beyond_the_fitted_window_follows_the_flux_of_the_profile(model, scenes, monkeypatch):
+    """Of a source that gains a half in the window, what was drawn outside of it gains as much."""
+    from galzoo.inference.fit import scene_windows
+
+    one = patches([(100.0, 90.0)], 2.0)
+    images = np.ones((1, 1, 200, 300, 1), np.float32)
+
+    class Profile:
+        def __getitem__(self, rows):
+            return self
+
+        def sampled(self, *_):
+            return None
+
+    def deviations(patch, seen, galaxies, flux, known, steps):
+        return np.full((1, 1, *patch.canvas.shape), 7.0), 1.5 * flux, 2 * flux
+
+    monkeypatch.setattr(scene_windows, "deviations", deviations)
+    monkeypatch.setattr(scene_windows, "needs_refinement", lambda *_: True)
+    monkeypatch.setattr(scene_windows.Canvas, "draw", lambda *_: None)
+    import concurrent.futures
+
+    with concurrent.futures.ThreadPoolExecutor(1) as one.pool:
+        known = np.zeros((1, 1, 1)), np.zeros((1, 1, 1))
+        arguments = Profile(), np.zeros((1, 1, 2)), np.full((1, 1, 1), 10.0), known, images, np.array([0]), 5
+        total = one.refine(*arguments)
+    assert total.item() == 20
+    assert images[0, 0, 90, 100, 0] == 7
+    assert images[0, 0, 0, 0, 0] == pytest.approx(1.5)
