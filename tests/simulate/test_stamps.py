@@ -40,6 +40,8 @@ def test_what_a_stamp_has(stamps):
     assert stamps.catalogue["half_light_radius"].unit == u.arcsec
     snr = np.array([stamps.catalogue[f"snr_{band}"] for band in stamps.bands])
     np.testing.assert_allclose(stamps.catalogue["snr"], np.sqrt((snr**2).sum(axis=0)))
+    # Of the galaxy alone: noise has 48 and more, which is the side of a stamp.
+    assert snr.min() < 40
     width = [fwhm_of(plane) * stamps.pixel_scale for plane in stamps.psf[..., 0]]
     np.testing.assert_allclose(stamps.catalogue[f"psf_fwhm_{stamps.bands[0]}"].value, width)
     # A galaxy's centre is anywhere on the middle pixel.
@@ -281,8 +283,8 @@ def test_real_galaxies(real_galaxies):
     assert set(stamps.catalogue["kind"]) == {"real"}
     assert stamps.meta["simulation"]["real_galaxies"] == "catalogue.fits"  # a file's header tells no one's folders
     flux = stamps.catalogue["flux_F160W"].to_value(u.nJy)
-    np.testing.assert_allclose(stamps.truth.sum(axis=(1, 2, 3)), flux, rtol=0.02)
-    np.testing.assert_allclose(stamps.catalogue["half_light_radius"].value, 0.3, rtol=0.1)
+    np.testing.assert_allclose(stamps.truth.sum(axis=(1, 2, 3)), flux, rtol=5e-3)
+    np.testing.assert_allclose(stamps.catalogue["half_light_radius"].value, 0.3, rtol=0.02)
     e = np.hypot(stamps.catalogue["e1"], stamps.catalogue["e2"])
     np.testing.assert_allclose(e, 2 * 0.2 / (1 + 0.2**2), rtol=0.1)
     # Turned by the angle that they are drawn at, as the pixels are.
