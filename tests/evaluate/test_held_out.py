@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import galzoo
-from galzoo.evaluate import held_out
+from galzoo.contracts.suites import Request
+from galzoo.errors import InputError
+from galzoo.evaluate import held_out, run
+from galzoo.registry import families, get_family, suites_of
 from galzoo.simulate.scene_spec import SceneSpec
 from galzoo.simulate.simulator import make_spec
 from galzoo.simulate.stamps import StampSpec
@@ -32,6 +35,7 @@ def test_every_preset_of_simulated_data_can_be_judged_without_data(name, made, c
     with caplog.at_level(logging.WARNING):
         held_out.new_stamps(data, name)
     options = {key: value for key, value in made[0].items() if key != "n"}
+    assert options["seed"] != data["options"].get("seed", 0)
     assert make_spec(StampSpec, None, options).real_fraction == 0
     asked = data["options"].get("real_fraction", 0)
     assert ("real galaxies that were 10 %" in caplog.text) == (asked == 0.1)
@@ -78,3 +82,49 @@ def test_stamps_of_one_galaxy_have_one_number():
     number = held_out.parents_of(stamps)
     assert number[0] == number[2]
     assert len(set(number)) == 3
+
+
+def request(**changes):
+    empty = {"models": {}, "card": {}, "files": (), "real": (), "limit": None, "report": None}
+    return Request(**{**empty, **changes})
+
+
+def test_a_suite_of_one_file_refuses_two():
+    assert held_out.stamp_file(request(files=("one.h5",))) == "one.h5"
+    with pytest.raises(InputError, match="leave out --data two.h5"):
+        held_out.stamp_file(request(files=("one.h5", "two.h5")))
+
+
+def test_observed_images_that_a_suite_does_not_use_are_refused():
+    held_out.refuse_real(request(), "truth is needed")
+    with pytest.raises(InputError, match="truth is needed; leave out --real sky.h5"):
+        held_out.refuse_real(request(real=("sky.h5",)), "truth is needed")
+
+
+def test_the_suite_that_is_asked_for_goes_before_the_recipe_s():
+    family = next(one for one in map(get_family, families()) if len(suites_of(one)) > 1)
+    first, second = suites_of(family)[:2]
+    card = {"family": family.name, "recipe": {"evaluate": {"suite": first.name}}}
+    assert run.choose_suite(card) == first
+    assert run.choose_suite(card, second.name) == second
+    assert run.choose_suite({**card, "recipe": {"evaluate": {"suite": None}}}) == first
+
+
+@pytest.mark.parametrize(("asked", "used"), [(None, 7), (3, 3)])
+def test_as_many_objects_are_used_as_asked_or_as_the_recipe_says(tmp_path, monkeypatch, asked, used):
+    name = galzoo.list_presets()[0]
+    card = galzoo.load_card(name)
+    card["recipe"]["evaluate"]["limit"] = 7
+    monkeypatch.setattr("galzoo.presets.load_card", lambda _: card)
+    monkeypatch.setattr(run, "_models", lambda *_: {})
+    seen = []
+
+    class Result:
+        metrics = {}
+
+        def tables(self):
+            return {}
+
+    monkeypatch.setattr(run, "import_object", lambda _: lambda request: seen.append(request.limit) or Result())
+    run.evaluate(name, output=tmp_path, limit=asked)
+    assert seen == [used]

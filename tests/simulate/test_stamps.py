@@ -11,8 +11,9 @@ from galzoo.data.psf import fwhm_of
 from galzoo.data.stamps import Stamps
 from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError, UnknownNameError
+from galzoo.simulate import psf as psf_module
 from galzoo.simulate.galaxies import Component
-from galzoo.simulate.psf import PSFModel
+from galzoo.simulate.psf import Nominal, PSFModel
 from galzoo.simulate.render import StampGrid, component_transform
 from galzoo.simulate.stamps import StampSpec, make_simulated, simulate_stamps
 from galzoo.simulate.surveys import get_survey, noise_sigma
@@ -39,6 +40,14 @@ def test_what_a_stamp_has(stamps):
     assert stamps.catalogue["half_light_radius"].unit == u.arcsec
     snr = np.array([stamps.catalogue[f"snr_{band}"] for band in stamps.bands])
     np.testing.assert_allclose(stamps.catalogue["snr"], np.sqrt((snr**2).sum(axis=0)))
+    # Of the galaxy alone: noise has 48 and more, which is the side of a stamp.
+    assert snr.min() < 40
+    width = [fwhm_of(plane) * stamps.pixel_scale for plane in stamps.psf[..., 0]]
+    np.testing.assert_allclose(stamps.catalogue[f"psf_fwhm_{stamps.bands[0]}"].value, width)
+    # A galaxy's centre is anywhere on the middle pixel.
+    offset = np.array([stamps.catalogue["x"], stamps.catalogue["y"]]) - (size - 1) / 2
+    assert np.abs(offset).max() <= 0.5
+    assert offset.std() == pytest.approx(1 / np.sqrt(12), rel=0.3)
 
 
 def test_a_stamp_depends_on_its_number_alone():
@@ -158,6 +167,57 @@ def test_fwhm_of_a_gaussian():
     assert fwhm_of(image) == pytest.approx(2.3548 * 1.5, rel=0.01)
 
 
+class Draws(Nominal):
+    """Stands for a random generator: every draw is so many of its standard deviations, or that part of its range."""
+
+    def __init__(self, normal=0.0, uniform=0.0):
+        self.values = normal, uniform
+
+    def normal(self, scale=1.0, size=None):
+        value = scale * self.values[0]
+        return value if size is None else np.full(size, value)
+
+    def uniform(self, low, high):
+        return low + self.values[1] * (high - low)
+
+
+def widths(survey, band, draws):
+    """Return the FWHM in arcsec of a PSF, its pixel response included."""
+    model = PSFModel(get_survey(survey), (band,))
+    step = get_survey(survey).pixel_scale.to_value(u.arcsec) / 4
+    return fwhm_of(model.draw(draws)[0].image(161, step)) * step
+
+
+def test_the_nominal_width_of_the_seeing_has_the_pixel_in_it():
+    wanted = get_survey("LSST").band("r").psf_fwhm.to_value(u.arcsec)
+    assert widths("LSST", "r", Nominal()) == pytest.approx(wanted, rel=0.01)
+
+
+def test_seeing_scatters_in_common_and_half_as_much_in_each_band():
+    wide = widths("LSST", "r", Draws(normal=1.0)) / widths("LSST", "r", Nominal())
+    # Before the pixel, which takes part of it: exp(.08 x 1.5).
+    assert wide == pytest.approx(np.exp(1.5 * psf_module._SEEING_SCATTER), rel=0.02)
+
+
+def test_the_shape_of_the_seeing_is_common_to_the_bands_but_for_a_third():
+    model = PSFModel(get_survey("LSST"), ("r", "i"))
+    psfs = [model.draw(np.random.default_rng(seed)) for seed in range(200)]
+    shear = np.array([[(one.matrix[0, 0] - one.matrix[1, 1]) / 2 for one in pair] for pair in psfs])
+    assert shear.std() == pytest.approx(0.015 * np.sqrt(1 + 1 / 9), rel=0.15)
+    assert np.corrcoef(shear.T)[0, 1] == pytest.approx(0.9, abs=0.06)
+
+
+def test_a_space_psf_is_blurred_by_part_of_a_pixel():
+    model = PSFModel(get_survey("CANDELS"), ("F160W",))
+    scale = get_survey("CANDELS").pixel_scale.to_value(u.arcsec)
+    assert model.draw(Draws(uniform=0.5))[0].sigma == pytest.approx(0.15 * scale)
+    assert model.draw(Nominal())[0].sigma == 0
+
+
+def test_a_shear_keeps_areas():
+    assert np.linalg.det(psf_module._shear((0.3, -0.2))) == pytest.approx(1)
+
+
 @pytest.fixture
 def psf_image(tmp_path):
     image = galsim.Moffat(beta=3, fwhm=0.18).drawImage(nx=81, ny=81, scale=0.04, offset=(0.3, -0.2)).array
@@ -205,6 +265,15 @@ def real_galaxies(tmp_path):
     return tmp_path / "catalogue.fits"
 
 
+def test_real_galaxies_that_are_too_large_are_left_out(real_galaxies):
+    from galzoo.simulate.real import RealGalaxies
+
+    assert RealGalaxies(real_galaxies, 0.35, 27.0).ids.tolist() == ["real-7", "real-8"]
+    assert RealGalaxies(real_galaxies, 0.35).ids.tolist() == ["real-7"]
+    with pytest.raises(InputError, match="none of 2 galaxies"):
+        RealGalaxies(real_galaxies, 0.25)
+
+
 def test_real_galaxies(real_galaxies):
     spec = StampSpec(
         survey="CANDELS", bands=("F160W",), stamp_size=84, real_galaxies=str(real_galaxies), real_fraction=1.0
@@ -214,10 +283,20 @@ def test_real_galaxies(real_galaxies):
     assert set(stamps.catalogue["kind"]) == {"real"}
     assert stamps.meta["simulation"]["real_galaxies"] == "catalogue.fits"  # a file's header tells no one's folders
     flux = stamps.catalogue["flux_F160W"].to_value(u.nJy)
-    np.testing.assert_allclose(stamps.truth.sum(axis=(1, 2, 3)), flux, rtol=0.02)
-    np.testing.assert_allclose(stamps.catalogue["half_light_radius"].value, 0.3, rtol=0.1)
+    np.testing.assert_allclose(stamps.truth.sum(axis=(1, 2, 3)), flux, rtol=5e-3)
+    np.testing.assert_allclose(stamps.catalogue["half_light_radius"].value, 0.3, rtol=0.02)
     e = np.hypot(stamps.catalogue["e1"], stamps.catalogue["e2"])
     np.testing.assert_allclose(e, 2 * 0.2 / (1 + 0.2**2), rtol=0.1)
+    # Turned by the angle that they are drawn at, as the pixels are.
+    axis = np.arange(84.0)
+    for row in range(3):
+        light = np.clip(stamps.truth[row, ..., 0], 0, None)
+        x, y = (light.sum(axis=one) @ axis / light.sum() for one in (0, 1))
+        dx, dy = axis - x, (axis - y)[:, None]
+        weight = light * (np.hypot(dx, dy) < 20)
+        cross, along = 2 * (weight * dx * dy).sum(), (weight * (dx**2 - dy**2)).sum()
+        told = np.arctan2(stamps.catalogue["e2"][row], stamps.catalogue["e1"][row])
+        assert np.cos(told - np.arctan2(cross, along)) > 0.9
     with pytest.raises(InputError, match="none of 2 galaxies"):
         simulate_stamps(StampSpec(**(spec.to_dict() | {"real_magnitude_limit": 20.0})), [0])
 
