@@ -21,7 +21,9 @@ _LEAST_SNR = 3.6
 
 @dataclasses.dataclass
 class ClassicalDetector:
-    """What ``galzoo deblend`` starts from, as a `galzoo.contracts.detections.Detector`: matched filter, then SEP.
+    """SEP behind a matched filter, as a `galzoo.contracts.detections.Detector`.
+
+    That is what ``galzoo deblend`` starts from, but for what stands out of the halos of bright sources.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ class ClassicalDetector:
             field, psf_of = scene_field(batch, scene, self.bands, self.pixel_scale)
             weights = tuple((1 / field.noise_levels()).tolist())
             least = max(_LEAST_SNR, snr_of(min(threshold, 0.999)))
-            detection = Detection(mean_fwhm(psf_of, field), weights, threshold=least)
+            detection = Detection(mean_fwhm(psf_of, field), weights, threshold=least, halos=False)
             found.append(find(field, ClassicalFinder(field, detection), psf_of, max(*field.shape, 64)))
         return as_detections(found, self.classes)
 
@@ -98,7 +100,7 @@ def mask_grid(mask, box):
 
 @dataclasses.dataclass
 class SecondLook:
-    """The classical detection and then the residual's: all that ``galzoo deblend`` finds by itself.
+    """`ClassicalDetector`, then the fit and what it asks for in the residual, as ``galzoo deblend`` does.
 
     Parameters
     ----------
@@ -130,7 +132,8 @@ class SecondLook:
 
         field, psf_of = scene_field(batch, scene, self.bands, self.pixel_scale)
         weights = tuple((1 / field.noise_levels()).tolist())
-        detection = Detection(mean_fwhm(psf_of, field), weights, max(_LEAST_SNR, snr_of(min(threshold, 0.999))))
+        least = max(_LEAST_SNR, snr_of(min(threshold, 0.999)))
+        detection = Detection(mean_fwhm(psf_of, field), weights, least, halos=False)
         parts = [tiling.detect_tile(field, (0, field.shape[0], 0, field.shape[1]), detection)]
         sources, numbers = tiling.collect(parts)
         segmentation = np.zeros(field.shape, np.int32)
