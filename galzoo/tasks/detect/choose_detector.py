@@ -52,8 +52,8 @@ def check_width(preset, field, fwhm):
     low, high = (load_card(preset)["recipe"]["data"].get("make") or {}).get("fwhm", (0.0, np.inf))
     if not low <= fwhm <= high:
         logger.warning(
-            "%s: its PSF is %.2f pixels wide (FWHM), %s learnt with %g to %g; fluxes and numbers of such a field are not "
-            "to be trusted, compare them with photutils", field.name, fwhm, preset, low, high,
+            "%s: its PSF is %.2f pixels wide (FWHM), %s learnt with %g to %g; fluxes and numbers of such a field "
+            "are not to be trusted, compare them with photutils", field.name, fwhm, preset, low, high,
         )  # fmt: skip
 
 
