@@ -17,7 +17,6 @@ piece of 1024 pixels with noise and 460 sources, side by side.
 
 import argparse
 import contextlib
-import dataclasses
 import json
 import resource
 import subprocess
@@ -55,8 +54,8 @@ SEEING = {"hsc": 0.65, "dc2": 0.75}
 def sep_alone():
     """Let fields be searched without a look for what stands out of the halos of bright sources."""
 
-    def alone(*arguments):
-        return dataclasses.replace(detection_for(*arguments), halos=False)
+    def alone(field, fwhm, threshold, halos):
+        return detection_for(field, fwhm, threshold)
 
     return mock.patch("galzoo.tasks.detect.run.detection_for", alone)
 

@@ -67,7 +67,7 @@ class Detection:
     correlation: float = 1.0
     footprint_correlation: float | None = None
     grow: float = 0.5
-    halos: bool = True
+    halos: bool = False
 
     @property
     def footprint_level(self):
@@ -76,7 +76,7 @@ class Detection:
         return level * (self.footprint_correlation or self.correlation)
 
 
-def detection_for(field, fwhm, threshold):
+def detection_for(field, fwhm, threshold, halos=False):
     """Return the `Detection` for a field, with the correlation of its noise.
 
     Parameters
@@ -85,8 +85,9 @@ def detection_for(field, fwhm, threshold):
     fwhm : float
         Of the PSF in pixels.
     threshold : float
+    halos : bool
     """
-    found = Detection(fwhm, tuple((1 / field.noise_levels()).tolist()), threshold)
+    found = Detection(fwhm, tuple((1 / field.noise_levels()).tolist()), threshold, halos=halos)
     return dataclasses.replace(
         found,
         correlation=noise_correlation(field, found),

@@ -21,9 +21,7 @@ _LEAST_SNR = 3.6
 
 @dataclasses.dataclass
 class ClassicalDetector:
-    """SEP behind a matched filter, as a `galzoo.contracts.detections.Detector`.
-
-    That is what ``galzoo deblend`` starts from, but for what stands out of the halos of bright sources.
+    """What ``galzoo deblend`` starts from, as a `galzoo.contracts.detections.Detector`: matched filter, then SEP.
 
     Parameters
     ----------
@@ -43,7 +41,7 @@ class ClassicalDetector:
             field, psf_of = scene_field(batch, scene, self.bands, self.pixel_scale)
             weights = tuple((1 / field.noise_levels()).tolist())
             least = max(_LEAST_SNR, snr_of(min(threshold, 0.999)))
-            detection = Detection(mean_fwhm(psf_of, field), weights, threshold=least, halos=False)
+            detection = Detection(mean_fwhm(psf_of, field), weights, threshold=least)
             found.append(find(field, ClassicalFinder(field, detection), psf_of, max(*field.shape, 64)))
         return as_detections(found, self.classes)
 
@@ -100,7 +98,7 @@ def mask_grid(mask, box):
 
 @dataclasses.dataclass
 class SecondLook:
-    """`ClassicalDetector`, then the fit and what it asks for in the residual, as ``galzoo deblend`` does.
+    """The classical detection and then the residual's: all that ``galzoo deblend`` finds by itself.
 
     Parameters
     ----------
@@ -133,7 +131,7 @@ class SecondLook:
         field, psf_of = scene_field(batch, scene, self.bands, self.pixel_scale)
         weights = tuple((1 / field.noise_levels()).tolist())
         least = max(_LEAST_SNR, snr_of(min(threshold, 0.999)))
-        detection = Detection(mean_fwhm(psf_of, field), weights, least, halos=False)
+        detection = Detection(mean_fwhm(psf_of, field), weights, least)
         parts = [tiling.detect_tile(field, (0, field.shape[0], 0, field.shape[1]), detection)]
         sources, numbers = tiling.collect(parts)
         segmentation = np.zeros(field.shape, np.int32)

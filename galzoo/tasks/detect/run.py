@@ -254,7 +254,7 @@ class Search:
         if known is not None:
             contradiction(field, sources, psf_of)
         fwhm = mean_fwhm(psf_of, field)
-        classical = detection_for(field, fwhm, snr_of(settings.threshold))
+        classical = detection_for(field, fwhm, snr_of(settings.threshold), halos=True)
         about = {"method": method, "fwhm_pixels": fwhm, "noise_correlation": classical.correlation}
         if preset is not None and detector is None:
             about |= {"preset": method, "model": model_checksum(preset)}
