@@ -3,8 +3,9 @@
     python scripts/bench_detect.py ../shared/data -o /tmp/detect [--preset PRESET] [--deblend] [--only hsc]
 
 Fields: an HSC tile (gri, 454 objects labelled by scarlet and cross-matched) and a coadd of LSST DESC's DC2 (ugrizy,
-424 true objects). Methods: SEP's detection, what ``galzoo deblend`` finds with its second look (minutes), and a
-preset, also cut to as many detections as SEP has, the most probable ones. Catalogues that are in the folder are not
+424 true objects). Methods: SEP's detection, ``galzoo detect`` without a preset, which finds what SEP leaves to brighter
+light too, what ``galzoo deblend`` finds with its second look (minutes), and a preset, also cut to as many detections as
+SEP has, the most probable ones. Catalogues that are in the folder are not
 made again without --restart. The lists are those of other programs, cut at their own depth: what is fainter or lies
 in a blend that they did not take apart counts as false here.
 
@@ -15,12 +16,14 @@ piece of 1024 pixels with noise and 460 sources, side by side.
 """
 
 import argparse
+import contextlib
 import json
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -28,6 +31,7 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 
 from galzoo.evaluate.report import markdown_table
+from galzoo.field.detection import detection_for
 from galzoo.field.open_field import open_field
 from galzoo.files import write_json, write_text
 from galzoo.metrics.binned import bin_masks
@@ -42,8 +46,18 @@ from galzoo.viz.panels import save
 EDGES = (16, 20, 21, 22, 23, 24, 25, 26, 28)
 # Arcsec; centres of boxes are good to a few tenths.
 MATCH = 1.0
+WITHOUT_PRESET = "galzoo detect"
 # FWHM in arcsec: of HSC's deep coadds in i, and of DC2's.
 SEEING = {"hsc": 0.65, "dc2": 0.75}
+
+
+def sep_alone():
+    """Let fields be searched without a look for what stands out of the halos of bright sources."""
+
+    def alone(field, fwhm, threshold, halos):
+        return detection_for(field, fwhm, threshold)
+
+    return mock.patch("galzoo.tasks.detect.run.detection_for", alone)
 
 
 def hsc_field(data, folder):
@@ -161,15 +175,16 @@ def main():
         paths, options, truth = make(arguments.data, arguments.output)
         options = options | {"seeing": SEEING[name]}
         tables, folder = {}, arguments.output / name
-        for method in ("SEP", arguments.preset):
+        for method in ("SEP", WITHOUT_PRESET, arguments.preset):
             if method is None:
                 continue
             out = folder / Path(method).name
             if arguments.restart or not (out / "catalogue.ecsv").is_file():
-                preset = None if method == "SEP" else method
-                detect_field(paths, out, preset=preset, settings=Settings(), restart=arguments.restart, **options)
+                preset = None if method in ("SEP", WITHOUT_PRESET) else method
+                with sep_alone() if method == "SEP" else contextlib.nullcontext():
+                    detect_field(paths, out, preset=preset, settings=Settings(), restart=arguments.restart, **options)
             tables[method] = QTable.read(out / "catalogue.ecsv")
-            if method != "SEP":
+            if method == arguments.preset:
                 order = np.argsort(-np.asarray(tables[method]["probability"]), kind="stable")
                 tables[f"{method}, as many as SEP"] = tables[method][order[: len(tables["SEP"])]]
         if arguments.deblend:

@@ -5,6 +5,7 @@ References
 Bertin & Arnouts 1996, A&AS 117, 393. Barbary 2016, JOSS 1, 58.
 """
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -15,6 +16,9 @@ from galzoo.errors import InputError
 from galzoo.field.coadd import coadd
 
 _DEBLEND_LEVELS, _DEBLEND_CONTRAST, _LEAST_PIXELS = 32, 0.005, 3
+# A peak with less than that part of a footprint's light is a source all the same where so much of its height is above
+# the median of a ring of these radii about it, in FWHM: in the halo of a bright star that part is too much to ask.
+_ANY_CONTRAST, _STANDS_OUT, _RING = 1e-5, 0.5, (1.25, 2.0)
 # SEP takes peaks apart behind a filter of this part of the FWHM, since the matched one would merge near pairs; centres
 # are measured in a window of the other part, where a neighbour pulls less.
 _SPLIT_FILTER, _CENTRE_WINDOW = 0.4, 0.7
@@ -52,6 +56,8 @@ class Detection:
         The same behind the filter of footprints; `correlation` by default.
     grow : float
         Footprints that are nearer than twice this, in FWHM, are one group.
+    halos : bool
+        Find what stands out of the light of something much brighter too, which SEP by itself leaves to that.
     """
 
     fwhm: float
@@ -61,6 +67,7 @@ class Detection:
     correlation: float = 1.0
     footprint_correlation: float | None = None
     grow: float = 0.5
+    halos: bool = False
 
     @property
     def footprint_level(self):
@@ -69,7 +76,7 @@ class Detection:
         return level * (self.footprint_correlation or self.correlation)
 
 
-def detection_for(field, fwhm, threshold):
+def detection_for(field, fwhm, threshold, halos=False):
     """Return the `Detection` for a field, with the correlation of its noise.
 
     Parameters
@@ -78,8 +85,9 @@ def detection_for(field, fwhm, threshold):
     fwhm : float
         Of the PSF in pixels.
     threshold : float
+    halos : bool
     """
-    found = Detection(fwhm, tuple((1 / field.noise_levels()).tolist()), threshold)
+    found = Detection(fwhm, tuple((1 / field.noise_levels()).tolist()), threshold, halos=halos)
     return dataclasses.replace(
         found,
         correlation=noise_correlation(field, found),
@@ -216,10 +224,13 @@ def find_sources(image, error, mask, snr, detection):
         objects, labels = extract(image, level, contrast=_DEBLEND_CONTRAST, **settings)
     except InputError:  # where a huge footprint has more peaks than SEP can hold
         objects, labels = extract(image, level, contrast=1.0, **settings)
-    peak_x, peak_y = objects["xcpeak"].astype(int), objects["ycpeak"].astype(int)
     least = detection.threshold * detection.correlation
-    bright = snr[peak_y, peak_x] >= least
-    peak_x, peak_y = peak_x[bright], peak_y[bright]
+    peak_x, peak_y = _bright_peaks(objects, snr, least)
+    if detection.halos:
+        with contextlib.suppress(InputError):
+            objects, _ = extract(image, level, contrast=_ANY_CONTRAST, **settings)
+            x, y = _standing_out(*_bright_peaks(objects, snr, least), peak_x, peak_y, snr, least, detection.fwhm)
+            peak_x, peak_y = np.append(peak_x, x), np.append(peak_y, y)
     more_y, more_x = _lone_peaks(snr, mask, least, peak_y, peak_x)
     peak_x, peak_y = np.append(peak_x, more_x), np.append(peak_y, more_y)
     seen = (labels > 0) | (~mask & (snr >= least))
@@ -228,6 +239,36 @@ def find_sources(image, error, mask, snr, detection):
     x, y = _centres(image, mask, peak_x, peak_y, detection.fwhm)
     sources = {"x": x, "y": y, "snr": snr[peak_y, peak_x], "row": np.full(len(x), -1), "line": peak_y, "column": peak_x}
     return sources, footprint
+
+
+def _bright_peaks(objects, snr, least):
+    """Return the brightest pixels, x and y, of SEP's objects that are above the threshold behind the matched filter."""
+    x, y = objects["xcpeak"].astype(int), objects["ycpeak"].astype(int)
+    bright = snr[y, x] >= least
+    return x[bright], y[bright]
+
+
+def _standing_out(x, y, known_x, known_y, snr, least, fwhm):
+    """Return those of some peaks, x and y, that are no part of a known one: a FWHM off, and high above what is around.
+
+    They are so where the matched filter has the threshold, and half of what it has at the peak, above its median in a
+    ring about it.
+    """
+    from scipy.spatial import cKDTree
+
+    if len(known_x):
+        far = cKDTree(np.stack([known_x, known_y], axis=-1)).query(np.stack([x, y], axis=-1))[0] > fwhm
+        x, y = x[far], y[far]
+    reach = int(_RING[1] * fwhm) + 1
+    dy, dx = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    ring = (np.hypot(dx, dy) > _RING[0] * fwhm) & (np.hypot(dx, dy) < _RING[1] * fwhm)
+    rows, columns = (
+        np.clip(place[:, None] + off[ring], 0, size - 1)
+        for place, off, size in zip((y, x), (dy, dx), snr.shape, strict=True)
+    )
+    height = snr[y, x] - np.median(snr[rows, columns], axis=1)
+    stands = (height >= least) & (height >= _STANDS_OUT * snr[y, x])
+    return x[stands], y[stands]
 
 
 def _lone_peaks(snr, mask, least, peak_y, peak_x):

@@ -365,6 +365,22 @@ def test_a_footprint_with_too_many_peaks_is_not_taken_apart(monkeypatch):
 
     truly = detection.extract
     monkeypatch.setattr(detection, "extract", extract)
-    sources, _ = found_in(blob((60, 60), 30, 30, 4000.0))
-    assert calls == [0.005, 1.0]
+    sources, _ = found_in(blob((60, 60), 30, 30, 4000.0), halos=True)
+    assert calls == [0.005, 1.0, 1e-5]
     assert len(sources["x"]) == 1
+
+
+def test_what_stands_out_of_the_halo_of_a_bright_star_is_a_source():
+    """Galaxies of a two-thousandth of its light, of which one lies where the halo is as bright as it."""
+    star, halo = blob((120, 120), 40, 60, 2e6), blob((120, 120), 40, 60, 4e5, 12.0)
+    faint = blob((120, 120), 80, 60, 1000.0) + blob((120, 120), 40, 92, 1000.0) + blob((120, 120), 40, 40, 1000.0)
+    for halos, wanted in ((False, [(40, 60)]), (True, [(40, 60), (40, 92), (80, 60)])):
+        sources, _ = found_in(star + halo + faint, halos=halos)
+        assert sorted(zip(np.round(sources["x"]), np.round(sources["y"]), strict=True)) == wanted
+
+
+def test_a_bump_on_a_galaxy_is_no_source():
+    galaxy = blob((120, 120), 60, 60, 3e5, 10.0)
+    for bump, count in ((600.0, 1), (60_000.0, 2)):
+        sources, _ = found_in(galaxy + blob((120, 120), 75, 60, bump), halos=True)
+        assert len(sources["x"]) == count

@@ -1,12 +1,15 @@
 """The detector of a preset, made to take the bands of a field."""
 
 import dataclasses
+import logging
 
 import numpy as np
 
 from galzoo.data.bands import spelt
 from galzoo.errors import InputError
 from galzoo.field.same_pixels import same_pixels
+
+logger = logging.getLogger(__name__)
 
 
 def choose_detector(preset, field, role="model"):
@@ -37,6 +40,21 @@ def choose_detector(preset, field, role="model"):
     model = load_for("detect", preset, role)
     check_role(model, preset, role == "residual")
     return fit_detector(model, field, str(preset))
+
+
+def check_width(preset, field, fwhm):
+    """Say in the log where the PSF of a field, `fwhm` pixels wide, is none of those that a preset learnt with.
+
+    That is known of presets whose training draws its own PSFs.
+    """
+    from galzoo.presets import load_card
+
+    low, high = (load_card(preset)["recipe"]["data"].get("make") or {}).get("fwhm", (0.0, np.inf))
+    if not low <= fwhm <= high:
+        logger.warning(
+            "%s: its PSF is %.2f pixels wide (FWHM), %s learnt with %g to %g; fluxes and numbers of such a field "
+            "are not to be trusted, compare them with photutils", field.name, fwhm, preset, low, high,
+        )  # fmt: skip
 
 
 def check_role(model, name, residual):

@@ -130,7 +130,8 @@ class SecondLook:
 
         field, psf_of = scene_field(batch, scene, self.bands, self.pixel_scale)
         weights = tuple((1 / field.noise_levels()).tolist())
-        detection = Detection(mean_fwhm(psf_of, field), weights, max(_LEAST_SNR, snr_of(min(threshold, 0.999))))
+        least = max(_LEAST_SNR, snr_of(min(threshold, 0.999)))
+        detection = Detection(mean_fwhm(psf_of, field), weights, least)
         parts = [tiling.detect_tile(field, (0, field.shape[0], 0, field.shape[1]), detection)]
         sources, numbers = tiling.collect(parts)
         segmentation = np.zeros(field.shape, np.int32)

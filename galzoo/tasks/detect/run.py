@@ -16,7 +16,7 @@ from galzoo.field.psf import constant_psf, contradiction, field_psf, gaussian_of
 from galzoo.field.tiles import detect_tile
 from galzoo.files import write_json
 from galzoo.presets import card_for, model_checksum
-from galzoo.tasks.detect.choose_detector import choose_detector, fit_detector, in_bands
+from galzoo.tasks.detect.choose_detector import check_width, choose_detector, fit_detector, in_bands
 from galzoo.tasks.detect.find import Pieces, find
 from galzoo.tasks.detect.finders import ClassicalFinder, DetectorFinder, snr_of
 from galzoo.tasks.detect.refine import refined, with_limit
@@ -254,10 +254,11 @@ class Search:
         if known is not None:
             contradiction(field, sources, psf_of)
         fwhm = mean_fwhm(psf_of, field)
-        classical = detection_for(field, fwhm, snr_of(settings.threshold))
+        classical = detection_for(field, fwhm, snr_of(settings.threshold), halos=True)
         about = {"method": method, "fwhm_pixels": fwhm, "noise_correlation": classical.correlation}
         if preset is not None and detector is None:
             about |= {"preset": method, "model": model_checksum(preset)}
+            check_width(preset, field, fwhm)
         if sample is None and settings.samples:
             raise InputError(
                 f"--samples is {settings.samples}, but {method} draws no catalogues; leave it out, or --preset"

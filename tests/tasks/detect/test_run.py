@@ -257,3 +257,12 @@ def test_too_many_artificial_sources(place):
         detect_field(
             folder / "field.fits", folder / "many", seeing=0.7, settings=Settings(inject=900), bands=list(BANDS)
         )
+
+
+def test_without_a_preset_what_stands_out_of_a_halo_is_found(tmp_path):
+    star, halo, faint = (35.0, 40.0, 2e6, 0.0), (35.0, 40.0, 4e5, 12.0), (85.0, 40.0, 1500.0, 0.0)
+    path = write(tmp_path / "field.fits", draw((80, 120), [star, halo, faint]))
+    options = {"bands": list(BANDS), "seeing": FWHM * SCALE, "subtract_sky": False, "settings": Settings(report=False)}
+    detect_field(path, tmp_path / "out", **options)
+    found = QTable.read(tmp_path / "out" / "catalogue.ecsv")
+    assert np.hypot(found["x"].value - 85, found["y"].value - 40).min() < 1

@@ -1,5 +1,7 @@
 """Bad input to `galzoo detect` with a preset of stars: one line that says what is wrong, or an answer without it."""
 
+import logging
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -7,7 +9,9 @@ from astropy.table import QTable
 from scipy.stats import norm
 
 from galzoo.errors import GalzooError, InputError
+from galzoo.field.array_field import ArrayField
 from galzoo.tasks.detect import Settings, detect_field
+from galzoo.tasks.detect.choose_detector import check_width
 
 SHAPE, STARS = (40, 40), ((12.3, 20.1, 900.0), (28.0, 9.7, 500.0))
 LINE = norm.pdf(np.arange(21) - 10, scale=1.3)
@@ -128,3 +132,14 @@ def test_fluxes_beyond_all_bounds_stay_finite(tmp_path):
 def test_what_says_no_flux_is_not_refined(tmp_path):
     with pytest.raises(InputError, match="refine"):
         detect(tmp_path, preset=None)
+
+
+@pytest.mark.parametrize(("fwhm", "said"), [(1.5, True), (2.5, False), (6.5, True)])
+def test_a_psf_that_the_network_has_not_learnt_with_is_said(fwhm, said, caplog):
+    field = ArrayField(np.zeros((*SHAPE, 1)), np.ones((*SHAPE, 1)), name="field.fits")
+    with caplog.at_level(logging.WARNING):
+        check_width("starnet_sdss", field, fwhm)
+        # Its training draws no PSFs of its own.
+        check_width("mask_rcnn_lsst", field, fwhm)
+    wanted = [f"field.fits: its PSF is {fwhm:.2f} pixels wide (FWHM), starnet_sdss learnt with 2 to 6"]
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == (wanted if said else [])
