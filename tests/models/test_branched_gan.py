@@ -15,7 +15,7 @@ from galzoo.data.keys import KEYS
 from galzoo.errors import InputError, RecipeError
 from galzoo.models.branched_gan.deblended import centroids, deblended, nearest_branches
 from galzoo.models.branched_gan.losses import adversarial_losses, content_loss
-from galzoo.models.branched_gan.mix import MixGalaxies, recompose, repeatably
+from galzoo.models.branched_gan.mix import MixGalaxies, recompose, repeatably, rim_level
 from galzoo.models.branched_gan.model import BranchedGAN
 from galzoo.models.branched_gan.networks import Blocks, Discriminator, Generator
 from tests.conftest import make_stamps
@@ -165,6 +165,28 @@ class TestLosses:
             np.testing.assert_allclose(fixed, free, rtol=1e-5)
         np.testing.assert_allclose(content_loss(near, true), np.mean((near - true) ** 2, axis=(1, 2, 3, 4)), rtol=1e-5)
 
+    def test_features_are_pixels_and_differences_at_three_scales(self):
+        made, true = np.random.default_rng(1).normal(size=(2, 3, 2, 8, 12, 2)).astype("float32")
+        expected = 0
+        for scale in (1, 2, 4):
+            off = (made - true).reshape(3, 2, 8 // scale, scale, 12 // scale, scale, 2).mean(axis=(3, 5))
+            for part in (off, np.diff(off, axis=2), np.diff(off, axis=3)):
+                expected = expected + (part**2).mean(axis=(1, 2, 3, 4))
+        np.testing.assert_allclose(content_loss(made, true, "features"), expected, rtol=1e-5)
+
+    def test_adversarial_losses_are_cross_entropies(self):
+        class Judge:
+            variables = ()
+
+            def __call__(self, images, training=False):
+                return ops.mean(images, axis=(1, 2, 3))
+
+        made, true = np.random.default_rng(1).normal(1, 6, (2, 3, 2, 2, 1)).astype("float32")
+        fake, real = (1 / (1 + np.exp(-one.mean(axis=(1, 2, 3)))) for one in (made, true))
+        generator, judge = adversarial_losses(Judge(), ops.convert_to_tensor(made), ops.convert_to_tensor(true))
+        np.testing.assert_allclose(generator, -np.log(fake).mean(), rtol=1e-5)
+        np.testing.assert_allclose(judge, -(np.log(real).mean() + np.log(1 - fake).mean()) / 2, rtol=1e-5)
+
     def test_the_generators_loss_does_not_move_the_discriminator(self):
         """By the gradients themselves, and by the running means, which only the discriminator's own passes may move."""
         tf = pytest.importorskip("tensorflow")
@@ -242,6 +264,50 @@ class TestMix:
         np.testing.assert_array_equal(again[0], again[1])
         assert np.any(again[0] != again[2])
 
+    @staticmethod
+    def drawn(monkeypatch, image, numbers_drawn, **options):
+        """Return the galaxies of blends whose random numbers are given: angle, mirror, size, shifts, signs."""
+        draw = np.tile(np.array(numbers_drawn, "float32"), (len(image), 1))
+        monkeypatch.setattr(keras.random, "uniform", lambda shape, seed=None: ops.convert_to_tensor(draw))
+        most = options.get("branches", 2)
+        batch = {"image": image.astype("float32"), "variance": np.ones(image.shape, "float32")}
+        return numbers(MixGalaxies(fewest=most, **options)(batch))
+
+    @pytest.mark.parametrize("mirror", [0.2, 0.8])
+    @pytest.mark.parametrize("quarter", [0, 1, 2, 3])
+    def test_exact_galaxies_are_mirrored_turned_and_moved(self, monkeypatch, quarter, mirror):
+        shape = (20, 30) if quarter % 2 == 0 else (24, 24)
+        image = np.zeros((1, *shape, 1))
+        image[0, 8:-8, 8:-8, 0] = np.random.default_rng(2).uniform(1, 2, (shape[0] - 16, shape[1] - 16))
+        draws = [quarter / 4 + 0.1, mirror, 0.5, 0.25, 1.0, 0.3, 0.7]
+        found = self.drawn(monkeypatch, image, draws, perturbation="exact", offset=(0.1, 0.2))
+        turned = np.rot90(image[0, :, ::-1, 0] if mirror < 0.5 else image[0, ..., 0], -quarter)
+        # A quarter of the way from .1 to .2 of the width to the left, and .2 of the height down.
+        x, y = -round(0.125 * shape[1]), round(0.2 * shape[0])
+        np.testing.assert_allclose(found["isolated"][0, 1, ..., 0], np.roll(turned, (y, x), (0, 1)), atol=1e-4)
+        np.testing.assert_allclose(found["positions"][0, 1] - found["positions"][0, 0], [x, y])
+
+    def test_free_galaxies_are_smaller_or_larger(self, monkeypatch):
+        y, x = np.indices((61, 61)) - 30
+        image = np.exp(-0.5 * (x**2 + y**2) / 4.0**2)[None, ..., None]
+        for draw, size in ((0.0, np.exp(-1)), (1.0, np.exp(0.5))):
+            found = self.drawn(monkeypatch, image, [0, 0.9, draw, 0, 0, 0.9, 0.9], offset=(0, 0))["isolated"][
+                0, 1, ..., 0
+            ]
+            np.testing.assert_allclose((found * x**2).sum() / found.sum(), (4 * size) ** 2, rtol=0.05)
+
+    def test_galaxies_of_a_blend_are_the_next_ones_of_the_batch(self, monkeypatch):
+        image = np.random.default_rng(3).normal(size=(5, 12, 12, 1))
+        draws = [0, 0.9, 0, 0, 0, 0.9, 0.9]
+        found = self.drawn(monkeypatch, image, draws, branches=3, perturbation="exact", offset=(0, 0))["isolated"]
+        for source in range(3):
+            np.testing.assert_allclose(found[:, source], np.roll(image, -source, axis=0), atol=1e-4)
+
+    def test_sky_is_the_median_of_all_four_edges(self):
+        image = np.random.default_rng(3).exponential(size=(2, 9, 13, 2)) + np.linspace(0, 9, 13)[:, None]
+        edges = np.concatenate([image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]], axis=1)
+        np.testing.assert_allclose(rim_level(image.astype("float32"))[:, 0, 0], np.median(edges, axis=1), rtol=1e-5)
+
 
 class TestAnswer:
     def test_branches_follow_known_positions(self):
@@ -276,6 +342,19 @@ class TestAnswer:
         np.testing.assert_allclose(answer.flux[0, :2, 0], [800, 500], rtol=1e-3)
         assert answer.flags[0].tolist().count(FLAGS["not_fitted"]) == 1
         np.testing.assert_array_equal(answer.present[0], [True, True, True, True, False])
+
+    def test_a_branch_of_five_sigma_holds_a_source_and_one_negative_band_is_told(self):
+        parts = np.zeros((1, 3, 5, 5, 2), np.float32)
+        parts[0, :, 2, 3] = [[2 * 4.9, 0], [2 * 3, -2 * 4.1], [2 * 4, 2 * 4]]
+        batch = {"image": np.zeros((1, 5, 5, 2)), "variance": np.full((1, 5, 5, 2), 4.0)}
+        found = deblended(parts, parts.sum(axis=1), batch)
+        np.testing.assert_array_equal(found.present, [[False, True, True]])
+        np.testing.assert_array_equal(found.flags, [[0, FLAGS["negative_flux"], 0]])
+
+    def test_centroids_are_weighted_by_the_square_of_the_light(self):
+        parts = np.zeros((1, 1, 4, 9, 2))
+        parts[0, 0, 1, 2], parts[0, 0, 3, 8] = [1, 2], [0.5, 0.5]
+        np.testing.assert_allclose(centroids(parts)[0, 0], [(9 * 2 + 8) / 10, (9 * 1 + 3) / 10])
 
 
 class TestNetworks:

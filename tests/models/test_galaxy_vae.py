@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from galzoo.contracts.codec import Reconstructor
 from galzoo.contracts.encoder import Encoder
@@ -374,6 +375,18 @@ def test_components_are_those_of_a_singular_value_decomposition():
     assert found.noise == pytest.approx((singular[4:] ** 2).sum() / 30 / 46, rel=1e-3)
 
 
+def test_values_that_do_not_count_are_no_part_of_the_mean_of_components():
+    random = np.random.default_rng(1)
+    values, weight = random.normal(3, 1, (6, 20)), (random.random((6, 20)) < 0.7).astype(float)
+    found = principal_components(values, weight, 9)
+    np.testing.assert_allclose(found.mean, np.ma.masked_array(values, weight == 0).mean(axis=0).filled(0), rtol=1e-6)
+    # Of six vectors there are five components.
+    assert len(found.basis) == 5
+    found = principal_components(values, weight, 3)
+    np.testing.assert_allclose(found.loading**2, found.variance - found.noise, rtol=1e-6)
+    assert found.noise > 0.01 * found.variance[-1]
+
+
 def test_mixture_finds_two_clouds_and_draws_from_them():
     random = np.random.default_rng(0)
     vectors = np.concatenate([random.normal(-5, 0.5, (6000, 2)), random.normal([5, 0], [2, 0.2], (3000, 2))])
@@ -389,6 +402,33 @@ def test_mixture_finds_two_clouds_and_draws_from_them():
     # Densities sum to one.
     grid = np.stack(np.meshgrid(np.linspace(-15, 15, 301), np.linspace(-10, 10, 401)), axis=-1).reshape(-1, 2)
     assert np.exp(mixture.log_density(grid)).sum() * 0.1 * 0.05 == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_step_of_the_mixture_is_that_of_expectation_maximisation():
+    random = np.random.default_rng(4)
+    vectors = random.normal(size=(40, 3)) @ random.normal(size=(3, 3)) + random.choice([-2, 2], (40, 1))
+    mixture = Mixture(2, 3)
+    mixture.fit(vectors, iterations=1, seed=5)
+    whole, first = np.cov(vectors.T), vectors[np.random.default_rng(5).choice(40, 2, replace=False)]
+    least = 1e-4 * np.trace(whole) / 3 * np.eye(3)
+    told = np.stack([multivariate_normal(one, whole + least).pdf(vectors) for one in first], axis=1)
+    told /= told.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(array(mixture.share), told.mean(axis=0), rtol=1e-5)
+    for k, scale in enumerate(array(mixture.scale)):
+        mean = np.average(vectors, axis=0, weights=told[:, k])
+        np.testing.assert_allclose(array(mixture.mean)[k], mean, rtol=1e-4)
+        spread = np.cov(vectors.T, aweights=told[:, k], ddof=0) * told[:, k].sum()
+        # The spread of all counts as one member.
+        np.testing.assert_allclose(scale @ scale.T, (spread + whole) / (told[:, k].sum() + 1) + least, rtol=1e-4)
+
+
+def test_temperature_multiplies_the_variance_of_draws():
+    random = np.random.default_rng(4)
+    mixture, whole = Mixture(1, 2), np.array([[4.0, 1.5], [1.5, 1.0]])
+    mixture.fit(random.multivariate_normal([1, 2], whole, 20_000))
+    for temperature in (1.0, 0.25):
+        drawn = mixture.sample(20_000, seed=1, temperature=temperature)
+        np.testing.assert_allclose(np.cov(drawn.T), temperature * whole, rtol=0.08)
 
 
 def test_mixture_is_fitted_to_validation_data_and_saved(tmp_path):

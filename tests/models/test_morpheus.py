@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -41,6 +42,19 @@ def test_doubling_is_the_resize_of_tensorflow_1(size):
     matrix = doubling_matrix(size)
     found = np.einsum("ay,nyxc,bx->nabc", matrix, image, matrix)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_images_of_any_size_are_mirrored_at_their_end():
+    from galzoo.models.morpheus.network import UNet
+
+    keras.utils.set_random_seed(1)
+    network = UNet(3, down=(2, 3), up=(2, 2), down_blocks=1, up_blocks=1, middle=2)
+    network.build((None, None, None, 2))
+    image = np.random.default_rng(0).normal(size=(1, 10, 13, 2)).astype("float32")
+    whole = np.pad(image, ((0, 0), (0, 2), (0, 3), (0, 0)), mode="symmetric")
+    found = np.asarray(network(image))
+    assert found.shape == (1, 10, 13, 3)
+    np.testing.assert_allclose(found, np.asarray(network(whole))[:, :10, :13], atol=1e-5)
 
 
 def test_a_window_is_brought_to_mean_0_and_deviation_1_over_all_bands():

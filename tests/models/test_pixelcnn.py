@@ -12,6 +12,7 @@ from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, RecipeError
 from galzoo.inference.pixel_samples import sample_pixels
 from galzoo.models.pixelcnn import sample as sampling
+from galzoo.models.pixelcnn.conditions import place_features
 from galzoo.models.pixelcnn.heads import CodeHead, MixtureHead
 from galzoo.models.pixelcnn.model import PixelCNN
 from galzoo.models.vqvae.model import VQVAE
@@ -172,6 +173,46 @@ class TestNoiselessPixels:
         for options in ({"head": "codes"}, {"head": "gaussian", "noiseless_snr": 100.0}):
             with pytest.raises(RecipeError, match="noiseless is for the head 'gaussian'"):
                 PixelCNN.tiny(noiseless=True, **options)
+
+
+def test_scales_of_pixels_stay_above_a_least_one():
+    parameters = np.array([[0.0, 0.1, -0.2, -9.0, -5.5]], "float32")
+    found = ops.convert_to_numpy(MixtureHead(2).log_prob(parameters, np.array([[0.1, -0.2]], "float32")))
+    np.testing.assert_allclose(found, 2 * norm.logpdf(0, scale=np.exp(-5.0)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "logistic"])
+def test_pixels_are_drawn_at_quantiles_of_the_component(kind):
+    """Of two components of weights 3 and 1 the second from .75 on, or, the colder, the later."""
+    head = MixtureHead(1, mixtures=2, kind=kind)
+    parameters = np.array([[np.log(3.0), 0.0, -0.3, 0.4, -3.0, -2.0]], "float32")
+    deviate = norm.ppf(0.8) if kind == "gaussian" else np.log(4.0)
+    for temperature, part in ((1.0, 0.75), (0.5, 0.9)):
+        for uniform, mean, scale in ((part - 0.01, -0.3, np.exp(-3.0)), (part + 0.01, 0.4, np.exp(-2.0))):
+            value = mean + temperature * scale * deviate
+            if kind == "logistic":
+                value = np.round((value + 1) / 2 * 255) / 255 * 2 - 1
+            found = head.draw(parameters, np.array([[uniform, 0.8]], "float32"), temperature)
+            np.testing.assert_allclose(ops.convert_to_numpy(found), [[value]], rtol=1e-4)
+
+
+def test_codes_are_drawn_at_quantiles_of_those_that_are_open():
+    head, logits = CodeHead(4), np.log(np.array([[0.1, 0.4, 0.2, 0.3]], "float32"))
+    for uniform, temperature, top, code in (
+        (0.09, 1, None, 0), (0.11, 1, None, 1), (0.69, 1, None, 2), (0.71, 1, None, 3),
+        (0.01, 1, 2, 1), (0.56, 1, 2, 1), (0.58, 1, 2, 3), (0.6, 0.5, 2, 1), (0.65, 0.5, 2, 3),
+    ):  # fmt: skip
+        found = head.draw(logits, np.array([[uniform]], "float32"), temperature, top)
+        assert ops.convert_to_numpy(found).tolist() == [[code]]
+    np.testing.assert_allclose(head.mix(np.array([3.0]), np.array([1.0]), 1.5), [4.0])
+
+
+def test_a_cell_is_told_its_place_in_units_of_eight_cells():
+    found = place_features(6, 11)[0, 1, 9]
+    x, y = 4.0, -1.5
+    radius2 = x**2 + y**2
+    bumps = [np.exp(-radius2 / 2 / width**2) for width in (1, 2.5, 6)]
+    np.testing.assert_allclose(found, [x / 8, y / 8, np.sqrt(radius2) / 8, radius2 / 64, *bumps], rtol=1e-5)
 
 
 class TestAgainstTensorFlowProbability:
