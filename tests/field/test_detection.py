@@ -11,7 +11,7 @@ from galzoo.field.coadd import coadd
 from galzoo.field.detection import Detection, find_sources, noise_correlation, significance
 from galzoo.field.open_field import open_field
 from galzoo.field.windows import MOST_SOURCES, SIDES, cut, make_units
-from tests.field.fields import BANDS, FWHM, NOISE, blends, draw, write
+from tests.field.fields import BANDS, FWHM, NOISE, blends, draw, gaussian, write
 
 
 def find(field, tile, catalogue=None, **changes):
@@ -287,8 +287,7 @@ def found_in(image, mask=None, **changes):
 
 
 def blob(shape, x, y, flux, size=FWHM / 2.3548):
-    yy, xx = np.mgrid[: shape[0], : shape[1]]
-    return flux * np.exp(-0.5 * ((xx - x) ** 2 + (yy - y) ** 2) / size**2) / (2 * np.pi * size**2)
+    return flux * gaussian(shape, x, y, size)
 
 
 def test_noise_that_is_less_than_thought_lowers_no_threshold(tmp_path):

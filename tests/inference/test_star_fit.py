@@ -16,11 +16,11 @@ def psf(side=21, bands=2):
     return np.repeat((image / image.sum())[..., None], bands, axis=-1)
 
 
-def light(shape, places, flux):
+def light(shape, places, flux, sigma=SIGMA):
     y, x = np.indices(shape)
     image = np.zeros((*shape, flux.shape[1]))
     for (px, py), one in zip(places, flux, strict=True):
-        image += (norm.pdf(x, px, SIGMA) * norm.pdf(y, py, SIGMA))[..., None] * one
+        image += (norm.pdf(x, px, sigma) * norm.pdf(y, py, sigma))[..., None] * one
     return image
 
 

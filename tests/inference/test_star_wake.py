@@ -17,6 +17,10 @@ def field(places, flux, seed=0):
     return light(SHAPE, places, flux) + np.sqrt(SKY) * np.random.default_rng(seed).normal(size=(*SHAPE, 2))
 
 
+def fit(image, stars, others=NOBODY):
+    return fit_stars(image, np.full(image.shape, SKY), psf(), stars, others)
+
+
 class TestWake:
     def test_a_wider_psf_a_shift_between_bands_and_the_sky_are_found(self):
         random = np.random.default_rng(3)
@@ -58,7 +62,7 @@ class TestWake:
         random = np.random.default_rng(5)
         places, flux = random.uniform(4, 26, (12, 2)), 2000 * random.uniform(0.3, 1, (12, 2))
         image = field(places, flux)
-        fitted = fit_stars(image, np.full(image.shape, SKY), psf(), prior(places, flux), NOBODY)
+        fitted = fit(image, prior(places, flux))
         change = fit_change(image, fitted, psf(), NONE)
         assert change.psf.shape == (2, len(CHANGES))
         assert np.abs(change.of(psf()) - psf()).max() < 0.02 * psf().max()
@@ -73,12 +77,9 @@ class TestWake:
     def test_stars_that_were_not_fitted_tell_of_the_psf_too(self):
         random = np.random.default_rng(6)
         places, flux = random.uniform(8, 22, (10, 2)), np.full((10, 2), 3000.0)
-        image = np.zeros((*SHAPE, 2))
-        y, x = np.indices(SHAPE)
-        for px, py in places:
-            image += (3000 * norm.pdf(x, px, 1.45) * norm.pdf(y, py, 1.45))[..., None]
+        image = light(SHAPE, places, flux, 1.45)
         known = prior(places, flux, 1e-3, 1e-3)
-        fitted = fit_stars(image, np.full(image.shape, SKY), psf(), known[:1], known[1:])
+        fitted = fit(image, known[:1], known[1:])
         width = CHANGES.index("width")
         change = fit_change(image, fitted, psf(), (places[1:], flux[1:]))
         # A Gaussian grows by half of the change of its variance times its second derivative.
@@ -89,7 +90,7 @@ class TestWake:
         random = np.random.default_rng(7)
         places, flux = random.uniform(8, 22, (8, 2)), 2000 * random.uniform(0.3, 1, (8, 2))
         image = field(places, flux)
-        fitted = fit_stars(image, np.full(image.shape, SKY), psf(), prior(places, flux), NOBODY)
+        fitted = fit(image, prior(places, flux))
         clean = fit_change(image, fitted, psf(), NONE)
         rim = np.ones(SHAPE, bool)
         rim[5:-5, 5:-5] = False
@@ -98,9 +99,8 @@ class TestWake:
 
     def test_a_psf_changes_by_a_half_at_most(self):
         places, flux = np.array([[15.0, 15.0]]), np.array([[9000.0, 9000.0]])
-        y, x = np.indices(SHAPE)
-        image = np.repeat((9000 * norm.pdf(x, 15, 3.0) * norm.pdf(y, 15, 3.0))[..., None], 2, axis=-1)
-        fitted = fit_stars(image, np.full(image.shape, SKY), psf(), prior(places, flux, 1e-3, 1.0), NOBODY)
+        image = light(SHAPE, places, flux, 3.0)
+        fitted = fit(image, prior(places, flux, 1e-3, 1.0))
         assert np.abs(fit_change(image, fitted, psf(), NONE).psf).max() == pytest.approx(0.5)
 
     def test_changes_are_what_they_are_called(self):
@@ -131,7 +131,7 @@ class TestWake:
         """Both are moved alike, which is where the stars are."""
         places, flux = np.array([[12.0, 15.0], [20.0, 11.0]]), np.full((2, 2), 5000.0)
         image = light(SHAPE, places + [0.3, 0], flux)
-        fitted = fit_stars(image, np.full(image.shape, SKY), psf(), prior(places, flux, 0.01, 1.0), NOBODY)
+        fitted = fit(image, prior(places, flux, 0.01, 1.0))
         change = fit_change(image, fitted, psf(), NONE)
         np.testing.assert_array_equal(change.psf[0, :2], 0)
         assert np.abs(change.psf[1, 0]) < 0.1

@@ -1,3 +1,5 @@
+import concurrent.futures
+
 import numpy as np
 import pytest
 from keras import ops
@@ -313,8 +315,6 @@ def test_sampling_gives_two_hundred_at_least(model, scenes, monkeypatch):
 
 def patches(positions, size, shape=(200, 300)):
     """Return the windows of one scene with galaxies of a size."""
-    import concurrent.futures
-
     image = np.zeros((1, *shape, 1), np.float32)
     batch = {"image": image, "variance": np.ones_like(image), "positions": np.array([positions], np.float32)}
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -356,8 +356,6 @@ def test_light_beyond_the_fitted_window_follows_the_flux_of_the_profile(model, s
     monkeypatch.setattr(scene_windows, "deviations", deviations)
     monkeypatch.setattr(scene_windows, "needs_refinement", lambda *_: True)
     monkeypatch.setattr(scene_windows.Canvas, "draw", lambda *_: None)
-    import concurrent.futures
-
     with concurrent.futures.ThreadPoolExecutor(1) as one.pool:
         known = np.zeros((1, 1, 1)), np.zeros((1, 1, 1))
         arguments = Profile(), np.zeros((1, 1, 2)), np.full((1, 1, 1), 10.0), known, images, np.array([0]), 5
