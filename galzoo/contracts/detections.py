@@ -65,10 +65,14 @@ class Detector(Protocol):
         Arcsec; None where any will do.
     classes : tuple of str
         Names of the classes that it tells apart, by number.
+    margin : int, optional
+        Pixels about a part of a field that it is shown to tell what is in that part; 64 where it does not say.
     """
 
     def detect(self, batch, threshold=0.0):
         """Return the `Detections` of a batch (see `galzoo.data.keys`), without those less probable than `threshold`.
+
+        Where the batch has ``core``, sources that lie beyond it may be left out.
 
         A detector of the role "residual" also reads ``model``, the image that a first pass has fitted, and ``image`` is
         then still the observed image.

@@ -20,6 +20,7 @@ KEYS = {
     "segmentation": "(n, y, x) label image; of scenes the number of the source + 1, or 0",
     "pixel_class": "(n, y, x, class) membership of each pixel in each class",
     "gain": "(n, band) electrons per unit of the image",
+    "core": "(n, 4) as y0, y1, x0, x1: pixels of the image in which sources are asked for",
     "faintest": "(n,) flux in the first band of the faintest source that counts; NaN where it is not known",
     "sky": "(n, band) level of the sky that was subtracted, in the unit of the image",
     "label": "(n,) class number",

@@ -31,7 +31,7 @@ def tiles(shape, size):
     ]
 
 
-def detect_tile(field, core, detection, catalogue=None):
+def detect_tile(field, core, detection, catalogue=None, most_margin=_MOST_MARGIN):
     """Find the groups whose brightest pixel is in a tile.
 
     Parameters
@@ -42,6 +42,8 @@ def detect_tile(field, core, detection, catalogue=None):
     detection : Detection
     catalogue : array, (n, 2), optional
         Positions x, y of the sources; none are detected then, only their footprints.
+    most_margin : int
+        Pixels beyond the tile up to which groups are followed that its first window cuts.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def detect_tile(field, core, detection, catalogue=None):
             max(core[2] - margin, 0), min(core[3] + margin, field.shape[1]),
         )  # fmt: skip
         found, cut = _detect(field, core, window, detection, catalogue)
-        if not cut or margin >= _MOST_MARGIN:
+        if not cut or margin >= most_margin:
             return found
         margin *= 2
 

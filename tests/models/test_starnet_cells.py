@@ -11,9 +11,10 @@ from scipy.stats import norm
 
 from galzoo.models.starnet import calibrate, looks
 from galzoo.models.starnet.calibration import AS_SAID, common_spread, knot_shares
-from galzoo.models.starnet.catalogues import as_detections, entries
+from galzoo.models.starnet.catalogues import as_detections, detections, entries
 from galzoo.models.starnet.groups import Groups, group_cells
 from galzoo.models.starnet.lit import NO_STAR, lit_cells
+from galzoo.models.starnet.model import StarNet
 from galzoo.models.starnet.posterior import draw_cells
 from galzoo.models.starnet.tile_catalogues import draw_tiles, tile_detections
 from galzoo.models.starnet.tiles import TileNetwork
@@ -67,6 +68,19 @@ class TestGroups:
         }
         found = Groups.of(cells)
         np.testing.assert_allclose(found.probability, [1.0, 0.0029], rtol=1e-6)
+
+    def test_what_is_less_probable_than_asked_for_changes_no_entry(self):
+        cells = {key: value[0] for key, value in cells_of(n=1, rows=30, columns=30, logit=-2.0).items()}
+        every, asked = entries(cells), entries(cells, 0.5)
+        likely = every["probability"] >= 0.5
+        assert 50 < likely.sum() < 0.5 * len(likely)
+        for key, values in asked.items():
+            np.testing.assert_array_equal(values, every[key][likely])
+
+    def test_cells_that_begin_no_entry_as_probable_as_asked_for_have_none(self):
+        p = np.array([0.9, 0.03, 0.03, 0.02])
+        group = group_cells(p, along(0, 0.2, 5, 9), np.zeros(4), threshold=0.5)
+        np.testing.assert_array_equal(group, [0, 0, 1, -1])
 
     def test_cells_of_a_draw_rise_and_their_odds_are_shifted(self):
         cells = cells_of(n=1, rows=40, columns=40, logit=-1.0)
@@ -130,6 +144,39 @@ class TestEntries:
         half = np.sqrt(2 * np.log(2)) * 2.6
         np.testing.assert_allclose(found.boxes[0, 0], [7 - half, 7 - half, 7 + half, 7 + half], rtol=1e-3)
         np.testing.assert_array_equal(found.class_probability, [[[0, 1]]])
+
+
+def test_stars_of_the_core_are_those_of_the_whole_image():
+    cells = cells_of(n=2, rows=50, columns=60, logit=-2.0)
+    model = types.SimpleNamespace(cells=lambda batch: cells, calibration=None, classes=("galaxy", "star"))
+    batch = {"psf": np.ones((2, 1, 1, 1))}
+    every = detections(model, batch, 0.5)
+    core = np.array([[14, 30, 20, 48], [0, 9, 33, 60]])
+    asked = detections(model, batch | {"core": core}, 0.5)
+    for row, (y0, y1, x0, x1) in enumerate(core):
+        both = []
+        for found in (every, asked):
+            x, y = found.positions[row].T
+            inside = (y > y0 - 0.5) & (y < y1 - 0.5) & (x > x0 - 0.5) & (x < x1 - 0.5) & (found.probability[row] > 0)
+            order = np.flatnonzero(inside)[np.lexsort((x[inside], y[inside]))]
+            both.append([getattr(found, key)[row, order] for key in ("positions", "probability", "flux")])
+        assert len(both[0][0]) > 5
+        for one, other in zip(*both, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert (asked.probability > 0).sum() < 0.8 * (every.probability > 0).sum()
+
+
+def test_what_the_network_says_of_a_pixel_hangs_on_those_within_its_margin():
+    model = StarNet(("r",))
+    random = np.random.default_rng(0)
+    for layer in (model.backbone, model.hidden):
+        layer.set_weights([0.3 * random.standard_normal(weight.shape) for weight in layer.weights])
+    planes = np.zeros((1, 128, 128, 5), "float32")
+    told, changed = np.zeros((1, 64), "float32"), planes.copy()
+    changed[0, 64, 64] = 100
+    one, other = (array(model.hidden(model.backbone(seen, told))) for seen in (planes, changed))
+    reach = np.abs(np.argwhere(np.abs(one - other).max(axis=(0, -1)) > 0) - 64).max()
+    assert 20 < reach <= model.margin
 
 
 class TestLit:

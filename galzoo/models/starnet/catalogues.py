@@ -7,6 +7,12 @@ from galzoo.models.logistic import expit
 from galzoo.models.starnet.calibration import apply
 from galzoo.models.starnet.groups import LEAST, group_cells
 
+# What is said of each pixel.
+_OF_PIXELS = (
+    "logit", "position", "log_position_error", "scaled_flux", "log_flux_error", "unit", "share",
+)  # fmt: skip
+# Pixels about what is asked for whose cells are looked at too: which are one entry hangs on those nearby.
+_ABOUT = 8
 # The greatest arcsinh of a flux.
 _MOST = 30.0
 
@@ -15,11 +21,18 @@ def detections(model, batch, threshold=0.0):
     """Return the `Detections` of a batch; see `StarNet.detect`."""
     cells = apply(model.cells(batch), model.calibration)
     factors = model.calibration or {}
+    parts = [slice(None)] * len(cells["logit"]) if batch.get("core") is None else map(_about, np.asarray(batch["core"]))
     found = [
-        entries({key: value[row] for key, value in cells.items()}, threshold, factors)
-        for row in range(len(cells["logit"]))
+        entries({key: cells[key][row][part] for key in _OF_PIXELS if key in cells}, threshold, factors)
+        for row, part in enumerate(parts)
     ]
     return as_detections(model, batch, found)
+
+
+def _about(core):
+    """Return the slices of the pixels on which the stars of a part (y0, y1, x0, x1) of an image depend."""
+    y0, y1, x0, x1 = (int(edge) for edge in core)
+    return np.s_[max(y0 - _ABOUT, 0) : y1 + _ABOUT, max(x0 - _ABOUT, 0) : x1 + _ABOUT]
 
 
 def as_detections(model, batch, found):
@@ -82,7 +95,11 @@ def entries(cells, threshold=0.0, factors=None):
     place_variance = np.exp(2.0 * cells["log_position_error"][chosen])
     scaled_variance = np.exp(2.0 * cells["log_flux_error"][chosen])
     unit = cells["unit"][chosen[:2]]
-    group = group_cells(p, place, np.sqrt(place_variance.mean(axis=-1)))
+    group = group_cells(p, place, np.sqrt(place_variance.mean(axis=-1)), threshold)
+    kept = group >= 0
+    group, p, place, scaled, unit = group[kept], p[kept], place[kept], scaled[kept], unit[kept]
+    place_variance, scaled_variance = place_variance[kept], scaled_variance[kept]
+    chosen = tuple(index[kept] for index in chosen)
     number = int(group.max(initial=-1)) + 1
     total = np.bincount(group, p, number)
 

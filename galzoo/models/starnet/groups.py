@@ -13,20 +13,27 @@ GROUPED = ("logit", "position", "log_position_error")
 """What cells are grouped by."""
 # Pixels within which cells may tell of the same star, beside the error of the most probable.
 _NEAR = 0.35
+# No entry is so many times as probable as its most probable cell: of 20,000 entries in fields of 1 to 15 stars on 100
+# pixels none was more than 12 times.
+_MOST_CELLS = 24
 # Cells whose neighbours are asked for at once: all at once would take gigabytes.
 _AT_ONCE = 4096
 
 
-def group_cells(p, place, error):
-    """Return the number of the entry that each cell belongs to."""
+def group_cells(p, place, error, threshold=0.0):
+    """Return the number of the entry that each cell belongs to.
+
+    Where a `threshold` is given, cells that only belong to entries less probable than it may have none: -1.
+    """
     if not len(p):
         return np.full(0, -1)
     # The most probable first: neighbours in the order of their numbers are in that of their probabilities.
     order = np.argsort(-p, kind="stable")
     place, radius, p = place[order], _NEAR + np.minimum(error[order], 1.0), p[order].tolist()
     tree, group, number = place_tree(place), [-1] * len(p), 0
-    for first in range(0, len(p), _AT_ONCE):
-        seeds = [seed for seed in range(first, min(first + _AT_ONCE, len(p))) if group[seed] < 0]
+    last = sum(one >= threshold / _MOST_CELLS for one in p)
+    for first in range(0, last, _AT_ONCE):
+        seeds = [seed for seed in range(first, min(first + _AT_ONCE, last)) if group[seed] < 0]
         near = tree.query_ball_point(place[seeds], radius[seeds], return_sorted=True) if seeds else []
         for seed, others in zip(seeds, near, strict=True):
             if group[seed] >= 0:

@@ -75,6 +75,8 @@ class StarNet(keras.Model):
     """
 
     classes = CLASSES
+    margin = 40
+    """Pixels from which its answer at a pixel hangs: those of its convolutions."""
 
     def __init__(
         self,

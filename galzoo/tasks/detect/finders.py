@@ -179,6 +179,9 @@ class DetectorFinder:
         batch = {key: np.stack([one[key] for one in planes]) for key in ("image", "variance", "mask")}
         middle = np.array([(x0 + (self.block - 1) / 2, y0 + (self.block - 1) / 2) for y0, _, x0, _ in cores])
         batch["psf"] = np.asarray(self.psf_of(*middle.T), np.float32)
+        first = margin - int(np.ceil(GUARD))
+        ends = [(2 * margin + y1 - y0 - first, 2 * margin + x1 - x0 - first) for y0, y1, x0, x1 in cores]
+        batch["core"] = np.array([(first, y, first, x) for y, x in ends])
         batch["gain"] = np.tile(np.asarray(self.field.gain, np.float32), (len(cores), 1))
         if self.model is not None:
             batch["model"] = np.stack([_window(self.model, window) for window in windows])

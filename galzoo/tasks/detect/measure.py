@@ -29,6 +29,8 @@ _LIGHT = 6.0
 # A source is like a star where its half-light radius is below so many of the PSF's; the steps are this wide, and wider
 # where the source is faint.
 _STAR_RADIUS, _STAR_STEP = 1.2, 0.05
+# Sources whose PSFs are asked for at once: those of all would take more memory than the tile.
+_AT_ONCE = 1024
 # Pixels about the position that are its core.
 _CORE = 1.5
 
@@ -74,8 +76,7 @@ def measure_tile(field, instances, rows, core, psf_of):
     weights = 1 / field.noise_levels()
     image, error, empty = coadd(planes, weights)
     image, error = np.ascontiguousarray(image, np.float32), np.ascontiguousarray(error, np.float32)
-    psf = np.asarray(psf_of(rows["x"][own], rows["y"][own]), float)
-    width = _psf_radius(psf, weights)
+    width = _psf_radius(psf_of, rows["x"][own], rows["y"][own], weights)
     a, b, theta = _moments(image, labels, x, y, width)
     ellipse = ellipses(x, y, a, b, theta)
     empty = np.ascontiguousarray(empty)
@@ -107,19 +108,20 @@ def _local(labels, own):
     return place[labels], touching[1 : len(own) + 1]
 
 
-def _psf_radius(psf, weights):
+def _psf_radius(psf_of, x, y, weights):
     """Return the radius of half the light of PSFs, the mean over bands as weighted in the sum, pixels, (n,)."""
     weights = np.asarray(weights) / np.sum(weights)
-    middle = (np.array(psf.shape[1:3]) - 1) / 2
     # PSFs of a field are mostly one; each is measured once.
     known, radii = {}, []
-    for one in psf:
-        one = (one @ weights).astype(np.float32)
-        key = one.tobytes()
-        if key not in known:
-            share = one / one.sum()
-            known[key] = half_light_radius(share, None, middle[1:], middle[:1], middle.min(), np.ones(1))[0]
-        radii.append(known[key])
+    for start in range(0, len(x), _AT_ONCE):
+        for one in np.asarray(psf_of(x[start : start + _AT_ONCE], y[start : start + _AT_ONCE])):
+            key = one.tobytes()
+            if key not in known:
+                share = (one.astype(float) @ weights).astype(np.float32)
+                middle = (np.array(share.shape) - 1) / 2
+                radius = half_light_radius(share / share.sum(), None, middle[1:], middle[:1], middle.min(), np.ones(1))
+                known[key] = radius[0]
+            radii.append(known[key])
     return np.array(radii)
 
 

@@ -38,7 +38,9 @@ def refined(detect, name="the detector"):
     """
 
     def run(batch, threshold=0.0):
-        answer = detect(batch, min(threshold, _DOUBTFUL))
+        # Stars beyond the core shine into it.
+        cores = batch.get("core", [None] * len(batch["image"]))
+        answer = detect({key: batch[key] for key in batch if key != "core"}, min(threshold, _DOUBTFUL))
         parts = ("positions", "position_error", "flux", "flux_error")
         if any(getattr(answer, key) is None for key in parts):
             raise InputError(f"--refine fits fluxes and places, and {name} says none with errors; leave --refine out")
@@ -49,14 +51,14 @@ def refined(detect, name="the detector"):
             image["variance"] = np.where(batch["mask"][row], np.inf, image["variance"])
             image["gain"] = np.zeros(image["image"].shape[-1]) if batch.get("gain") is None else batch["gain"][row]
             own = {key: value[row] for key, value in values.items()}
-            probability[row] = refine_image(image, own, probability[row], threshold)
+            probability[row] = refine_image(image, own, probability[row], threshold, cores[row])
         values = {key: value.astype(np.float32) for key, value in values.items()}
         return dataclasses.replace(answer, probability=probability.astype(np.float32), **values)
 
     return run
 
 
-def refine_image(image, stars, probability, threshold):
+def refine_image(image, stars, probability, threshold, core=None):
     """Fit the stars of an image in squares of a fixed grid, in place, and return their probabilities.
 
     Parameters
@@ -68,6 +70,8 @@ def refine_image(image, stars, probability, threshold):
     probability : array, (star,)
     threshold : float
         Stars of this probability and more are fitted.
+    core : tuple of int, optional
+        y0, y1, x0, x1: stars beyond these pixels are not fitted, and not listed. All pixels by default.
 
     Returns
     -------
@@ -76,27 +80,31 @@ def refine_image(image, stars, probability, threshold):
     """
     from galzoo.inference.star_fit import Prior, fit_stars
 
-    listed = (probability >= threshold) & (probability > 0)
-    start = {key: value.copy() for key, value in stars.items()}
-    found = np.where(listed, probability, 0.0)
-    x, y = start["positions"].T
     height, width = image["image"].shape[:2]
+    bottom, top, left, right = (0, height, 0, width) if core is None else (int(edge) for edge in core)
+    start = {key: value.copy() for key, value in stars.items()}
+    x, y = start["positions"].T
+    # Stars beyond the image belong to the square at its edge.
+    line, column = np.clip(np.round(y), 0, height - 1), np.clip(np.round(x), 0, width - 1)
+    listed = (probability >= threshold) & (probability > 0)
+    asked = listed & (line >= bottom) & (line < top) & (column >= left) & (column < right)
+    found = np.where(asked, probability, 0.0)
     reach = _MARGIN + image["psf"].shape[0] // 2
     for y0 in range(0, height, _CORE):
         for x0 in range(0, width, _CORE):
-            y1, x1 = min(y0 + _CORE, height), min(x0 + _CORE, width)
-            # Stars beyond the image belong to the square at its edge.
-            own = listed & (np.clip(np.round(x), 0, width - 1) // _CORE == x0 // _CORE)
-            own &= np.clip(np.round(y), 0, height - 1) // _CORE == y0 // _CORE
+            own = asked & (column // _CORE == x0 // _CORE) & (line // _CORE == y0 // _CORE)
             if not own.any():
                 continue
-            top, left = max(y0 - _MARGIN, 0), max(x0 - _MARGIN, 0)
-            window = np.s_[top : y1 + _MARGIN, left : x1 + _MARGIN]
-            near = (probability > 0) & (x > x0 - reach) & (x < x1 + reach) & (y > y0 - reach) & (y < y1 + reach)
-            inner = (x > x0 - _MARGIN) & (x < x1 + _MARGIN) & (y > y0 - _MARGIN) & (y < y1 + _MARGIN)
+            low_y, high_y = max(y0, bottom), min(y0 + _CORE, top)
+            low_x, high_x = max(x0, left), min(x0 + _CORE, right)
+            first_y, first_x = max(low_y - _MARGIN, 0), max(low_x - _MARGIN, 0)
+            window = np.s_[first_y : high_y + _MARGIN, first_x : high_x + _MARGIN]
+            near = (probability > 0) & (x > low_x - reach) & (x < high_x + reach)
+            near &= (y > low_y - reach) & (y < high_y + reach)
+            inner = (x > low_x - _MARGIN) & (x < high_x + _MARGIN) & (y > low_y - _MARGIN) & (y < high_y + _MARGIN)
             fitted, others = np.flatnonzero(near & listed & inner), np.flatnonzero(near & ~(listed & inner))
             prior = Prior(
-                start["positions"] - [left, top], _WIDER * start["position_error"], start["flux"],
+                start["positions"] - [first_x, first_y], _WIDER * start["position_error"], start["flux"],
                 _WIDER * start["flux_error"], probability,
             )  # fmt: skip
             unfitted = dataclasses.replace(prior, flux_errors=start["flux_error"])[others]
@@ -108,7 +116,7 @@ def refine_image(image, stars, probability, threshold):
             # Stars of which no good pixel tells stay as the detector says.
             kept = own[fitted] & answer.told
             rows = fitted[kept]
-            stars["positions"][rows] = answer.places[kept] + [left, top]
+            stars["positions"][rows] = answer.places[kept] + [first_x, first_y]
             stars["position_error"][rows], stars["flux"][rows] = answer.place_errors[kept], answer.flux[kept]
             stars["flux_error"][rows] = answer.flux_errors[kept]
             found[rows[signal_to_noise(answer.flux[kept], answer.flux_errors[kept]) < _LEAST_SNR]] = 0.0

@@ -18,14 +18,15 @@ from galzoo.files import write_json
 from galzoo.presets import card_for, model_checksum
 from galzoo.tasks.detect.choose_detector import check_width, choose_detector, fit_detector, in_bands
 from galzoo.tasks.detect.find import Pieces, find
-from galzoo.tasks.detect.finders import ClassicalFinder, DetectorFinder, snr_of
+from galzoo.tasks.detect.finders import BLOCK, MARGIN, ClassicalFinder, DetectorFinder, snr_of
 from galzoo.tasks.detect.refine import refined, with_limit
 from galzoo.tasks.detect.wake import awake
 
 logger = logging.getLogger(__name__)
 
-# FWHM in pixels where no PSF is known, and side of the middle of the field on which it is measured.
-_GUESSED_FWHM, _MIDDLE = 3.0, 1024
+# FWHM in pixels where no PSF is known, and sides of the middle of the field on which it is measured: the larger one
+# where the smaller one has fewer sources than are enough.
+_GUESSED_FWHM, _MIDDLES, _ENOUGH = 3.0, (512, 1024), 500
 # Catalogues drawn where nothing is said.
 _SAMPLES = 50
 # Settings by which what is found differs.
@@ -217,6 +218,8 @@ class Search:
         How the classical detection looks at this field.
     sample : callable, optional
         ``sample(batch, n, seed)`` draws catalogues in the bands of the field.
+    margin : int
+        Pixels about a block that the detector is shown too.
     """
 
     field: object
@@ -228,16 +231,17 @@ class Search:
     about: dict
     classical: object
     sample: object = None
+    margin: int = MARGIN
 
     @classmethod
     def of(cls, field, preset, detector, known, settings):
         """Prepare to search a field by a preset, a detector, or the classical detection where both are None."""
-        detect, classes, method, sample = None, ("galaxy", "star"), "SEP", None
+        detect, classes, method, sample, margin = None, ("galaxy", "star"), "SEP", None, MARGIN
         if preset is not None or detector is not None:
             method = str(preset) if detector is None else type(detector).__name__
             chosen = choose_detector(preset, field) if detector is None else fit_detector(detector, field, method)
             detect, field, model = chosen
-            classes = tuple(model.classes)
+            classes, margin = tuple(model.classes), getattr(model, "margin", MARGIN)
             if isinstance(model, CatalogueSampler):
                 sample = in_bands(model.posterior, field.bands, model.bands)
             if settings.faintest is not None:
@@ -263,7 +267,7 @@ class Search:
             raise InputError(
                 f"--samples is {settings.samples}, but {method} draws no catalogues; leave it out, or --preset"
             )
-        search = cls(field, psf_of, fwhm, detect, settings.threshold, classes, about, classical, sample)
+        search = cls(field, psf_of, fwhm, detect, settings.threshold, classes, about, classical, sample, margin)
         if settings.wake:
             search = awake(search, method)
         return dataclasses.replace(search, detect=refined(detect, method)) if settings.refine else search
@@ -273,9 +277,13 @@ class Search:
         """Names in `about` of what was fitted to the field."""
         return ("wake", "fwhm_pixels") if "wake" in self.about else ()
 
-    def finder(self):
+    def finder(self, field=None, threshold=None):
         """Return what hands the field to the detector block by block."""
-        return DetectorFinder(self.field, self.detect, self.psf_of, self.threshold)
+        field = self.field if field is None else field
+        threshold = self.threshold if threshold is None else threshold
+        # Whatever the margin, blocks with theirs are of one size.
+        block = BLOCK + 2 * (MARGIN - self.margin)
+        return DetectorFinder(field, self.detect, self.psf_of, threshold, block=block, margin=self.margin)
 
     def run(self, tile, pieces=None, progress=False, field=None, threshold=None):
         """Return rows and instance map, see `galzoo.tasks.detect.find.find`."""
@@ -286,7 +294,7 @@ class Search:
             detection = dataclasses.replace(self.classical, weights=weights, threshold=snr_of(threshold))
             finder = ClassicalFinder(field, detection)
         else:
-            finder = DetectorFinder(field, self.detect, self.psf_of, threshold)
+            finder = self.finder(field, threshold)
         rows, instances = find(field, finder, self.psf_of, tile, pieces, progress)
         return self.with_classes(rows), instances
 
@@ -302,10 +310,13 @@ class Search:
 
 def _middle_sources(field, weights):
     """Return the sources in the middle of a field, of which some may be stars, for its PSF."""
-    (height, width), half = field.shape, _MIDDLE // 2
-    y0, x0 = max(height // 2 - half, 0), max(width // 2 - half, 0)
-    core = (y0, min(y0 + _MIDDLE, height), x0, min(x0 + _MIDDLE, width))
-    return detect_tile(field, core, Detection(_GUESSED_FWHM, weights))
+    for side in _MIDDLES:
+        ends = [(max(length // 2 - side // 2, 0), min(length // 2 + side // 2, length)) for length in field.shape]
+        # In a crowded field most sources are one group, which has no end.
+        sources = detect_tile(field, (*ends[0], *ends[1]), Detection(_GUESSED_FWHM, weights), most_margin=0)
+        if len(sources["x"]) >= _ENOUGH:
+            break
+    return sources
 
 
 def _measured(field, sources):

@@ -19,21 +19,23 @@ def test_the_sky_is_the_variance_without_the_photons():
     np.testing.assert_array_equal(found[..., 1], variance[..., 1])
 
 
-@pytest.fixture
-def told(monkeypatch):
-    """Three stars of which the second is doubtful; the fit is a fake that moves them by a pixel."""
+def fitted(monkeypatch, **more):
+    """Return the answer to a batch, and what was asked of detector and fit.
+
+    Three stars of which the second is doubtful; the fit is a fake that moves them by a pixel.
+    """
     orders = []
 
     def fit_stars(image, variance, psf, stars, others, gain):
         orders.append({"image": image, "variance": variance, "stars": stars, "others": others, "gain": gain})
         n = len(stars)
         return star_fit.Fitted(
-            stars.places + 1, np.full((n, 2), 0.01), np.array([[30.0], [9.0]]), np.full((n, 1), 5.0), image, 1.0,
+            stars.places + 1, np.full((n, 2), 0.01), np.array([[30.0], [9.0]])[:n], np.full((n, 1), 5.0), image, 1.0,
             np.ones(n, bool), image,
         )  # fmt: skip
 
     def detect(batch, threshold):
-        orders.append({"threshold": threshold})
+        orders.append({"threshold": threshold, "keys": set(batch)})
         places = np.array([[[10.0, 10.0], [20.0, 14.0], [30.0, 8.0]]])
         flux, error = np.array([[[100.0], [50.0], [20.0]]]), np.array([[[7.0], [6.0], [5.0]]])
         return Detections(
@@ -46,7 +48,12 @@ def told(monkeypatch):
     mask[0, 3, 4] = True
     batch = {"image": np.ones(mask.shape), "variance": np.full(mask.shape, 4.0), "mask": mask, "gain": [[3.0]]}
     batch["psf"] = np.full((1, 5, 5, 1), 1 / 25)
-    return refined(detect)(batch, 0.5), orders
+    return refined(detect)(batch | more, 0.5), orders
+
+
+@pytest.fixture
+def told(monkeypatch):
+    return fitted(monkeypatch)
 
 
 def test_errors_are_widened_and_doubtful_stars_are_not_fitted(told):
@@ -70,6 +77,28 @@ def test_stars_are_what_the_fit_says_and_those_without_light_are_none(told):
     np.testing.assert_allclose(found.positions[0, [0, 1]], [[11, 11], [20, 14]])
     np.testing.assert_allclose(found.position_error[0, 0], 0.01, rtol=1e-6)
     np.testing.assert_allclose([found.flux[0, 0, 0], found.flux_error[0, 0, 0]], [30, 5])
+
+
+@pytest.mark.parametrize(
+    ("core", "columns", "places", "others", "probability", "moved"),
+    [
+        ((0, 30, 4, 13), 29, [[10, 10]], [50, 20], [0.9, 0, 0], 0),
+        # The first is within the 16 pixels that are fitted along; its answer is not kept.
+        ((0, 30, 25, 36), 31, [[1, 10], [21, 8]], [50], [0, 0, 0], 2),
+    ],
+)
+def test_stars_beyond_the_core_are_not_listed_but_shine_into_it(
+    monkeypatch, core, columns, places, others, probability, moved
+):
+    found, (asked, order) = fitted(monkeypatch, core=np.array([core]))
+    assert "core" not in asked["keys"]
+    assert order["image"].shape == (30, columns, 1)
+    np.testing.assert_array_equal(order["stars"].places, places)
+    np.testing.assert_array_equal(order["others"].flux.ravel(), others)
+    np.testing.assert_allclose(found.probability, [probability], rtol=1e-6)
+    before = np.array([[10, 10], [20, 14], [30, 8]])
+    before[moved] += 1
+    np.testing.assert_array_equal(found.positions[0], before)
 
 
 def test_the_limit_is_told_to_every_image():

@@ -98,6 +98,25 @@ def test_maps_and_masks_are_the_catalogues(done):
     assert len(segmentation_image(folder / "instances.fits").labels) == len(table)
 
 
+@pytest.mark.parametrize("margin", [None, 40])
+def test_a_detector_says_how_much_about_a_part_it_is_shown(place, tmp_path, margin):
+    detector, cores = Peaks(), []
+
+    def detect(batch, threshold=0.0):
+        cores.append(batch["core"])
+        return Peaks.detect(detector, batch, threshold)
+
+    detector.detect = detect
+    if margin is not None:
+        detector.margin = margin
+    options = {"psf": place[0] / "psf.fits", "bands": list(BANDS), "settings": Settings(report=False)}
+    detect_field(place[0] / "field.fits", tmp_path / "out", detector=detector, **options)
+    # The field is smaller than a block, and the core has two pixels more on each side.
+    first = (margin or 64) - 2
+    np.testing.assert_array_equal(cores, [[[first, first + SHAPE[0] + 4, first, first + SHAPE[1] + 4]]])
+    assert {seen["image"][1:3] for seen in detector.seen} == {(512, 512)}
+
+
 def test_regions_are_of_ds9(done):
     folder, table, _, _ = done
     lines = (folder / "regions.reg").read_text().splitlines()

@@ -70,6 +70,19 @@ def test_without_masks_pixels_are_those_of_ellipses(field, psf):
     assert np.sum(instances == alone + 1) == pytest.approx(np.pi * FWHM**2, rel=0.15)
 
 
+def test_a_detector_is_told_the_core_of_its_block_and_two_pixels_about_it(field, psf):
+    number = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
+    planes = np.repeat(number[..., None], len(BANDS), axis=-1)
+    numbered = ArrayField(planes, np.ones_like(planes), None, BANDS, 0.2)
+    finder = DetectorFinder(numbered, None, psf, 0.5, block=64, margin=32)
+    cores = [(64, 128, 128, 192), (128, 190, 192, 230)]
+    batch = finder.batch(cores)
+    for image, (y0, y1, x0, x1), core in zip(batch["image"], cores, batch["core"], strict=True):
+        np.testing.assert_array_equal(
+            image[core[0] + 2 : core[1] - 2, core[2] + 2 : core[3] - 2, 0], number[y0:y1, x0:x1]
+        )
+
+
 def test_merging_by_hand():
     def kept(rows):
         x, y, piece, depth = np.array(rows, float).T
