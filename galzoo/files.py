@@ -1,6 +1,7 @@
 """Writing files so that a reader never sees half of one."""
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -8,6 +9,9 @@ import tempfile
 from pathlib import Path
 
 from galzoo.errors import InputError
+
+# Rows of a table that are text at once.
+_ROWS = 8192
 
 
 def file_to_write(path):
@@ -58,9 +62,19 @@ def write_text(path, text):
 
 
 def write_table(path, table):
-    """Write an astropy table to `path` as ECSV, atomically; return the path."""
-    with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    """Write an astropy table to `path` as ECSV, atomically; return the path.
+
+    It is written a part at a time: as text a table takes ten times its memory.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for start in range(0, max(len(table), 1), _ROWS):
+            text = io.StringIO()
+            table[start : start + _ROWS].write(text, format="ascii.ecsv")
+            text.seek(0)
+            lines = list(text)
+            # Comments, then the names of the columns.
+            head = next(number for number, line in enumerate(lines) if not line.startswith("#")) + 1
+            file.writelines(lines[head if start else 0 :])
     return path
 
 

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.table import MaskedColumn, QTable
 
+from galzoo import files
 from galzoo.data.hdf5_writer import StampsWriter
 from galzoo.errors import InputError
-from galzoo.files import atomic_path, plain, write_json, write_text
+from galzoo.files import atomic_path, plain, write_json, write_table, write_text
 from galzoo.viz.panels import save
 from tests.conftest import make_stamps
 
@@ -24,6 +27,20 @@ def test_json_holds_what_numpy_has_and_null_where_there_is_no_number(tmp_path):
     assert plain(np.pi, digits=4) == 3.142
     with pytest.raises(TypeError, match="set"):
         plain({1})
+
+
+@pytest.mark.parametrize("rows", [0, 3, 4, 10])
+def test_tables_written_in_parts_are_what_astropy_writes_at_once(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr(files, "_ROWS", 4)
+    number = np.arange(rows)
+    text = np.array(["plain", "two words", "# no comment", "a\nb", "", "\u2028"] * 2)[:rows]
+    table = QTable({"flux": number / 3 * u.nJy, "id": text, "row": MaskedColumn(number, mask=number == 5)})
+    table["pair"] = np.stack([number, -number], axis=-1)
+    table["flux"].info.description = "of the source"
+    table.meta["made by"] = ["one", {"two": 2}]
+    table.write(tmp_path / "whole.ecsv", format="ascii.ecsv")
+    write_table(tmp_path / "parts.ecsv", table)
+    assert (tmp_path / "parts.ecsv").read_bytes() == (tmp_path / "whole.ecsv").read_bytes()
 
 
 def test_a_link_keeps_its_place_and_its_file_is_written(tmp_path):

@@ -31,7 +31,7 @@ def tiles(shape, size):
     ]
 
 
-def detect_tile(field, core, detection, catalogue=None, most_margin=_MOST_MARGIN):
+def detect_tile(field, core, detection, catalogue=None, margins=(_MARGIN, _MOST_MARGIN)):
     """Find the groups whose brightest pixel is in a tile.
 
     Parameters
@@ -42,8 +42,8 @@ def detect_tile(field, core, detection, catalogue=None, most_margin=_MOST_MARGIN
     detection : Detection
     catalogue : array, (n, 2), optional
         Positions x, y of the sources; none are detected then, only their footprints.
-    most_margin : int
-        Pixels beyond the tile up to which groups are followed that its first window cuts.
+    margins : (int, int)
+        Pixels about the tile that are looked at, and up to which groups are followed that are cut there.
 
     Returns
     -------
@@ -52,14 +52,14 @@ def detect_tile(field, core, detection, catalogue=None, most_margin=_MOST_MARGIN
         box ``x0, x1, y0, y1`` and ``group`` of each source; ``pixel_y, pixel_x, pixel_group`` of the footprints, where
         group -1 is light of nothing in the catalogue; ``peak_y, peak_x`` of each group.
     """
-    margin = _MARGIN
+    margin, most = margins
     while True:
         window = (
             max(core[0] - margin, 0), min(core[1] + margin, field.shape[0]),
             max(core[2] - margin, 0), min(core[3] + margin, field.shape[1]),
         )  # fmt: skip
         found, cut = _detect(field, core, window, detection, catalogue)
-        if not cut or margin >= most_margin:
+        if not cut or margin >= most:
             return found
         margin *= 2
 

@@ -24,9 +24,10 @@ from galzoo.tasks.detect.wake import awake
 
 logger = logging.getLogger(__name__)
 
-# FWHM in pixels where no PSF is known, and sides of the middle of the field on which it is measured: the larger one
-# where the smaller one has fewer sources than are enough.
-_GUESSED_FWHM, _MIDDLES, _ENOUGH = 3.0, (512, 1024), 500
+# FWHM in pixels where no PSF is known, and sides of squares in the middle of the field on which it is measured: a
+# larger one where the one before has too few sources, unless so much of it is light of sources. A crowded field is one
+# group, of which SEP holds each pixel once a level.
+_GUESSED_FWHM, _MIDDLES, _ENOUGH, _CROWDED = 3.0, (256, 512, 1024), 200, 0.5
 # Catalogues drawn where nothing is said.
 _SAMPLES = 50
 # Settings by which what is found differs.
@@ -312,9 +313,8 @@ def _middle_sources(field, weights):
     """Return the sources in the middle of a field, of which some may be stars, for its PSF."""
     for side in _MIDDLES:
         ends = [(max(length // 2 - side // 2, 0), min(length // 2 + side // 2, length)) for length in field.shape]
-        # In a crowded field most sources are one group, which has no end.
-        sources = detect_tile(field, (*ends[0], *ends[1]), Detection(_GUESSED_FWHM, weights), most_margin=0)
-        if len(sources["x"]) >= _ENOUGH:
+        sources = detect_tile(field, (*ends[0], *ends[1]), Detection(_GUESSED_FWHM, weights), margins=(0, 0))
+        if len(sources["x"]) >= _ENOUGH or len(sources["pixel_y"]) > _CROWDED * side**2:
             break
     return sources
 
