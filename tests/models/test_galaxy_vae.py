@@ -11,6 +11,7 @@ from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError, RecipeError
 from galzoo.inference.stamp_features import features
 from galzoo.layers.adaptation import DomainLoss
+from galzoo.layers.flux import noise_level
 from galzoo.metrics.checkerboard import checkerboard_power
 from galzoo.models.galaxy_vae.components import principal_components
 from galzoo.models.galaxy_vae.density import Mixture
@@ -62,6 +63,19 @@ def test_loss_is_what_is_written_down(likelihood):
     each = 0.5 * (made["latent"] ** 2 + deviation**2 - 1 - 2 * np.log(deviation))
     divergence = np.maximum(each.mean(axis=0), 0.2).sum()
     assert loss == pytest.approx(nats.mean() + 2.0 * divergence / pixels.mean(), rel=1e-4)
+
+
+def test_the_noiseless_image_costs_half_its_squared_difference_in_scaled_values():
+    model, batch = model_of(frame_weight=3.0, softening=2.0), batch_of()
+    random = np.random.default_rng(2)
+    batch["truth"] = random.uniform(0, 9, batch["image"].shape).astype("float32")
+    made = dict(model(batch))
+    without = {key: value for key, value in batch.items() if key != "truth"}
+    more = float(model.compute_loss(x=batch, y_pred=made)) - float(model.compute_loss(x=without, y_pred=made))
+    noise = array(noise_level(batch["variance"], batch["mask"]))
+    one, other = (np.arcsinh(array(image) / (2 * noise)) for image in (made["deconvolved"], batch["truth"]))
+    assert more == pytest.approx(3.0 * 0.5 * ((one - other) ** 2).mean(), rel=1e-3)
+    assert more > 0.1
 
 
 def test_pixels_that_do_not_count_change_nothing():

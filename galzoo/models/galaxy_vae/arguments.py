@@ -14,6 +14,7 @@ _RANGES = {
     "kl_weight": (0, math.inf),
     "free_bits": (0, math.inf),
     "nested": (0, 1),
+    "frame_weight": (0, math.inf),
     "error_floor": (0, math.inf),
     "band_dropout": (0, 0.99),
     "mask_dropout": (0, 1),

@@ -15,6 +15,7 @@ from galzoo.layers.psf import ConvolvePSF, sharpness
 from galzoo.models.galaxy_vae.arguments import check_arguments
 from galzoo.models.galaxy_vae.components import principal_components
 from galzoo.models.galaxy_vae.density import Mixture
+from galzoo.models.galaxy_vae.losses import divergences, frame_difference, likelihood_terms
 from galzoo.models.galaxy_vae.networks import (
     fit_to,
     make_decoder,
@@ -68,6 +69,9 @@ class GalaxyVAE(keras.Model):
     likelihood : {"gaussian", "student"}
         Half of chi2; or, as where the noise is unknown up to a factor a stamp, half of log(1 + chi2 a pixel) times the
         pixels.
+    frame_weight : float
+        Weight of the difference from the noiseless image in the model frame, where the data has it: what the PSF hides
+        is else not told to the decoder, which fills it with a lattice.
     softening, error_floor, model_sigma, psf_channels, band_dropout, mask_dropout, augment
         As in `galzoo.models.vqvae.model.VQVAE`.
     adaptation : {"none", "mmd", "sinkhorn", "adversarial"}
@@ -108,6 +112,7 @@ class GalaxyVAE(keras.Model):
         free_bits=0.05,
         nested=0.5,
         likelihood="gaussian",
+        frame_weight=0.0,
         softening=1.0,
         error_floor=0.02,
         model_sigma=0.7,
@@ -133,6 +138,7 @@ class GalaxyVAE(keras.Model):
             "free_bits": free_bits,
             "nested": nested,
             "likelihood": likelihood,
+            "frame_weight": frame_weight,
             "softening": softening,
             "error_floor": error_floor,
             "model_sigma": model_sigma,
@@ -149,7 +155,7 @@ class GalaxyVAE(keras.Model):
         self.bands = tuple(str(band) for band in bands)
         self.square, self.latent = (int(size), int(size)), int(latent)
         self.kl_weight, self.free_bits, self.nested = float(kl_weight), float(free_bits), float(nested)
-        self.likelihood, self.error_floor = likelihood, float(error_floor)
+        self.likelihood, self.error_floor, self.frame_weight = likelihood, float(error_floor), float(frame_weight)
         self.model_sigma, self.psf_channels = float(model_sigma), bool(psf_channels)
         self.band_dropout, self.mask_dropout = float(band_dropout), float(mask_dropout)
         self.adaptation, self.adaptation_weight = adaptation, float(adaptation_weight)
@@ -170,7 +176,8 @@ class GalaxyVAE(keras.Model):
         self.translation = None
         if adaptation != "none":
             self.translation = make_translation(self.latent, hidden)
-        names = ("chi2", "divergence", "active") + (("domain",) if adaptation != "none" else ())
+        names = ["chi2", "divergence", "active"]
+        names += ["frame"] * bool(frame_weight) + ["domain"] * (adaptation != "none")
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
 
@@ -363,25 +370,16 @@ class GalaxyVAE(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         target = y_pred.get("target", x)
-        image = ops.cast(target["image"], "float32")
-        weight = weights(target["variance"], target.get("mask"))
-        # What lies beyond the pixels that are looked at does not count.
-        weight = weight * fit_to(fit_to(ops.ones_like(image), self.square), image.shape[1:3])
-        residual = ops.where(weight > 0, image - y_pred["image"], 0.0)
-        pixels = ops.maximum(ops.sum(ops.cast(weight > 0, "float32"), axis=(1, 2, 3)), 1.0)
-        chi2 = ops.sum(weight * ops.square(residual), axis=(1, 2, 3)) / pixels
-        # weight / (1 + weight (f m)^2) is the inverse of variance + (f m)^2, and stays 0 where the weight is.
-        floor = ops.square(self.error_floor * ops.stop_gradient(y_pred["image"]))
-        softened = ops.sum(weight / (1.0 + weight * floor) * ops.square(residual), axis=(1, 2, 3)) / pixels
-        nats = 0.5 * (ops.log1p(softened) if self.likelihood == "student" else softened)
-
-        mean, deviation = y_pred["latent"], y_pred["log_deviation"]
-        each = 0.5 * (ops.square(mean) + ops.exp(2 * deviation) - 1.0 - 2 * deviation)
-        kept = y_pred.get("kept", ops.ones_like(each))
-        each = ops.sum(each * kept, axis=0) / ops.maximum(ops.sum(kept, axis=0), 1.0)
-        share = ops.mean(kept, axis=0)
-        divergence = ops.sum(share * ops.maximum(each, self.free_bits))
+        nats, chi2, pixels = likelihood_terms(self.likelihood, target, y_pred["image"], self.square, self.error_floor)
+        mean = y_pred["latent"]
+        kept = y_pred.get("kept", ops.ones_like(mean))
+        each = divergences(mean, y_pred["log_deviation"], kept)
+        divergence = ops.sum(ops.mean(kept, axis=0) * ops.maximum(each, self.free_bits))
         loss = ops.mean(nats) + self.kl_weight * divergence / ops.mean(pixels)
+        if self.frame_weight and target.get("truth") is not None:
+            difference = frame_difference(self.scaling, target, y_pred["deconvolved"], self.square)
+            self.trackers["frame"].update_state(difference)
+            loss = loss + self.frame_weight * ops.mean(difference)
         self.trackers["chi2"].update_state(chi2)
         self.trackers["divergence"].update_state(ops.sum(each))
         self.trackers["active"].update_state(ops.sum(ops.cast(each > self.free_bits, "float32")))
