@@ -70,12 +70,14 @@ def test_the_noiseless_image_costs_half_its_squared_difference_in_scaled_values(
     random = np.random.default_rng(2)
     batch["truth"] = random.uniform(0, 9, batch["image"].shape).astype("float32")
     made = dict(model(batch))
-    without = {key: value for key, value in batch.items() if key != "truth"}
-    more = float(model.compute_loss(x=batch, y_pred=made)) - float(model.compute_loss(x=without, y_pred=made))
+    plain = model_of(softening=2.0)
+    more = float(model.compute_loss(x=batch, y_pred=made)) - float(plain.compute_loss(x=batch, y_pred=made))
     noise = array(noise_level(batch["variance"], batch["mask"]))
     one, other = (np.arcsinh(array(image) / (2 * noise)) for image in (made["deconvolved"], batch["truth"]))
     assert more == pytest.approx(3.0 * 0.5 * ((one - other) ** 2).mean(), rel=1e-3)
     assert more > 0.1
+    with pytest.raises(RecipeError, match="frame_weight wants the noiseless image"):
+        model.compute_loss(x={**batch, "truth": None}, y_pred=made)
 
 
 def test_pixels_that_do_not_count_change_nothing():

@@ -7,7 +7,7 @@ FAMILY = Family(
     title="Galaxy VAE: one ordered vector a galaxy, learnt through PSF and noise, alike in several surveys",
     model="galzoo.models.galaxy_vae.model:GalaxyVAE",
     tasks=("reconstruct", "embed:encoder", "classify:encoder"),
-    keys=("image", "variance", "mask", "psf", "condition"),
+    keys=("image", "variance", "mask", "psf", "truth", "condition"),
     required=("image", "variance"),
     reference=(
         "Kingma & Welling 2014 (arXiv:1312.6114); Xu et al. 2023 (MNRAS 526, 6391; Galaxy_VAE); nested dropout: "

@@ -376,7 +376,9 @@ class GalaxyVAE(keras.Model):
         each = divergences(mean, y_pred["log_deviation"], kept)
         divergence = ops.sum(ops.mean(kept, axis=0) * ops.maximum(each, self.free_bits))
         loss = ops.mean(nats) + self.kl_weight * divergence / ops.mean(pixels)
-        if self.frame_weight and target.get("truth") is not None:
+        if self.frame_weight:
+            if target.get("truth") is None:
+                raise RecipeError("frame_weight wants the noiseless image of each stamp, which these data have not")
             difference = frame_difference(self.scaling, target, y_pred["deconvolved"], self.square)
             self.trackers["frame"].update_state(difference)
             loss = loss + self.frame_weight * ops.mean(difference)

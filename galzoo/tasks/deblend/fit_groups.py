@@ -103,6 +103,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     if settings.add_sources:
         chunk.add_sources()
     chunk.refine()
+    chunk.join_added()
     mates = _mates(chunk.units)
     rows = [
         _rows(
@@ -201,6 +202,17 @@ class Chunk:
         correlation = self.detection.correlation
         found = zip(self.planes, self.fits, self.others, strict=True)
         self._again([i for i, (one, result, other) in enumerate(found) if rough(one, result, correlation, other)])
+
+    def join_added(self):
+        """Take added sources away that the fit has put onto another, and fit these windows again."""
+        joined = []
+        for i, (unit, one) in enumerate(zip(self.units, self.fits, strict=True)):
+            kept = ~residual_sources.repeated(one.positions, one.flags & FLAGS["added"] > 0, self.detection.fwhm)
+            if not kept.all():
+                self.units[i] = dataclasses.replace(unit, sources=unit.sources[kept])
+                self.fits[i] = Fit(*(getattr(one, field.name)[kept] for field in dataclasses.fields(Fit)))
+                joined.append(i)
+        self._again(joined)
 
     def add_sources(self):
         """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""

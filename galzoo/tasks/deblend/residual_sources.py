@@ -36,6 +36,8 @@ _CHANCE, _MOST_PEAKS = 3e-4, 3
 _APART, _NEAR = 2.0, 3.0
 # A source in two halves begins with them so far from the middle, in FWHM; a peak within is the source's own.
 _HALF, _OWN = 0.35, 0.4
+# In FWHM: an added source and another that a fit has put nearer to each other are one.
+_SAME = 0.25
 # Images whose normalised product is below this do not touch.
 _TOUCH = 0.01
 # Parts of its host that a source of the host's colours may be.
@@ -105,6 +107,25 @@ def apart(trial, other, fwhm):
     """Return whether two trials of a window have no source in common, and their new ones are far from each other."""
     shared = np.intersect1d(trial[0], other[0]).size
     return not shared and np.hypot(*(trial[1][-1] - other[1][-1])) >= _NEAR * fwhm
+
+
+def repeated(places, added, fwhm):
+    """Return which sources (n,) were added and are in the place of another, of several the last ones.
+
+    Parameters
+    ----------
+    places : array, (n, 2)
+        Where the fit has put them; those that are not finite are in nobody's place.
+    added : bool array, (n,)
+    fwhm : float
+        Pixels.
+    """
+    apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
+    near, found = apart < _SAME * fwhm, np.zeros(len(places), bool)
+    np.fill_diagonal(near, False)
+    for row in np.flatnonzero(added)[::-1]:
+        found[row] = (near[row] & ~found).any()
+    return found
 
 
 def _peaks(planes, model, detection):
