@@ -107,7 +107,7 @@ def test_a_source_falls_back_where_more_than_half_of_its_core_is_bad():
 def test_what_is_not_finite_falls_back(name):
     image = draw()
     given = fit(image)
-    getattr(given, name)[1] = np.nan
+    getattr(given, name)[1].flat[0] = np.nan
     # What is nowhere has no core.
     assert judged(window(image.sum(axis=0)), given, "poor_fit", "masked") == [set(), {"fallback"}]
     assert not given.image[1].any()
