@@ -50,6 +50,16 @@ def test_variance_and_mask_follow():
     assert resample_mask(bad, 2.0, 40)[0].all()
 
 
+def test_pixels_between_a_bad_and_a_good_one_are_bad():
+    """Moved by half a pixel each way, four take half of what they hold from it."""
+    bad = np.zeros((40, 40), bool)
+    bad[20, 10] = True
+    mask = resample_mask(bad, 1.0, 39)
+    assert mask[19:21, 9:11].all()
+    mask[18:22, 8:12] = False
+    assert not mask.any()
+
+
 @pytest.mark.parametrize("size", [30, 31])
 def test_psf_is_centred_odd_and_normalised(size):
     image = 3 * gaussian(size, 1.5, x=size / 2 + 0.3, y=size / 2 - 0.4)

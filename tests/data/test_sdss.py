@@ -102,6 +102,10 @@ def test_fingerprints_are_what_changes_under_half_a_turn():
     plain, turned = duplicates.fingerprints(images), duplicates.fingerprints(images[:, ::-1, ::-1])
     np.testing.assert_allclose(turned, -plain, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(plain, axis=1), 1, rtol=1e-5)
+    # Those of the middle of a picture are those of a picture that is enlarged.
+    larger = duplicates.fingerprints(np.stack([scene(seed, zoom=1.3) for seed in range(2)]))
+    middle = duplicates.fingerprints(images, 1.3)
+    assert np.sum(larger * middle, axis=1).min() > 0.8
 
 
 def test_folder_and_file_make_one_set(tmp_path):

@@ -76,6 +76,11 @@ def test_a_tenth_each_is_for_validation_and_test_by_default():
     np.testing.assert_allclose([np.mean(names == name) for name in ("valid", "test")], 0.1, atol=0.015)
 
 
+def test_what_is_for_test_stays_so_whatever_is_for_validation():
+    few, many = (split_names({"id": IDS}, valid=valid, test=0.2) == "test" for valid in (0.0, 0.5))
+    np.testing.assert_array_equal(few, many)
+
+
 def test_cells_are_two_arcmin_high_and_as_wide_on_the_sky():
     """From the equator up to 2 arcmin, and at 60 degrees twice as many degrees of right ascension wide."""
     assert len(set(sky_cells([10, 10, 10], np.array([-0.1, 0.1, 2.1]) / 60))) == 3
