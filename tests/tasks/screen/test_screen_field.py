@@ -160,6 +160,13 @@ def test_light_nearer_to_a_neighbour_is_masked_and_sky_is_not():
     assert not neighbours(planes, np.array([10.0, 16.0]), np.zeros((0, 2))).any()
 
 
+@pytest.mark.parametrize(("level", "masked"), [(0.75, 0), (0.85, 15)])
+def test_what_is_lit_is_above_four_fifths_of_the_noise(level, masked):
+    """Of even light half a line is the neighbour's, less the column in the middle."""
+    planes = {"image": np.full((1, 31, 2), level) * [2, 1], "variance": np.full((1, 31, 2), 4.0)}
+    assert neighbours(planes, np.array([5.0, 0.0]), np.array([[25.0, 0.0]])).sum() == masked
+
+
 def test_prior_is_that_of_bayes():
     # 1000 blends and 1000 others; 700 and 200 of them look so: 700 / 900. With 100 blends: 70 / (70 + 380).
     assert corrected(np.array(700 / 900), 100 / 2000, 0.5) == pytest.approx(70 * 0.5 / (35 + 190))
