@@ -394,6 +394,8 @@ def test_artificial_sources_lie_all_over_the_field_in_cells_of_their_own():
     assert len(np.unique(np.floor(at), axis=0)) == 20
     assert set(np.floor(at[:, 1])) == {0, 1, 2}
     assert {0, 8} < set(np.floor(at[:, 0]))
+    # Five of ten cells are not all in the first row.
+    assert np.ptp(_grid((100, 400), 5, np.random.default_rng(0))[:, 1]) > 30
     part = at % 1
     assert 0.2 <= part.min() < 0.3
     assert 0.7 < part.max() <= 0.8
@@ -455,6 +457,12 @@ def test_discs_are_where_they_should_be_through_the_psf_of_each_band():
         xx, yy, xy = ((light * part).sum() / light.sum() for part in (x * x, y * y, x * y))
         assert (xx + yy) / 2 == pytest.approx(width**2 + disc * (ratio + 1 / ratio) / 2, rel=0.03)
         assert np.arctan2(2 * xy, xx - yy) / 2 == pytest.approx(angle, abs=0.01)
+
+
+def test_images_of_discs_hold_their_light():
+    """Along its axis an exponential disc of ratio 0.3 is 1.8 times as long as a round one."""
+    image = _disc(gaussians(1.0)[8:17, 8:17], (20.0, 20.0), 4.0, 0.3, 0.0)[1]
+    assert image.sum() == pytest.approx(1, abs=0.01)
 
 
 def test_the_pixel_is_in_the_psf_and_not_in_the_disc():
