@@ -56,6 +56,19 @@ def test_sources_of_a_crop_are_those_inside(batch, size, corner):
     assert (left_out > 0) == (size < 24)
 
 
+def test_images_of_sources_move_with_their_corners():
+    """Of three sources the second is left out."""
+    batch = {
+        "image": np.zeros((1, 20, 20, 1)), "n_sources": np.array([3]), "corners": np.array([[[2, 9], [-4, 0], [8, 8]]]),
+        "positions": np.array([[[6.0, 12.0], [1.0, 2.0], [11.0, 12.0]]]),
+        "source_images": np.arange(3.0)[None, :, None],
+    }  # fmt: skip
+    cropped = crop_batch(batch, 10, (4, 7))
+    assert cropped["corners"].tolist() == [[[-2, 2], [4, 1], [0, 0]]]
+    assert cropped["positions"].tolist() == [[[2, 5], [7, 5], [0, 0]]]
+    assert cropped["source_images"][0, :2, 0].tolist() == [0, 2]
+
+
 def test_what_cannot_be_cropped(batch):
     with pytest.raises(InputError, match="corner is"):
         crop_batch(batch, 12, (13, 0))

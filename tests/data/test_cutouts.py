@@ -1,16 +1,18 @@
 """Stamps out of mosaics: right pixels, right masks, right catalogue, and a file that appears only when complete."""
 
 import errno
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 
 from galzoo.data import hdf5_writer
 from galzoo.data.columns import find_columns, read_table, select
-from galzoo.data.cutouts import make_cutouts
+from galzoo.data.cutouts import cut, make_cutouts, positions
 from galzoo.data.fits import open_mosaic
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
@@ -98,6 +100,51 @@ def test_segmentation_masks_neighbours_only(field, tmp_path):
     np.testing.assert_array_equal(mask, expected)
 
 
+def labelled(field, tmp_path):
+    """Return a mosaic of which single pixels have the labels 5 and 6, on either side of (30.3, 40.6)."""
+    labels = np.zeros((80, 100), np.int32)
+    labels[41, 30], labels[40, 31] = 5, 6
+    fits.PrimaryHDU(labels).writeto(tmp_path / "labels.fits", overwrite=True)
+    return mosaic_of(field, segmentation=tmp_path / "labels.fits")
+
+
+@pytest.mark.parametrize(("segments", "masked"), [(None, (7, 8)), ([5], (7, 8)), ([6], (8, 7))])
+def test_a_neighbour_is_what_has_another_label_than_the_pixel_or_the_catalogue_says(field, tmp_path, segments, masked):
+    with labelled(field, tmp_path) as mosaic:
+        mask = cut(mosaic, PLACES[:1, 0], PLACES[:1, 1], SIZE, segments)["mask"]
+    assert [tuple(place) for place in np.argwhere(mask[0, ..., 0])] == [masked]
+
+
+def test_rows_keep_their_labels_and_psfs_where_others_are_dropped(field, tmp_path):
+    """The first is off the mosaic."""
+    table = Table({"x": [-9.0, 30.3, 61.0], "y": [5.0, 40.6, 22.0], "seg": [7, 6, 0]})
+    psf = np.zeros((3, 5, 5, 1), np.float32)
+    psf[[0, 1, 2], [0, 1, 2], 2] = 1
+    with labelled(field, tmp_path) as mosaic:
+        report = make_cutouts(mosaic, table, tmp_path / "out.h5", SIZE, psf, columns={"segment": "seg"})
+    assert report == {"n": 2, "outside": 1, "empty": 0}
+    stamps = Stamps.load(tmp_path / "out.h5")
+    np.testing.assert_array_equal(stamps.psf, psf[1:])
+    assert [tuple(place) for place in np.argwhere(stamps.mask[0, ..., 0])] == [(8, 7)]
+
+
+def test_positions_count_to_the_outer_edges_of_the_mosaic(field, tmp_path):
+    table = Table({"x": [-0.4, 99.4, 5, 5, -0.6, 99.6, 5, 5], "y": [5, 5, -0.4, 79.4, 5, 5, -0.6, 79.6]})
+    with mosaic_of(field) as mosaic:
+        assert make_cutouts(mosaic, table, tmp_path / "out.h5", SIZE)["outside"] == 4
+    np.testing.assert_allclose(Stamps.load(tmp_path / "out.h5").catalogue["x_mosaic"], [-0.4, 99.4, 5, 5])
+
+
+def test_sky_wins_over_pixels_unless_these_are_named():
+    frame = WCS(naxis=2)
+    frame.wcs.ctype, frame.wcs.crval, frame.wcs.crpix = ["RA---TAN", "DEC--TAN"], [150.0, 2.0], [8.0, 5.0]
+    frame.wcs.cdelt = [-5e-5, 5e-5]
+    table, mosaic = Table({"ra": [150.0], "dec": [2.0], "x": [3.0], "y": [4.0]}), SimpleNamespace(wcs=frame)
+    found = find_columns(table)
+    np.testing.assert_allclose(positions(mosaic, table, found), [[7], [4]], atol=1e-6)
+    assert np.ravel(positions(mosaic, table, found, {"x": "x", "y": "y"})).tolist() == [3, 4]
+
+
 def test_detection_finds_what_is_there(field, tmp_path):
     with mosaic_of(field) as mosaic:
         table, labels = detect(mosaic)
@@ -121,7 +168,7 @@ def test_picture_stays_eight_bit(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "picture.png")
     with open_mosaic(tmp_path / "picture.png") as mosaic:
-        assert mosaic.unit == ""
+        assert (mosaic.unit, mosaic.bands) == ("", ("r", "g", "b"))
         make_cutouts(mosaic, Table({"x": [20.0], "y": [18.0]}), tmp_path / "out.h5", SIZE)
     stamps = Stamps.load(tmp_path / "out.h5")
     assert stamps.image.dtype == np.uint8

@@ -114,6 +114,40 @@ def test_weight_and_rms_become_variance_and_mask(tmp_path, pixels):
         assert mosaic.gather([0], [0], 40)["variance"][0, 0, 0, 0] == pytest.approx(0.25 * scale**2, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "unit", "value"), [("rms", "nJy", 2e3), ("variance", "nJy2", 4e6), ("weight", "nJy-2", 2.5e-7)]
+)
+def test_noise_in_another_unit_than_the_image_is_brought_to_it(tmp_path, pixels, kind, unit, value):
+    """Of 2 uJy, which the map says in nJy."""
+    image = write(tmp_path / "image.fits", pixels, fits.Header({"BUNIT": "uJy"}))
+    noise = write(tmp_path / "noise.fits", np.full_like(pixels, value), fits.Header({"BUNIT": unit}))
+    with open_mosaic(image, pixel_scale=0.2, **{kind: noise}) as mosaic:
+        np.testing.assert_allclose(mosaic.gather([0], [0], 40)["variance"], 4e6, rtol=1e-6)
+
+
+def test_surface_brightness_is_of_the_pixels(tmp_path, pixels):
+    """Of 0.2 arcsec: 0.04 square arcsec."""
+    image = write(tmp_path / "image.fits", pixels, fits.Header({"BUNIT": "MJy/sr"}))
+    expected = pixels[4:36, 8:40] * 1e15 * 0.04 * np.deg2rad(1 / 3600) ** 2
+    np.testing.assert_allclose(read(open_mosaic(image, pixel_scale=0.2)), expected, rtol=1e-5)
+
+
+def test_zero_points_are_those_of_their_bands(tmp_path, pixels):
+    image = write(tmp_path / "image.fits", np.stack([pixels, pixels]), fits.Header())
+    for points in ([31.4, 28.9], {"r": 28.9, "g": 31.4}):
+        with open_mosaic(image, ["g", "r"], zero_point=points, pixel_scale=0.2) as mosaic:
+            np.testing.assert_allclose(mosaic.scales, [1, 10])
+
+
+def test_pixels_that_nothing_on_the_sky_can_have_are_bad(tmp_path, pixels):
+    """1e15 nJy are an AB magnitude of -6."""
+    pixels[10, 12], pixels[11, 12], pixels[12, 12] = 2e6, -2e6, 0.5e6
+    with open_mosaic(write(tmp_path / "image.fits", pixels, fits.Header({"BUNIT": "Jy"})), pixel_scale=0.2) as mosaic:
+        found = mosaic.gather([0], [0], 40)
+    assert np.argwhere(found["mask"][0, ..., 0]).tolist() == [[10, 12], [11, 12]]
+    assert found["image"][0, 10:13, 12, 0].tolist() == [0, 0, pytest.approx(0.5e15)]
+
+
 def test_zero_points_from_headers():
     assert flux_scale({"BUNIT": "nanomaggy"}) == pytest.approx(3630.78, rel=1e-4)
     assert flux_scale({"BUNIT": "uJy"}) == pytest.approx(1e3)

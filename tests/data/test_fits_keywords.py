@@ -27,6 +27,8 @@ def header(**cards):
         ({"BUNIT": "10**-6 Jy"}, 1e3),
         ({"BUNIT": "1e-9 Jy"}, 1.0),
         ({"BUNIT": "erg/s/cm^2/Hz"}, 1e32),
+        # By wavelength: times wavelength squared over the speed of light.
+        ({"BUNIT": "erg/s/cm^2/Angstrom", "PHOTPLAM": 5000.0}, 1e32 * 5000**2 / 2.99792458e18),
         ({"BUNIT": "nanomaggy"}, 10 ** (0.4 * 8.9)),
         ({"BUNIT": "nmgy", "MAGZERO": 30.0}, 10 ** (0.4 * 8.9)),
         ({"BUNIT": "maggies"}, 10 ** (0.4 * 31.4)),
@@ -49,6 +51,12 @@ def header(**cards):
 )
 def test_one_unit_of_the_pixels_is_as_many_njy_as_the_header_means(cards, njy):
     assert flux_scale(header(**cards)) == pytest.approx(njy, rel=1e-6)
+
+
+@pytest.mark.parametrize(("point", "said"), [(23.9, False), (23.94, False), (24.0, True)])
+def test_a_zero_point_beside_another_unit_is_said(point, said, caplog):
+    assert flux_scale(header(BUNIT="uJy", MAGZERO=point), name="a.fits") == pytest.approx(1e3)
+    assert ("a.fits: BUNIT uJy is a zero point of 23.90, the header has 24.00 too" in caplog.text) == said
 
 
 def test_zero_point_of_st_magnitudes_in_hubble_headers_is_not_that_of_the_pixels():

@@ -87,6 +87,17 @@ def test_a_map_of_another_field_is_refused(tmp_path, image):
         open_mosaic(image, ["r"], **{option: path}).close()
 
 
+def test_a_map_may_be_a_pixel_off_its_image(tmp_path, image):
+    path = tmp_path / "map.fits"
+    for off, fits_well in ((0.9, True), (1.1, False)):
+        write(path, np.full((SIZE, SIZE), SIGMA), CRVAL1=150.0 + off * 0.2 / 3600)
+        if fits_well:
+            open_mosaic(image, ["r"], rms=path).close()
+        else:
+            with pytest.raises(InputError, match="its WCS is 1.1 px off"):
+                open_mosaic(image, ["r"], rms=path)
+
+
 def test_maps_in_the_order_of_other_bands_are_refused(tmp_path):
     images = [write(tmp_path / f"{band}.fits", noise(), FILTER=band) for band in "gr"]
     maps = [write(tmp_path / f"map_{band}.fits", np.ones((SIZE, SIZE)), FILTER=band) for band in "gr"]

@@ -5,7 +5,16 @@ import pytest
 from astropy.io import fits
 
 from galzoo.data.conform import moffat
-from galzoo.data.psf import centroid, prepare_psf, psf_from_stars, read_psf
+from galzoo.data.psf import (
+    centroid,
+    fwhm_of,
+    peak_fwhm,
+    prepare_psf,
+    psf_from_stars,
+    psf_transfer,
+    read_psf,
+    stack_psf,
+)
 from galzoo.data.resample import resample, resample_mask, resample_variance
 from galzoo.errors import InputError
 
@@ -41,6 +50,16 @@ def test_variance_and_mask_follow():
     assert resample_mask(bad, 2.0, 40)[0].all()
 
 
+def test_pixels_between_a_bad_and_a_good_one_are_bad():
+    """Moved by half a pixel each way, four take half of what they hold from it."""
+    bad = np.zeros((40, 40), bool)
+    bad[20, 10] = True
+    mask = resample_mask(bad, 1.0, 39)
+    assert mask[19:21, 9:11].all()
+    mask[18:22, 8:12] = False
+    assert not mask.any()
+
+
 @pytest.mark.parametrize("size", [30, 31])
 def test_psf_is_centred_odd_and_normalised(size):
     image = 3 * gaussian(size, 1.5, x=size / 2 + 0.3, y=size / 2 - 0.4)
@@ -67,10 +86,58 @@ def test_psf_that_misleads_is_refused(tmp_path):
     assert read_psf(tmp_path / "psf.fits", ("g", "r"), 24).shape == (1, 23, 23, 2)
 
 
+def test_a_psf_may_lose_a_tenth_of_its_flux():
+    """Of a Gaussian of width 4 a square of 15 pixels holds 88 %, one of 17 pixels 93 %."""
+    assert prepare_psf(gaussian(61, 4.0), size=17).sum() == pytest.approx(1)
+    with pytest.raises(InputError, match="15 pixels hold only 88"):
+        prepare_psf(gaussian(61, 4.0), size=15)
+
+
 def test_psf_on_other_pixels_by_its_header(tmp_path):
     fits.PrimaryHDU(gaussian(41, 3.0), fits.Header({"PIXSCALE": 0.1})).writeto(tmp_path / "psf.fits")
     psf = read_psf(tmp_path / "psf.fits", ("r",), 64, pixel_scale=0.12)[0, ..., 0]
     np.testing.assert_allclose(psf, gaussian(len(psf), 2.5), atol=1e-3 * psf.max())
+
+
+def test_psf_on_other_pixels_by_what_is_said(tmp_path):
+    """Whatever its header says."""
+    fits.PrimaryHDU(gaussian(41, 3.0), fits.Header({"PIXSCALE": 0.3})).writeto(tmp_path / "psf.fits")
+    psf = read_psf(tmp_path / "psf.fits", ("r",), 64, pixel_scale=0.12, psf_scale=0.1)[0, ..., 0]
+    np.testing.assert_allclose(psf, gaussian(len(psf), 2.5), atol=1e-3 * psf.max())
+
+
+@pytest.mark.parametrize("sigma", [1.2, 2.0, 5.0])
+def test_widths_of_a_gaussian(sigma):
+    image = gaussian(61, sigma)
+    assert fwhm_of(image) == pytest.approx(2.3548 * sigma, rel=0.01)
+    assert peak_fwhm(np.stack([image, image], axis=-1)) == pytest.approx(2.3548 * sigma, rel=1e-3)
+
+
+@pytest.mark.parametrize("side", [5, 6])
+def test_a_transfer_puts_a_psf_about_the_pixel_of_a_point(side):
+    """On a grid that is wider than high."""
+    psf = np.random.default_rng(0).random((side, 3))
+    point = np.zeros((16, 24))
+    point[7, 12] = 1
+    seen = np.fft.irfft2(np.fft.rfft2(point) * psf_transfer(psf, (16, 24)), (16, 24))
+    if side % 2:
+        np.testing.assert_allclose(seen[5:10, 11:14], psf, atol=1e-6)
+    # The middle of an even side lies between pixels.
+    line = (seen.sum(axis=1) * np.arange(16)).sum() / seen.sum()
+    assert line == pytest.approx(7 + (psf.sum(axis=1) * (np.arange(side) - (side - 1) / 2)).sum() / psf.sum(), abs=0.1)
+
+
+def test_psfs_of_several_sizes_are_stacked_about_their_middles():
+    stack = stack_psf([gaussian(9, 1.0), gaussian(5, 1.0)])
+    assert stack.shape == (9, 9, 2)
+    np.testing.assert_allclose(stack[2:7, 2:7, 0], stack[2:7, 2:7, 1])
+    assert stack[..., 1].sum() == pytest.approx(gaussian(5, 1.0).sum())
+
+
+def test_an_image_that_is_wider_than_high_is_cut_about_a_place():
+    y, x = np.indices((20, 40))
+    image = np.exp(-((x - 30) ** 2 + (y - 8) ** 2) / 8) / (8 * np.pi)
+    np.testing.assert_allclose(resample(image, 1.0, 9, centre=(30, 8)), gaussian(9, 2.0), atol=1e-6)
 
 
 def test_stars_stack_to_their_psf():

@@ -81,6 +81,33 @@ def test_positions_and_chains_share_a_name():
     assert list(names) == list("aaadee")
 
 
+def test_pairs_of_rows_are_found_by_sky_and_by_picture_within_and_across_sources():
+    """Of two sources in turn: rows 0 and 3 are one field, 2 and 4 too, and 1 and 5 are 20 arcsec apart."""
+    images = np.stack([scene(seed) for seed in (1, 2, 3, 1, 3, 4)])
+    images[4] = scene(3, stretch=0.9)
+    table = Table({"source": list("ababab"), "ra": np.full(6, np.nan), "dec": np.full(6, np.nan)})
+    table["ra"][[1, 5]], table["dec"][[1, 5]] = 30.0, [10.0, 10.0 + 20 / 3600]
+    assert duplicates.find_duplicates(images, table).tolist() == [[0, 3], [1, 5], [2, 4]]
+    table["dec"][5] = 10.0 + 26 / 3600
+    assert duplicates.find_duplicates(images, table).tolist() == [[0, 3], [2, 4]]
+
+
+def test_sky_within_a_radius_is_that_within_the_angle():
+    dec = np.array([0.0, 9.9, 20.1]) / 3600
+    assert duplicates.same_sky(np.full(3, 40.0), dec, 10).tolist() == [[0, 1]]
+
+
+def test_fingerprints_are_what_changes_under_half_a_turn():
+    images = np.stack([scene(seed) for seed in range(2)])
+    plain, turned = duplicates.fingerprints(images), duplicates.fingerprints(images[:, ::-1, ::-1])
+    np.testing.assert_allclose(turned, -plain, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(plain, axis=1), 1, rtol=1e-5)
+    # Those of the middle of a picture are those of a picture that is enlarged.
+    larger = duplicates.fingerprints(np.stack([scene(seed, zoom=1.3) for seed in range(2)]))
+    middle = duplicates.fingerprints(images, 1.3)
+    assert np.sum(larger * middle, axis=1).min() > 0.8
+
+
 def test_folder_and_file_make_one_set(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()

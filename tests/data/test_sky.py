@@ -11,7 +11,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from galzoo import Stamps
-from galzoo.data.sky import largest_shift, pixel_to_sky, read_wcs, scale_of, sky_to_pixel
+from galzoo.data import sky
+from galzoo.data.sky import largest_shift, pixel_to_sky, read_wcs, scale_of, sky_to_pixel, to_icrs
 from galzoo.errors import InputError
 from galzoo.field.cutouts import cutouts_from_files
 
@@ -92,9 +93,9 @@ def test_right_ascension_wraps_and_is_never_negative(centre, tmp_path):
 @pytest.mark.parametrize("cards", [SIP, TPV | {"PV1_4": 0.05, "PV2_7": 0.4}])
 def test_rows_far_outside_a_distorted_image_are_dropped_and_said(cards, tmp_path, caplog):
     path = write(tmp_path / "field.fits", make_header(**cards))
-    sky = WCS(read_wcs(make_header(**cards)).to_header(relax=True)).pixel_to_world(60.0, 120.0).icrs
+    near = WCS(read_wcs(make_header(**cards)).to_header(relax=True)).pixel_to_world(60.0, 120.0).icrs
     far = SkyCoord([30.0, 214.3, 34.3], [40.0, 80.0, 12.7], unit="deg")  # the last is opposite
-    rows = Table({"ra": [sky.ra.deg, *far.ra.deg, -999.0], "dec": [sky.dec.deg, *far.dec.deg, -99.0]})
+    rows = Table({"ra": [near.ra.deg, *far.ra.deg, -999.0], "dec": [near.dec.deg, *far.dec.deg, -99.0]})
     rows.write(tmp_path / "sky.csv")
     with caplog.at_level(logging.WARNING):
         assert cutouts_from_files(path, tmp_path / "a.h5", 16, tmp_path / "sky.csv") == 1
@@ -167,6 +168,39 @@ def test_scale_and_shift():
     centre = SkyCoord(214.3, -12.7, unit="deg").galactic
     other = read_wcs(make_header(CTYPE1="GLON-TAN", CTYPE2="GLAT-TAN", CRVAL1=centre.l.deg, CRVAL2=centre.b.deg))
     assert largest_shift(wcs, other, (SIDE, SIDE)) > 1
+
+
+def test_pixels_are_nearly_square():
+    """Their scale is the root of their area."""
+    sides = np.array([0.3, 0.305])
+    nearly = make_header(CDELT1=-sides[0] / 3600, CDELT2=sides[1] / 3600)
+    assert scale_of(read_wcs(nearly)) == pytest.approx(np.sqrt(sides.prod()), rel=1e-6)
+    with pytest.raises(InputError, match="a.fits: pixels of 0.3 x 0.31 arcsec; resample it"):
+        scale_of(read_wcs(make_header(CDELT1=-0.3 / 3600, CDELT2=0.31 / 3600)), "a.fits")
+
+
+@pytest.mark.parametrize("longitude", [1e-15, -1e-15, 360.0])
+def test_right_ascension_beside_zero_is_below_360(longitude, monkeypatch):
+    monkeypatch.setattr(sky, "_native", lambda *_: (np.array([longitude]), np.array([2.0])))
+    assert pixel_to_sky(read_wcs(make_header()), [1.0], [1.0])[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_marks_of_what_is_not_known_are_no_places():
+    """-999 would be 81 degrees."""
+    x, y = sky_to_pixel(
+        read_wcs(make_header(CRVAL1=81.0)), [-999.0, 81.0, 81.0 - 360, 81.0], [-12.7, -12.7, -12.7, -99]
+    )
+    np.testing.assert_allclose([x, y], [[np.nan, 99.5, 99.5, np.nan]] * 2, atol=1e-6)
+    np.testing.assert_array_equal(np.isnan(to_icrs([-999.0, 10.0, 400.0], [0.0, 95.0, 0.0], "galactic")[0]), [1, 1, 0])
+
+
+def test_shifts_are_the_largest_anywhere_on_the_image():
+    """Pixels wider by a hundredth move the right end by two; a turn by a hundredth of a radian the corners by 1.4."""
+    first, wider = (read_wcs(make_header(CRPIX1=1.0, CDELT1=-SCALE * part / 3600)) for part in (1, 1.01))
+    assert largest_shift(first, wider, (SIDE, SIDE)) == pytest.approx(199 * (1 - 1 / 1.01), rel=0.01)
+    turned = read_wcs(make_header(CROTA2=np.rad2deg(0.01)))
+    expected = 0.01 * np.hypot(99.5, 99.5)
+    assert largest_shift(read_wcs(make_header()), turned, (SIDE, SIDE)) == pytest.approx(expected, rel=0.01)
 
 
 def test_bands_far_apart_are_refused(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from galzoo.data.splits import sky_cells, split_names
+from galzoo.data.splits import scenes_of_split, sky_cells, split_names
 from galzoo.errors import InputError
 
 IDS = np.array([f"g{number}" for number in range(4000)])
@@ -69,3 +69,38 @@ def test_a_split_column_wins():
 def test_fractions_that_leave_nothing(valid, test):
     with pytest.raises(InputError, match="below 1"):
         split_names({"id": IDS}, valid, test)
+
+
+def test_a_tenth_each_is_for_validation_and_test_by_default():
+    names = split_names({"id": IDS})
+    np.testing.assert_allclose([np.mean(names == name) for name in ("valid", "test")], 0.1, atol=0.015)
+
+
+def test_what_is_for_test_stays_so_whatever_is_for_validation():
+    few, many = (split_names({"id": IDS}, valid=valid, test=0.2) == "test" for valid in (0.0, 0.5))
+    np.testing.assert_array_equal(few, many)
+
+
+def test_cells_are_two_arcmin_high_and_as_wide_on_the_sky():
+    """From the equator up to 2 arcmin, and at 60 degrees twice as many degrees of right ascension wide."""
+    assert len(set(sky_cells([10, 10, 10], np.array([-0.1, 0.1, 2.1]) / 60))) == 3
+    assert len(set(sky_cells([10, 10], np.array([0.1, 1.9]) / 60))) == 1
+    ra = np.linspace(0, 360, 50001)[:-1]
+    for dec, count in ((0.01, 10800), (60.01, 5400)):
+        cells = len(np.unique(sky_cells(ra, np.full(len(ra), dec))))
+        assert cells == pytest.approx(count, rel=2e-3)
+
+
+def test_scenes_are_in_the_split_of_all_their_galaxies():
+    """The first is of two for training, the second of one each for training and test, others of none that is known."""
+    of = dict(zip(IDS, split_names({"id": IDS}), strict=True))
+    train, test = ([name for name in IDS if of[name] == split] for split in ("train", "test"))
+    columns = {"id": [test[0], train[0], test[1], train[1]]}
+    parents = [train[2], train[3], train[2], test[2], "", ""]
+    sources = {"scene": [0, 0, 1, 1, 2, 3], "parent": parents}
+    assert scenes_of_split(columns, sources, "train").tolist() == [True, False, False, True]
+    assert scenes_of_split(columns, sources, "test").tolist() == [False, False, True, False]
+    # Without galaxies, and where a column says it, that decides.
+    assert scenes_of_split(columns, {"scene": [0]}, "train").tolist() == [False, True, False, True]
+    named = columns | {"split": ["valid", "test", "train", "test"]}
+    assert scenes_of_split(named, sources, "test").tolist() == [False, True, False, True]

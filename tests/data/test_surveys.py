@@ -50,6 +50,30 @@ def test_conform_keeps_flux_and_leaves_absent_bands_without_weight():
         conform(stamps_of(), ("r",), 0.2, 64)
 
 
+def test_conform_gives_every_band_its_own_psf():
+    """Widths in pixels grow by 3 / 2; the absent band has the first one's."""
+    psf = conform(stamps_of(), ("z", "g", "r"), 0.2, 64, {"g": "G", "z": "Z"}).psf[0]
+    peaks = psf.max(axis=(0, 1))
+    np.testing.assert_allclose(peaks[:2], 1 / (2 * np.pi * np.square([3.6, 3.0])), rtol=0.02)
+    assert peaks[2] in peaks[:2]
+
+
+def test_conform_of_stamps_that_are_wider_than_high():
+    """A source right of and below the middle; lengths in pixels grow by 2."""
+    y, x = np.indices((40, 60))
+    image = 100 * np.exp(-((x - 32.5) ** 2 + (y - 17.5) ** 2) / 32)[None, ..., None]
+    lengths = {
+        name: [value] * u.pix for name, value in (("x", 32.5), ("y", 17.5), ("r90", 5.0), ("a", 4.0), ("b", 3.0))
+    }
+    old = Stamps(image, ("r",), 0.4, variance=np.ones_like(image), catalogue=QTable(lengths))
+    new = conform(old, ("r",), 0.2, 64)
+    row, column = np.unravel_index(new.image[0, ..., 0].argmax(), (64, 64))
+    found = {name: new.catalogue[name][0].value for name in lengths}
+    assert found == {"x": 31.5 + 6, "y": 31.5 - 4, "r90": 10, "a": 8, "b": 6}
+    assert abs(column - found["x"]) <= 0.5
+    assert abs(row - found["y"]) <= 0.5
+
+
 def test_conform_keeps_the_sky_per_area():
     old = stamps_of()
     old.catalogue["sky_G"], old.catalogue["gain_G"] = 9.0, 2.0
@@ -99,6 +123,27 @@ def survey_file(path, stars):
                 "telescope": "T",
             }
         )
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "stars"),
+    [(None, 0, True), ("is_isolated", 0, False), ("is_bright", 1, False), ("flag", 1, False), ("flux_err", 10, False)],
+)
+def test_psfs_of_a_survey_are_of_its_bright_isolated_stars(tmp_path, column, value, stars):
+    """A star of 30 sigma is not bright; without five there is a Moffat profile instead."""
+    survey_file(tmp_path / "linear.h5", 12)
+    with h5py.File(tmp_path / "linear.h5", "r+") as file:
+        if column:
+            file[f"mine/cat/{column}"][6:] = value
+    psf = read_survey(tmp_path / "linear.h5", "mine").psf[0]
+    assert (psf.shape != (33, 33, 1) or not np.allclose(psf, moffat(2.35))) == stars
+
+
+def test_objects_of_a_survey_are_isolated_unless_all_are_wanted(tmp_path):
+    survey_file(tmp_path / "linear.h5", 0)
+    with h5py.File(tmp_path / "linear.h5", "r+") as file:
+        file["mine/cat/is_isolated"][2] = 0
+    assert [len(read_survey(tmp_path / "linear.h5", "mine", isolated=one)) for one in (True, False)] == [5, 6]
 
 
 @pytest.mark.parametrize("stars", [0, 12])

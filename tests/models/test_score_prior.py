@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ from keras import ops
 
 from galzoo.derivatives import value_and_gradients
 from galzoo.errors import InputError, RecipeError
+from galzoo.models.score_prior import sampling
 from galzoo.models.score_prior.guess import guessed_values, maps_of
 from galzoo.models.score_prior.model import ScorePrior
 from galzoo.models.score_prior.network import Trunk, directions
@@ -90,6 +93,26 @@ def test_schedule_falls_from_end_to_end():
     levels = schedule(0.1, 10.0, 6)
     np.testing.assert_allclose(levels[[0, -1]], [10.0, 0.1])
     assert np.all(np.diff(levels) < 0)
+
+
+def test_roots_of_the_schedule_are_evenly_spaced():
+    """The seventh ones: 2 of 128, 1 of 1, and 1.5 between them."""
+    np.testing.assert_allclose(sampling.schedule(1.0, 128.0, 3), [128, 1.5**7, 1])
+
+
+def test_steps_of_the_flow_are_of_the_second_order(monkeypatch):
+    """Of Gaussian galaxies of variance 1 the flow is known: noise falls as the root of 1 + sigma^2."""
+    monkeypatch.setattr(sampling, "_slope", lambda model, values, sigma, given: values * sigma / (1 + sigma**2))
+    end = sampling._heun(None, np.array([10.0, -20.0]), sampling.schedule(0.01, 10.0, 40), None)
+    np.testing.assert_allclose(end, np.array([10.0, -20.0]) / np.sqrt(101), rtol=0.005)
+
+
+def test_oddities_are_of_the_sum_of_the_bands_in_units_of_its_noise(monkeypatch):
+    """Of .5, .7 and -.9 in each of four bands, the greatest counts."""
+    slopes = iter((0.5, 0.7, -0.9))
+    monkeypatch.setattr(sampling, "_slope", lambda model, values, sigma, given: np.full_like(values, next(slopes)))
+    model = SimpleNamespace(bands=tuple("griz"), columns=(), scale=lambda x: x)
+    np.testing.assert_allclose(sampling.artefacts(model, np.zeros((2, 5, 5, 4))), 1.4, rtol=1e-6)
 
 
 def test_what_does_not_fit_is_refused(stirred):

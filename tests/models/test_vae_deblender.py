@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from galzoo.inference.fit.gaussian_profiles import Profiles
 from galzoo.layers.psf import gaussian_psf
+from galzoo.models.vae_deblender import encoder
 from galzoo.models.vae_deblender.encoder import windows, windows_of
 from galzoo.models.vae_deblender.model import VAEDeblender
 
@@ -270,3 +271,36 @@ def test_bands_that_are_not_shown_in_training(model):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "band_dropout", 1.0)
         np.testing.assert_allclose(array(model.encode(dark, training=True)[0]), blind, atol=1e-5)
+
+
+def test_windows_begin_half_their_side_before_the_nearest_pixel():
+    planes = np.random.default_rng(0).normal(size=(40, 50, 2)).astype("float32")
+    cut, _, fraction = encoder.windows_of(planes, np.array([[10.6, 20.4]]), 8)
+    np.testing.assert_array_equal(cut[0], planes[16:24, 7:15])
+    np.testing.assert_allclose(fraction, [[-0.4, 0.4]], atol=1e-6)
+
+
+def test_marks_are_where_the_others_are():
+    """In the window of the first, which begins at (2, 1); the second is not shown itself, nor one that is not there."""
+    positions = np.array([[[5.0, 6.0], [10.0, 4.0], [3.0, 3.0]]], "float32")
+    corners, present = np.array([[[2, 1]] * 3]), np.array([[True, True, False]])
+    found = np.asarray(encoder.marks(corners, positions, present, 12))[0, ..., 0]
+    y, x = np.indices((12, 12))
+    for row, (px, py) in enumerate([(8, 3), (3, 5)]):
+        np.testing.assert_allclose(found[row], np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8), atol=1e-6)
+
+
+def test_masked_pixels_are_not_shown():
+    batch = {
+        "image": np.ones((1, 12, 12, 1)),
+        "variance": np.full((1, 12, 12, 1), 4.0),
+        "mask": np.zeros((1, 12, 12, 1)),
+    }
+    batch |= {"positions": np.array([[[6.0, 5.0]]]), "mask": np.zeros((1, 12, 12, 1))}
+    batch["mask"][0, 5, 6] = 1
+    noise, (image, valid, *_) = encoder.scene_windows(batch, np.ones((1, 1)), np.array([[True]]), 4)
+    expected = np.ones((4, 4))
+    expected[2, 2] = 0
+    np.testing.assert_array_equal(image[0, ..., 0], expected)
+    np.testing.assert_array_equal(valid[0, ..., 0], expected)
+    assert noise[0, 0, 0, 0] == pytest.approx(2)

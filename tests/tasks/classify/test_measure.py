@@ -32,6 +32,7 @@ def test_scores_by_hand():
 def test_a_choice_of_ones_own_counts_for_classes_and_not_for_probabilities():
     found = measure(PROBABILITY, LABEL, ["a", "b", "c"], chosen=np.array([1, 1, 1, 1, 1, 1]))
     assert found["balanced_accuracy"] == pytest.approx(1 / 3)
+    assert found["commonest_class"] == 0.5
     assert found["accuracy"] == pytest.approx(4 / 6)
     assert [row["found"] for row in found["classes"]] == [0, 1, 0]
     assert np.isnan(found["classes"][0]["pure"])

@@ -45,6 +45,8 @@ def test_edge_is_a_matter_of_the_source_and_not_of_its_window(tmp_path):
         ((30, 3), (24, 37, 2, 9), True),
         ((30, 6), (24, 37, 1, 9), False),
         ((56, 30), (50, 60, 24, 37), False),
+        ((30, 55), (24, 37, 50, 58), False),
+        ((30, 56), (24, 37, 50, 58), True),
     ],
 )
 def test_boxes_and_places_at_the_border(place, box, edge):

@@ -1,13 +1,16 @@
 """Whether a fit is any good, and what is said of it, on windows of Gaussians where that can be worked out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from galzoo.contracts.deblended import FLAGS
+from galzoo.contracts.deblended import FLAGS, Deblended
 from galzoo.field.detection import Detection
 from galzoo.field.windows import Unit
+from galzoo.tasks.deblend import fit_windows
 from galzoo.tasks.deblend.fit_windows import Fit
-from galzoo.tasks.deblend.flags import judge, measure, rough, unseen, whole_shape
+from galzoo.tasks.deblend.flags import _cut, judge, measure, rough, unseen, whole_shape
 from tests.field.fields import FWHM, SIGMA, gaussian
 
 SIDE, CORNER = 48, (100, 200)
@@ -65,8 +68,9 @@ def test_a_fit_is_poor_where_chi_squared_is_above_two(scale, poor):
     assert judged(window(image.sum(axis=0), scale), fit(image)) == [{"poor_fit"} if poor else set()] * 2
 
 
-def test_a_flux_below_nothing_in_one_band_is_flagged():
-    flux = FLUX * [[1, 1], [-0.01, 1]]
+@pytest.mark.parametrize("part", [-0.01, 0.0])
+def test_a_flux_of_nothing_or_less_in_one_band_is_flagged(part):
+    flux = FLUX * [[1, 1], [part, 1]]
     image = draw(flux=flux)
     assert judged(window(image.sum(axis=0)), fit(image, flux)) == [set(), {"negative_flux"}]
 
@@ -87,6 +91,77 @@ def test_bad_pixels_in_the_core_alone_count(pixels, flags):
     planes["mask"][pixels] = True
     # Where one falls back its light is left in the footprint.
     assert judged(planes, fit(image), "poor_fit") == [flags, set()]
+
+
+def test_a_source_falls_back_where_more_than_half_of_its_core_is_bad():
+    """Nine pixels in two bands: all of one band are a half."""
+    image = draw()
+    planes = window(image.sum(axis=0))
+    planes["mask"][23:26, 19:22, 0] = True
+    assert judged(planes, fit(image)) == [{"masked"}, set()]
+    planes["mask"][24, 20, 1] = True
+    assert judged(planes, fit(image), "poor_fit") == [{"masked", "fallback"}, set()]
+
+
+@pytest.mark.parametrize("name", ["positions", "flux", "image"])
+def test_what_is_not_finite_falls_back(name):
+    image = draw()
+    given = fit(image)
+    getattr(given, name)[1].flat[0] = np.nan
+    # What is nowhere has no core.
+    assert judged(window(image.sum(axis=0)), given, "poor_fit", "masked") == [set(), {"fallback"}]
+    assert not given.image[1].any()
+
+
+def test_a_sum_of_fluxes_below_nothing_falls_back():
+    image = draw()
+    given = fit(image, FLUX * [[1, 1], [-2, 1]])
+    assert judged(window(image.sum(axis=0)), given, "poor_fit") == [set(), {"negative_flux", "fallback"}]
+
+
+def test_a_source_larger_than_its_window_is_truncated():
+    image = draw()
+    flags = judge(dataclasses.replace(unit(), truncated=True), window(image.sum(axis=0)), fit(image), FWHM)
+    assert (flags & (FLAGS["truncated"] | FLAGS["fallback"]) == FLAGS["truncated"] | FLAGS["fallback"]).all()
+
+
+@pytest.mark.parametrize(("part", "truncated"), [(0.45, False), (0.55, True)])
+def test_the_leader_is_truncated_where_half_as_much_light_is_left_beside_it(part, truncated):
+    """Evenly over the footprint of the group; light beyond it and on bad pixels does not count."""
+    image = draw()
+    planes = window(image.sum(axis=0))
+    planes["image"][planes["own"]] += part * image[0].sum() / (16 * 24 * 2)
+    planes["image"][:10] += 100
+    planes["image"][20, 14], planes["mask"][20, 14] = 1e5, True
+    flags = judge(unit(), planes, fit(image), FWHM, first=0)
+    np.testing.assert_array_equal(flags & FLAGS["truncated"] > 0, [truncated, False])
+
+
+@pytest.mark.parametrize(("last", "most"), [(SIDE, 188), (SIDE - 8, 2 * 39 + 48)])
+def test_a_model_is_cut_where_a_tenth_of_the_rim_is_above_the_noise(last, most):
+    """The rim is that of the window within the field, of which the upper end may be missing."""
+    image = np.zeros((1, SIDE, SIDE, 2), np.float32)
+    planes = window(image[0]) | {"inside": (0, last, 0, SIDE)}
+    least = most // 10
+    image[0, 0, :least] = 0.8 * NOISE
+    # Light of two bands of .8 sigma is more than one of noise; that beyond the field is of no matter.
+    image[0, last:] = 0 if last == SIDE else 9
+    assert not _cut(planes, image)[0]
+    image[0, 0, least] = 0.8 * NOISE
+    assert _cut(planes, image)[0]
+    image[0, 0, :least] = 0.7 * NOISE
+    assert not _cut(planes, image)[0]
+
+
+def test_models_of_other_windows_are_part_of_what_is_judged():
+    """Light of another unit that is in the model is no reason to fall back, nor what is left of it."""
+    image = draw()
+    given = fit(image[:1], FLUX[:1], PLACES[:1])
+    planes = window(image.sum(axis=0))
+    assert judge(unit(1), planes, given, FWHM, others=image[1]).tolist() == [0]
+    # A source of the brightness of what the other model holds already makes all worse.
+    double = fit(image[1:], FLUX[1:], PLACES[1:])
+    assert judge(unit(1), planes, double, FWHM, others=image.sum(axis=0)).tolist() == [FLAGS["fallback"]]
 
 
 def test_a_saturated_pixel_in_the_core_is_enough():
@@ -118,6 +193,8 @@ def test_a_model_with_more_than_a_quarter_of_its_light_beyond_its_window_is_trun
 def test_bands_without_a_good_pixel_near_a_source_are_named():
     """A strip of the second band is bad, 3 pixels wide about the first; the first band is bad below the second."""
     planes = window(draw().sum(axis=0))
+    planes["mask"][22:27, 18:23, 1] = True
+    assert not unseen(unit(), planes, PLACES + CORNER, FWHM).any()
     planes["mask"][14:35, 16:25, 1] = True
     planes["mask"][:24, :, 0] = True
     np.testing.assert_array_equal(unseen(unit(), planes, PLACES + CORNER, FWHM), [[False, True], [False, False]])
@@ -174,3 +251,84 @@ def test_errors_at_fixed_shapes_are_of_all_sources_together():
     ratio = FLUX[1] / FLUX[0]
     np.testing.assert_allclose(found["blendedness"][0], 1 - 1 / (1 + product * ratio), rtol=1e-3)
     np.testing.assert_allclose(found["blendedness"][1], 1 - 1 / (1 + product / ratio), rtol=1e-3)
+
+
+def alone():
+    """Return the planes of a window with one source in its middle, its fit and the table of it."""
+    places = np.array([[23.3, 24.2]])
+    image = draw(places, FLUX[:1])
+    sources = {"x": places[:, 0] + CORNER[0], "y": places[:, 1] + CORNER[1], "a": np.full(1, SIGMA)}
+    sources |= {"b": np.full(1, SIGMA), "theta": np.zeros(1), "snr": np.array([30.0])}
+    return window(image[0]), fit(image, FLUX[:1], places), sources
+
+
+def measured(planes, given, sources):
+    return measure(unit(1), planes, given, sources, Detection(FWHM, (1.0, 1.0)), np.arange(1))
+
+
+def test_apertures_of_a_gaussian_reach_as_far_as_kron_says():
+    """2.5 (pi / 2)^.5 sigma, on whose pixels the noise is that of independent ones."""
+    planes, given, sources = alone()
+    planes["image"] = given.image[0]
+    found = measured(planes, given, sources)
+    np.testing.assert_allclose(found["aperture_flux"], FLUX[:1], rtol=0.02)
+    area = np.pi * (2.5**2 * np.pi / 2) * SIGMA**2
+    np.testing.assert_allclose(found["aperture_flux_err"], [np.sqrt(area) * NOISE], rtol=0.03)
+
+
+def test_errors_by_the_likelihood_are_those_said_or_of_the_pixels_of_the_group():
+    """Where the right half is another group's the error of a source in the middle of both grows by a root of two."""
+    planes, given, sources = alone()
+    given.positions, given.image = np.array([[23.5, 24.0]]) + CORNER, draw(np.array([[23.5, 24.0]]), FLUX[:1])
+    planes["other"][:, 24:] = True
+    expected = np.sqrt(2) * np.sqrt(4 * np.pi) * SIGMA * NOISE
+    np.testing.assert_allclose(measured(planes, given, sources)["flux_like_err"], [expected], rtol=2e-3)
+    given.flux_width = np.array([[7.0, np.nan]])
+    np.testing.assert_allclose(measured(planes, given, sources)["flux_like_err"], [[7, expected[1]]], rtol=2e-3)
+
+
+def test_sources_of_other_windows_count_for_blendedness_and_chi_squared():
+    planes, given, sources = alone()
+    given.positions, given.image = PLACES[:1] + CORNER, draw(PLACES[:1], FLUX[:1])
+    planes["image"] = (planes["image"] - alone()[1].image[0]) + draw().sum(axis=0)
+    found = measure(unit(1), planes, given, sources, Detection(FWHM, (1.0, 1.0)), np.arange(1), others=draw()[1])
+    product = np.exp(-(6**2) / (4 * SIGMA**2))
+    np.testing.assert_allclose(found["blendedness"][0], 1 - 1 / (1 + product * FLUX[1] / FLUX[0]), rtol=1e-2)
+    np.testing.assert_allclose(found["chi2"], 1, rtol=1e-3)
+
+
+def test_a_sharp_source_between_pixels_has_a_core():
+    places = PLACES + 0.5
+    image = draw(places)
+    assert judge(unit(), window(image.sum(axis=0)), fit(image, places=places), 0.8).tolist() == [0, 0]
+
+
+def test_what_a_deblender_says_of_a_window_is_taken_for_its_sources():
+    """The second of two windows, with one source and a place for another."""
+    numbers = iter(np.arange(1, 9) * 100.0)
+
+    def told(*size):
+        return next(numbers) + np.arange(2 * 2 * np.prod(size, dtype=int)).reshape(2, 2, *size)
+
+    said = {key: told(2) for key in ("flux", "flux_error", "flux_width", "positions", "position_error")}
+    said |= {key: told(3) for key in ("shape", "shape_error")}
+    flags = np.array([[1, 2], [4, 8]])
+    answer = Deblended(np.zeros((2, 2, SIDE, SIDE, 2)), present=np.ones((2, 2), bool), flags=flags, **said)
+    found = fit_windows._take(answer, 1, unit(1))
+    for key in said:
+        expected = said[key][1, :1] + (np.array(CORNER) if key == "positions" else 0)
+        np.testing.assert_array_equal(getattr(found, key), expected, err_msg=key)
+    assert found.flags.tolist() == [4]
+
+
+@pytest.mark.parametrize(("rows", "error"), [([0, -1], 0.3), ([-1, -1], 1.0)])
+def test_listed_positions_are_believed_more_than_detected_ones(rows, error, monkeypatch):
+    monkeypatch.setattr(fit_windows, "window_batch", lambda *arguments: {})
+    image, seen = draw(), []
+
+    def deblend(batch):
+        seen.append(batch)
+        return Deblended(image[None], FLUX[None], PLACES[None], np.ones((1, 2), bool))
+
+    fit_windows.fit(deblend, [unit()], [window(image.sum(axis=0))], {"row": np.array(rows)}, None, {})
+    assert seen == [{"smooth": False, "position_error": error}]

@@ -14,11 +14,12 @@ from galzoo.data.stamps import Stamps
 from galzoo.field.array_field import ArrayField
 from galzoo.tasks.deblend import report
 from galzoo.tasks.deblend.catalogue_header import description
-from galzoo.tasks.deblend.products import write_products
+from galzoo.tasks.deblend.products import make_catalogue, write_products
+from tests.field.fields import wcs
 from tests.reports import table_rows
 
 BANDS, SCALE, SHAPE = ("g", "r"), 0.25, (70, 90)
-# In the order of their groups: the first two are of one chunk, the third, which is in between, of another.
+# In the order of their groups: the last two are of one chunk, and the first is of the next.
 PLACES = np.array([[20.0, 30.0], [60.5, 12.0], [70.0, 66.0]])
 GROUPS = np.array([0, 1, 2])
 ABOUT = {"preset": "some", "method": "map", "fwhm": 3.0, "correlation": 1.25}
@@ -73,7 +74,7 @@ def field():
 @pytest.fixture(scope="module")
 def written(field, tmp_path_factory):
     folder = tmp_path_factory.mktemp("products")
-    chunks = [save_chunk(folder / "a.npz", np.array([0, 2])), save_chunk(folder / "b.npz", np.array([1]))]
+    chunks = [save_chunk(folder / "a.npz", np.array([1, 2])), save_chunk(folder / "b.npz", np.array([0]))]
     settings, labels = SimpleNamespace(stamp_size=5, report=False), np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE)
     (folder / "work").mkdir()
     ids = np.array(["one", "two"])
@@ -102,6 +103,12 @@ def test_every_number_is_in_its_column(written):
     assert str(table["half_light_radius"].unit) == str(table["half_light_radius_err"].unit) == "arcsec"
     meta = {"zero_point_ab": 31.4, "pixel_scale_arcsec": SCALE, "flag_bits": FLAGS, **ABOUT}
     assert {key: table.meta[key] for key in meta} == meta
+
+
+def test_places_on_the_sky_are_those_of_the_pixels():
+    field = ArrayField(np.zeros((*SHAPE, 2)), np.ones((*SHAPE, 2)), bands=BANDS, pixel_scale=SCALE, wcs=wcs())
+    table = make_catalogue(field, numbers())
+    np.testing.assert_allclose([table["ra"].value, table["dec"].value], wcs().all_pix2world(*PLACES.T, 0))
 
 
 def test_model_and_residual_are_of_their_pixels(written, field):

@@ -236,6 +236,30 @@ def test_what_failed_is_counted():
     np.testing.assert_array_equal(found["shape_failed"], [[0, 1]] * 3)
 
 
+def test_likeness_is_that_of_the_reference_band():
+    """A method that is right there and wrong by a factor of two in the other band."""
+    three = make_scenes(3, apart=16.0)
+
+    def deblend(batch):
+        answer = biased(1.0)(batch)
+        answer.image[..., 0] *= 2
+        return answer
+
+    for band, right in ((1, True), (0, False)):
+        found = measure_scenes({"some": deblend}, three, band, batch_size=2).methods["some"]
+        assert (found["ssim"] > 0.999).all() == right
+
+
+def test_sources_without_light_and_images_without_a_flux_scale():
+    three = make_scenes(3, apart=16.0)
+    three.isolated[:, 1, ..., 1] = 0
+    truth = measure_scenes({"some": biased(1.0)}, three, 1, batch_size=3).truth
+    np.testing.assert_array_equal(truth["present"], [[True, False]] * 3)
+    np.testing.assert_array_equal(np.isfinite(truth["magnitude"]), truth["present"])
+    truth = measure_scenes({"some": biased(1.0)}, dataclasses.replace(three, unit=""), 1, batch_size=3).truth
+    assert np.isnan(truth["magnitude"]).all()
+
+
 def test_examples_go_from_little_to_much_blended():
     near, far = make_scenes(2, apart=2.0), make_scenes(2, apart=14.0)
     both = dataclasses.replace(near, isolated=np.concatenate([near.isolated, far.isolated[:, ::-1]])[[0, 2]])

@@ -8,7 +8,16 @@ from astropy.table import Table
 
 from galzoo.errors import InputError
 from galzoo.field.array_field import ArrayField
-from galzoo.tasks.detect.completeness import against_truth, by_injection, read_truth
+from galzoo.tasks.detect.completeness import (
+    WithSources,
+    _colours,
+    _disc,
+    _draw,
+    _grid,
+    against_truth,
+    by_injection,
+    read_truth,
+)
 from galzoo.tasks.detect.run import Settings
 
 SCALE = 0.2
@@ -182,7 +191,7 @@ def test_artificial_galaxies_have_their_half_light_radius_and_their_shapes():
     field = two_bands()
     search = Echo(field)
     sources = by_injection(search, nothing(), Settings(inject=6, inject_kind="galaxy", inject_magnitudes=(20, 20.1)))
-    sources, ratios = sources["sources"], []
+    sources, ratios, angles = sources["sources"], [], []
     assert set(sources["kind"]) == {"galaxy"}
     for image, radius in zip(search.put._images, sources["radius"], strict=True):
         light = image[..., 0].astype(float)
@@ -193,7 +202,9 @@ def test_artificial_galaxies_have_their_half_light_radius_and_their_shapes():
         size = (1.678**2 / 3 * np.sqrt((xx - 1.69) * (yy - 1.69) - xy**2)) ** 0.5 * SCALE
         assert size == pytest.approx(radius, rel=0.1)
         ratios.append(np.hypot((xx - yy) / 2, xy) / (xx + yy))
+        angles.append(np.arctan2(2 * xy, xx - yy) / 2)
     assert max(ratios) > 0.1
+    assert np.ptp(angles) > 0.5
     assert light.sum() == pytest.approx(10 ** (0.4 * (31.4 - sources["magnitude"][-1])), rel=0.02)
 
 
@@ -250,3 +261,212 @@ def test_the_faintest_source_is_in_a_bin():
     field, rows, (places, _, band) = case(3)
     table = against_truth(field, rows, (places, np.array([20.0, 21.0, 23.0]), band), 1.0, 3.0)["table"]
     assert table["n"].sum() == 3
+
+
+def listing(height=200, width=200, bands=("r", "i"), noise=2.0):
+    """Return a field without light, on which lists of pixel positions can be read."""
+    shape = (height, width, len(bands))
+    field = ArrayField(np.zeros(shape), np.broadcast_to(np.square(noise), shape), bands=bands, pixel_scale=SCALE)
+    field.mosaic = None
+    return field
+
+
+def test_rows_of_a_list_count_to_the_outer_edges_of_the_field():
+    x = np.array([-0.6, -0.4, 199.4, 199.6, 7, 7, 7, 7])
+    y = np.array([7, 7, 7, 7, -0.6, -0.4, 99.4, 99.6])
+    places, magnitude, _ = read_truth(Table({"x": x, "y": y, "mag": np.arange(20.0, 28.0)}), {}, listing(100, 200))
+    assert magnitude.tolist() == [21, 22, 25, 26]
+    np.testing.assert_array_equal(places, np.stack([x, y], axis=-1)[[1, 2, 5, 6]])
+
+
+def test_the_limits_of_magnitudes_stand_for_missing_ones():
+    """Catalogues put 0 where there is no magnitude."""
+    table = Table({"x": [3.0, 4.0, 5.0], "y": [4.0, 4.0, 4.0], "mag": [0.0, 21.0, 50.0]})
+    np.testing.assert_array_equal(read_truth(table, {}, listing())[1], [np.nan, 21, np.nan])
+
+
+def test_a_column_of_magnitudes_is_that_named_or_of_the_middle_band():
+    table = Table({"x": [3.0], "y": [4.0], "mag": [21.0], "mag_i": [22.0], "mine": [23.0]})
+    assert read_truth(table, {}, listing())[1] == [22]
+    assert read_truth(table, {"mag": "mine"}, listing())[1] == [23]
+    with pytest.raises(InputError, match="no column 'other'"):
+        read_truth(table, {"mag": "other"}, listing())
+
+
+@pytest.mark.parametrize(("bands", "band"), [(("u", "g", "i"), "i"), (("g", "r", "z"), "r")])
+def test_magnitudes_of_no_band_are_of_i_or_else_of_the_middle_one(bands, band):
+    table = Table({"x": [3.0], "y": [4.0], "mag": [21.0]})
+    assert read_truth(table, {}, listing(bands=bands))[2] == band
+
+
+def test_the_median_distance_is_in_arcsec():
+    field, rows, (places, magnitude, band) = case(0)
+    listed = places + [[1, 0], [0, 2], [4.5, 0]], magnitude, band
+    assert against_truth(field, rows, listed, 1.0, 3.0)["summary"][0]["median distance (arcsec)"] == pytest.approx(0.4)
+
+
+def test_measured_magnitudes_are_of_the_band_of_the_list_and_by_apertures_where_need_be():
+    _, rows, (places, magnitude, _) = case(0)
+    flux = np.concatenate([np.full((4, 1), 1e5), rows["flux"]], axis=1)
+    # Of the first the detector says no flux.
+    rows = rows | {"flux": np.where(np.arange(4)[:, None] == 0, np.nan, flux), "aperture_flux": np.full((4, 2), np.nan)}
+    rows["aperture_flux"][0], rows["aperture_flux"][1] = flux[0], 1.0
+    table = against_truth(listing(), rows, (places, magnitude, "i"), 1.0, 3.0)["table"]
+    by = dict(zip(table["low"].value, table["n_detected"], strict=True))
+    assert {low: n for low, n in by.items() if n} == {20.0: 1, 21.0: 1, 22.0: 2}
+
+
+@pytest.mark.parametrize(("faintest", "step"), [(31.9, 0.5), (32.1, 1.0)])
+def test_bins_are_of_half_a_magnitude_or_of_one_where_they_would_be_many(faintest, step):
+    field, rows, (places, _, band) = case(0)
+    table = against_truth(field, rows, (places, np.array([20.2, 21.2, faintest]), band), 1.0, 3.0)["table"]
+    np.testing.assert_allclose(table["high"].value - table["low"].value, step)
+
+
+def test_artificial_light_is_the_same_in_any_window_and_not_on_bad_pixels():
+    mask = np.zeros((40, 50, 1), bool)
+    mask[22, 31] = True
+    field = ArrayField(np.ones((40, 50, 1)), np.ones((40, 50, 1)), mask, ("r",), SCALE)
+    light = np.arange(63.0).reshape(7, 9, 1)
+    # Two of them leave the field.
+    corners = np.array([[27, 20], [-3, 15], [44, 37]])
+    image = field.read(0, 40, 0, 50)["image"]
+    for left, low in corners:
+        for y, x in np.ndindex(7, 9):
+            if 0 <= low + y < 40 and 0 <= left + x < 50:
+                image[low + y, left + x] += light[y, x]
+    image[mask] = 0
+    added = WithSources(field, corners, [light.astype(np.float32)] * 3)
+    np.testing.assert_array_equal(added.read(0, 40, 0, 50)["image"], image)
+    np.testing.assert_array_equal(added.read(23, 40, 30, 49)["image"], image[23:40, 30:49])
+    np.testing.assert_array_equal(added.read(0, 24, 2, 31)["image"], image[:24, 2:31])
+
+
+class Beside(Echo):
+    """A search that finds each source so many pixels beside its place; of those that come after `most` nothing."""
+
+    def __init__(self, field, off, most=None):
+        super().__init__(field)
+        self.off, self.most = off, most
+
+    def run(self, *arguments, **options):
+        found, _ = super().run(*arguments, **options)
+        kept = np.s_[: -1 if self.most is None else self.most]
+        return {key: value[kept] + (self.off if key == "x" else 0) for key, value in found.items()}, None
+
+
+@pytest.mark.parametrize(("match", "off", "found"), [(0.8, 3.5, 1), (0.8, 4.5, 0), (0.1, 0.8, 1), (0.1, 1.2, 0)])
+def test_artificial_galaxies_must_be_found_within_so_many_arcsec_or_a_pixel(match, off, found):
+    settings = Settings(inject=6, inject_kind="galaxy", inject_magnitudes=(22.0, 22.5), match=match)
+    table = by_injection(Beside(two_bands(), off), nothing(), settings)["table"]
+    assert table["completeness"][0] == found
+
+
+def test_half_of_the_artificial_sources_are_stars_and_each_kind_has_its_completeness():
+    class Stars(Echo):
+        def run(self, *arguments, **options):
+            found, _ = super().run(*arguments, **options)
+            return {key: value[:-1][::2] for key, value in found.items()}, None
+
+    settings = Settings(inject=12, inject_magnitudes=(22.0, 22.5))
+    summary = by_injection(Stars(two_bands()), nothing(), settings)["summary"]
+    assert [(row["kind"], row["n"], row["completeness"][0]) for row in summary] == [("star", 6, 1), ("galaxy", 6, 0)]
+
+
+def test_bins_of_artificial_sources_begin_at_the_brighter_limit_and_hold_the_fainter():
+    settings = Settings(inject=40, inject_kind="star", inject_magnitudes=(22.2, 23.0))
+    table = by_injection(Echo(two_bands()), nothing(), settings)["table"]
+    np.testing.assert_allclose(table["low"].value, [22.2, 22.7])
+    assert table["n"].sum() == 40
+
+
+def test_the_bias_of_a_single_source_is_not_known():
+    settings = Settings(inject=1, inject_kind="star", inject_magnitudes=(22.0, 22.5))
+    table = by_injection(Echo(two_bands()), nothing(), settings)["table"]
+    assert table["n"][0] == 1
+    assert np.isnan(table["bias"][0].value)
+
+
+def test_artificial_sources_lie_all_over_the_field_in_cells_of_their_own():
+    """Twenty on 100 x 400 pixels: cells of 3 rows and 9 columns, of which the middle 60 % may hold one."""
+    places = _grid((100, 400), 20, np.random.default_rng(0))
+    at = (places + 0.5) / [400 / 9, 100 / 3]
+    assert len(np.unique(np.floor(at), axis=0)) == 20
+    assert set(np.floor(at[:, 1])) == {0, 1, 2}
+    assert {0, 8} < set(np.floor(at[:, 0]))
+    # Five of ten cells are not all in the first row.
+    assert np.ptp(_grid((100, 400), 5, np.random.default_rng(0))[:, 1]) > 30
+    part = at % 1
+    assert 0.2 <= part.min() < 0.3
+    assert 0.7 < part.max() <= 0.8
+    _grid((100, 400), 277, np.random.default_rng(0))
+    with pytest.raises(InputError, match="--inject is 278; at most 277 artificial sources"):
+        _grid((100, 400), 278, np.random.default_rng(0))
+
+
+def test_the_depth_is_that_of_the_middle_band():
+    field = listing(bands=("g", "i", "z"), noise=(1.0, 8.0, 1.0))
+    field.gain, search = np.zeros(3), Seen(field)
+    search.psf_of = lambda x, y: np.repeat(Seen.psf_of(search, x, y)[..., :1], 3, axis=-1)
+    rows = {"x": np.zeros(0), "y": np.zeros(0), "flux": np.zeros((0, 3)), "aperture_flux": np.zeros((0, 3))}
+    search.run = lambda *_, **__: (rows, None)
+    magnitude = by_injection(search, rows, Settings(inject=60, inject_kind="star"))["sources"]["magnitude"]
+    sigma = 8 * np.sqrt(4 * np.pi) * 3.0 / 2.3548
+    bright, faint = 31.4 - 2.5 * np.log10(np.array([100, 2]) * sigma)
+    assert bright < magnitude.min() < bright + 0.4
+    assert faint - 0.4 < magnitude.max() < faint
+
+
+def test_colours_are_of_the_twenty_nearest_in_magnitude():
+    """Of 200 sources, one a hundredth of a magnitude, whose colours tell which they are; what has no light is none."""
+    known = 22 + 0.01 * np.arange(200)
+    middle = 10 ** (0.4 * (31.4 - known))
+    flux = np.stack([middle * (1 + np.arange(200)), middle], axis=-1)
+    flux = np.concatenate([flux, np.stack([-middle, middle], axis=-1), np.stack([middle * np.nan, middle], axis=-1)])
+    rows = {"flux": flux, "aperture_flux": flux}
+    ratios = _colours(rows, 1, np.full(500, 22.9951), np.random.default_rng(0))
+    np.testing.assert_array_equal(ratios[:, 1], 1)
+    assert set(ratios[:, 0].round().astype(int) - 1) == set(range(90, 110))
+
+
+def test_artificial_galaxies_are_about_a_third_of_an_arcsec_large():
+    search, n = Seen(two_bands()), 60
+    radius = _draw(search, np.full((n, 2), 9.0), np.full(n, 22.0), np.ones((n, 2)), np.full(n, "galaxy"),
+                   np.random.default_rng(1))[2]  # fmt: skip
+    assert np.median(radius) == pytest.approx(0.35, rel=0.15)
+    assert np.std(np.log(radius)) == pytest.approx(0.4, rel=0.2)
+
+
+def gaussians(*widths):
+    """Return Gaussian PSFs, (25, 25, band)."""
+    lines = [np.exp(-0.5 * ((np.arange(25) - 12) / width) ** 2) for width in widths]
+    return np.stack([np.outer(line, line) / line.sum() ** 2 for line in lines], axis=-1)
+
+
+def test_discs_are_where_they_should_be_through_the_psf_of_each_band():
+    place, radius, ratio, angle, widths = np.array([20.3, 33.8]), 3.0, 0.5, 0.4, (1.3, 2.0)
+    corner, image = _disc(gaussians(*widths), place, radius, ratio, angle)
+    y, x = np.indices(image.shape[:2])
+    x, y = x + corner[0] - place[0], y + corner[1] - place[1]
+    # An exponential disc has moments of 3 scale lengths^2; shear keeps its area.
+    disc = 3 * (radius / 1.6783) ** 2
+    for band, width in enumerate(widths):
+        light = image[..., band].astype(float)
+        assert light.sum() == pytest.approx(1, rel=0.005)
+        np.testing.assert_allclose([(light * x).sum(), (light * y).sum()], 0, atol=0.02)
+        xx, yy, xy = ((light * part).sum() / light.sum() for part in (x * x, y * y, x * y))
+        assert (xx + yy) / 2 == pytest.approx(width**2 + disc * (ratio + 1 / ratio) / 2, rel=0.03)
+        assert np.arctan2(2 * xy, xx - yy) / 2 == pytest.approx(angle, abs=0.01)
+
+
+def test_images_of_discs_hold_their_light():
+    """Along its axis an exponential disc of ratio 0.3 is 1.8 times as long as a round one."""
+    image = _disc(gaussians(1.0)[8:17, 8:17], (20.0, 20.0), 4.0, 0.3, 0.0)[1]
+    assert image.sum() == pytest.approx(1, abs=0.01)
+
+
+def test_the_pixel_is_in_the_psf_and_not_in_the_disc():
+    """A disc that is hardly wider than a point; a pixel would add 1/12 to its moments."""
+    image = _disc(gaussians(1.3), (20.0, 20.0), 0.1, 1.0, 0.0)[1][..., 0].astype(float)
+    x = np.arange(len(image)) - len(image) // 2
+    assert (image * x**2).sum() / image.sum() == pytest.approx(1.3**2 + 3 * (0.1 / 1.6783) ** 2, abs=0.02)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from galzoo.field.array_field import ArrayField
-from galzoo.tasks.detect.measure import FLAGS, _flags, _moments, measure_tile
+from galzoo.tasks.detect.measure import FLAGS, _flags, _local, _moments, _psf_radius, measure_tile
 
 
 def flags_of(saturated=(), bad=(), label=1, size=32):
@@ -107,8 +107,55 @@ def test_numbers_of_sources_whose_light_and_noise_are_known():
     assert 0.6 < found["starlike"][1] < 0.9
     assert found["starlike"][2] < 0.01
     assert not found["flags"].any()
-    # A tile has its own only, at the same places of the field.
-    part = measure_tile(field, instances, rows, (40, 120, 100, 200), psf_of)
+    # A tile has its own only, at the same places of the field and with all light beyond its edges.
+    part = measure_tile(field, instances, rows, (59, 120, 149, 200), psf_of)
     assert part["row"].tolist() == [0]
+    assert not part["flags"].any()
     for key in ("aperture_flux", "aperture_flux_error", "a", "snr", "radius", "starlike"):
         np.testing.assert_allclose(part[key][0], found[key][0], rtol=1e-5)
+
+
+def test_flags_by_band():
+    """A band that is bad everywhere says nothing; one that is bad in the core does, and so does a saturated one."""
+
+    def flags(saturated=np.s_[:0], bad=np.s_[:0], flux=(1.0, 1.0)):
+        planes = {key: np.zeros((32, 32, 2), bool) for key in ("mask", "saturated")}
+        planes["mask"][bad], planes["saturated"][saturated] = True, True
+        x, y, box = np.array([10.2]), np.array([9.9]), np.array([[7.5, 7.5, 12.5, 12.5]])
+        labels = np.zeros((32, 32), np.int32)
+        labels[8:13, 8:13] = 1
+        return _flags(planes, labels, x, y, box, np.array([flux]), np.array([False]), (0, 0), (32, 32))[0]
+
+    assert flags(bad=np.s_[11, 11, 0]) == FLAGS["masked"]
+    assert flags(bad=np.s_[:, :, 0]) == 0
+    assert flags(bad=np.s_[10, 11]) == FLAGS["masked"]
+    assert flags(saturated=np.s_[12, 12, 1]) == FLAGS["saturated"]
+    assert flags(flux=(1.0, np.nan)) == 0
+    assert flags(flux=(np.nan, np.nan)) == FLAGS["no_flux"]
+
+
+def test_sources_touch_by_their_sides_and_those_of_other_tiles_count():
+    """The first and the second lie side by side, the third under a fourth of another tile, the fifth by itself."""
+    labels = np.zeros((12, 12), np.int32)
+    labels[1:3, 1:3], labels[1:3, 3:5], labels[6:8, 1:3], labels[8:10, 1:3], labels[6:8, 8:10] = 1, 2, 3, 4, 5
+    local, touching = _local(labels, np.array([0, 1, 2, 4]))
+    assert touching.tolist() == [True, True, True, False]
+    assert [local[at] for at in ((1, 1), (1, 3), (6, 1), (8, 1), (6, 8), (0, 0))] == [1, 2, 3, 5, 4, 0]
+    # By a corner they do not.
+    assert not _local(np.diag([1, 2]).astype(np.int32), np.array([0, 1]))[1].any()
+
+
+def test_pixels_below_the_sky_have_no_moments():
+    y, x = np.mgrid[:64, :64] - 32.0
+    image = np.exp(-0.5 * (x**2 + y**2) / 3**2)
+    image[np.hypot(x, y) > 15] = -0.01
+    a, b, _ = _moments(image, (np.hypot(x, y) < 20).astype(int), np.array([32.0]), np.array([32.0]), 1.0)
+    np.testing.assert_allclose([a[0], b[0]], 3, rtol=0.01)
+
+
+@pytest.mark.parametrize(("weights", "width"), [((3.0, 0.0), 1.5), ((0.0, 0.2), 2.5)])
+def test_the_radius_of_the_psf_is_that_of_the_bands_that_count(weights, width):
+    """Whatever its sum; half of the light of a Gaussian lies within 1.1774 sigma."""
+    lines = [np.exp(-0.5 * (np.arange(31) - 15) ** 2 / sigma**2) for sigma in (1.5, 2.5)]
+    psf = 7 * np.stack([np.outer(line, line) / line.sum() ** 2 for line in lines], axis=-1)[None]
+    assert _psf_radius(psf, weights)[0] == pytest.approx(1.1774 * width, rel=0.02)

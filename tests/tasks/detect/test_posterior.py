@@ -37,6 +37,7 @@ def test_the_file_holds_every_star_of_every_draw(tmp_path):
     with h5py.File(tmp_path / "posterior.h5") as file:
         assert (file.attrs["draws"], file.attrs["unit"]) == (4, "nJy")
         assert list(file.attrs["shape"]) == [20, 50]
+        assert list(file.attrs["bands"]) == ["g", "r"]
         np.testing.assert_array_equal(file["count"], [2, 1, 2, 0])
     places, flux = read_draw(tmp_path / "posterior.h5", 2)
     np.testing.assert_allclose(places, [[33, 3.3], [45, 4.5]], rtol=1e-6)
@@ -83,3 +84,18 @@ def test_blocks_have_seeds_of_their_own_and_keep_their_cores(tmp_path):
     draw_field(Blocks(), sample, 2, folders[0], 0)
     assert {folder: len(seeds) for folder in folders} == before
     assert len(first) == 3
+
+
+def test_stars_of_a_core_have_their_places_and_fluxes(tmp_path):
+    """Of five places in either catalogue the last is none in the first; two lie above and below the field."""
+    positions = np.stack([[8.0, 9.0, 10.0, 11.0, 12.0], [4.0, 4.6, 24.4, 24.6, 15.0]], axis=-1)
+    flux = np.arange(20.0).reshape(2, 1, 5, 2)
+
+    def sample(batch, n, seed):
+        return Catalogues(np.array([[4], [5]]), np.tile(positions, (2, 1, 1, 1)), flux, (30, 30))
+
+    with np.load(draw_field(Blocks(), sample, 2, tmp_path)[1]) as second:
+        assert second["draw"].tolist() == [0, 0, 1, 1, 1]
+        np.testing.assert_allclose(second["x"], [24, 25, 24, 25, 27])
+        np.testing.assert_allclose(second["y"], [-0.4, 19.4, -0.4, 19.4, 10], rtol=1e-5)
+        np.testing.assert_array_equal(second["flux"], flux[[0, 0, 1, 1, 1], 0, [1, 2, 1, 2, 4]])

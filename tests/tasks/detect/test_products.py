@@ -12,7 +12,8 @@ from astropy.table import QTable
 from galzoo.field.array_field import ArrayField
 from galzoo.tasks.detect import report
 from galzoo.tasks.detect.measure import FLAGS
-from galzoo.tasks.detect.products import write_products
+from galzoo.tasks.detect.products import make_catalogue, position_angle, write_products
+from tests.field.fields import wcs
 from tests.reports import table_rows
 
 BANDS, SCALE, SHAPE = ("g", "r"), 0.25, (60, 80)
@@ -81,6 +82,21 @@ def test_every_number_is_in_its_column(written):
     assert set(table.colnames) == {*expected, "id", "class"}
     meta = {"zero_point_ab": 31.4, "pixel_scale_arcsec": SCALE, "flag_bits": FLAGS, **ABOUT}
     assert {key: table.meta[key] for key in meta} == meta
+
+
+def test_a_flux_of_the_detector_has_no_error_of_an_aperture(field):
+    table = make_catalogue(field, ROWS | {"flux_error": np.full((3, 2), NAN)}, CLASSES)
+    np.testing.assert_allclose(table["flux_err_g"].value, [NAN, NAN, 14])
+    # The FWHM is not known, so neighbours are counted within 6 pixels.
+    assert table["crowding"].tolist() == [0, 0, 0]
+
+
+def test_an_axis_has_one_position_angle_whichever_way_it_points():
+    one, other = (
+        position_angle(wcs(), np.array([20.0]), np.array([30.0]), np.array([0.3 + turn])) for turn in (0, np.pi)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert 0 <= one[0] < 180
 
 
 def test_headers_say_pixels_and_psf(written):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from astropy.table import QTable
 
+from galzoo import Stamps
 from galzoo.errors import InputError
-from galzoo.tasks.embed.neighbours import nearest, pair_distances, rows_of
+from galzoo.tasks.embed import neighbours
+from galzoo.tasks.embed.neighbours import nearest, pair_distances, rows_of, write_pairs
 from galzoo.tasks.embed.outliers import LatentDensity, ranked, usual_rows
 
 
@@ -85,6 +87,35 @@ def test_pairs_by_hand():
     distance, rank = pair_distances([[0.0], [3.0]], [[2.0], [9.0]])
     np.testing.assert_allclose(distance, [0.4, 1.2])
     assert rank.tolist() == [0, 1]
+
+
+# Distances 2, 6 and 1; of strangers 1, 1, 8, 8, 9 and 11, the median is 8.
+FIRST, SECOND = np.array([[0.0], [3.0], [10.0]]), np.array([[2.0], [9.0], [11.0]])
+
+
+def test_distances_are_over_the_median_of_strangers():
+    distance, rank = pair_distances(FIRST, SECOND)
+    np.testing.assert_allclose(distance, [2 / 8, 6 / 8, 1 / 8])
+    assert rank.tolist() == [0, 1, 0]
+
+
+def test_pairs_are_joined_by_id_and_written_from_near_to_far(tmp_path, monkeypatch):
+    """The second file has them in another order, and one more."""
+    pages = []
+    monkeypatch.setattr(neighbours, "_PAIRS", 2)
+    monkeypatch.setattr(neighbours, "save", lambda figure, path: None)
+    monkeypatch.setattr(neighbours, "_pairs_page", lambda *given: pages.append(given))
+    files = [Stamps(np.zeros((len(ids), 4, 4, 1)), ["r"], 0.2, catalogue={"id": list(ids)}) for ids in ("abc", "xcba")]
+    written = write_pairs(*files, (FIRST, np.concatenate([[[0.0]], SECOND[::-1]])), tmp_path)
+    assert [path.name for path in written] == ["pairs.ecsv", "like.png", "dislike.png"]
+    table = QTable.read(written[0])
+    assert list(table["id"]) == ["c", "a", "b"]
+    np.testing.assert_allclose(table["distance"], [1 / 8, 2 / 8, 6 / 8])
+    assert table["rank"].tolist() == [0, 0, 1]
+    assert table.meta["found_first"] == pytest.approx(2 / 3)
+    assert table.meta["median_distance"] == pytest.approx(2 / 8)
+    shown = [[list(one.catalogue["id"]) for one in page[:2]] + [page[2].tolist()] for page in pages]
+    assert shown == [[["c", "a"], ["c", "a"], [1 / 8, 2 / 8]], [["b", "a"], ["b", "a"], [6 / 8, 2 / 8]]]
 
 
 def test_the_usual_are_those_of_training():

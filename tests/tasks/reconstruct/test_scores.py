@@ -11,7 +11,7 @@ from galzoo.errors import InputError
 from galzoo.metrics.binned import bootstrap
 from galzoo.metrics.reconstruction import negative_share
 from galzoo.tasks.reconstruct.report import example_rows, result_tables
-from galzoo.tasks.reconstruct.scores import evaluate_reconstruction, seen_planes
+from galzoo.tasks.reconstruct.scores import _biases, evaluate_reconstruction, seen_planes
 
 PSF = galsim.Moffat(beta=3.5, fwhm=3.0)
 MODEL = types.SimpleNamespace(codebook_size=32)
@@ -147,3 +147,14 @@ def test_errors_are_by_galaxy_where_stamps_are_of_few(oracle):
     by_hand = [bootstrap(share, np.mean)[1], np.std(share) / np.sqrt(3)]
     assert found[0]["value_error"] == pytest.approx(by_hand[1], rel=0.15)
     assert found[0]["value_error"] > 2.5 * found[1]["value_error"]
+
+
+@pytest.mark.parametrize(("distance", "bias"), [(8, 0.2), (14, 0.0)])
+def test_fluxes_are_within_three_half_light_radii_of_the_truth(distance, bias):
+    """Half of a Gaussian of width 3 is within 3.5 pixels, so a point 8 pixels off is its own and one at 14 is not."""
+    y, x = np.mgrid[:41, :41] - 20
+    truth = np.repeat(np.exp(-(x**2 + y**2) / 18)[None, ..., None] / (18 * np.pi), 3, axis=0)
+    image = truth.copy()
+    image[:, 20, 20 + distance] += 0.2
+    rows = _biases({"some": image}, truth, ("r",), np.full(3, 50.0), {"seed": 0, "groups": None})["flux"]["some"]
+    assert rows[-1]["median"] == pytest.approx(bias, abs=0.01)

@@ -10,8 +10,9 @@ from astropy.table import QTable, Table
 import galzoo
 from galzoo.contracts.counts import Counts
 from galzoo.errors import GalzooError, InputError
+from galzoo.field.array_field import ArrayField
 from galzoo.tasks.screen import field as screening
-from galzoo.tasks.screen.field import FLAGS, Settings, corrected, neighbours, screen_field
+from galzoo.tasks.screen.field import FLAGS, Settings, corrected, cut, neighbours, screen_field, screen_rows
 from tests.field import fields
 
 PLACES = [(40.0, 40.0), (46.0, 40.0), (80.0, 60.0), (3.0, 90.0), (500.0, 10.0)]
@@ -86,6 +87,67 @@ def test_where_screens_fewer_but_masks_all(field, catalogue, preset, tmp_path):
     assert table["p_2"][0] == 0.6
 
 
+def test_rows_without_names_are_counted_in_the_whole_catalogue(field, preset, tmp_path):
+    x, y = np.transpose(PLACES)
+    table = Table({"x": x, "y": y, "mag": [20.0, 21, 22, 23, 24]})
+    table.write(tmp_path / "unnamed.fits")
+    settings = Settings(where="mag>21.5", report=False)
+    found = QTable.read(screen_field(field, tmp_path / "unnamed.fits", tmp_path / "out", preset, settings)[0])
+    assert found["id"].tolist() == [3, 4, 5]
+    np.testing.assert_allclose([found["x"].value, found["y"].value], [x[2:], y[2:]])
+
+
+def numbered(mask=None, saturated=None):
+    """Return a field of 40 x 60 pixels whose values tell where they are, in two bands."""
+    image = np.arange(4800.0).reshape(40, 60, 2) % 997
+    made = ArrayField(image, np.full(image.shape, 1e12), mask, ("r", "g"), fields.SCALE)
+    if saturated is not None:
+        made._planes["saturated"][saturated] = True
+    return made, image
+
+
+@pytest.mark.parametrize(("size", "x0", "y0"), [(16, 23, 13), (15, 23, 14)])
+def test_stamps_are_cut_about_their_sources(size, x0, y0):
+    made, image = numbered()
+    planes, flags = cut(made, np.array([30.3, 20.6]), np.zeros((0, 2)), size)
+    np.testing.assert_array_equal(planes["image"], image[y0 : y0 + size, x0 : x0 + size])
+    assert flags == 0
+
+
+def test_flags_of_stamps():
+    """Of 256 pixels 13 are more than 5 %; bad in one band they are not bad, and one saturated pixel is enough."""
+    place, nobody = np.array([30.3, 20.6]), np.zeros((0, 2))
+    for pixels, bands, expected in ((13, np.s_[:], FLAGS["bad_pixels"]), (12, np.s_[:], 0), (13, 0, 0)):
+        mask = np.zeros((40, 60, 2), bool)
+        mask[20, 24 : 24 + pixels, bands] = True
+        assert cut(numbered(mask)[0], place, nobody, 16)[1] == expected
+    assert cut(numbered(saturated=(20, 30, 1))[0], place, nobody, 16)[1] == FLAGS["saturated"]
+    # What lies beyond the field is bad, too.
+    for x, edge in ((6.9, True), (7.1, False), (51.9, False), (52.1, True)):
+        assert (cut(numbered()[0], np.array([x, 20.6]), nobody, 16)[1] & FLAGS["edge"] > 0) == edge
+
+
+def test_bands_and_their_psfs_are_in_the_order_of_the_model():
+    """Of a field in r and g; i is absent."""
+    seen = []
+
+    class Keeping(Counter):
+        def count(self, batch, passes=None, seed=0):
+            seen.append(batch)
+            return super().count(batch, passes, seed)
+
+    made, image = numbered()
+    psf = np.stack([np.full((3, 3), 1.0), np.full((3, 3), 2.0)], axis=-1)[None]
+    x, y = np.array([30.3, 10.0]), np.array([20.6, 30.0])
+    found = screen_rows(Keeping(), made, x, y, np.arange(1), 8, (1, 0, None), psf)
+    (batch,) = seen
+    np.testing.assert_array_equal(batch["image"][0, ..., :2], image[17:25, 27:35][..., ::-1])
+    assert batch["mask"][0, ..., 2].all()
+    assert np.isinf(batch["variance"][0, ..., 2]).all()
+    assert batch["psf"][0, 1, 1].tolist() == [2, 1, 1]
+    np.testing.assert_array_equal(found["stamp"][0], image[17:25, 27:35, 1])
+
+
 def test_light_nearer_to_a_neighbour_is_masked_and_sky_is_not():
     image = np.zeros((32, 32, 1), np.float32)
     image[14:19, 20:25] = 50
@@ -96,6 +158,13 @@ def test_light_nearer_to_a_neighbour_is_masked_and_sky_is_not():
     assert not mask[16, 10]
     assert not mask[2, 30]
     assert not neighbours(planes, np.array([10.0, 16.0]), np.zeros((0, 2))).any()
+
+
+@pytest.mark.parametrize(("level", "masked"), [(0.75, 0), (0.85, 15)])
+def test_what_is_lit_is_above_four_fifths_of_the_noise(level, masked):
+    """Of even light half a line is the neighbour's, less the column in the middle."""
+    planes = {"image": np.full((1, 31, 2), level) * [2, 1], "variance": np.full((1, 31, 2), 4.0)}
+    assert neighbours(planes, np.array([5.0, 0.0]), np.array([[25.0, 0.0]])).sum() == masked
 
 
 def test_prior_is_that_of_bayes():

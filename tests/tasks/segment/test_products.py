@@ -9,8 +9,9 @@ from astropy.table import QTable
 
 from galzoo.contracts.segmentation import Segmented
 from galzoo.field.array_field import ArrayField
-from galzoo.tasks.segment.catalogue import FLAGS
+from galzoo.tasks.segment.catalogue import FLAGS, make_catalogue
 from galzoo.tasks.segment.products import write_products
+from galzoo.tasks.segment.segments import split_segments
 from tests.reports import table_rows
 
 BANDS, SCALE, SHAPE = ("H", "V"), 0.06, (30, 40)
@@ -69,6 +70,37 @@ def test_every_number_is_in_its_column(written):
     assert table["flux_err_V"].info.description == "standard deviation of flux_V"
     assert table["p_flat"].info.description.startswith("share of flat in the classes")
     assert table["mag_H"].info.description == "AB magnitude of that, band H"
+
+
+def test_places_and_snr_are_of_the_band_that_weighs():
+    """Light of 30 and 10 in V beside a pixel below the sky, and next to what nobody saw by a corner alone."""
+    image, labels = np.zeros((*SHAPE, 2)), np.zeros(SHAPE, np.int32)
+    image[10, 12:15], labels[10, 12:15] = [[1.0, 30.0], [5.0, 10.0], [9.0, -40.0]], 1
+    labels[11, 15] = -1
+    votes = np.zeros((3, *SHAPE), np.float32)
+    votes[0, 10, 12], votes[1, 10, 13:15] = 1, 1
+    field = ArrayField(image, np.full(image.shape, VARIANCE), None, BANDS, SCALE)
+    table = make_catalogue(field, Segmented(votes, np.ones(SHAPE, int), labels, CLASSES), "V")
+    assert (table["x"][0].value, table["x_peak"][0].value) == (12.25, 12)
+    assert (table["p_round"][0], table["p_flat"][0]) == (0.75, 0.25)
+    assert table["snr"][0] == pytest.approx(0 / np.sqrt(27))
+    assert table["flags"][0] == 0
+    image[10, 14, 1] = -10
+    field = ArrayField(image, np.full(image.shape, VARIANCE), None, BANDS, SCALE)
+    table = make_catalogue(field, Segmented(votes, np.ones(SHAPE, int), labels, CLASSES), "V")
+    assert table["snr"][0] == pytest.approx(30 / np.sqrt(27))
+
+
+def test_a_segment_is_taken_apart_into_all_of_its_peaks():
+    """Three in a row, 25 pixels from each other."""
+    labels, light = np.zeros((9, 80), np.int32), np.zeros((9, 80))
+    labels[2:7, 5:75] = 1
+    x = np.array([12, 37, 62])
+    light[:] = np.exp(-0.5 * ((np.arange(80) - x[:, None]) / 5) ** 2).sum(axis=0)
+    light[4] *= 1.1
+    found = split_segments(labels, light)
+    assert found[4, x].tolist() == [1, 2, 3]
+    assert found.max() == 3
 
 
 def test_planes_are_the_votes(written):

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from astropy.table import QTable
 
 from galzoo.contracts.segmentation import CLASSES, Segmented
 from galzoo.contracts.suites import Request
+from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
 from galzoo.simulate.morphology import MorphologySimulator, MorphologySpec
 from galzoo.tasks.segment.scores import calibration_scores, pixel_scores, source_scores
@@ -59,10 +61,45 @@ def test_what_is_spoilt_is_counted(scenes):
     pixels = pixel_scores(found, scenes.pixel_class, CLASSES)
     assert pixels["accuracy"] == pytest.approx(np.mean((called == true)[seen]))
     assert pixels["source_accuracy"] == pytest.approx(np.mean((called == true)[seen & (true != 4)]))
+    for number, name in enumerate(CLASSES):
+        assert pixels["classes"][name]["share"] == pytest.approx(np.mean((true == number)[seen]))
     scores = calibration_scores(found, scenes.pixel_class)
     # Every pixel that is called disk for sure and is not has a share of 1 that is too high and others too low.
     assert scores["ece"] > 0.1
     assert sum(one["part"] for one in scores["bins"]) == pytest.approx(1)
+
+
+def test_sources_are_found_within_four_pixels_where_windows_voted():
+    """One is 3 pixels from its segment, one 5 pixels, one where nothing voted; the last segment is of nothing."""
+    shape, places = (60, 70), np.array([[10.0, 23.0], [45.0, 10.0], [5.0, 55.0]])
+    labels, image = np.zeros(shape, np.int32), np.zeros((1, *shape, 4), np.float32)
+    for number, (x, y) in enumerate([(10, 20), (40, 10), (60, 50)], 1):
+        labels[y - 1 : y + 2, x - 1 : x + 2], image[0, y, x] = number, 100
+    windows = np.where(np.arange(shape[0])[:, None] < 52, 9, 0) * np.ones(shape, int)
+    votes = np.zeros((5, *shape), np.float32)
+    votes[1] = 1
+    table = {"scene": [0, 0, 0], "source": [0, 1, 2], "x": places[:, 0], "y": places[:, 1], "mag_F160W": [20.5, 21, 22]}
+    table |= {f"p_{name}": np.full(3, float(name == CLASSES[2])) for name in CLASSES[:-1]}
+    scenes = Scenes(image, BANDS, 0.06, variance=np.ones_like(image), sources=QTable(table))
+    found = source_scores([Segmented(votes, windows, labels, CLASSES)], scenes, Thresholds())
+    assert (found["model"]["completeness"], found["model"]["purity"]) == (0.5, pytest.approx(1 / 3))
+    assert [(row["magnitude"], row["sources"], row["model"]) for row in found["bins"]] == [
+        ([20, 21], 1, 1),
+        ([21, 22], 1, 0),
+    ]
+    # What is truly of the third class is called the second.
+    assert found["classes"][CLASSES[2]] == {"sources": 1} | {name: int(name == CLASSES[1]) for name in CLASSES[:-1]}
+
+
+def test_calibration_is_of_pixels_that_are_not_surely_background_on_either_side():
+    """The first is on both, the last has no vote; the second is doubtful and the third wrong."""
+    votes = np.array([[0.0, 0.6, 0.0, 0.6], [1.0, 0.4, 1.0, 0.4]])[:, None]
+    one = Segmented(votes, np.array([[1, 1, 1, 0]]), np.zeros((1, 4), np.int32), ("source", "background"))
+    truth = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])[None, None]
+    found = calibration_scores([one], truth)
+    bins = [(row["share"], row["true"], row["part"]) for row in found["bins"]]
+    np.testing.assert_allclose(bins, [(0, 1, 0.25), (0.4, 0, 0.25), (0.6, 1, 0.25), (1, 0, 0.25)])
+    assert found["ece"] == pytest.approx((1 + 0.4 + 0.4 + 1) / 4)
 
 
 def test_suite_reads_stamps_too_and_refuses_what_has_no_classes(tmp_path):
