@@ -6,9 +6,8 @@ Matrices are small, a few numbers for each source, and solved in double precisio
 
 import numpy as np
 
-# Fraction of each source's weight added to the diagonal, for the sake of rounding alone: it is not in the energy. Products
-# are sums in single precision, by which those of three sources in one place have an eigenvalue as low as -2.5e-7.
-_RIDGE = 3e-6
+# Fraction of each source's weight added to the diagonal, for the sake of rounding alone: it is not in the energy.
+_RIDGE = 1e-7
 # Scatter, in terms of the whole, with which sources are taken to share the flux of a band equally before the data are
 # seen: as wide as that of a part that is anything from nothing to all.
 _SPLIT = 0.6
@@ -42,7 +41,10 @@ class Normal:
         diagonal = np.einsum("nbss->nbs", matrix)
         seen = diagonal > 0
         self._scale = 1 / np.sqrt(np.where(seen, diagonal, 1))
-        fluxes = _blocks(matrix) + _diagonal(np.where(seen, _RIDGE * diagonal, 1))
+        # Products are sums in single precision, by which those of sources in one place may have a negative eigenvalue.
+        lowest = np.linalg.eigvalsh(matrix * self._scale[..., :, None] * self._scale[..., None, :])[..., 0]
+        self._ridge = _RIDGE + 2 * np.maximum(-lowest, 0)[..., None]
+        fluxes = _blocks(matrix) + _diagonal(np.where(seen, self._ridge * diagonal, 1))
         if known is None:
             self._know(fluxes, seen, colours)
         else:
@@ -117,7 +119,7 @@ class Normal:
         diagonal = np.einsum("nbss->nbs", matrix)
         scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1))
         correlation = matrix * scale[..., :, None] * scale[..., None, :]
-        ridge = np.where(diagonal > 0, _RIDGE, 1)[..., None] * np.eye(matrix.shape[-1])
+        ridge = np.where(diagonal > 0, self._ridge, 1)[..., None] * np.eye(matrix.shape[-1])
         return np.moveaxis(np.sqrt(np.einsum("nbss->nbs", np.linalg.inv(correlation + ridge))) * scale, 1, 2)
 
     def in_noise(self, light):

@@ -1,14 +1,11 @@
 """A chunk of groups: cut, fitted, fitted again where the residual asks for it, flagged and measured."""
 
-import dataclasses
-
 import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.field.photometry import KRON_REACH
-from galzoo.field.windows import MOST_SOURCES, batch_size, cut, group_unit, make_units, owners, wide_unit
-from galzoo.tasks.deblend import residual_sources
-from galzoo.tasks.deblend.fit_windows import Fit, fit
+from galzoo.field.windows import batch_size, cut, group_unit, make_units, wide_unit
+from galzoo.tasks.deblend.chunk import Chunk, WindowFitter, mates
 from galzoo.tasks.deblend.flags import (
     aperture,
     at_edge,
@@ -16,7 +13,6 @@ from galzoo.tasks.deblend.flags import (
     judge,
     leader,
     measure,
-    rough,
     unseen,
     whole_shape,
 )
@@ -104,7 +100,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
         chunk.add_sources()
     chunk.refine()
     chunk.join_added()
-    mates = _mates(chunk.units)
+    of_group = mates(chunk.units)
     rows = [
         _rows(
             field,
@@ -116,7 +112,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
             chunk.sources,
             detection,
             settings,
-            mates[unit.group],
+            of_group[unit.group],
             split=number in chunk.split,
         )  # fmt: skip
         for number, (unit, one, result, other) in enumerate(
@@ -129,207 +125,6 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     found["box"] = np.array([(unit.x0, unit.y0, unit.side) for unit in units])
     found["model"] = np.concatenate([one.image.sum(axis=0).ravel() for one in chunk.fits])
     return found
-
-
-@dataclasses.dataclass(frozen=True)
-class WindowFitter:
-    """Fits windows in batches; see `galzoo.tasks.deblend.fit_windows.fit`.
-
-    Parameters
-    ----------
-    deblend, psf : callable
-    sizes : dict
-        (side, count) to windows a batch.
-    """
-
-    deblend: object
-    psf: object
-    sizes: dict
-
-    def __call__(self, units, planes, sources, **options):
-        """Return the `Fit` of each unit."""
-        return fit(self.deblend, units, planes, sources, self.psf, self.sizes, **options)
-
-
-class Chunk:
-    """Windows of some groups with all their pixels, and what was fitted to them last.
-
-    Parameters
-    ----------
-    fitter : WindowFitter
-    sources : dict of arrays
-        Grows by those that are added.
-    units : list of Unit
-    planes : list of dict
-        Of `galzoo.field.windows.cut`, one a unit.
-    detection : galzoo.field.detection.Detection
-
-    Attributes
-    ----------
-    fits : list of Fit
-    others : list of array (y, x, band) or None
-        Models of other windows of the same group in each window.
-    hidden : list of bool arrays, (y, x)
-        Pixels of each window that are those of other windows of the same group.
-    """
-
-    def __init__(self, fitter, sources, units, planes, detection):
-        self.fitter, self.detection, self.planes = fitter, detection, planes
-        self.sources, self.units = sources, list(units)
-        self.split = _split(units)
-        self.hidden = [np.zeros(one["own"].shape, bool) for one in planes]
-        mates = _mates(units)
-        for i in self.split:
-            owner = owners(units[i], mates[units[i].group], sources, detection.fwhm)
-            self.hidden[i] = planes[i]["own"] & ~np.isin(owner, units[i].sources)
-        # Smooth galaxies first: whatever else is let into the model would hide the sources that are missing.
-        self.fits = fitter(units, planes, sources, hidden=self.hidden, smooth=True)
-        self.others = _others(self.units, self.fits, self.split)
-        # Once more: every window now without what the others were found to be.
-        self._again(self.split, smooth=True)
-
-    def _again(self, places, smooth=False):
-        """Fit the windows `places` again, less the other windows' models; flags "added" stay."""
-        less = [_less(self.planes[i], self.others[i]) for i in places]
-        fits = self.fitter([self.units[i] for i in places], less, self.sources, smooth=smooth)
-        for i, new in zip(places, fits, strict=True):
-            new.flags |= self.fits[i].flags & FLAGS["added"]
-            self.fits[i] = new
-        self.others = _others(self.units, self.fits, self.split)
-
-    def refine(self):
-        """Fit again, with all that a model can show, the windows in which smooth galaxies leave more than noise."""
-        correlation = self.detection.correlation
-        found = zip(self.planes, self.fits, self.others, strict=True)
-        self._again([i for i, (one, result, other) in enumerate(found) if rough(one, result, correlation, other)])
-
-    def join_added(self):
-        """Take added sources away that the fit has put onto another, and fit these windows again."""
-        joined = []
-        for i, (unit, one) in enumerate(zip(self.units, self.fits, strict=True)):
-            kept = ~residual_sources.repeated(one.positions, one.flags & FLAGS["added"] > 0, self.detection.fwhm)
-            if not kept.all():
-                self.units[i] = dataclasses.replace(unit, sources=unit.sources[kept])
-                self.fits[i] = Fit(*(getattr(one, field.name)[kept] for field in dataclasses.fields(Fit)))
-                joined.append(i)
-        self._again(joined)
-
-    def add_sources(self):
-        """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""
-        active, parts = range(len(self.units)), set()
-        for _ in range(residual_sources.ROUNDS):
-            trials = [
-                (i, trial)
-                for i in active
-                for trial in residual_sources.trials(
-                    self.units[i], self.planes[i], self.fits[i], self.detection, self.others[i], self.hidden[i]
-                )
-            ]
-            proven = self._proven(trials)
-            for i, found in proven.items():
-                if any(len(rows) < len(self.units[i].sources) for (rows, _), _ in found):
-                    parts.add(i)
-                for (rows, _), new in found:
-                    self.fits[i] = _joined(self.fits[i], rows, new)
-                self.sources, self.units[i] = _moved(self.sources, self.units[i], self.fits[i], self.detection.fwhm)
-            active = list(proven)
-        # Errors know of all neighbours only where all are fitted together.
-        self._again(sorted(parts), smooth=True)
-
-    def _proven(self, trials):
-        """Return the trials that the data want, with their fits, of each window: number -> list of both, best first."""
-        if not trials:
-            return {}
-        units, planes, fits, others = self.units, self.planes, self.fits, self.others
-        tried, less, ends = [], [], np.cumsum([len(places) for _, (_, places) in trials])
-        for (i, (rows, places)), end in zip(trials, ends, strict=True):
-            far = np.delete(fits[i].image, rows, axis=0).sum(axis=0)
-            less.append(_less(planes[i], far if others[i] is None else others[i] + far))
-            tried.append(dataclasses.replace(units[i], sources=np.arange(end - len(places), end)))
-        x, y = np.concatenate([places for _, (_, places) in trials]).T
-        new = self.fitter(tried, less, {"x": x, "y": y, "row": self.sources["row"]}, smooth=True)
-        gains = [
-            residual_sources.gain(one, fits[i].image[rows].sum(axis=0), result, self.detection.correlation)
-            for (i, (rows, _)), one, result in zip(trials, less, new, strict=True)
-        ]
-        found = {}
-        for place in np.argsort(-np.array(gains), kind="stable"):
-            i, trial = trials[place]
-            kept = found.get(i, [])
-            room = len(units[i].sources) + len(kept) < MOST_SOURCES
-            apart = all(residual_sources.apart(trial, other, self.detection.fwhm) for other, _ in kept)
-            if gains[place] > 0 and room and apart:
-                found[i] = [*kept, (trial, new[place])]
-        return found
-
-
-def _split(units):
-    """Return the numbers of the windows whose group has several."""
-    many = {}
-    for unit in units:
-        many[unit.group] = many.get(unit.group, 0) + 1
-    return [i for i, unit in enumerate(units) if many[unit.group] > 1]
-
-
-def _mates(units):
-    """Return the sources of each group, by its number; the table has rows of earlier places of theirs too."""
-    found = {}
-    for unit in units:
-        found.setdefault(unit.group, []).append(unit.sources)
-    return {group: np.concatenate(sources) for group, sources in found.items()}
-
-
-def _others(units, fits, split):
-    """Return for each window the models of its group's other windows, (y, x, band); None where there are none."""
-    found = [None] * len(units)
-    for i in split:
-        unit, model = units[i], np.zeros(fits[i].image.shape[1:], np.float32)
-        for j in split:
-            other = units[j]
-            if j == i or other.group != unit.group:
-                continue
-            y0, y1 = max(unit.y0, other.y0), min(unit.y0 + unit.side, other.y0 + other.side)
-            x0, x1 = max(unit.x0, other.x0), min(unit.x0 + unit.side, other.x0 + other.side)
-            if y0 < y1 and x0 < x1:
-                part = fits[j].image[:, y0 - other.y0 : y1 - other.y0, x0 - other.x0 : x1 - other.x0]
-                model[y0 - unit.y0 : y1 - unit.y0, x0 - unit.x0 : x1 - unit.x0] += np.nan_to_num(part).sum(axis=0)
-        found[i] = model
-    return found
-
-
-def _less(planes, model):
-    """Return planes with a model subtracted."""
-    if model is None:
-        return planes
-    return {**planes, "image": np.where(planes["mask"], np.float32(0), planes["image"] - model)}
-
-
-def _joined(old, rows, new):
-    """Return a fit with the sources `rows` as in a new one, whose last source is put at the end."""
-
-    def join(before, after):
-        before = np.concatenate([before, after[-1:]])
-        before[rows] = after[:-1]
-        return before
-
-    joined = Fit(*(join(getattr(old, one.name), getattr(new, one.name)) for one in dataclasses.fields(Fit)))
-    joined.flags[:-1] = old.flags
-    joined.flags[-1] |= FLAGS["added"]
-    return joined
-
-
-def _moved(sources, unit, result, fwhm):
-    """Return the table of sources with new rows for a window, where they were fitted, and the window with these."""
-    known, n = len(unit.sources), len(result.positions)
-    rows = np.append(unit.sources, np.repeat(unit.sources[:1], n - known))
-    copies = {key: values[rows] for key, values in sources.items()}
-    copies["x"], copies["y"] = result.positions.T.copy()
-    sigma = fwhm / 2.3548
-    for key, value in {"a": sigma, "b": sigma, "theta": 0.0, "snr": np.nan, "row": -1}.items():
-        copies[key][known:] = value
-    first = len(sources["x"])
-    unit = dataclasses.replace(unit, sources=first + np.arange(n))
-    return {key: np.concatenate([values, copies[key]]) for key, values in sources.items()}, unit
 
 
 def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings, mates, split=False):

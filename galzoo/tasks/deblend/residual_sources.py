@@ -109,19 +109,22 @@ def apart(trial, other, fwhm):
     return not shared and np.hypot(*(trial[1][-1] - other[1][-1])) >= _NEAR * fwhm
 
 
-def repeated(places, added, fwhm):
-    """Return which sources (n,) were added and are in the place of another, of several the last ones.
+def repeated(places, added, dark, fwhm):
+    """Return which sources (n,) were added and are in the place of another; of several in one place the first stays.
 
     Parameters
     ----------
     places : array, (n, 2)
         Where the fit has put them; those that are not finite are in nobody's place.
     added : bool array, (n,)
+    dark : bool array, (n,)
+        Whose flux is not above 0 in all bands: one beside another twice as far away is a part of that.
     fwhm : float
         Pixels.
     """
     apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
-    near, found = apart < _SAME * fwhm, np.zeros(len(places), bool)
+    near = apart < _SAME * fwhm * np.where(dark[:, None] | dark[None], 2, 1)
+    found = np.zeros(len(places), bool)
     np.fill_diagonal(near, False)
     for row in np.flatnonzero(added)[::-1]:
         found[row] = (near[row] & ~found).any()

@@ -47,6 +47,17 @@ def test_how_two_in_one_place_share_their_light_is_as_open_as_the_light_is_much(
     assert np.sqrt([1, 1] @ found.inverse[0] @ [1, 1]) == pytest.approx(error, rel=1e-3)
 
 
+def test_rounding_of_products_of_sources_in_one_place_leaves_variances_positive():
+    normal, right, power = problem(bumps(30, 30, 30), 400 * bumps(30))
+    # Single precision may take this off, along the difference of the first and the last.
+    difference = np.array([1, 0, -1]) / np.sqrt(2)
+    normal = normal - 3e-7 * normal[0, 0, 0, 0, 0, 0] * np.einsum("s,t->st", difference, difference)[:, None, :, None]
+    found = Normal(normal, right, power)
+    assert (np.diag(found.inverse[0]) > 0).all()
+    assert np.isfinite(found.width()).all()
+    np.testing.assert_allclose(found.flux[0].sum(), 400, rtol=1e-4)
+
+
 def test_chi_squared_is_that_of_the_pixels():
     images, data = bumps(20, 25, 40), RNG.normal(size=(2, 60)) + 30 * bumps(22, 38)
     found = Normal(*problem(images, data))

@@ -250,3 +250,21 @@ def test_correlated_noise_and_models_that_fail_prove_less():
     # A chessboard of 3 sigma, which no source takes in.
     chess = np.float32(3) * (-1) ** np.indices((SIDE, SIDE)).sum(axis=0)[..., None]
     assert gain_of(faint | {"image": faint["image"] + chess}, old, new) == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "dark", "gone"),
+    [(0.24, False, [1]), (0.26, False, []), (0.49, True, [1]), (0.51, True, [])],
+)
+def test_an_added_source_in_the_place_of_another_is_one_with_it(step, dark, gone):
+    """A quarter of the FWHM away; half of it where one of both has no light in a band."""
+    places = np.array([[10.0, 10.0], [10.0 + step * FWHM, 10.0], [10.0, 10.0 + 3 * FWHM]])
+    found = second_look.repeated(places, np.array([False, True, True]), np.array([dark, False, False]), FWHM)
+    assert list(np.flatnonzero(found)) == gone
+
+
+def test_of_several_added_in_one_place_the_first_stays_and_detected_ones_always_do():
+    places = np.array([[10.0, 10.0], [10.1, 10.0], [40.0, 10.0], [40.1, 10.0], [40.2, 10.0], [np.nan, 10.0]])
+    added = np.array([False, False, True, True, True, True])
+    found = second_look.repeated(places, added, np.zeros(6, bool), FWHM)
+    assert list(np.flatnonzero(found)) == [3, 4]

@@ -363,6 +363,25 @@ def test_an_added_source_that_falls_back_is_left_out(tmp_path, monkeypatch):
     assert list(Stamps.load(tmp_path / "out" / "stamps.h5").catalogue["id"]) == ["s0", "s1"]
 
 
+def test_an_added_source_that_the_fit_puts_onto_another_is_taken_away(tmp_path):
+    sources = [(40, 40, 2000, 0), (48, 40, 700, 0), (95, 40, 2000, 0)]
+    write(tmp_path / "field.fits", draw((80, 130), sources))
+
+    def astray(batch):
+        answer = least_squares(batch)
+        two = np.flatnonzero(batch["n_sources"] == 2)
+        answer.positions[two, 1:2] = answer.positions[two, :1] + [0.2 * FWHM, 0]
+        return answer
+
+    table, _ = run(
+        tmp_path, [sources[0], sources[2]], settings=dataclasses.replace(QUICK, add_sources=True), deblender=astray
+    )
+    assert list(table["id"]) == ["s0", "s1"]
+    assert list(table["n_in_group"]) == [1, 1]
+    # All that one profile can take of both.
+    assert table["flux_r"].value[0] > 2200
+
+
 def test_a_source_missed_between_two_windows_of_a_group_is_added_once(tmp_path):
     """Each window sees it, and would leave its light to the other."""
     sources = [(20 + 8 * i, 40 + (i % 2), 900, 0.0) for i in range(20)]
