@@ -23,6 +23,11 @@ _CHUNK_NUMBERS, _CHUNK_SOURCES = 1 << 22, 128
 _PAD_FWHM, _PAD_PIXELS = 1.5, 4
 
 
+def margin(fwhm):
+    """Return the pixels that windows leave about footprints."""
+    return int(np.ceil(_PAD_FWHM * fwhm)) + _PAD_PIXELS
+
+
 def plan(sources, bands, fwhm):
     """Put groups into chunks, and choose the sizes of batches.
 
@@ -41,7 +46,7 @@ def plan(sources, bands, fwhm):
     sizes : dict
         (side, count) to windows a batch: no more than there are in the field.
     """
-    pad = int(np.ceil(_PAD_FWHM * fwhm)) + _PAD_PIXELS
+    pad = margin(fwhm)
     starts = np.flatnonzero(np.diff(sources["group"], prepend=-1))
     ends = np.append(starts[1:], len(sources["group"]))
     groups = [make_units(sources, np.arange(start, end), pad) for start, end in zip(starts, ends, strict=True)]

@@ -26,6 +26,7 @@ from galzoo.resources import release
 from galzoo.tasks.deblend.choose_preset import choose_deblender
 from galzoo.tasks.deblend.detector_positions import detected_positions, detector_of
 from galzoo.tasks.deblend.fit_groups import fit_chunk, plan
+from galzoo.tasks.deblend.halos import halo_rows, paint_halos, take_off
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +147,8 @@ def deblend_field(
         work = work_folder(output, key, restart)
         psf_of = None if known is None else constant_psf(known, field)
         detection = _detection(field, psf_of, settings)
-        sources, segmentation = _find(field, work, detection, listed, settings.tile, progress)
+        places = listed
+        sources, segmentation = _find(field, work, detection, places, settings.tile, progress)
         if psf_of is None and len(sources["x"]):
             psf_of = constant_psf(measured_psf(field, sources), field)
             detection = dataclasses.replace(detection, fwhm=mean_fwhm(psf_of, field))
@@ -155,17 +157,31 @@ def deblend_field(
         if detect is not None and psf_of is not None:
             places = detected_positions(field, detect, psf_of, sources, segmentation, settings.tile, work / "detected")
             sources, segmentation = _find(field, work / "detected", detection, places, settings.tile, progress, "at")
+        less, halos = field, []
+        if len(sources["x"]):
+
+            def again(seen, left, number):
+                return _find(seen, work, detection, left, settings.tile, progress, f"less_{number}")
+
+            less, sources, segmentation, halos, large = take_off(field, sources, segmentation, places, detection, again)
+        if detect is not None:
             # These are rows of no catalogue of the user's.
             sources["row"][:] = -1
+            large = large | {"row": np.full(len(halos), -1)} if halos else None
         chunks, sizes = plan(sources, len(field.bands), detection.fwhm) if len(sources["x"]) else ([], {})
         done = []
         for number, rows in enumerate(track(chunks, "deblending", progress)):
             path = work / f"fit_{number:05d}.npz"
             if not path.is_file():
-                result = fit_chunk(deblend, field, segmentation, sources, rows, psf_of, detection, sizes, settings)
+                result = fit_chunk(deblend, less, segmentation, sources, rows, psf_of, detection, sizes, settings)
                 save_piece(path, result)
                 release(segmentation)
             done.append(path)
+        if halos:
+            groups = sources["group"].max(initial=-1) + 1 + np.arange(len(halos))
+            done.append(work / "large.npz")
+            save_piece(done[-1], halo_rows(field, halos, large, detection, settings) | {"group": groups})
+            paint_halos(segmentation, halos, groups)
         summary = about | {"fwhm": detection.fwhm, "correlation": detection.correlation, "method": method}
         written = write_products(field, done, segmentation, psf_of, ids, output, work, settings, summary)
         del segmentation

@@ -12,7 +12,7 @@ from galzoo.contracts.deblended import FLAGS
 from galzoo.field.windows import Unit, owners
 from galzoo.tasks.deblend.flags import aperture, at_edge, correlated_errors, leader
 from galzoo.tasks.deblend.run import Settings, deblend_field
-from tests.field.fields import BANDS, NOISE, SIGMA, draw, least_squares, write, write_psf
+from tests.field.fields import BANDS, NOISE, SIGMA, draw, gaussian, least_squares, write, write_psf
 
 PLAIN = Settings(stamp_size=0, report=False, add_sources=False)
 
@@ -132,23 +132,28 @@ def test_only_what_noise_makes_of_an_error_grows():
     np.testing.assert_allclose(same["flux_error"], errors["flux_error"])
 
 
-def test_a_galaxy_larger_than_any_window_is_flagged_and_measured_in_an_aperture(tmp_path):
-    """No square of light is left in the model; the flux is that of the whole galaxy; a far source is fitted as ever."""
+def test_a_galaxy_larger_than_any_window_is_flagged_and_measured_by_its_profile(tmp_path):
+    """The model is all of it, without the edge of a window; a far source is fitted as ever."""
     sources = [(300, 290, 3e6, 45.0), (60, 60, 2000, 1.0)]
     deblender = functools.partial(least_squares, sizes=(0.0, 1.5, 45.0))
     table = catalogue(tmp_path, draw((600, 620), sources), deblender, sources)
     far = np.hypot(table["x"].value - 60, table["y"].value - 60).argmin()
     large = np.hypot(table["x"].value - 300, table["y"].value - 290).argmin()
     assert table["flags"][large] & FLAGS["truncated"]
-    assert table["flags"][large] & FLAGS["fallback"]
+    assert not table["flags"][large] & FLAGS["fallback"]
     assert not table["flags"][far] & FLAGS["truncated"]
     for band, part in zip(BANDS, (0.6, 1.0, 1.3), strict=True):
-        assert table[f"flux_{band}"].value[large] == pytest.approx(part * 3e6, rel=0.08)
+        for name in ("flux", "aperture_flux"):
+            assert table[f"{name}_{band}"].value[large] == pytest.approx(part * 3e6, rel=0.03)
+            assert 0 < table[f"{name}_err_{band}"].value[large] < 0.02 * part * 3e6
     with fits.open(tmp_path / "out" / "model.fits") as hdus:
         model = hdus["R"].data.astype(float)
-    # The far one's is all the light there is.
     assert model[50:70, 50:70].sum() == pytest.approx(2000, rel=0.2)
-    assert np.abs(model[200:]).max() == 0
+    wanted = 3e6 * gaussian((600, 620), 300, 290, np.hypot(SIGMA, 45.0))
+    assert np.abs(model - wanted)[150:450, 150:470].max() < 0.04 * wanted.max()
+    with fits.open(tmp_path / "out" / "segmentation.fits") as hdus:
+        labels = hdus[0].data if hdus[0].data is not None else hdus[1].data
+    assert labels[290, 300] == labels[290, 380] == table["group"][large] + 1
 
 
 def disc_with_knots(side=300, scale=30.0, total=4e6, knots=24):
@@ -165,8 +170,7 @@ def disc_with_knots(side=300, scale=30.0, total=4e6, knots=24):
     return image, np.concatenate([[[middle, middle]], places]), total
 
 
-def test_a_galaxy_larger_than_any_window_is_truncated_and_its_flux_the_apertures(tmp_path):
-    """With knots enough for several windows, each of which sees a part of the galaxy alone."""
+def test_knots_on_a_galaxy_larger_than_any_window_are_measured_without_it(tmp_path):
     image, places, total = disc_with_knots()
     path, psf = write(tmp_path / "field.fits", image), write_psf(tmp_path / "psf.fits")
     listed = QTable({"x": places[:, 0], "y": places[:, 1]})
@@ -175,14 +179,13 @@ def test_a_galaxy_larger_than_any_window_is_truncated_and_its_flux_the_apertures
     table = QTable.read(tmp_path / "out" / "catalogue.ecsv")
     order = [np.hypot(table["x"].value - x, table["y"].value - y).argmin() for x, y in places]
     nucleus, knots = table[order[0]], table[order[1:]]
-    assert table["n_in_group"].max() > 16
     assert nucleus["flags"] & FLAGS["truncated"]
-    assert nucleus["flags"] & FLAGS["fallback"]
-    assert nucleus["flux_r"].value == pytest.approx(total, rel=0.15)
-    # A knot does not have the whole galaxy's light.
-    assert np.all(knots["flux_r"].value < 0.2 * total)
-    model = fits.getdata(tmp_path / "out" / "model.fits", "R")
-    assert np.abs(np.diff(model, axis=0)).max() < 0.5 * image[1].max()
+    assert not nucleus["flags"] & FLAGS["fallback"]
+    assert nucleus["flux_r"].value == pytest.approx(total, rel=0.03)
+    assert np.median(knots["flux_r"].value) == pytest.approx(4e3, rel=0.15)
+    assert np.all(np.abs(knots["flux_r"].value - 4e3) < 4 * knots["flux_err_r"].value)
+    residual = fits.getdata(tmp_path / "out" / "residual.fits", "R")
+    assert np.std(residual[60:240, 60:240]) < 3
 
 
 def test_the_leader_of_a_group_is_its_highest_peak():
