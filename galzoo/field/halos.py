@@ -62,7 +62,7 @@ class Halo:
     @property
     def reach(self):
         """Pixels from the centre beyond which there is no light."""
-        return int(np.ceil(self.radii[-1]))
+        return int(np.ceil(self.radii[-1] + np.hypot(*self.drift[:, 1:].T).max()))
 
     def core(self, part):
         """Return the major semi-axis in pixels within which the light of all bands is above a part of the greatest."""
@@ -263,9 +263,12 @@ class WithoutHalos:
         planes = self._field.read(y0, y1, x0, x1)
         light = np.zeros_like(planes["image"])
         for halo in self.halos:
-            near = x0 < halo.x + halo.reach and x1 > halo.x - halo.reach
-            if near and y0 < halo.y + halo.reach and y1 > halo.y - halo.reach:
-                light += halo.draw(y0, y1, x0, x1)
+            (low, high), (left, right) = (
+                (max(first, int(middle) - halo.reach), min(last, int(middle) + halo.reach + 2))
+                for first, last, middle in ((y0, y1, halo.y), (x0, x1, halo.x))
+            )
+            if low < high and left < right:
+                light[low - y0 : high - y0, left - x0 : right - x0] += halo.draw(low, high, left, right)
         planes["image"] = np.where(planes["mask"], 0, planes["image"] - light)
         planes["variance"] = planes["variance"] + (self.doubt * light) ** 2
         return planes
