@@ -96,10 +96,8 @@ def elliptical_radius(halo, y0, y1, x0, x1):
     def radius(x, y):
         return np.hypot(x * cosine + y * sine, (y * cosine - x * sine) / halo.ratio)
 
-    first = radius(x, y)
-    return radius(
-        *(one - np.interp(first, halo.drift[:, 0], moved) for one, moved in zip((x, y), halo.drift.T[1:], strict=True))
-    )
+    first, (semi, along_x, along_y) = radius(x, y), halo.drift.T
+    return radius(x - np.interp(first, semi, along_x), y - np.interp(first, semi, along_y))
 
 
 def measure_halo(planes, corner, place, others, fwhm, weights):
@@ -125,9 +123,12 @@ def measure_halo(planes, corner, place, others, fwhm, weights):
     Of each ring the median without what is far above it, so that neighbours and arms have no part.
     """
     image, error, empty = coadd(planes, weights)
+    if empty.all():
+        return None
+    noise = float(np.median(error[~empty]))
     middle = int(round(place[0])) - corner[0], int(round(place[1])) - corner[1]
     own = ~_discs(image.shape, np.asarray(others, float).reshape(-1, 2) - corner, _MASKED * fwhm)
-    found = _ellipses(np.where(empty, 0, image), error, own, middle, fwhm)
+    found = _ellipses(np.where(empty, 0, image), noise, own, middle, fwhm)
     if found is None:
         return None
     x, y, *shape = found
@@ -143,7 +144,6 @@ def measure_halo(planes, corner, place, others, fwhm, weights):
     bad = np.concatenate([planes["mask"], empty[..., None]], axis=-1)[own][order]
     rings = [_typical(stack[a:b], bad[a:b], fwhm) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     profile, mean, scatter = (np.array(values) for values in zip(*rings, strict=True))
-    noise = float(np.median(error[~empty]))
     # Rings without a good pixel are what those about them are.
     known = np.isfinite(profile)
     rows = np.arange(len(profile))
@@ -166,7 +166,7 @@ def measure_halo(planes, corner, place, others, fwhm, weights):
     return dataclasses.replace(start, radii=radii, profile=light, mean=mean, error=scatter, seen=float(seen))
 
 
-def _ellipses(image, error, own, middle, fwhm):
+def _ellipses(image, noise, own, middle, fwhm):
     """Return centre, drift, axis ratio and angle of the source at a pixel (x, y) of a sum of bands; None where dark.
 
     What is above each of some levels is an ellipse by its moments; the faintest that is about the core gives the shape.
@@ -183,7 +183,7 @@ def _ellipses(image, error, own, middle, fwhm):
     cy, cx = (float(np.average(one, weights=image[bright])) for one in np.nonzero(bright))
     first = _CORE_LEVEL * image[top]
     smooth, drift, shape = ndimage.uniform_filter(image, 3), [(0.0, 0.0, 0.0)], (1.0, 0.0)
-    for level in np.geomspace(first, min(_SHAPE_LEVEL * float(np.median(error)), first), _LEVELS):
+    for level in np.geomspace(first, min(_SHAPE_LEVEL * noise, first), _LEVELS):
         line, column = np.nonzero(_connected(smooth > level, top) & own)
         if len(line) < _FEWEST:
             continue

@@ -109,6 +109,7 @@ def test_ellipses_whose_middles_wander_are_followed():
 
 
 def test_there_is_none_where_there_is_no_light():
+    assert measured(planes_of(ellipse(), mask=np.ones((*SHAPE, 2), bool))) is None
     assert measured(planes_of(np.zeros(SHAPE)) | {"image": np.full((*SHAPE, 2), -1.0)}) is None
 
 
