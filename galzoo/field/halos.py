@@ -23,6 +23,9 @@ _CORE_LEVEL, _SHAPE_LEVEL, _LEVELS, _FEWEST, _ASIDE, _THINNEST = 0.5, 10.0, 8, 9
 # the profile, and from which they have none in the flux.
 _MASKED, _CLIP, _FAR = 1.5, 2.0, 4.0
 
+# Part of the light of a halo that it may be off by over the area of a source.
+_OFF = 0.05
+
 
 @dataclasses.dataclass(frozen=True)
 class Halo:
@@ -144,12 +147,12 @@ def measure_halo(planes, corner, place, others, fwhm, weights):
     bad = np.concatenate([planes["mask"], empty[..., None]], axis=-1)[own][order]
     rings = [_typical(stack[a:b], bad[a:b], fwhm) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     profile, mean, scatter = (np.array(values) for values in zip(*rings, strict=True))
-    # Rings without a good pixel are what those about them are.
+    # Rings without a good pixel are what those about them are; beyond the last that has one nothing is known.
     known = np.isfinite(profile)
     rows = np.arange(len(profile))
     for band in np.flatnonzero(known.any(axis=0)):
         for one in (profile, mean):
-            one[:, band] = np.interp(rows, rows[known[:, band]], one[known[:, band], band])
+            one[:, band] = np.interp(rows, rows[known[:, band]], one[known[:, band], band], right=0.0)
     profile, mean, scatter = (np.nan_to_num(one) for one in (profile, mean, scatter))
     radii = (edges[1:] + edges[:-1]) / 2
     total = profile[:, -1]
@@ -254,6 +257,23 @@ class WithoutHalos:
 
     def __init__(self, field, halos, doubt):
         self._field, self.halos, self.doubt = field, tuple(halos), float(doubt)
+
+    def flux_error(self, x, y, sigma):
+        """Return by how much fluxes measured on the halos may be off where these are not ellipses, (n, band).
+
+        Parameters
+        ----------
+        x, y : array, (n,)
+            Pixels of the field.
+        sigma : array, (n,)
+            Of the sources as seen, pixels: a Gaussian one is measured over 4 pi sigma^2 pixels.
+        """
+        light = np.zeros((len(x), len(self.bands)))
+        for row, place in enumerate(zip(np.round(y), np.round(x), strict=True)):
+            if np.isfinite(place).all():
+                line, column = (int(one) for one in place)
+                light[row] = sum(halo.draw(line, line + 1, column, column + 1)[0, 0] for halo in self.halos)
+        return _OFF * light * 4 * np.pi * np.asarray(sigma, float)[:, None] ** 2
 
     def __getattr__(self, name):
         return getattr(self._field, name)

@@ -97,6 +97,19 @@ def test_a_ring_without_a_good_pixel_is_what_is_about_it():
     assert halo.profile[0] == pytest.approx(PEAK * np.exp(-5 / LENGTH) * COLOURS, rel=0.1)
 
 
+def test_it_ends_where_no_pixel_tells_of_it_however_often_it_is_measured():
+    """A window wider than the image: rings beyond its corners have no pixel."""
+    planes = planes_of(ellipse(ratio=1.0, peak=5000))
+    field = ArrayField(planes["image"], planes["variance"], None, ("g", "r"), 0.2)
+    halo = measured(planes)
+    for _ in range(3):
+        x0, y0, side = int(halo.x) - halo.reach, int(halo.y) - halo.reach, 2 * halo.reach + 1
+        halo = measured(field.read(y0, y0 + side, x0, x0 + side), corner=(x0, y0))
+    # The corner that is farthest, and a ring.
+    assert halo.reach < np.hypot(SHAPE[1] - PLACE[0], SHAPE[0] - PLACE[1]) + 20
+    np.testing.assert_allclose(halo.flux()[0], 2 * np.pi * LENGTH**2 * 5000 * COLOURS, rtol=0.03)
+
+
 def test_ellipses_whose_middles_wander_are_followed():
     """A bright core on a wide disc that lies three pixels beside it."""
     core, wide = blob(*PLACE, 4e5, 5.0), ellipse(ratio=1.0, place=(PLACE[0] + 3, PLACE[1]), peak=60)
@@ -128,3 +141,15 @@ def test_a_field_without_halos_keeps_what_is_under_them_and_doubts_it():
     off = less.read(-50, 10, -60, 10)
     assert off["mask"][:50].all()
     assert (off["image"][off["mask"]] == 0).all()
+
+
+def test_a_flux_on_a_halo_is_as_unsure_as_a_twentieth_of_its_light_there():
+    halo = measured(planes_of(ellipse()))
+    less = WithoutHalos(
+        ArrayField(np.ones((*SHAPE, 2)), np.ones((*SHAPE, 2)), None, ("g", "r"), 0.2), [halo, halo], 0.3
+    )
+    error = less.flux_error(np.array([140.2, 5.0, np.nan]), np.array([109.8, 5.0, 3.0]), np.array([2.0, 2.0, 2.0]))
+    light = 2 * ellipse()[110, 140] * COLOURS
+    np.testing.assert_allclose(error[0], 0.05 * light * 4 * np.pi * 4, rtol=0.05)
+    assert (error[2] == 0).all()
+    assert (error[1] < 0.02 * error[0]).all()

@@ -159,6 +159,9 @@ def _rows(field, segmentation, unit, planes, result, others, sources, detection,
     blind = unseen(unit, planes, places, detection.fwhm)
     found |= {"flux": result.flux, "flux_error": result.flux_error}
     found |= correlated_errors(found, detection.correlation)
+    if getattr(field, "halos", ()):
+        sigma = np.hypot(detection.fwhm, 2 * np.nan_to_num(result.shape[:, 2])) / 2.3548
+        found["flux_error"] = np.hypot(found["flux_error"], field.flux_error(*places.T, sigma))
     for name in ("flux", "aperture_flux"):
         found[name] = np.where(blind, np.nan, found[name])
     for name in ("flux_error", "flux_like_err", "aperture_flux_err"):

@@ -67,6 +67,11 @@ def take_off(field, sources, segmentation, places, detection, find):
                 reach = max(_CORE * detection.fwhm, halo.core(_CORE_LIGHT))
                 kept &= np.hypot(sources["x"] - halo.x, sources["y"] - halo.y) > reach
             sources = {key: values[kept] for key, values in sources.items()}
+    if halos:
+        # What was found on them is left out of them.
+        rest = np.stack([sources["x"], sources["y"]], axis=-1)
+        halos = _settled(field, halos, rest, detection)
+        less = WithoutHalos(field, halos, DOUBT)
     return less, sources, segmentation, halos, known
 
 
@@ -94,12 +99,12 @@ def _large(field, sources, detection):
 def _settled(field, halos, rest, detection):
     """Return halos measured anew, each without the light of the others; `rest` (n, 2) are the other sources."""
     halos = list(halos)
-    for _ in range(_SWEEPS if len(halos) > 1 else 0):
+    for _ in range(_SWEEPS):
         for number, halo in enumerate(halos):
             others = halos[:number] + halos[number + 1 :]
             x0, y0, side = _box(halo)
             planes = WithoutHalos(field, others, 0.0).read(y0, y0 + side, x0, x0 + side)
-            places = np.concatenate([rest, [(one.x, one.y) for one in others]])
+            places = np.concatenate([rest, np.reshape([(one.x, one.y) for one in others], (-1, 2))])
             new = measure_halo(planes, (x0, y0), (halo.x, halo.y), places, detection.fwhm, detection.weights)
             halos[number] = halo if new is None else new
     return halos
