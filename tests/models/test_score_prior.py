@@ -11,6 +11,7 @@ from galzoo.models.score_prior import sampling
 from galzoo.models.score_prior.guess import guessed_values, maps_of
 from galzoo.models.score_prior.model import ScorePrior
 from galzoo.models.score_prior.network import Trunk, directions
+from galzoo.models.score_prior.picture import draw_samples
 from galzoo.models.score_prior.sampling import schedule
 from tests.conftest import make_stamps
 
@@ -194,6 +195,22 @@ def test_mirrors_change_the_hand_of_what_is_asked():
     turned = np.array([any(np.array_equal(value, turn) for turn in turns) for value in values])
     assert 0 < turned.sum() < 64
     np.testing.assert_array_equal(condition[:, 0], np.where(turned, 1, 2))
+
+
+def test_a_class_that_is_none_of_the_models_is_drawn_as_unknown(tmp_path, monkeypatch):
+    model = ScorePrior.tiny(energy=False, noiseless=False, columns=("label",), classes={"label": [1, 2]})
+    batch, asked = batch_of(n=3), []
+    batch["condition"] = np.array([[1], [-1], [2]], "float32")
+
+    def sample(n, wanted, size):
+        model.conditions.check("label", wanted["label"], n)
+        asked.append(wanted["label"])
+        return SimpleNamespace(image=np.zeros_like(batch["image"]))
+
+    monkeypatch.setattr(model, "sample", sample)
+    draw_samples(model, batch, tmp_path / "picture.png")
+    np.testing.assert_array_equal(asked, [[1, np.nan, 2]])
+    assert (tmp_path / "picture.png").stat().st_size > 1000
 
 
 def maps_choosing(choice, bands, drawn=0.0, field=0.0, size=12):

@@ -11,6 +11,9 @@ def draw_samples(model, batch, path):
 
     n = len(batch["image"])
     wanted = {name: batch["condition"][:, index] for index, name in enumerate(model.columns)}
+    # A class that is not among the model's counts as unknown, as in training.
+    for name, classes in model.conditions.classes.items():
+        wanted[name] = np.where(np.isin(wanted[name], classes), wanted[name], np.nan)
     drawn = model.sample(n, wanted, size=batch["image"].shape[1:3])
     real = np.asarray(batch["truth" if model.noiseless else "image"])
     images = np.concatenate([real, drawn.image])
