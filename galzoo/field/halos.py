@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from galzoo.field.coadd import coadd
+from galzoo.field.photometry import moment_axes
 
 # Rings are a pixel wide at first, then this part of their radius.
 _WIDTH = 0.08
@@ -78,9 +79,13 @@ class Halo:
         square = np.trapezoid(light * self.radii**2, self.radii) / max(np.trapezoid(light, self.radii), 1e-30)
         return float(np.sqrt(square / 2))
 
+    def radius(self, y0, y1, x0, x1):
+        """Return the major semi-axis of the ellipse that each of the pixels [y0, y1) x [x0, x1) is on, (y, x)."""
+        return _radius((y0, y1, x0, x1), (self.x, self.y), self.drift, self.ratio, self.theta)
+
     def draw(self, y0, y1, x0, x1):
         """Return the light of the pixels [y0, y1) x [x0, x1), float32 (y, x, band)."""
-        radius = elliptical_radius(self, y0, y1, x0, x1)
+        radius = self.radius(y0, y1, x0, x1)
         planes = [np.interp(radius, self.radii, band, right=0.0) for band in self.profile.T]
         return np.stack(planes, axis=-1).astype(np.float32)
 
@@ -91,15 +96,15 @@ class Halo:
         return area @ middle, np.sqrt(area**2 @ self.error[1:] ** 2)
 
 
-def elliptical_radius(halo, y0, y1, x0, x1):
-    """Return the major semi-axis of the ellipse of a halo that each pixel is on, (y, x)."""
-    y, x = np.ogrid[y0:y1, x0:x1]
-    y, x, cosine, sine = y - halo.y, x - halo.x, np.cos(halo.theta), np.sin(halo.theta)
+def _radius(window, place, drift, ratio, theta):
+    """Return the major semi-axis of the ellipse that each pixel of a window (y0, y1, x0, x1) is on; see `Halo`."""
+    y, x = np.ogrid[window[0] : window[1], window[2] : window[3]]
+    x, y, cosine, sine = x - place[0], y - place[1], np.cos(theta), np.sin(theta)
 
     def radius(x, y):
-        return np.hypot(x * cosine + y * sine, (y * cosine - x * sine) / halo.ratio)
+        return np.hypot(x * cosine + y * sine, (y * cosine - x * sine) / ratio)
 
-    first, (semi, along_x, along_y) = radius(x, y), halo.drift.T
+    first, (semi, along_x, along_y) = radius(x, y), drift.T
     return radius(x - np.interp(first, semi, along_x), y - np.interp(first, semi, along_y))
 
 
@@ -135,10 +140,7 @@ def measure_halo(planes, corner, place, others, fwhm, weights):
     if found is None:
         return None
     x, y, *shape = found
-    height, width = image.shape
-    nothing = np.zeros((1, 1))
-    start = Halo(x + corner[0], y + corner[1], *shape, np.zeros(1), nothing, nothing, nothing, 0.0)
-    radius = elliptical_radius(start, corner[1], corner[1] + height, corner[0], corner[0] + width)
+    radius = _radius((0, image.shape[0], 0, image.shape[1]), (x, y), *shape)
     edges = _edges(radius.max())
     ring = np.digitize(radius, edges) - 1
     order = np.argsort(ring[own], kind="stable")
@@ -166,7 +168,7 @@ def measure_halo(planes, corner, place, others, fwhm, weights):
     parts = light, mean[: last + 1, :-1], scatter[: last + 1, :-1]
     light, mean, scatter = (np.concatenate([one[:1], one]) for one in parts)
     radii = np.append(0.0, radii[: last + 1])
-    return dataclasses.replace(start, radii=radii, profile=light, mean=mean, error=scatter, seen=float(seen))
+    return Halo(x + corner[0], y + corner[1], *shape, radii, light, mean, scatter, float(seen))
 
 
 def _ellipses(image, noise, own, middle, fwhm):
@@ -191,13 +193,13 @@ def _ellipses(image, noise, own, middle, fwhm):
         if len(line) < _FEWEST:
             continue
         (xx, xy), (_, yy) = np.cov(column, line, bias=True)
-        mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+        a, b, angle = moment_axes(xx, yy, xy)
         # An even ellipse has a quarter of its squared semi-axis for variance.
-        semi, moved = 2 * float(np.sqrt(mean + half)), (column.mean() - cx, line.mean() - cy)
+        semi, moved = 2 * float(a), (column.mean() - cx, line.mean() - cy)
         if np.hypot(*moved) > _ASIDE * semi or semi <= drift[-1][0]:
             continue
         drift.append((semi, *moved))
-        shape = max(float(np.sqrt(max(mean - half, 0) / (mean + half))), _THINNEST), np.arctan2(2 * xy, xx - yy) / 2
+        shape = max(b / a, _THINNEST), angle
     return cx, cy, np.array(drift), *map(float, shape)
 
 

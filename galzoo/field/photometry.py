@@ -22,6 +22,12 @@ def ellipses(x, y, a, b, theta):
     return x, y, a, b, np.clip(np.nan_to_num(theta), -np.pi / 2, np.pi / 2)
 
 
+def moment_axes(xx, yy, xy):
+    """Return semi-axes and angle (radians from x to y) of second moments, numbers or arrays."""
+    mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return np.sqrt(mean + half), np.sqrt(np.maximum(mean - half, 0)), np.arctan2(2 * xy, xx - yy) / 2
+
+
 def kron_radius(image, mask, ellipse, reach=KRON_REACH, labels=None):
     """Return the Kron radius of sources in units of their semi-axes, (n,); NaN or not positive where noise rules.
 

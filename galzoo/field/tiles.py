@@ -10,6 +10,7 @@ from scipy import ndimage
 from galzoo.errors import InputError
 from galzoo.field.coadd import coadd
 from galzoo.field.detection import disc, find_sources, significance
+from galzoo.field.photometry import moment_axes
 
 SOURCE_KEYS = ("x", "y", "a", "b", "theta", "snr", "row")
 _BOX_KEYS = ("x0", "x1", "y0", "y1")
@@ -130,12 +131,7 @@ def _shapes(image, labels, at, sources, fwhm):
         return np.bincount(owner, light * values, minlength=n) / np.maximum(total, 1e-30)
 
     xx, yy, xy = moment(step_x**2), moment(step_y**2), moment(step_x * step_y)
-    mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    found = {
-        "a": np.sqrt(mean + half),
-        "b": np.sqrt(np.maximum(mean - half, 0)),
-        "theta": np.arctan2(2 * xy, xx - yy) / 2,
-    }
+    found = dict(zip(("a", "b", "theta"), moment_axes(xx, yy, xy), strict=True))
     found |= {key: np.maximum(found[key], floor) for key in "ab"}
     # A source without pixels of its own still has the width of the PSF.
     reach = int(np.ceil(fwhm))

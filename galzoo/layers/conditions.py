@@ -188,6 +188,12 @@ class Conditions(keras.layers.Layer):
         noise = ops.sort(ops.where(row < number, self.table[:, -self.bands :], np.inf), axis=0)
         return 0.5 * (ops.take(noise, (number - 1) // 2, axis=0) + ops.take(noise, number // 2, axis=0))
 
+    def by_name(self, condition):
+        """Return a batch's condition (n, column) as values by name; a class that is none of the prior's is NaN."""
+        named = {name: np.asarray(condition)[:, index] for index, name in enumerate(self.columns)}
+        known = {name: np.where(np.isin(named[name], own), named[name], np.nan) for name, own in self.classes.items()}
+        return named | known
+
     def check(self, name, values, n):
         """Raise `InputError` unless `values`, one or `n`, can be those of column `name`."""
         if name not in self.columns:

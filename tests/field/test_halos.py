@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from galzoo.field.array_field import ArrayField
-from galzoo.field.halos import WithoutHalos, elliptical_radius, measure_halo
+from galzoo.field.halos import WithoutHalos, measure_halo
 
 SHAPE = (240, 260)
 FWHM, NOISE, PLACE = 3.5, 1.0, (121.3, 118.6)
@@ -65,7 +65,7 @@ def test_parts_are_cut_from_the_whole():
     halo = measured(planes_of(ellipse()))
     whole = halo.draw(0, SHAPE[0], 0, SHAPE[1])
     np.testing.assert_allclose(halo.draw(90, 150, 200, 260), whole[90:150, 200:260], atol=1e-5)
-    radius = elliptical_radius(halo, 0, SHAPE[0], 0, SHAPE[1])
+    radius = halo.radius(0, SHAPE[0], 0, SHAPE[1])
     assert (whole[radius > halo.reach] == 0).all()
     assert (whole[radius < halo.reach - 2].sum(axis=-1) > 0).mean() > 0.99
 

@@ -11,11 +11,7 @@ def draw_samples(model, batch, path):
     from galzoo.viz.panels import save
 
     n = len(batch["image"])
-    wanted = {name: batch["condition"][:, index] for index, name in enumerate(model.columns)}
-    # A class that is not among the model's counts as unknown, as in training.
-    for name, values in model.condition_ranges.items():
-        if isinstance(values, list):
-            wanted[name] = np.where(np.isin(wanted[name], values), wanted[name], np.nan)
+    wanted = model.conditions.by_name(batch.get("condition"))
     size = batch["image"].shape[1:3]
     drawn = observe(model.sample(n, wanted, size=size))
     real = np.asarray(batch["truth" if model.shows_truth else "image"])

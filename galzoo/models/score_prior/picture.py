@@ -10,11 +10,7 @@ def draw_samples(model, batch, path):
     from galzoo.viz.panels import save
 
     n = len(batch["image"])
-    wanted = {name: batch["condition"][:, index] for index, name in enumerate(model.columns)}
-    # A class that is not among the model's counts as unknown, as in training.
-    for name, classes in model.conditions.classes.items():
-        wanted[name] = np.where(np.isin(wanted[name], classes), wanted[name], np.nan)
-    drawn = model.sample(n, wanted, size=batch["image"].shape[1:3])
+    drawn = model.sample(n, model.conditions.by_name(batch.get("condition")), size=batch["image"].shape[1:3])
     real = np.asarray(batch["truth" if model.noiseless else "image"])
     images = np.concatenate([real, drawn.image])
     both = Stamps(images, bands=model.bands, pixel_scale=model.pixel_scale, unit=model.unit)

@@ -27,11 +27,11 @@ def group_cells(p, place, error, threshold=0.0):
     """
     if not len(p):
         return np.full(0, -1)
+    last = int(np.count_nonzero(p >= threshold / _MOST_CELLS))
     # The most probable first: neighbours in the order of their numbers are in that of their probabilities.
     order = np.argsort(-p, kind="stable")
     place, radius, p = place[order], _NEAR + np.minimum(error[order], 1.0), p[order].tolist()
     tree, group, number = place_tree(place), [-1] * len(p), 0
-    last = sum(one >= threshold / _MOST_CELLS for one in p)
     for first in range(0, last, _AT_ONCE):
         seeds = [seed for seed in range(first, min(first + _AT_ONCE, last)) if group[seed] < 0]
         near = tree.query_ball_point(place[seeds], radius[seeds], return_sorted=True) if seeds else []

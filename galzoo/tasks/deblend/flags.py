@@ -4,7 +4,7 @@ import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.field.coadd import coadd
-from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses
+from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses, moment_axes
 from galzoo.field.windows import owners
 from galzoo.metrics.reconstruction import inverse_variance
 
@@ -68,7 +68,7 @@ def judge(unit, planes, fit, fwhm, others=None, first=None):
     broken |= ~(np.nansum(fit.flux, axis=-1) > 0)
     flags[(fit.flux <= 0).any(axis=-1)] |= FLAGS["negative_flux"]
     for row, (x, y) in enumerate(np.where(np.isfinite(fit.positions), fit.positions, 0)):
-        core = _core(planes["mask"].shape[:2], x - unit.x0, y - unit.y0, 0.5 * fwhm)
+        core = core_pixels(planes["mask"].shape[:2], x - unit.x0, y - unit.y0, 0.5 * fwhm)
         bad, saturated = planes["mask"][core], planes["saturated"][core]
         if bad.any() or not bad.size:
             flags[row] |= FLAGS["masked"]
@@ -132,8 +132,7 @@ def whole_shape(unit, planes, sources, weights):
     y, x = np.indices(light.shape)
     x, y = x - (sources["x"][row] - unit.x0), y - (sources["y"][row] - unit.y0)
     xx, yy, xy = ((light * part).sum() / max(light.sum(), 1e-30) for part in (x * x, y * y, x * y))
-    mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    shape = {"a": np.sqrt(mean + half), "b": np.sqrt(max(mean - half, 0)), "theta": np.arctan2(2 * xy, xx - yy) / 2}
+    shape = dict(zip(("a", "b", "theta"), moment_axes(xx, yy, xy), strict=True))
     found = {key: np.array(sources[key], float) for key in ("x", "y", "snr", *shape)}
     for key, value in shape.items():
         found[key][row] = max(value, sources[key][row]) if key != "theta" else value
@@ -156,7 +155,8 @@ def _cut(planes, images):
     return np.mean(light.sum(axis=-1) > 1, axis=1) > _RIM_PART
 
 
-def _core(shape, x, y, radius):
+def core_pixels(shape, x, y, radius):
+    """Return which pixels (y, x) are within a radius of a place, or of the pixel that it is on."""
     yy, xx = np.ogrid[: shape[0], : shape[1]]
     return (xx - x) ** 2 + (yy - y) ** 2 <= max(radius, 0.75) ** 2
 
@@ -204,7 +204,7 @@ def unseen(unit, planes, places, fwhm):
         Pixels.
     """
     good = ~planes["mask"] & np.isfinite(planes["variance"])
-    cores = [_core(good.shape[:2], x - unit.x0, y - unit.y0, fwhm) for x, y in places]
+    cores = [core_pixels(good.shape[:2], x - unit.x0, y - unit.y0, fwhm) for x, y in places]
     return np.array([~good[core].any(axis=0) for core in cores]).reshape(len(places), good.shape[-1])
 
 

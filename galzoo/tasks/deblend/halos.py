@@ -4,10 +4,11 @@ import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.field.coadd import coadd
-from galzoo.field.halos import WithoutHalos, elliptical_radius, measure_halo
+from galzoo.field.halos import WithoutHalos, measure_halo
 from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses
 from galzoo.field.windows import SIDES, group_unit, make_units
 from galzoo.tasks.deblend.fit_groups import margin
+from galzoo.tasks.deblend.flags import core_pixels
 
 DOUBT = 0.3
 """Part of a halo's light that may be wrong in each pixel: what stands out of it less is none of the other sources."""
@@ -124,7 +125,7 @@ def paint_halos(segmentation, halos, groups):
             for first, length in zip((y0, x0), segmentation.shape, strict=True)
         )
         part = segmentation[y0:y1, x0:x1]
-        part[(elliptical_radius(halo, y0, y1, x0, x1) <= halo.seen) & (part == 0)] = group + 1
+        part[(halo.radius(y0, y1, x0, x1) <= halo.seen) & (part == 0)] = group + 1
 
 
 def halo_rows(field, halos, known, detection, settings):
@@ -155,11 +156,10 @@ def _row(field, halo, others, detection, settings):
     planes = WithoutHalos(field, others, 0.0).read(y0, y0 + side, x0, x0 + side)
     model = halo.draw(y0, y0 + side, x0, x0 + side)
     flux, error = halo.flux()
-    kron, kron_error = _aperture(planes, halo, (x0, y0), detection)
+    kron, kron_error = _aperture(planes, halo, model, (x0, y0), detection)
     height, width = field.shape
     light = model[max(-y0, 0) : max(height - y0, 0), max(-x0, 0) : max(width - x0, 0)].sum()
-    y, x = np.ogrid[y0 : y0 + side, x0 : x0 + side]
-    core = np.hypot(x - halo.x, y - halo.y) <= max(0.5 * detection.fwhm, 0.75)
+    core = core_pixels((side, side), halo.x - x0, halo.y - y0, 0.5 * detection.fwhm)
     flags = FLAGS["truncated"] | (FLAGS["edge"] if light < 0.99 * model.sum() else 0)
     flags |= FLAGS["masked"] if planes["mask"][core].any() else 0
     flags |= FLAGS["saturated"] if planes["saturated"][core].any() else 0
@@ -184,12 +184,10 @@ def _row(field, halo, others, detection, settings):
     return found
 
 
-def _aperture(planes, halo, corner, detection):
+def _aperture(planes, halo, model, corner, detection):
     """Return the Kron flux of a halo in an image without the others and its error, (band,) each."""
     # How large it is follows from the halo alone: other sources would open it wide.
-    side = planes["image"].shape[0]
-    light = halo.draw(corner[1], corner[1] + side, corner[0], corner[0] + side)
-    image, _, empty = coadd(planes | {"image": light}, detection.weights)
+    image, _, empty = coadd(planes | {"image": model}, detection.weights)
     semi = halo.axis()
     ellipse = ellipses([halo.x - corner[0]], [halo.y - corner[1]], [semi], [semi * halo.ratio], [halo.theta])
     radius = automatic_radius(image.astype(np.float32), empty, ellipse)

@@ -157,17 +157,14 @@ def deblend_field(
         if detect is not None and psf_of is not None:
             places = detected_positions(field, detect, psf_of, sources, segmentation, settings.tile, work / "detected")
             sources, segmentation = _find(field, work / "detected", detection, places, settings.tile, progress, "at")
-        less, halos = field, []
-        if len(sources["x"]):
 
-            def again(seen, left, number):
-                return _find(seen, work, detection, left, settings.tile, progress, f"less_{number}")
+        def again(seen, left, number):
+            return _find(seen, work, detection, left, settings.tile, progress, f"less_{number}")
 
-            less, sources, segmentation, halos, large = take_off(field, sources, segmentation, places, detection, again)
+        less, sources, segmentation, halos, large = take_off(field, sources, segmentation, places, detection, again)
         if detect is not None:
             # These are rows of no catalogue of the user's.
-            sources["row"][:] = -1
-            large = large | {"row": np.full(len(halos), -1)} if halos else None
+            sources["row"][:] = large["row"][:] = -1
         chunks, sizes = plan(sources, len(field.bands), detection.fwhm) if len(sources["x"]) else ([], {})
         done = []
         for number, rows in enumerate(track(chunks, "deblending", progress)):

@@ -8,7 +8,7 @@ Kron 1980, ApJS 43, 305. Bertin & Arnouts 1996, A&AS 117, 393.
 import numpy as np
 
 from galzoo.field.coadd import coadd
-from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses, half_light_radius
+from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses, half_light_radius, moment_axes
 
 FLAGS = {
     "edge": 1,
@@ -136,11 +136,10 @@ def _moments(image, labels, x, y, width):
     xx, yy, xy = (
         np.bincount(owner, light * values, minlength=n) / total for values in (step_x**2, step_y**2, step_x * step_y)
     )
-    mean, half = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    a, b, theta = moment_axes(xx, yy, xy)
     # A source that has hardly a pixel of its own is as wide as the PSF.
-    a = np.maximum(np.sqrt(mean + half), floor)
-    b = np.maximum(np.sqrt(np.maximum(mean - half, 0)), np.minimum(floor, a))
-    return a, b, np.arctan2(2 * xy, xx - yy) / 2
+    a = np.maximum(a, floor)
+    return a, np.maximum(b, np.minimum(floor, a)), theta
 
 
 def _flags(planes, labels, x, y, box, flux, touching, corner, shape):
