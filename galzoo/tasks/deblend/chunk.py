@@ -95,12 +95,13 @@ class Chunk:
         for number in np.unique(group[added]):
             own = np.flatnonzero(group == number)
             gone[own] = residual_sources.repeated(places[own], added[own], dark[own], self.detection.fwhm)
-        joined = np.unique(window[gone])
-        for i in joined:
+        for i in np.unique(window[gone]):
             kept, one = ~gone[window == i], self.fits[i]
             self.units[i] = dataclasses.replace(self.units[i], sources=self.units[i].sources[kept])
             self.fits[i] = Fit(*(getattr(one, field.name)[kept] for field in dataclasses.fields(Fit)))
-        self._again(joined)
+        # What they had is left to all other windows of their groups.
+        self.others = _others(self.units, self.fits, self.split)
+        self._again([i for i, unit in enumerate(self.units) if unit.group in group[gone]])
 
     def add_sources(self):
         """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""

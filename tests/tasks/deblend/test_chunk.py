@@ -1,0 +1,48 @@
+"""Windows of one group: what one gives up is there for the others."""
+
+import numpy as np
+
+from galzoo.contracts.deblended import FLAGS
+from galzoo.field.detection import Detection
+from galzoo.field.windows import Unit
+from galzoo.tasks.deblend.chunk import Chunk
+from galzoo.tasks.deblend.fit_windows import Fit
+from tests.field.fields import FWHM, SIGMA, gaussian
+
+SIDE = 48
+PLACES = np.array([[12.0, 24.0], [34.0, 24.0], [12.0 + 0.1 * FWHM, 24.0]])
+
+
+def answer(places, flux, added=0):
+    """Return a fit of point sources of one band, of which the last ones were added."""
+    n = len(places)
+    images = np.array([gaussian((SIDE, SIDE), *place, SIGMA) for place in places])[..., None]
+    nothing, flags = np.full((n, 3), np.nan), np.zeros(n, int)
+    flags[n - added :] = FLAGS["added"]
+    flux = np.reshape(flux, (n, 1)).astype(float)
+    drawn = (flux[:, None, None] * images).astype(np.float32)
+    return Fit(drawn, flux, 0 * flux, 0 * flux, np.array(places), nothing, nothing, flags, 0 * np.array(places))
+
+
+def least_squares(units, planes, sources, **_):
+    found = []
+    for unit, one in zip(units, planes, strict=True):
+        places = np.stack([sources["x"], sources["y"]], axis=-1)[unit.sources]
+        images = answer(places, np.ones(len(places))).image.reshape(len(places), -1)
+        found.append(answer(places, np.linalg.lstsq(images.T, one["image"].ravel(), rcond=None)[0]))
+    return found
+
+
+def test_light_of_a_source_that_is_taken_away_goes_to_another_window_too():
+    """The first has 400 of its 1,000, as a source added in the other window, in its place, has the rest."""
+    sources = {"x": PLACES[:, 0], "y": PLACES[:, 1], "snr": np.array([9.0, 5.0, np.nan])}
+    units = [Unit(0, np.array([0]), 0, 0, SIDE), Unit(0, np.array([1, 2]), 0, 0, SIDE)]
+    image = answer(PLACES[:2], [1000, 500]).image.sum(axis=0)
+    own = np.ones((SIDE, SIDE), bool)
+    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
+    chunk = Chunk(least_squares, sources, units, [planes, planes], Detection(FWHM, (1.0,)))
+    chunk.fits = [answer(PLACES[:1], [400]), answer(PLACES[1:], [500, 600], added=1)]
+    chunk.join_added()
+    assert [list(unit.sources) for unit in chunk.units] == [[0], [1]]
+    np.testing.assert_allclose([one.flux[0, 0] for one in chunk.fits], [1000, 500], rtol=1e-3)
+    np.testing.assert_allclose(chunk.others[0], chunk.fits[1].image.sum(axis=0), atol=1e-3)
