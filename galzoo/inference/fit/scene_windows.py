@@ -53,14 +53,42 @@ class Patches:
         self.positions = batch["positions"]
         # Which scene each source belongs to, one scene after the other.
         self.scene = np.nonzero(present)[0]
-        largest = np.where(present, sizes, 0).max(axis=1)
-        self.margin = np.clip(_SIZES * largest, _MARGIN, _WIDEST_MARGIN)
-        self.reach = np.clip(2 * _SIZES * largest, _MARGIN, _WIDEST_REACH - _WINGS) + _WINGS
-        limits = np.array(batch["image"].shape[2:0:-1]) - 1
-        outside = np.maximum(np.maximum(-self.positions, self.positions - limits).max(axis=2), 0)
-        outside = np.where(present, outside, 0).max(axis=1)
-        self.pad = np.ceil(np.clip(_PAD_SIZES * largest, _PAD, _WIDEST_PAD) + outside).astype(int)
+        self.margin, self.reach, self.pad = self._extent(sizes)
         self.patches = list(pool.map(self._patch, range(len(present))))
+
+    def _extent(self, sizes):
+        """Return the margin and reach of scenes, and the pad of their windows, pixels (n,), of the sizes of sources."""
+        largest = np.where(self.present, sizes, 0).max(axis=1)
+        margin = np.clip(_SIZES * largest, _MARGIN, _WIDEST_MARGIN)
+        reach = np.clip(2 * _SIZES * largest, _MARGIN, _WIDEST_REACH - _WINGS) + _WINGS
+        limits = np.array(self.batch["image"].shape[2:0:-1]) - 1
+        outside = np.maximum(np.maximum(-self.positions, self.positions - limits).max(axis=2), 0)
+        outside = np.where(self.present, outside, 0).max(axis=1)
+        return margin, reach, np.ceil(np.clip(_PAD_SIZES * largest, _PAD, _WIDEST_PAD) + outside).astype(int)
+
+    def grow(self, sizes):
+        """Let more pixels take part in the fit of scenes whose sources have become larger.
+
+        Parameters
+        ----------
+        sizes : array, (n, source)
+            As they are now, pixels.
+
+        Returns
+        -------
+        int array
+            Scenes with a larger window than before.
+        """
+        rows = np.arange(len(self.patches))
+        before = [self._window(row, self.margin[row]) for row in rows]
+        margin, reach, pad = self._extent(sizes)
+        self.margin, self.reach, self.pad = (
+            np.maximum(old, new) for old, new in ((self.margin, margin), (self.reach, reach), (self.pad, pad))
+        )
+        rows = rows[[self._window(row, self.margin[row]) != window for row, window in zip(rows, before, strict=True)]]
+        for row, patch in zip(rows, self.pool.map(self._patch, rows), strict=True):
+            self.patches[row] = patch
+        return rows
 
     def _patch(self, row):
         window = self._window(row, self.margin[row])

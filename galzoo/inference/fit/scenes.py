@@ -22,6 +22,8 @@ from galzoo.progress import track
 METHODS = ("encoder", "map", "hmc")
 # Scenes that the networks see at once, and numbers in the matrices of these.
 _CHUNK, _MOST_NUMBERS = 32, 8_000_000
+# Scenes are fitted again so often, at most, in so many steps, with the pixels that sources have grown to.
+_GROWN, _GROWN_STEPS = 2, 12
 # Least number of sources for which functions are compiled; the others are this times powers of two.
 _ROWS = 16
 
@@ -127,6 +129,7 @@ class SceneSolver:
         self._look = compiled(model.look, model)
         self._decoded = compiled(model.profiles, model)
         self._base = compiled(self._base_of, model)
+        self._size = compiled(lambda *values: (model.profiles(model.latent_of(*values))[2],), model)
         self._profiles = compiled(lambda *values: columns(self._profiles_of, *values), model)
 
     def solve(self, batch, target, method, steps, position_error, samples, refine_steps, rng, **sampling):
@@ -155,6 +158,16 @@ class SceneSolver:
                 posterior |= {"covariance": variance[..., None] * np.eye(theta.shape[-1])}
             else:
                 theta, normal = laplace.minimise(evaluate, theta, present, precision, steps, model.colours)
+                for _ in range(_GROWN):
+                    rows = patches.grow(self._sizes_of(theta, condition, present))
+                    if not len(rows):
+                        break
+                    # Of wings beyond the pixels of the fit nothing was known but what a profile makes of its core.
+                    theta[rows], found = laplace.minimise(
+                        lambda values, some, rows=rows: evaluate(values, rows[some]),
+                        theta[rows], present[rows], precision, min(steps, _GROWN_STEPS), model.colours,
+                    )  # fmt: skip
+                    normal.put(rows, found)
                 profiles = self.profiles(theta[present], condition[present])
                 posterior = laplace.posterior(normal, theta, precision, samples, rng)
             if method == "hmc":
@@ -207,6 +220,12 @@ class SceneSolver:
         both = ops.concatenate([mean, mean + ops.exp(deviation)])
         base, moved = ops.split(self.model.base_of(both, ops.tile(condition, (2, 1))), 2)
         return ops.clip(base, -4.0, 4.0), ops.minimum(ops.abs(moved - base), 1.0)
+
+    def _sizes_of(self, theta, condition, present):
+        """Return the sizes of sources (n, source), pixels."""
+        sizes = np.zeros(present.shape)
+        sizes[present] = _in_parts(self._size, theta[present][:, : self.model.latent], condition[present])[0]
+        return sizes
 
     def profiles(self, theta, condition):
         """Return the galaxies of base vectors and offsets (m, latent + 2), with derivatives by the base vectors."""

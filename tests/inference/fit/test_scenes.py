@@ -363,3 +363,53 @@ def test_light_beyond_the_fitted_window_follows_the_flux_of_the_profile(model, s
     assert total.item() == 20
     assert images[0, 0, 90, 100, 0] == 7
     assert images[0, 0, 0, 0, 0] == pytest.approx(1.5)
+
+
+def test_scenes_whose_galaxies_have_grown_get_larger_windows():
+    """Four sizes about the sources; none becomes smaller, and pixels beyond the image are none."""
+    one = patches([(100.0, 90.0)], 2.0)
+    with concurrent.futures.ThreadPoolExecutor(1) as one.pool:
+        assert len(one.grow(np.array([[1.0]]))) == 0
+        assert one.margin[0] == 16
+        assert one.grow(np.array([[10.0]])).tolist() == [0]
+        assert one.margin[0] == 40
+        assert one.patches[0].canvas.shape == (80, 80)
+        assert one.patches[0].corner.tolist() == [60, 50]
+        assert len(one.grow(np.array([[2.0]]))) == 0
+        assert (one.margin[0], one.reach[0]) == (40, 96)
+
+
+def test_a_galaxy_that_grows_is_fitted_to_all_pixels_that_it_reaches(model, monkeypatch):
+    """The answer does not hang on what the encoder took its size for."""
+    from galzoo.inference.fit.scenes import SceneSolver
+
+    size = 96
+    latent = np.zeros((1, 1, model.latent), np.float32)
+    latent[..., 0] = 3.5
+    psf = np.repeat(gaussian_psf(15, 1.5)[None, :, :, None], 2, axis=-1)
+    place = np.full((1, 1, 2), (size - 1) / 2, np.float32)
+    light = 3000 * ops.convert_to_numpy(model.render(latent, place, psf, (size, size)))[:, 0]
+    # Light that is no part of it, beyond 18 pixels: a fit to the pixels within knows nothing of it.
+    y, x = np.indices((size, size)) - (size - 1) / 2
+    light = light * np.where(np.hypot(x, y) > 18, 0.0, 1.0)[None, :, :, None]
+    scene = {
+        "image": light, "variance": np.ones_like(light), "psf": psf, "positions": place, "n_sources": np.ones(1, int),
+    }  # fmt: skip
+
+    def fitted(first):
+        start = SceneSolver._start
+
+        def told(self, batch, present, pool):
+            found, rest = start(self, batch, present, pool)
+            found.margin, found.reach, found.pad = found._extent(np.full((1, 1), first))
+            found.patches = [found._patch(0)]
+            return found, rest
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SceneSolver, "_start", told)
+            return deblend(model, scene, refine_steps=0)
+
+    small, large = fitted(1.0), fitted(10.0)
+    assert small.shape[0, 0, 2] > 4
+    np.testing.assert_allclose(small.flux, large.flux, rtol=0.02)
+    np.testing.assert_allclose(small.shape[..., 2], large.shape[..., 2], rtol=0.02)
