@@ -28,6 +28,8 @@ _APART, _NEIGHBOUR = 2.0, 0.1
 _MOST_ZOOM = 10.0
 # Half-widths at half maximum within which a stack of stars is kept pixel by pixel.
 _CORE_RADII = 3.0
+# A pixel of a star is spoilt by so much of a masked one.
+_SPOILT = 0.1
 # Square of the FWHM of a round Gaussian of unit sum times its peak.
 _GAUSSIAN = 0.8825
 
@@ -247,23 +249,27 @@ def stack_psf(images):
     return np.stack([np.pad(image, (side - image.shape[0]) // 2) for image in images], axis=-1)
 
 
-def psf_from_stars(stars, size=None, taper=0.75):
+def psf_from_stars(stars, size=None, taper=0.75, masks=None, noise=None):
     """Stack images of stars to a PSF.
 
     Parameters
     ----------
     stars : array, (n, y, x)
-        Isolated, unsaturated, without background; centred to a pixel or two.
+        Isolated, unsaturated; centred to a pixel or two.
     size : int, optional
         Side of the result; theirs by default. Made odd.
     taper : float
-        From this part of the half-width outwards the stack, mostly noise there, goes smoothly to 0.
+        From this part of the half-width outwards a star, mostly noise there, goes smoothly to the level of its sky.
+    masks : bool array, (n, y, x), optional
+        Pixels that are bad, or another source's.
+    noise : array, (n,), optional
+        Standard deviation of a pixel. Without it all stars weigh the same.
 
     Returns
     -------
     float32 array, (p, p)
         Median of the stars, each shifted by spline to its middle and scaled to unit flux within a third of the
-        half-width; the wings are round.
+        half-width, and weighted by the noise that is left then; the wings are round.
 
     Raises
     ------
@@ -273,30 +279,73 @@ def psf_from_stars(stars, size=None, taper=0.75):
     stars = np.asarray(stars, float)
     if stars.ndim != 3 or not len(stars):
         raise InputError("no stars to make a PSF of; give a PSF image")
+    masks = np.zeros(stars.shape, bool) if masks is None else np.asarray(masks, bool)
     side = min(stars.shape[1:]) if size is None else size
     side -= 1 - side % 2
     y, x = np.indices((side, side)) - (side - 1) / 2
     radius = np.hypot(x, y) / (side / 2)
-    centred = []
-    for star in stars:
+    centred, good, errors = [], [], []
+    for row, (star, mask) in enumerate(zip(stars, masks, strict=True)):
+        star = _mended(star, mask)
         middle = _inner(star)
-        new = resample(star, 1.0, side, centre=(middle[0], middle[1]))
+        new = resample(star, 1.0, side, centre=middle)
+        seen = resample(mask.astype(float), 1.0, side, centre=middle) < _SPOILT
+        rim = seen & (radius > taper) & (radius < 1)
+        new -= np.median(new[rim]) if rim.any() else 0.0
         flux = new[radius < 1 / 3].sum()
         if flux > 0:
             centred.append(new / flux)
-    stack = np.median(centred, axis=0)
-    stack -= np.median(stack[(radius > taper) & (radius < 1)])
+            good.append(seen)
+            errors.append(1.0 if noise is None else noise[row] / flux)
+    if not centred:
+        raise InputError("no stars to make a PSF of: none has light above its sky; give a PSF image")
+    errors = np.array(errors)
+    # Stars brighter than most weigh alike, so that no single one is the stack.
+    weights = 1 / (errors**2 + np.median(errors) ** 2)
+    stack, known = weighted_median(np.array(centred), weights[:, None, None] * good)
     stack *= np.where(radius < taper, 1, np.cos(np.pi / 2 * np.clip((radius - taper) / (1 - taper), 0, 1)) ** 2)
-    return prepare_psf(_smooth_wings(stack, radius * side / 2), name="stack of stars")
+    return prepare_psf(_smooth_wings(stack, radius * side / 2, known), name="stack of stars")
 
 
-def _smooth_wings(stack, radius):
-    """Replace the wings by their mean about the centre: clipping noise pixel by pixel would add light there."""
+def weighted_median(values, weights):
+    """Return the median (...) along the first axis, that of equal weights where these are equal; and where it is known.
+
+    Parameters
+    ----------
+    values, weights : array, (n, ...)
+        Where all weights are 0 nothing is known, and the median is 0.
+    """
+    order = np.argsort(values, axis=0)
+    values, weights = np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
+    total = weights.sum(axis=0)
+    part = np.cumsum(weights, axis=0) / np.where(total > 0, total, 1)
+    ends = [np.argmax(part > half, axis=0)[None] for half in (0.5 - 1e-9, 0.5 + 1e-9)]
+    low, high = (np.take_along_axis(values, end, 0)[0] for end in ends)
+    return np.where(total > 0, (low + high) / 2, 0), total > 0
+
+
+def _mended(star, mask):
+    """Return a star whose masked pixels are those on the other side of its middle, or the mean of their ring."""
+    if not mask.any() or mask.all():
+        return np.where(mask, 0, star)
+    y, x = np.indices(star.shape)
+    rings = np.hypot(y - (star.shape[0] - 1) / 2, x - (star.shape[1] - 1) / 2).astype(int)
+    weight = np.bincount(rings[~mask], minlength=rings.max() + 1)
+    mean = np.bincount(rings[~mask], star[~mask], minlength=rings.max() + 1) / np.maximum(weight, 1)
+    found = np.flatnonzero(weight)
+    round_star = np.interp(rings, found, mean[found])
+    return np.where(~mask, star, np.where(mask[::-1, ::-1], round_star, star[::-1, ::-1]))
+
+
+def _smooth_wings(stack, radius, known):
+    """Replace wings and unknown pixels by the mean about the centre: clipping noise pixel by pixel would add light."""
     rings = radius.astype(int)
-    profile = np.bincount(rings.ravel(), stack.ravel()) / np.bincount(rings.ravel())
+    number = np.bincount(rings.ravel(), known.ravel())
+    profile = np.bincount(rings.ravel(), (stack * known).ravel()) / np.maximum(number, 1)
+    profile = np.interp(np.arange(len(profile)), np.flatnonzero(number), profile[number > 0])
     core = _CORE_RADII * np.sqrt(np.sum(profile > profile[0] / 2) ** 2 + 1)
     mean = np.interp(radius, np.arange(len(profile)) + 0.5, np.clip(profile, 0, None))
-    return np.where(radius < core, np.clip(stack, 0, None), mean)
+    return np.where(known & (radius < core), np.clip(stack, 0, None), mean)
 
 
 def _inner(star):

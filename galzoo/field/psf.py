@@ -16,8 +16,12 @@ LARGEST_PSF = 65
 """Largest side of a PSF image in pixels."""
 # A Gaussian PSF reaches so many FWHM from its centre.
 _GAUSSIAN_REACH = 2.5
+# A stack of fewer stars is said to be uncertain.
+_FEW = 8
 # So many stars are stacked, out to so many of their half-light radii.
 _STACKED, _STACK_REACH = 60, 8.0
+# Pixels within so many of a star's middle have to be good; other sources reach so many semi-axes.
+_CORE, _EXTENT = 3, 3.0
 # Without stars, this part of the bright sources is taken to be as small as they would be.
 _SMALLEST = 0.05
 # Logarithm of widths by which a given PSF contradicts the stars, if they are so many.
@@ -122,6 +126,8 @@ def measured_psf(field, sources):
         # Half the light of a Gaussian is within half its FWHM.
         psf = gaussian_of(2 * np.quantile(radii, _SMALLEST), len(field.bands))
         how = "Gaussian as wide as the smallest bright sources, which may be galaxies: too few of one size to be stars"
+    if 0 < len(rows) < _FEW:
+        how += ", so few that its wings are uncertain (give --psf if you can)"
     said = ", ".join(f"{band} {width * field.pixel_scale:.2f}" for band, width in _widths(field, psf).items())
     logger.warning("%s: no PSF given; %s, FWHM in arcsec: %s", field.name, how, said)
     return psf
@@ -130,15 +136,36 @@ def measured_psf(field, sources):
 def _stacked(field, sources, rows, radii):
     """Return the stack of stars, (1, p, p, band)."""
     reach = int(np.clip(np.ceil(_STACK_REACH * np.median(radii)), 8, LARGEST_PSF // 2))
-    stars, masks = [], []
-    for row in rows[:_STACKED]:
-        planes, _, _ = around(field, sources["x"][row], sources["y"][row], reach)
-        stars.append(planes["image"])
-        masks.append(planes["mask"].any(axis=(0, 1)))
-    stars, masks = np.array(stars), np.array(masks)
-    # A star that one band masks at its rim still serves the others; where all are, the masked pixels are 0.
-    chosen = [~bad if (~bad).sum() >= LEAST_STARS else np.ones(len(bad), bool) for bad in masks.T]
-    return stack_psf([psf_from_stars(stars[good][..., band]) for band, good in enumerate(chosen)])[None]
+    rows = rows[:_STACKED]
+    planes = [around(field, sources["x"][row], sources["y"][row], reach)[0] for row in rows]
+    others = np.array([_others(sources, row, reach) for row in rows])
+    image, bad, variance = (np.array([one[key] for one in planes]) for key in ("image", "mask", "variance"))
+    with np.errstate(invalid="ignore"):
+        noise = np.sqrt(np.nanmedian(np.where(bad, np.nan, variance), axis=(1, 2)))
+    stacks = []
+    for band in range(image.shape[-1]):
+        masks = bad[..., band] | others
+        # A star that one band masks in its middle still serves the others.
+        whole = ~bad[:, reach - _CORE : reach + _CORE + 1, reach - _CORE : reach + _CORE + 1, band].any(axis=(1, 2))
+        whole = whole if whole.sum() >= LEAST_STARS else np.ones(len(rows), bool)
+        errors = np.where(np.isfinite(noise[:, band]), noise[:, band], 1.0)
+        stacks.append(psf_from_stars(image[whole, ..., band], masks=masks[whole], noise=errors[whole]))
+    return stack_psf(stacks)[None]
+
+
+def _others(sources, row, reach):
+    """Return which pixels of the square of `reach` about a source are other sources', (y, x)."""
+    x0, y0 = int(round(sources["x"][row])) - reach, int(round(sources["y"][row])) - reach
+    y, x = np.ogrid[y0 : y0 + 2 * reach + 1, x0 : x0 + 2 * reach + 1]
+    radii = np.maximum(_EXTENT * sources["a"], _CORE)
+    near = (np.abs(sources["x"] - sources["x"][row]) < reach + radii) & (
+        np.abs(sources["y"] - sources["y"][row]) < reach + radii
+    )
+    near[row] = False
+    found = np.zeros((2 * reach + 1,) * 2, bool)
+    for other in np.flatnonzero(near):
+        found |= np.hypot(x - sources["x"][other], y - sources["y"][other]) < radii[other]
+    return found
 
 
 def _widths(field, psf):

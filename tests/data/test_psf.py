@@ -14,6 +14,7 @@ from galzoo.data.psf import (
     psf_transfer,
     read_psf,
     stack_psf,
+    weighted_median,
 )
 from galzoo.data.resample import resample, resample_mask, resample_variance
 from galzoo.errors import InputError
@@ -152,6 +153,32 @@ def test_stars_stack_to_their_psf():
     assert truth.sum() == pytest.approx(1, abs=1e-5)
     with pytest.raises(InputError, match="no stars"):
         psf_from_stars(np.zeros((0, 41, 41)))
+
+
+def test_masked_pixels_of_stars_have_no_say_and_sky_is_taken_off():
+    """A stripe that all stars have, one of them alone, and a sky of its own under each."""
+    rng = np.random.default_rng(4)
+    truth = gaussian(31, 2.0)
+    stars = 500 * truth + rng.normal(0, 0.05, (5, 31, 31)) + np.array([0, 1, 2, -1, 3.0])[:, None, None]
+    masks = np.zeros(stars.shape, bool)
+    masks[:, 20:23, :9] = True
+    masks[0, 14:, 17:] = True
+    stars[masks] = 300
+    found = psf_from_stars(stars, masks=masks)
+    np.testing.assert_allclose(found, truth, atol=0.01 * truth.max())
+    with pytest.raises(InputError, match="none has light above its sky"):
+        psf_from_stars(-500 * truth[None])
+
+
+def test_weighted_medians():
+    values = np.array([3.0, 1.0, 2.0, 10.0])
+    median, known = weighted_median(values, np.ones(4))
+    assert (float(median), bool(known)) == (2.5, True)
+    assert float(weighted_median(values, np.array([1.0, 1, 1, 0]))[0]) == 2
+    assert float(weighted_median(values, np.array([0.1, 0.1, 0.1, 5]))[0]) == 10
+    median, known = weighted_median(np.array([[1.0, 2], [3, 4]]), np.array([[0.0, 1], [0, 0]]))
+    np.testing.assert_array_equal(median, [0, 2])
+    np.testing.assert_array_equal(known, [False, True])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 
+from galzoo.data import psf as data_psf
 from galzoo.data.psf import fwhm_of
 from galzoo.errors import InputError
 from galzoo.field import psf
@@ -28,7 +29,7 @@ def sky(folder, stars=12, galaxies=36):
     listed = [(*place, flux, size) for place, flux, size in zip(places, fluxes, sizes, strict=False)]
     path = write(folder / "field.fits", draw(SHAPE, listed, seed=2))
     x, y, flux, _ = np.array(listed).T
-    return path, {"x": x, "y": y, "snr": flux / 10}, sizes == 0
+    return path, {"x": x, "y": y, "a": np.full(len(x), 1.5), "snr": flux / 10}, sizes == 0
 
 
 def test_stars_are_found_among_galaxies(tmp_path):
@@ -112,7 +113,8 @@ def point_field(places, flux=5000.0, sigma=FWHM / 2.3548, shape=(80, 84), mask=N
     for x, y in places:
         image += flux * gaussian(shape, x, y, sigma)
     x, y = np.array(places, float).T
-    return ArrayField(image[..., None], np.ones((*shape, 1)), mask), {"x": x, "y": y, "snr": np.full(len(x), 90.0)}
+    sources = {"x": x, "y": y, "a": np.full(len(x), 1.5), "snr": np.full(len(x), 90.0)}
+    return ArrayField(image[..., None], np.ones((*shape, 1)), mask), sources
 
 
 PLACES = [(20, 20), (60, 20), (20, 60), (60, 60)]
@@ -201,19 +203,55 @@ def test_the_brightest_stars_are_stacked(monkeypatch):
 
 @pytest.mark.parametrize(("spoilt", "stacked"), [(0, [4, 4]), (1, [4, 3]), (2, [4, 4])])
 def test_a_star_that_one_band_masks_serves_the_others(monkeypatch, spoilt, stacked):
-    """With less than three left the stack has all of them, and what is masked is 0."""
+    """With less than three left the stack has all of them."""
     image = np.ones((80, 84, 2))
     mask = np.zeros(image.shape, bool)
     for x, y in PLACES[:spoilt]:
-        mask[y + 8, x, 1] = True
+        mask[y + 3, x, 1] = True
     field = ArrayField(image, np.ones(image.shape), mask, bands=("g", "r"))
     counts = []
     monkeypatch.setattr(
-        psf, "psf_from_stars", lambda stars: counts.append(len(stars)) or gaussian_of(3.0, 1)[0, ..., 0]
+        psf, "psf_from_stars", lambda stars, **_: counts.append(len(stars)) or gaussian_of(3.0, 1)[0, ..., 0]
     )
     x, y = np.array(PLACES, float).T
-    psf._stacked(field, {"x": x, "y": y}, np.arange(4), np.full(4, 1.75))
+    psf._stacked(field, {"x": x, "y": y, "a": np.full(4, 1.5)}, np.arange(4), np.full(4, 1.75))
     assert counts == stacked
+
+
+def test_neighbours_and_the_edge_of_the_field_are_no_part_of_the_stack():
+    """Four stars, each with a bright neighbour 10 pixels off, and one of them 7 pixels from the edge."""
+    places = [(20, 20), (60, 20), (20, 60), (76, 60)]
+    # 10 pixels off to the same side: no median takes them away.
+    field, sources = point_field([*places, *((x, y + 10) for x, y in places)])
+    found = psf._stacked(field, sources, np.arange(4), np.full(4, 1.75))[0, ..., 0]
+    truth = gaussian(found.shape, *(np.array(found.shape) // 2), FWHM / 2.3548)
+    np.testing.assert_allclose(found, truth / truth.sum(), atol=0.02 * truth.max())
+    assert found[found.shape[0] // 2 + 10].sum() == pytest.approx(0, abs=0.005)
+    near = psf._others(sources, 0, 12)
+    assert near[12 + 10, 12]
+    assert near[12 + 10 + 2, 12 + 3]
+    assert not near[12, 12]
+    assert not near[12 + 10 - 5, 12]
+
+
+def test_faint_stars_have_little_say_in_the_stack():
+    """Three of four are so faint that one pixel of noise is a tenth of their light."""
+    rng = np.random.default_rng(2)
+    star = gaussian((31, 31), 15, 15, FWHM / 2.3548)
+    flux = np.array([3e4, 2e4, 1e4, 10.0, 10.0, 10.0])[:, None, None]
+    stars = flux * star + rng.normal(size=(6, 31, 31))
+    found = data_psf.psf_from_stars(stars, noise=np.ones(6))
+    np.testing.assert_allclose(found, star / star.sum(), atol=0.01 * star.max())
+    plain = data_psf.psf_from_stars(stars)
+    assert np.abs(plain - star).max() > 3 * np.abs(found - star).max()
+
+
+def test_few_stars_are_said_to_be_few(caplog):
+    places = [(x, y) for x in (20, 50, 80, 110) for y in (20, 50)]
+    for count, said in ((7, True), (8, False)):
+        caplog.clear()
+        measured_psf(*point_field(places[:count], shape=(80, 130)))
+        assert ("so few that its wings are uncertain" in caplog.text) is said
 
 
 def test_seven_stars_contradict_no_psf(caplog):
