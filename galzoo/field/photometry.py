@@ -11,6 +11,8 @@ KRON_FACTOR, LEAST_RADIUS = 2.5, 1.75
 """SExtractor's automatic aperture: 2.5 Kron radii, and not below 3.5 pixels across."""
 KRON_REACH = 6.0
 """The Kron radius is measured within so many semi-axes."""
+# Kron radius of most galaxies and its scatter, in semi-axes of their light above the noise: exponential discs have 1.6.
+_KRON_USUAL, _KRON_SCATTER = 1.6, 0.5
 # Semi-axes in pixels below which a source has no shape.
 _LEAST_AXIS = 0.3
 
@@ -48,11 +50,30 @@ def kron_radius(image, mask, ellipse, reach=KRON_REACH, labels=None):
     return sep.kron_radius(np.ascontiguousarray(image), *ellipse, reach, mask=mask, **_segments(ellipse, labels))[0]
 
 
-def automatic_radius(image, mask, ellipse, labels=None):
-    """Return the radius of SExtractor's automatic aperture in units of the semi-axes, (n,); see `kron_radius`."""
+def automatic_radius(image, mask, ellipse, labels=None, noise=None):
+    """Return the radius of SExtractor's automatic aperture in units of the semi-axes, (n,).
+
+    Parameters
+    ----------
+    image, mask, ellipse, labels
+        As of `kron_radius`.
+    noise : float or array, (n,), optional
+        Standard deviation of a pixel. With it the Kron radius is the mean of the one that is measured, with its error,
+        and of that of most galaxies: the light of a faint source says nothing of it, and may open its aperture wide.
+    """
     kron = kron_radius(image, mask, ellipse, labels=labels)
-    radius = KRON_FACTOR * np.where(np.isfinite(kron) & (kron > 0), np.minimum(kron, KRON_REACH), 1.0)
-    return np.maximum(radius, LEAST_RADIUS / np.sqrt(ellipse[2] * ellipse[3]))
+    known = np.isfinite(kron) & (kron > 0)
+    kron = np.where(known, np.minimum(kron, KRON_REACH), 1.0)
+    if noise is not None:
+        # Of sum(r I) / sum(I) over an ellipse of n pixels, where r^2 is half of the square of the reach in the mean.
+        full, axes = np.full(len(kron), KRON_REACH), ellipse[2] * ellipse[3]
+        light = ellipse_fluxes(image[..., None], 0.0, mask[..., None], ellipse, full, labels)[0][:, 0]
+        away = KRON_REACH**2 / 2 - 4 / 3 * KRON_REACH * kron + kron**2
+        error = np.asarray(noise) * np.sqrt(np.pi * axes * away) * KRON_REACH
+        precision = np.where(known & (light > 0), light, 0.0) ** 2 / np.maximum(error, 1e-30) ** 2
+        usual = 1 / _KRON_SCATTER**2
+        kron = (precision * kron + usual * _KRON_USUAL) / (precision + usual)
+    return np.maximum(KRON_FACTOR * kron, LEAST_RADIUS / np.sqrt(ellipse[2] * ellipse[3]))
 
 
 def ellipse_fluxes(image, variance, mask, ellipse, radius, labels=None):

@@ -96,6 +96,30 @@ def test_noise_does_not_blow_an_aperture_up():
     np.testing.assert_allclose(automatic_radius(image, bad, ellipse), 2.5 * 6.0)
 
 
+def test_the_aperture_of_a_faint_source_is_the_usual_one_and_that_of_a_bright_one_its_own():
+    """The Kron radius of a Gaussian is (pi / 2)^.5 sigma; the usual one is 1.6, known to .5."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:81, :81] - 40
+    star = np.exp(-0.5 * np.hypot(x, y) ** 2 / 2.0**2)
+    ellipse = ellipses([40.0], [40.0], [2.0], [2.0], [0.0])
+    bad = np.zeros(star.shape, bool)
+    own, usual = 2.5 * np.sqrt(np.pi / 2), 2.5 * 1.6
+    plain, faint = [], []
+    for _ in range(40):
+        image = (0.8 * star + rng.normal(size=star.shape)).astype(np.float32)
+        plain.append(automatic_radius(image, bad, ellipse)[0])
+        faint.append(automatic_radius(image, bad, ellipse, noise=1.0)[0])
+    assert max(plain) > 9
+    np.testing.assert_allclose(faint, usual, rtol=0.6)
+    bright = (500 * star + rng.normal(size=star.shape)).astype(np.float32)
+    np.testing.assert_allclose(automatic_radius(bright, bad, ellipse, noise=1.0), own, rtol=0.01)
+    # As sure of one as of the other.
+    away = 18 - 8 * own / 2.5 + np.pi / 2
+    noise = 2 * np.pi * 2.0**2 * 0.5 / np.sqrt(np.pi * 4 * away) / 6
+    between = automatic_radius(star.astype(np.float32), bad, ellipse, noise=noise)
+    np.testing.assert_allclose(between, (own + usual) / 2, rtol=0.01)
+
+
 def test_flags_of_any_band_are_kept():
     image, ellipse = scene()
     planes = np.stack([image, image], axis=-1)

@@ -84,24 +84,30 @@ class Chunk:
         self._again([i for i, (one, result, other) in enumerate(found) if rough(one, result, correlation, other)])
 
     def join_added(self):
-        """Take added sources away that the fit has put onto another of their group, and fit these windows again."""
-        window = np.repeat(np.arange(len(self.units)), [len(unit.sources) for unit in self.units])
-        group = np.array([unit.group for unit in self.units])[window]
-        places, flux, flags = (
-            np.concatenate([getattr(one, name) for one in self.fits]) for name in ("positions", "flux", "flags")
-        )
-        added, dark = flags & FLAGS["added"] > 0, (flux <= 0).any(axis=-1)
-        gone = np.zeros(len(window), bool)
-        for number in np.unique(group[added]):
-            own = np.flatnonzero(group == number)
-            gone[own] = residual_sources.repeated(places[own], added[own], dark[own], self.detection.fwhm)
-        for i in np.unique(window[gone]):
-            kept, one = ~gone[window == i], self.fits[i]
-            self.units[i] = dataclasses.replace(self.units[i], sources=self.units[i].sources[kept])
-            self.fits[i] = Fit(*(getattr(one, field.name)[kept] for field in dataclasses.fields(Fit)))
-        # What they had is left to all other windows of their groups.
-        self.others = _others(self.units, self.fits, self.split)
-        self._again([i for i, unit in enumerate(self.units) if unit.group in group[gone]])
+        """Take added sources away that the fit has put onto another of their group, and fit these windows again.
+
+        Again as long as there are some: the fit brings together what is left.
+        """
+        for _ in range(MOST_SOURCES):
+            window = np.repeat(np.arange(len(self.units)), [len(unit.sources) for unit in self.units])
+            group = np.array([unit.group for unit in self.units])[window]
+            places, flux, flags = (
+                np.concatenate([getattr(one, name) for one in self.fits]) for name in ("positions", "flux", "flags")
+            )
+            added, dark = flags & FLAGS["added"] > 0, (flux <= 0).any(axis=-1)
+            gone = np.zeros(len(window), bool)
+            for number in np.unique(group[added]):
+                own = np.flatnonzero(group == number)
+                gone[own] = residual_sources.repeated(places[own], added[own], dark[own], self.detection.fwhm)
+            if not gone.any():
+                return
+            for i in np.unique(window[gone]):
+                kept, one = ~gone[window == i], self.fits[i]
+                self.units[i] = dataclasses.replace(self.units[i], sources=self.units[i].sources[kept])
+                self.fits[i] = Fit(*(getattr(one, field.name)[kept] for field in dataclasses.fields(Fit)))
+            # What they had is left to all other windows of their groups.
+            self.others = _others(self.units, self.fits, self.split)
+            self._again([i for i, unit in enumerate(self.units) if unit.group in group[gone]])
 
     def add_sources(self):
         """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""

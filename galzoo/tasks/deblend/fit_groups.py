@@ -157,6 +157,7 @@ def _rows(field, segmentation, unit, planes, result, others, sources, detection,
     flags[at_edge(unit, planes, sources, places, detection.fwhm)] |= FLAGS["edge"]
     # Where a band saw nothing its flux is what other bands make of it, not a measurement.
     blind = unseen(unit, planes, places, detection.fwhm)
+    flags[(blind | (result.flux > 0)).all(axis=-1)] &= ~FLAGS["negative_flux"]
     found |= {"flux": result.flux, "flux_error": result.flux_error}
     found |= correlated_errors(found, detection.correlation)
     if getattr(field, "halos", ()):

@@ -292,15 +292,21 @@ def _likelihood_width(planes, fit):
 
 
 def aperture(unit, planes, sources, detection, mates):
-    """Return Kron fluxes of the undeblended window and their errors, (n, band); `mates` are the rows of its group."""
+    """Return Kron fluxes of the undeblended window and their errors, (n, band); `mates` are the rows of its group.
+
+    Pixels of other groups are left out: what they hide of an ellipse counts by the mean of the rest.
+    """
     rows = unit.sources
     x, y = sources["x"][rows] - unit.x0, sources["y"][rows] - unit.y0
     ellipse = ellipses(x, y, sources["a"][rows], sources["b"][rows], sources["theta"][rows])
-    image, _, empty = coadd(planes, detection.weights)
+    image, noise, empty = coadd(planes, detection.weights)
+    bad = planes["mask"] | planes["other"][..., None]
+    noise = np.median(noise[~empty]) if not empty.all() else 0.0
+    empty |= planes["other"]
     owner = owners(unit, mates, sources, detection.fwhm)
     labels = np.full(owner.shape, len(rows) + 1, np.int32)
     for number, row in enumerate(rows, 1):
         labels[owner == row] = number
     # How large an aperture is follows from the source's own light; a bright neighbour would open it wide.
-    radius = automatic_radius(image.astype(np.float32), empty, ellipse, labels)
-    return ellipse_fluxes(planes["image"], planes["variance"], planes["mask"], ellipse, radius)[:2]
+    radius = automatic_radius(image.astype(np.float32), empty, ellipse, labels, noise)
+    return ellipse_fluxes(planes["image"], planes["variance"], bad, ellipse, radius)[:2]

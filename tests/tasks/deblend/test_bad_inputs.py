@@ -1,5 +1,7 @@
 """What is wrong with a field is said in one line, and what can be used is used; nothing that was written is lost."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -183,6 +185,24 @@ def test_nan_patches(tmp_path):
     table = deblend(write(tmp_path / "f.fits", image), tmp_path)
     assert len(table) in (3, 4)
     assert np.isnan(fits.getdata(tmp_path / "out" / "residual.fits", "R")[60, 5])
+
+
+def test_a_band_that_saw_nothing_of_a_source_is_no_band_of_negative_flux(tmp_path):
+    image = good()
+    image[0, :, :40] = np.nan
+
+    def deblender(batch):
+        found = least_squares(batch)
+        return dataclasses.replace(found, flux=np.where(np.arange(3) == 0, -1.0, found.flux))
+
+    table = deblend(write(tmp_path / "f.fits", image), tmp_path, deblender=deblender)
+    blind = table["x"].value < 40 - FWHM - 1
+    assert blind.any()
+    assert not blind.all()
+    assert np.isnan(np.ma.filled(table["flux_g"].value, np.nan)[blind]).all()
+    assert np.isnan(np.ma.filled(table["mag_g"].value, np.nan)[blind]).all()
+    assert np.isfinite(table["flux_i"].value).all()
+    assert ((table["flags"] & FLAGS["negative_flux"] > 0) == ~blind).all()
 
 
 def test_infinite_pixels(tmp_path):

@@ -46,3 +46,24 @@ def test_light_of_a_source_that_is_taken_away_goes_to_another_window_too():
     assert [list(unit.sources) for unit in chunk.units] == [[0], [1]]
     np.testing.assert_allclose([one.flux[0, 0] for one in chunk.fits], [1000, 500], rtol=1e-3)
     np.testing.assert_allclose(chunk.others[0], chunk.fits[1].image.sum(axis=0), atol=1e-3)
+
+
+def test_added_sources_that_come_together_when_others_are_gone_are_taken_away_too():
+    """Two stay where they are; the fit without the third puts the second onto the first."""
+    places = np.array([[24.0, 24.0], [24.0 + 0.4 * FWHM, 24.0], [24.0 + 0.5 * FWHM, 24.0]])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([9.0, np.nan, np.nan])}
+    image = answer(places[:1], [1000]).image.sum(axis=0)
+    own = np.ones((SIDE, SIDE), bool)
+    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
+    asked = []
+
+    def together(units, planes, sources, **_):
+        asked.extend(list(unit.sources) for unit in units)
+        return [answer(places[:1].repeat(len(unit.sources), 0), [1000] * len(unit.sources)) for unit in units]
+
+    chunk = Chunk(together, sources, [Unit(0, np.arange(3), 0, 0, SIDE)], [planes], Detection(FWHM, (1.0,)))
+    chunk.fits, asked[:] = [answer(places, [400, 300, 300], added=2)], []
+    chunk.join_added()
+    assert asked == [[0, 1], [0]]
+    assert list(chunk.units[0].sources) == [0]
+    np.testing.assert_allclose(chunk.fits[0].flux, [[1000]])

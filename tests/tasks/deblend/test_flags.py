@@ -67,6 +67,7 @@ def beside_a_galaxy():
     ]
     image = np.sum(light, axis=0)[..., None].astype(np.float32)
     planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool)}
+    planes["other"] = np.zeros(image.shape[:2], bool)
     sources = {
         "x": np.array([20.0, 45.0]), "y": np.array([32.0, 32.0]), "a": np.array([8.0, 1.5]), "b": np.array([8.0, 1.5]),
         "theta": np.zeros(2), "snr": np.array([900.0, 30.0]),
@@ -98,6 +99,11 @@ def test_the_aperture_of_a_faint_source_does_not_open_for_the_galaxy_beside_it()
     both = aperture(Unit(0, np.arange(2), 0, 0, 64), planes, sources, Detection, np.arange(2))[0]
     np.testing.assert_allclose(both[1], alone[0])
     assert 9e4 < both[0, 0] < 1.02e5
+    # A star of another group within the ellipse of the galaxy is no part of it.
+    planes["other"][5:16, 15:26] = True
+    planes["image"][5:16, 15:26] += 1e5
+    without = aperture(Unit(0, np.arange(2), 0, 0, 64), planes, sources, Detection, np.arange(2))[0]
+    np.testing.assert_allclose(without[0], both[0], rtol=0.05)
 
 
 def test_errors_of_fluxes_are_the_scatter_where_noise_is_correlated(tmp_path):
