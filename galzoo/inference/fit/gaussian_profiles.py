@@ -20,6 +20,8 @@ from galzoo.layers.psf import model_gain
 _FAST = sorted(
     3**a * 5**b * 7**c for a, b, c in itertools.product(range(10), range(7), range(6)) if 3**a * 5**b * 7**c < 20000
 )
+# Pixels within which the extent of a source is looked for.
+_FARTHEST = 64
 
 
 @dataclasses.dataclass
@@ -91,6 +93,22 @@ class Profiles:
             lost / np.sum(weight * outside * radius[:, None, None] / variance, axis=1),
         ]
         return values, np.stack(slopes, axis=1)
+
+    def extent(self, flux):
+        """Return how far from its middle each source has a surface brightness above 1, pixels (source,).
+
+        Parameters
+        ----------
+        flux : array, (source, band)
+            In any unit; the brightest band counts, along the longest axis.
+        """
+        xx, xy, yy = np.moveaxis(self.covariances.astype(float), -1, 0)
+        area = np.sqrt(np.maximum(xx * yy - xy**2, 1e-12))
+        largest = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
+        radius = np.arange(1, _FARTHEST + 1)
+        shape = np.exp(-0.5 * radius**2 / largest[..., None]) / (2 * np.pi * area[..., None])
+        light = np.einsum("sgb,sgr,sb->srb", self.weights, shape, flux).max(axis=-1)
+        return (light > 1).sum(axis=-1).astype(float)
 
     def sampled(self, positions, shape, sigma):
         """Return galaxies at the pixels of a window, blurred by a Gaussian: never negative, whatever their size.

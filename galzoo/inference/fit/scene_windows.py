@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import warnings
 
 import numpy as np
 import threadpoolctl
@@ -14,6 +15,8 @@ from galzoo.resources import cores
 # Pixels around the outermost source that take part in the fit, and sizes of the largest galaxy that do; profiles reach
 # beyond, and are known there.
 _MARGIN, _SIZES, _WIDEST_MARGIN = 16, 4.0, 48
+# In standard deviations of a pixel: as far as a source is brighter it is fitted, up to the widest margin.
+_FAINTEST = 0.3
 # The same for the pixels beside a window, before light comes in again on the other side.
 _PAD, _PAD_SIZES, _WIDEST_PAD = 16, 6.0, 96
 # Images of sources reach twice as far and so many pixels more, as the size of an edge-on galaxy is that across it.
@@ -66,13 +69,16 @@ class Patches:
         outside = np.where(self.present, outside, 0).max(axis=1)
         return margin, reach, np.ceil(np.clip(_PAD_SIZES * largest, _PAD, _WIDEST_PAD) + outside).astype(int)
 
-    def grow(self, sizes):
-        """Let more pixels take part in the fit of scenes whose sources have become larger.
+    def grow(self, sizes, profiles, flux):
+        """Let more pixels take part in the fit of scenes whose sources have become larger, or shine further out.
 
         Parameters
         ----------
         sizes : array, (n, source)
             As they are now, pixels.
+        profiles : Profiles
+            Of all sources.
+        flux : array, (n, source, band)
 
         Returns
         -------
@@ -82,6 +88,9 @@ class Patches:
         rows = np.arange(len(self.patches))
         before = [self._window(row, self.margin[row]) for row in rows]
         margin, reach, pad = self._extent(sizes)
+        shine = np.zeros(self.present.shape)
+        shine[self.present] = profiles.extent(flux[self.present] / self._noise()[self.scene] / _FAINTEST)
+        margin = np.maximum(margin, np.minimum(shine.max(axis=1), _WIDEST_MARGIN))
         self.margin, self.reach, self.pad = (
             np.maximum(old, new) for old, new in ((self.margin, margin), (self.reach, reach), (self.pad, pad))
         )
@@ -89,6 +98,14 @@ class Patches:
         for row, patch in zip(rows, self.pool.map(self._patch, rows), strict=True):
             self.patches[row] = patch
         return rows
+
+    def _noise(self):
+        """Return the standard deviation of a pixel of each scene and band, (n, band); infinite in bands without one."""
+        good = np.isfinite(self.batch["variance"]) & ~self.batch.get("mask", np.False_)
+        variance = np.where(good, self.batch["variance"], np.nan).reshape(len(good), -1, good.shape[-1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return np.sqrt(np.nan_to_num(np.nanmedian(variance, axis=1), nan=np.inf))
 
     def _patch(self, row):
         window = self._window(row, self.margin[row])

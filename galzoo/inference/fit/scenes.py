@@ -129,7 +129,7 @@ class SceneSolver:
         self._look = compiled(model.look, model)
         self._decoded = compiled(model.profiles, model)
         self._base = compiled(self._base_of, model)
-        self._size = compiled(lambda *values: (model.profiles(model.latent_of(*values))[2],), model)
+        self._seen = compiled(lambda *values: model.profiles(model.latent_of(*values)), model)
         self._profiles = compiled(lambda *values: columns(self._profiles_of, *values), model)
 
     def solve(self, batch, target, method, steps, position_error, samples, refine_steps, rng, **sampling):
@@ -159,7 +159,8 @@ class SceneSolver:
             else:
                 theta, normal = laplace.minimise(evaluate, theta, present, precision, steps, model.colours)
                 for _ in range(_GROWN):
-                    rows = patches.grow(self._sizes_of(theta, condition, present))
+                    sizes, profiles = self._decoded_at(theta, condition, present)
+                    rows = patches.grow(sizes, profiles, normal.flux)
                     if not len(rows):
                         break
                     # Of wings beyond the pixels of the fit nothing was known but what a profile makes of its core.
@@ -221,11 +222,12 @@ class SceneSolver:
         base, moved = ops.split(self.model.base_of(both, ops.tile(condition, (2, 1))), 2)
         return ops.clip(base, -4.0, 4.0), ops.minimum(ops.abs(moved - base), 1.0)
 
-    def _sizes_of(self, theta, condition, present):
-        """Return the sizes of sources (n, source), pixels."""
+    def _decoded_at(self, theta, condition, present):
+        """Return the sizes (n, source) of sources in pixels, and their profiles without derivatives."""
+        weights, covariances, size = _in_parts(self._seen, theta[present][:, : self.model.latent], condition[present])
         sizes = np.zeros(present.shape)
-        sizes[present] = _in_parts(self._size, theta[present][:, : self.model.latent], condition[present])[0]
-        return sizes
+        sizes[present] = size
+        return sizes, Profiles(weights, covariances)
 
     def profiles(self, theta, condition):
         """Return the galaxies of base vectors and offsets (m, latent + 2), with derivatives by the base vectors."""

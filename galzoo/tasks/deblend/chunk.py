@@ -8,7 +8,7 @@ from galzoo.contracts.deblended import FLAGS
 from galzoo.field.windows import MOST_SOURCES, owners
 from galzoo.tasks.deblend import residual_sources
 from galzoo.tasks.deblend.fit_windows import Fit, fit
-from galzoo.tasks.deblend.flags import rough
+from galzoo.tasks.deblend.flags import beyond, rough
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +77,12 @@ class Chunk:
             self.fits[i] = new
         self.others = _others(self.units, self.fits, self.split)
 
+    def _keep(self, i, rows):
+        """Keep some of the sources of the window `i`."""
+        one = self.fits[i]
+        self.units[i] = dataclasses.replace(self.units[i], sources=self.units[i].sources[rows])
+        self.fits[i] = Fit(*(getattr(one, field.name)[rows] for field in dataclasses.fields(Fit)))
+
     def refine(self):
         """Fit again, with all that a model can show, the windows in which smooth galaxies leave more than noise."""
         correlation = self.detection.correlation
@@ -102,12 +108,29 @@ class Chunk:
             if not gone.any():
                 return
             for i in np.unique(window[gone]):
-                kept, one = ~gone[window == i], self.fits[i]
-                self.units[i] = dataclasses.replace(self.units[i], sources=self.units[i].sources[kept])
-                self.fits[i] = Fit(*(getattr(one, field.name)[kept] for field in dataclasses.fields(Fit)))
+                self._keep(i, ~gone[window == i])
             # What they had is left to all other windows of their groups.
             self.others = _others(self.units, self.fits, self.split)
             self._again([i for i, unit in enumerate(self.units) if unit.group in group[gone]])
+
+    def leave_out(self):
+        """Fit windows again without sources that are larger than them and not the brightest: they had its wings.
+
+        Such a source is kept as `truncated`, without a model.
+        """
+        for i, (unit, one) in enumerate(zip(self.units, self.fits, strict=True)):
+            out = beyond(self.planes[i], one) & (np.arange(len(unit.sources)) != np.argmax(_light(one)))
+            if not out.any():
+                continue
+            self._keep(i, ~out)
+            self._again([i])
+            new = self.fits[i]
+            for field in dataclasses.fields(Fit):
+                getattr(one, field.name)[~out] = getattr(new, field.name)
+            one.image[out], one.flux[out] = 0, np.nan
+            one.flags[out] |= FLAGS["truncated"]
+            self.units[i], self.fits[i] = unit, one
+        self.others = _others(self.units, self.fits, self.split)
 
     def add_sources(self):
         """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""
@@ -197,6 +220,11 @@ def _less(planes, model):
     if model is None:
         return planes
     return {**planes, "image": np.where(planes["mask"], np.float32(0), planes["image"] - model)}
+
+
+def _light(fit):
+    """Return the light of sources in all bands, (n,)."""
+    return np.nan_to_num(fit.flux, posinf=0, neginf=0).sum(axis=-1)
 
 
 def _joined(old, rows, new):

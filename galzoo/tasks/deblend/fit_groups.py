@@ -105,6 +105,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
         chunk.add_sources()
     chunk.refine()
     chunk.join_added()
+    chunk.leave_out()
     of_group = mates(chunk.units)
     rows = [
         _rows(

@@ -75,10 +75,7 @@ def judge(unit, planes, fit, fwhm, others=None, first=None):
         if saturated.any():
             flags[row] |= FLAGS["saturated"]
         broken[row] |= not bad.size or bad.mean() > 0.5 or saturated.any()
-    # A model that ends at the window's edge is neither the galaxy nor its flux.
-    cut = _cut(planes, fit.image) | unit.truncated
-    whole = np.flatnonzero(~broken)
-    cut[whole] |= fit.image[whole].sum(axis=(1, 2, 3)) < _HELD * fit.flux[whole].sum(axis=-1)
+    cut = beyond(planes, fit) | unit.truncated
     if first is not None:
         good = ~planes["mask"] & planes["own"][..., None]
         left = np.where(good, planes["image"] - base - np.nan_to_num(fit.image).sum(axis=0), 0)
@@ -137,6 +134,12 @@ def whole_shape(unit, planes, sources, weights):
     for key, value in shape.items():
         found[key][row] = max(value, sources[key][row]) if key != "theta" else value
     return found
+
+
+def beyond(planes, fit):
+    """Return which sources are larger than their window, bool (n,): a model that it cuts is not the galaxy's."""
+    image, flux = (np.nan_to_num(values, posinf=0, neginf=0) for values in (fit.image, fit.flux))
+    return _cut(planes, image) | (image.sum(axis=(1, 2, 3)) < _HELD * flux.sum(axis=-1))
 
 
 def _cut(planes, images):

@@ -7,6 +7,7 @@ from keras import ops
 from galzoo.contracts.deblended import FLAGS
 from galzoo.errors import InputError
 from galzoo.inference.fit import laplace
+from galzoo.inference.fit.gaussian_profiles import Profiles
 from galzoo.inference.fit.scene_windows import Patches
 from galzoo.inference.fit.scenes import deblend
 from galzoo.layers.psf import gaussian_psf
@@ -366,17 +367,35 @@ def test_light_beyond_the_fitted_window_follows_the_flux_of_the_profile(model, s
 
 
 def test_scenes_whose_galaxies_have_grown_get_larger_windows():
-    """Four sizes about the sources; none becomes smaller, and pixels beyond the image are none."""
+    """Four sizes about the sources, and as far as they are seen; none becomes smaller."""
     one = patches([(100.0, 90.0)], 2.0)
+    profile = Profiles(np.ones((1, 1, 1)), 16.0 * np.array([[[1.0, 0, 1]]]))
+
+    def grown(size, flux=0.0):
+        return one.grow(np.array([[size]]), profile, np.full((1, 1, 1), flux)).tolist()
+
     with concurrent.futures.ThreadPoolExecutor(1) as one.pool:
-        assert len(one.grow(np.array([[1.0]]))) == 0
+        assert grown(1.0) == []
         assert one.margin[0] == 16
-        assert one.grow(np.array([[10.0]])).tolist() == [0]
+        # 0.3 of the noise of 1 is reached where exp(-r^2 / 32) is 0.3 x 32 pi / flux.
+        assert grown(1.0, 0.3 * 32 * np.pi * np.exp(20.5**2 / 32)) == [0]
+        assert one.margin[0] == 20
+        assert grown(10.0) == [0]
         assert one.margin[0] == 40
         assert one.patches[0].canvas.shape == (80, 80)
         assert one.patches[0].corner.tolist() == [60, 50]
-        assert len(one.grow(np.array([[2.0]]))) == 0
+        assert grown(2.0) == []
         assert (one.margin[0], one.reach[0]) == (40, 96)
+        assert grown(2.0, 1e60) == [0]
+        assert one.margin[0] == 48
+
+
+def test_a_source_reaches_as_far_as_its_brightest_band_along_its_longest_axis():
+    """A Gaussian of 5 by 2 pixels: 1 = flux / (2 pi 10) exp(-r^2 / 50)."""
+    profiles = Profiles(np.ones((2, 1, 2)), np.array([[[25.0, 0, 4]], [[4.0, 0, 25]]]))
+    flux = 20 * np.pi * np.exp(np.array([[7.5**2, 12.5**2], [-1.0, 3.5**2]]) / 50)
+    assert profiles.extent(flux).tolist() == [12, 3]
+    assert profiles.extent(np.zeros((2, 2))).tolist() == [0, 0]
 
 
 def test_a_galaxy_that_grows_is_fitted_to_all_pixels_that_it_reaches(model, monkeypatch):

@@ -67,3 +67,40 @@ def test_added_sources_that_come_together_when_others_are_gone_are_taken_away_to
     assert asked == [[0, 1], [0]]
     assert list(chunk.units[0].sources) == [0]
     np.testing.assert_allclose(chunk.fits[0].flux, [[1000]])
+
+
+def test_a_faint_source_that_is_larger_than_the_window_leaves_its_light_to_the_brightest():
+    """Half of its light would lie outside; it is no source of such a size, but has its neighbour's wings."""
+    places = PLACES[:2]
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([9.0, 5.0])}
+    image = answer(places[:1], [1000]).image.sum(axis=0)
+    own = np.ones((SIDE, SIDE), bool)
+    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
+    planes |= {"inside": (0, SIDE, 0, SIDE)}
+    asked = []
+
+    def fitter(units, planes, sources, **_):
+        asked.extend(list(unit.sources) for unit in units)
+        return least_squares(units, planes, sources)
+
+    chunk = Chunk(fitter, sources, [Unit(0, np.arange(2), 0, 0, SIDE)], [planes], Detection(FWHM, (1.0,)))
+    for part, left_out in ((0.8, False), (0.5, True)):
+        chunk.fits, asked[:] = [answer(places, [700, 300])], []
+        chunk.fits[0].image[1] *= part
+        before = chunk.fits[0].flux.copy()
+        chunk.leave_out()
+        one = chunk.fits[0]
+        assert (asked == [[0]]) is left_out
+        assert list(chunk.units[0].sources) == [0, 1]
+        assert (one.flags & FLAGS["truncated"] > 0).tolist() == [False, left_out]
+        if left_out:
+            np.testing.assert_allclose(one.flux, [[1000], [np.nan]], rtol=1e-3)
+            assert one.image[0].sum() > 990
+            assert not one.image[1].any()
+        else:
+            np.testing.assert_array_equal(one.flux, before)
+    # The brightest is what the window is about, whatever its size.
+    chunk.fits, asked[:] = [answer(places, [700, 300])], []
+    chunk.fits[0].image[0] *= 0.5
+    chunk.leave_out()
+    assert asked == []
