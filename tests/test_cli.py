@@ -77,7 +77,7 @@ def imported_by(*arguments):
         "sys.stderr.write(json.dumps([name for name in heavy if name in sys.modules]))\n"
     )
     found = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=ROOT)
-    return found.stdout, json.loads(found.stderr)
+    return found.stdout, json.loads(found.stderr.splitlines()[-1])
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("list",), ("train", "--help"), ("--version",)])
@@ -93,6 +93,14 @@ def test_a_recipe_is_checked_without_a_back_end():
     recipe = json.loads(out)
     assert recipe["runtime"]["seed"] == 7
     assert recipe["stages"][0]["clip_norm"] is None
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "embed"])
+def test_wrong_bands_are_said_before_the_back_end_is_loaded(command, stamp_file, tmp_path):
+    _, heavy = imported_by(command, "vqvae_lsst", str(stamp_file), "-o", str(tmp_path / "out"))
+    assert "astropy" in heavy
+    assert not {"keras", "tensorflow", "jax", "torch"} & set(heavy)
+    assert not (tmp_path / "out").exists()
 
 
 class TestWithoutData:

@@ -84,8 +84,7 @@ def in_order(images, bands, name="stamps"):
     if sorted(images.bands) != sorted(bands):
         raise InputError(
             f"{name} have the bands {', '.join(images.bands)}, the model takes {', '.join(bands)}; "
-            "call them so when they are cut (galzoo data cutouts --bands), or bring them to the model's by --conform "
-            "(in Python galzoo.data.conform)"
+            "bring them to these by --conform (in Python galzoo.data.conform.conform), or use a model of their bands"
         )
     order = [images.bands.index(band) for band in bands]
     planes = ("image", "variance", "mask", "psf", "truth", "model", "isolated")
