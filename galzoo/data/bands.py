@@ -57,6 +57,21 @@ def magnitude_columns(bands, meta):
     return {f"mag_{band}": band for band in bands} | {"mag": (meta.get("simulation") or {}).get("reference")}
 
 
+def observed(images):
+    """Return in which bands images have a good pixel, (n, band), and so were observed.
+
+    Parameters
+    ----------
+    images : Stamps or Scenes
+    """
+    good = np.isfinite(images.image)
+    if images.variance is not None:
+        good &= np.isfinite(images.variance)
+    if images.mask is not None:
+        good &= ~images.mask
+    return good.any(axis=(1, 2))
+
+
 def in_order(images, bands, name="stamps"):
     """Return images whose bands are those of a model, in its order.
 
