@@ -60,6 +60,11 @@ def scenes(
     from galzoo.options import listed
     from galzoo.simulate.scenes import SceneSpec, make_scenes
 
+    if picture is not None:
+        from galzoo.viz.panels import check_picture
+
+        # Before the scenes are drawn.
+        check_picture(picture)
     spec = SceneSpec(
         survey=survey,
         bands=tuple(listed(bands, "--bands") or ()),
