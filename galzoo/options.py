@@ -65,6 +65,9 @@ Report = Annotated[bool, typer.Option(help="Draw pictures and write the report."
 Restart = Annotated[bool, typer.Option("--restart", help="Begin anew although a run is unfinished.")]
 Tile = Annotated[int, typer.Option(help="Side of a tile in pixels; bounds the memory.")]
 
+PAIR = "LOW,HIGH"
+"""Metavar of options that take two numbers; see `pair` and `galzoo.cli.pairs`."""
+
 # What commands that take a field are told of it.
 FieldFiles = Annotated[
     list[str], typer.Argument(help="FITS: a cube, a file with an extension a band, or a file a band.")
@@ -146,3 +149,29 @@ def column_names(text):
     if not all(role and name for role, _, name in pairs):
         raise InputError(f"--columns is {text!r}; give pairs, e.g. ra=RA_ICRS,dec=DE_ICRS")
     return {role: name for role, _, name in pairs}
+
+
+def pair(text, option, example="18,25.5"):
+    """Return the two numbers of "18,25.5" or "18:25.5"; None as it is.
+
+    Parameters
+    ----------
+    text : str or None
+    option : str
+        Its name, for errors.
+    example : str
+        Of the option; where there are whole numbers in it, whole numbers are asked for.
+
+    Raises
+    ------
+    InputError
+        If it does not read so.
+    """
+    if text is None:
+        return None
+    from galzoo.values import split_numbers
+
+    numbers, whole = split_numbers(text), "." not in example
+    if len(numbers) != 2 or (whole and not all(number.is_integer() for number in numbers)):
+        raise InputError(f"{option} is {text!r}; give two {'whole ' * whole}numbers, LOW,HIGH, e.g. {example}")
+    return tuple(map(int, numbers)) if whole else tuple(numbers)
