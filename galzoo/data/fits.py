@@ -19,6 +19,7 @@ from galzoo.data.maps import (
     flagged,
     most_noise,
     noise_factor,
+    say_filter,
     variance_of,
 )
 from galzoo.data.no_data import without_data
@@ -290,6 +291,7 @@ def open_mosaic(
             )
         checked(bands, planes[0].name)
         check_bands(planes, bands, what="images")
+        say_filter(planes, bands)
         for path in {path for path in paths if paths.count(path) > 1}:
             logger.warning("%s: is given for %d bands", path, paths.count(path))
         wcs = _common_wcs(planes)
