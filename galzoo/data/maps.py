@@ -223,8 +223,14 @@ def check_bands(planes, bands, images=(), what="maps"):
             logger.warning("%s: is of the filter %s, its image %s of %s", plane.name, own, image.name, other)
 
 
-def say_filter(planes, bands):
-    """Say in the log where the filter that the header of a lone image states is not the band that it is given as."""
+def say_filter(planes, bands, named=True):
+    """Say in the log where the header of a lone image states another filter than the band that it is given as.
+
+    Where bands are not `named`, say so if no header names them.
+    """
+    if not named and not all(filter_of(plane.header) in bands for plane in planes):
+        called = ", ".join(map(str, bands))
+        logger.warning("%s: its header has no filter; bands are called %s, --bands names them", planes[0].name, called)
     own = filter_of(planes[0].header) if len(planes) == 1 else ""
     # Words: HSC-I and r.MP9602 are i and r.
     if own and str(bands[0]).lower() not in [own.lower(), *re.split("[^a-z0-9]+", own.lower())]:

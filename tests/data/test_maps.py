@@ -328,3 +328,14 @@ def test_a_lone_image_of_another_filter_is_said_once(named, band, said, tmp_path
     with open_mosaic(path, [band]) as mosaic:
         assert mosaic.bands == (band,)
     assert caplog.text.count(f"a.fits: its header has the filter {named}; taken as band {band}") == said
+
+
+def test_bands_that_are_called_after_the_file_are_said(tmp_path, caplog):
+    image = write(tmp_path / "flux_njy.fits", noise())
+    with open_mosaic(image) as mosaic:
+        assert mosaic.bands == ("flux_njy",)
+    assert "flux_njy.fits: its header has no filter; bands are called flux_njy, --bands names them" in caplog.text
+    caplog.clear()
+    for path, bands in ((image, ["r"]), (write(tmp_path / "i.fits", noise(), FILTER="i"), None)):
+        with open_mosaic(path, bands):
+            assert "filter" not in caplog.text
