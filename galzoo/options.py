@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
+from galzoo.files import check_folder_name
 
 
 def complete_preset(incomplete: str):
@@ -59,6 +60,14 @@ Saturation = Annotated[
         help="Pixels of this value and above, in the unit of the file, are saturated; for all bands or g=6e4,r=5e4.",
     ),
 ]
+
+
+def _folder(path: Path):
+    check_folder_name(path)
+    return path
+
+
+Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", callback=_folder)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder or file to write.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")]
 Report = Annotated[bool, typer.Option(help="Draw pictures and write the report.")]

@@ -8,6 +8,7 @@ import typer
 
 from galzoo.brief import counted
 from galzoo.errors import InputError
+from galzoo.files import check_hdf5
 from galzoo.options import ZeroPoint, column_names, listed
 
 
@@ -63,6 +64,8 @@ def cutouts(
 
     if (catalog is None) == (not detect):
         raise InputError("give either --catalog FILE or --detect")
+    # Before sources are looked for.
+    check_hdf5(output)
     count = cutouts_from_files(
         mosaics,
         output,

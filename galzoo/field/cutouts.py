@@ -11,7 +11,6 @@ from galzoo.data.psf import read_psf
 from galzoo.errors import InputError
 from galzoo.field.catalogue import detect
 from galzoo.field.open_field import as_list, expand
-from galzoo.files import check_hdf5
 
 
 def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, weight=None, rms=None, segmentation=None,
@@ -44,7 +43,6 @@ def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, wei
     for path in files_of(*inputs, bands=bands or ()):
         if os.path.realpath(path) == os.path.realpath(output):
             raise InputError(f"{path}: is read, and would be written over; name another --output")
-    check_hdf5(output)
     weight, rms, psf = (expand(as_list(paths), bands) or None for paths in (weight, rms, psf))
     options = {"weight": weight, "rms": rms, "segmentation": segmentation, "flags": flags}
     with open_mosaic(

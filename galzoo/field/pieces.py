@@ -13,7 +13,7 @@ import numpy as np
 from galzoo.contents import digests, files_of
 from galzoo.data.columns import plain
 from galzoo.errors import InputError
-from galzoo.files import atomic_path, check_folder_name, write_json
+from galzoo.files import atomic_path, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,6 @@ def check_folder(output, *inputs, bands=()):
     for path in map(Path, files_of(*inputs, bands=bands)):
         if path.name in PRODUCTS and path.resolve().parent == output.resolve():
             raise InputError(f"{path}: is read, and could be written over; name another --output than its own folder")
-    check_folder_name(output)
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; name a folder to write to")
     if output.exists() and not os.access(output, os.W_OK | os.X_OK):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import BatchSize, Conform, Report, complete_preset
+from galzoo.options import BatchSize, Conform, Folder, Report, complete_preset
 
 
 def classify(
@@ -19,7 +19,7 @@ def classify(
         ),
     ],
     stamps: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("classified"),
+    output: Folder = Path("classified"),
     column: Annotated[str | None, typer.Option(help="Column of the labels, in --labels or the stamps.")] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Table of labels: FITS, VOTable, ECSV, CSV; rows by id, else by order.")

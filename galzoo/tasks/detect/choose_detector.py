@@ -8,8 +8,8 @@ import numpy as np
 
 from galzoo.data.bands import spelt
 from galzoo.errors import InputError
-from galzoo.field.packaged_preset import say_absent
 from galzoo.field.same_pixels import same_pixels
+from galzoo.packaged_preset import say_absent
 
 logger = logging.getLogger(__name__)
 

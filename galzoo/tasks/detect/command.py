@@ -12,7 +12,7 @@ from galzoo.errors import InputError
 
 def detect(
     field: options.FieldFiles,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("detected"),
+    output: options.Folder = Path("detected"),
     preset: Annotated[
         str | None,
         typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import BatchSize, Conform, Preset
+from galzoo.options import BatchSize, Conform, Folder, Preset
 
 # Columns that are told best, printed at the end.
 _SAID = 8
@@ -16,7 +16,7 @@ _SAID = 8
 def embed(
     preset: Preset,
     stamps: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("out"),
+    output: Folder = Path("out"),
     method: Annotated[str, typer.Option(help="tsne, umap (needs umap-learn) or pca.")] = "tsne",
     colour: Annotated[
         list[str] | None,

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import BatchSize, Conform, Output, Preset
+from galzoo.options import BatchSize, Conform, Folder, Preset
 
 
 def reconstruct(
     preset: Preset,
     stamps: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
-    output: Output = Path("out"),
+    output: Folder = Path("out"),
     batch_size: BatchSize = 64,
     limit: Annotated[int | None, typer.Option(help="Only the first so many stamps.")] = None,
     refine_steps: Annotated[

@@ -13,11 +13,11 @@ from galzoo.data.plain import plain
 from galzoo.data.sky import pixel_to_sky, to_icrs
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
-from galzoo.field.packaged_preset import packaged_preset, say_absent
 from galzoo.field.pieces import output_folder
 from galzoo.field.provenance import provenance
 from galzoo.field.psf import field_psf
 from galzoo.field.same_pixels import same_pixels
+from galzoo.packaged_preset import packaged_preset, say_absent
 from galzoo.presets import card_for, hyper_parameters, load_for, model_checksum
 from galzoo.tasks.screen.flags import FLAGS
 

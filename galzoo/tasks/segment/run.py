@@ -10,8 +10,8 @@ from galzoo.contracts.segmentation import Segmented
 from galzoo.data.bands import spelt
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
-from galzoo.field.packaged_preset import packaged_preset
 from galzoo.field.pieces import held, output_folder, request_stamp, work_folder
+from galzoo.packaged_preset import packaged_preset
 from galzoo.presets import card_for, load_card, load_for, model_checksum
 from galzoo.tasks.segment.segments import THRESHOLD, find_segments, split_segments
 from galzoo.tasks.segment.votes import STRIDE, check_windows, chosen_stride, vote_field

@@ -131,7 +131,10 @@ def test_output(field, tmp_path):
         (["--as", "g,r"], "name the bands of the files first"),
         (["--residual", "some"], "--residual is for --iterate"),
         (["--deblender", "some"], "--deblender is for --iterate"),
-        (["--inject", "5", "--inject-magnitudes", "bright"], "give two numbers, e.g. 20,26"),
+        (
+            ["--inject", "5", "--inject-magnitudes", "bright"],
+            "--inject-magnitudes is 'bright'; give two numbers, LOW,HIGH",
+        ),
         (["--threshold", "7"], "give a probability between 0 and 1"),
     ],
 )

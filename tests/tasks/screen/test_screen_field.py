@@ -11,7 +11,7 @@ import galzoo
 from galzoo.contracts.counts import Counts
 from galzoo.errors import GalzooError, InputError
 from galzoo.field.array_field import ArrayField
-from galzoo.field.packaged_preset import packaged_preset
+from galzoo.packaged_preset import packaged_preset
 from galzoo.tasks.screen import field as screening
 from galzoo.tasks.screen.field import FLAGS, Settings, corrected, cut, neighbours, screen_field, screen_rows
 from tests.field import fields
