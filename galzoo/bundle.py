@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from galzoo.errors import InputError
+from galzoo.files import check_folder_name
 from galzoo.parts import PREFIX
 from galzoo.presets import MODEL_FILE, find_preset
 
@@ -55,6 +56,8 @@ def write_bundle(recipe, data_path, output, wheels=None):
     output = Path(output)
     if output.exists():
         raise InputError(f"{output}: is there already; give another name")
+    if output.suffix != ".tar":
+        check_folder_name(output)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / output.stem
         folder.mkdir()

@@ -1,8 +1,6 @@
 """Cards in words: the README of a preset and the table of all presets, written from the cards and never by hand."""
 
-import json
 import textwrap
-import zipfile
 from pathlib import Path
 
 import yaml
@@ -10,7 +8,7 @@ import yaml
 from galzoo.data.bands import magnitude_columns
 from galzoo.evaluate.run import result_of
 from galzoo.files import write_text
-from galzoo.presets import MODEL_FILE, find_preset, list_presets, load_card
+from galzoo.presets import hyper_parameters, list_presets, load_card
 from galzoo.recipe import list_recipes
 from galzoo.registry import suites
 
@@ -92,11 +90,7 @@ def conditions_of(name):
     -------
     list of str
     """
-    path = find_preset(name) / MODEL_FILE
-    if not zipfile.is_zipfile(path):
-        return []
-    with zipfile.ZipFile(path) as file:
-        model = json.loads(file.read("config.json"))["config"]
+    model = hyper_parameters(name)
     band = magnitudes_of(model, load_card(name, metrics=False))
     return [f"{column} (AB in {band[column]})" if column in band else column for column in model.get("columns") or ()]
 

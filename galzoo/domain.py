@@ -17,7 +17,7 @@ _MOST_MASKED, _LOOKED_AT = 0.8, 64
 
 
 def in_domain(stamps, card, conform=False):
-    """Return stamps for a preset, and say in the log where they are of other bands or pixels than its own.
+    """Return stamps for a preset, and say in the log where they are of other pixels than its own.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def in_domain(stamps, card, conform=False):
     Raises
     ------
     InputError
-        If they cannot be brought there.
+        If they cannot be brought there, or are of other bands and need not be.
     """
     data = card.get("data")
     if data is None:
@@ -43,29 +43,30 @@ def in_domain(stamps, card, conform=False):
     ratio = stamps.pixel_scale / scale
     if (named := spelt(stamps.bands, bands)) != tuple(stamps.bands):
         stamps = dataclasses.replace(stamps, bands=named)
-    found = []
+    said = f"stamps have bands {', '.join(stamps.bands)}, {card['name']} has {', '.join(bands)}"
+    if not set(stamps.bands) & set(bands):
+        raise InputError(f"{said}: none in common; {_of_colours(stamps, data) or 'use a preset that has one'}")
+    other = sorted(stamps.bands) != sorted(bands)
+    if other and not conform:
+        mend = _of_colours(stamps, data) or "--conform brings them to these, absent ones without weight"
+        raise InputError(f"{said}; {mend}, or use a preset of the same bands (galzoo list)")
     stamps, unit = _in_unit(stamps, data.get("unit"))
     if unit is not None:
         wanted = data["unit"] or "display-stretched pictures"
         logger.warning("stamps are %s where %s has %s: what it makes of them is a guess", unit, card["name"], wanted)
     _check_planes(stamps)
-    if sorted(stamps.bands) != sorted(bands):
-        found.append(f"bands {', '.join(stamps.bands)} where {card['name']} has {', '.join(bands)}")
-    if abs(ratio - 1) > _SAME_SCALE:
-        found.append(f"pixels of {stamps.pixel_scale:.3g} arcsec where {card['name']} has {scale:.3g}")
-    if not found:
+    resampled = abs(ratio - 1) > _SAME_SCALE
+    if not other and not resampled:
         return stamps
     if not conform:
-        logger.warning("stamps have %s: what the model makes of them is a guess; --conform resamples", "; ".join(found))
+        logger.warning(
+            "stamps have pixels of %.3g arcsec where %s has %.3g: what the model makes of them is a guess; "
+            "--conform resamples", stamps.pixel_scale, card["name"], scale,
+        )  # fmt: skip
         return stamps
     if stamps.image.dtype == np.uint8 or not data["unit"]:
         whose = "stamps are" if stamps.image.dtype == np.uint8 else f"{card['name']} is for"
         raise InputError(f"{whose} 8-bit pictures, which have no other bands or pixels to go to; leave out --conform")
-    if not set(stamps.bands) & set(bands):
-        raise InputError(
-            f"stamps have bands {', '.join(stamps.bands)}, {card['name']} has {', '.join(bands)}: none in common; "
-            "where one stands for another, call it so when the stamps are cut (galzoo data cutouts --bands)"
-        )
     from galzoo.data.conform import conform as bring
     from galzoo.data.source import clean_planes
 
@@ -74,6 +75,13 @@ def in_domain(stamps, card, conform=False):
         planes = {"image": stamps.image} | ({} if stamps.mask is None else {"mask": stamps.mask})
         stamps = dataclasses.replace(stamps, variance=clean_planes(planes, estimate=True)["variance"])
     return bring(stamps, bands, scale, int(round(min(stamps.shape) * ratio)))
+
+
+def _of_colours(stamps, data):
+    """Return what to do where stamps or what a preset has learnt from are pictures, which --conform refuses."""
+    if not data["unit"]:
+        return f"name the colours so when pictures are cut (--bands {','.join(data['bands'])})"
+    return "8-bit pictures need a preset of pictures" if stamps.image.dtype == np.uint8 else None
 
 
 def _check_planes(stamps):

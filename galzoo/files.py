@@ -12,6 +12,27 @@ from galzoo.errors import InputError
 
 # Rows of a table that are text at once.
 _ROWS = 8192
+_HDF5 = (".h5", ".hdf5", ".hdf", ".he5")
+# Ends of names that say what a file is.
+_KNOWN = (
+    *_HDF5, ".fits", ".fit", ".fts", ".fz", ".gz", ".bz2", ".xz", ".zip", ".tar", ".csv", ".ecsv", ".txt", ".dat",
+    ".tsv", ".vot", ".xml", ".json", ".yaml", ".yml", ".parquet", ".npy", ".npz", ".asdf", ".png", ".jpg", ".jpeg",
+    ".pdf", ".svg", ".tif", ".tiff", ".html", ".md", ".keras", ".reg",
+)  # fmt: skip
+
+
+def check_hdf5(path):
+    """Raise `InputError` where the name of an HDF5 file to write is one of another format."""
+    suffix = Path(path).suffix.lower()
+    if suffix in _KNOWN and suffix not in _HDF5:
+        raise InputError(f"{path}: HDF5 is written, not {suffix}; name it {Path(path).with_suffix('.h5').name}")
+
+
+def check_folder_name(path):
+    """Raise `InputError` where the name of a new folder is one of a file."""
+    suffix = Path(path).suffix.lower()
+    if suffix in _KNOWN and not Path(path).exists():
+        raise InputError(f"{path}: a folder is written, not {suffix}; name it {Path(path).stem}")
 
 
 def file_to_write(path):

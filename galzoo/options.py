@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
+from galzoo.files import check_folder_name
 
 
 def complete_preset(incomplete: str):
@@ -59,11 +60,22 @@ Saturation = Annotated[
         help="Pixels of this value and above, in the unit of the file, are saturated; for all bands or g=6e4,r=5e4.",
     ),
 ]
+
+
+def _folder(path: Path):
+    check_folder_name(path)
+    return path
+
+
+Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", callback=_folder)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder or file to write.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Stamps at a time; bounds the memory.")]
 Report = Annotated[bool, typer.Option(help="Draw pictures and write the report.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Begin anew although a run is unfinished.")]
 Tile = Annotated[int, typer.Option(help="Side of a tile in pixels; bounds the memory.")]
+
+PAIR = "LOW,HIGH"
+"""Metavar of options that take two numbers; see `pair` and `galzoo.cli.pairs`."""
 
 # What commands that take a field are told of it.
 FieldFiles = Annotated[
@@ -146,3 +158,29 @@ def column_names(text):
     if not all(role and name for role, _, name in pairs):
         raise InputError(f"--columns is {text!r}; give pairs, e.g. ra=RA_ICRS,dec=DE_ICRS")
     return {role: name for role, _, name in pairs}
+
+
+def pair(text, option, example="18,25.5"):
+    """Return the two numbers of "18,25.5" or "18:25.5"; None as it is.
+
+    Parameters
+    ----------
+    text : str or None
+    option : str
+        Its name, for errors.
+    example : str
+        Of the option; where there are whole numbers in it, whole numbers are asked for.
+
+    Raises
+    ------
+    InputError
+        If it does not read so.
+    """
+    if text is None:
+        return None
+    from galzoo.values import split_numbers
+
+    numbers, whole = split_numbers(text), "." not in example
+    if len(numbers) != 2 or (whole and not all(number.is_integer() for number in numbers)):
+        raise InputError(f"{option} is {text!r}; give two {'whole ' * whole}numbers, LOW,HIGH, e.g. {example}")
+    return tuple(map(int, numbers)) if whole else tuple(numbers)

@@ -4,6 +4,7 @@ import copy
 import functools
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 
 from galzoo import __version__, resources
@@ -99,6 +100,25 @@ def _read_card(path, changed):
     if not isinstance(card, dict) or "family" not in card:
         raise PresetError(f"{path}: is no card (it names no family); install galzoo again")
     return card
+
+
+def hyper_parameters(name):
+    """Return what a preset's model was made with, as its file says, without loading it; empty where it does not say.
+
+    Parameters
+    ----------
+    name : str or Path
+        A preset or run; a run without a model yet has none.
+
+    Returns
+    -------
+    dict
+    """
+    path = find_preset(name) / MODEL_FILE
+    if not zipfile.is_zipfile(path):
+        return {}
+    with zipfile.ZipFile(path) as file:
+        return json.loads(file.read("config.json")).get("config") or {}
 
 
 def load(name):

@@ -79,6 +79,20 @@ def parse_value(text):
     return text if node.tag == "tag:yaml.org,2002:str" else loader.construct_object(node)
 
 
+def split_numbers(text):
+    """Return the numbers of "20,26" or "20:26"; none where one of them is no number.
+
+    Examples
+    --------
+    >>> split_numbers("18:25.5"), split_numbers("7"), split_numbers("18,faint")
+    ([18.0, 25.5], [7.0], [])
+    """
+    try:
+        return [float(part) for part in re.split("[,:]", text)]
+    except ValueError:
+        return []
+
+
 def load_yaml(text):
     """Read YAML; raise `ValueError` with one line where it cannot be read or may be meant in two ways."""
     try:

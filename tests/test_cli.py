@@ -77,7 +77,7 @@ def imported_by(*arguments):
         "sys.stderr.write(json.dumps([name for name in heavy if name in sys.modules]))\n"
     )
     found = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=ROOT)
-    return found.stdout, json.loads(found.stderr)
+    return found.stdout, json.loads(found.stderr.splitlines()[-1])
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("list",), ("train", "--help"), ("--version",)])
@@ -93,6 +93,14 @@ def test_a_recipe_is_checked_without_a_back_end():
     recipe = json.loads(out)
     assert recipe["runtime"]["seed"] == 7
     assert recipe["stages"][0]["clip_norm"] is None
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "embed"])
+def test_wrong_bands_are_said_before_the_back_end_is_loaded(command, stamp_file, tmp_path):
+    _, heavy = imported_by(command, "vqvae_lsst", str(stamp_file), "-o", str(tmp_path / "out"))
+    assert "astropy" in heavy
+    assert not {"keras", "tensorflow", "jax", "torch"} & set(heavy)
+    assert not (tmp_path / "out").exists()
 
 
 class TestWithoutData:
@@ -190,6 +198,26 @@ class TestWithoutData:
         assert "'pixelcnn'" in fails("train", "vqvae", "--recipe", tmp_path / "other.yaml")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("data", "cutouts", "none.fits", "--detect", "-o"), "x.fits"),
+        (("data", "make", "simulated", "-o"), "x.FITS"),
+        (("simulate", "scenes", "-o"), "x.fits.gz"),
+        (("simulate", "scenes", "-o", "x.h5", "--picture"), "x.fits"),
+        (("detect", "none.fits", "-o"), "x.ecsv"),
+        (("reconstruct", "vqvae_lsst", "none.h5", "-o"), "x.h5"),
+        (("evaluate", "vqvae_lsst", "-o"), "x.json"),
+        (("train", "vqvae", "-o"), "x.keras"),
+    ],
+)
+def test_names_of_other_formats_are_refused(arguments, named, fails, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert f"{named}: " in (line := fails(*arguments, named))
+    assert "name it" in line
+    assert not list(tmp_path.iterdir())
+
+
 class TestStampFiles:
     def test_info_of_fits_draws_nothing(self, galzoo, fails, tmp_path):
         path = tmp_path / "field.fits"
@@ -205,9 +233,10 @@ class TestStampFiles:
         assert code == 0
         assert "80 stamps of 24 x 24 pixels, 0.2 arcsec" in out
         assert "planes: image, variance, truth, psf" in out
-        assert stamp_file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+        # Nothing is written, or written over, that was not asked for.
+        assert list(stamp_file.parent.iterdir()) == [stamp_file]
         galzoo("data", "info", stamp_file, "--picture", stamp_file.with_name("other.png"))
-        assert stamp_file.with_name("other.png").is_file()
+        assert stamp_file.with_name("other.png").read_bytes().startswith(b"\x89PNG")
 
     def test_missing(self, fails, tmp_path):
         line = fails("data", "info", tmp_path / "none.h5")
@@ -314,7 +343,7 @@ class TestRun:
         assert "empty" in fails("reconstruct", run, tmp_path / "empty.h5", "-o", tmp_path / "out")
         assert "--limit is 0" in fails("reconstruct", run, tmp_path / "gri.h5", "--limit", 0)
         assert not (tmp_path / "out").exists()
-        assert "empty.h5" in fails("data", "info", tmp_path / "empty.h5")
+        assert "empty.h5" in fails("data", "info", tmp_path / "empty.h5", "--picture", tmp_path / "a.png")
 
     def test_disk_full_leaves_no_half_file(self, run_folder, fails, tmp_path, monkeypatch):
         from astropy.io import fits

@@ -229,3 +229,11 @@ def test_train_starts_from_another_model_and_takes_wheels_along(call, monkeypatc
 def test_what_would_be_ignored_in_training_is_refused(call, typed, message):
     with pytest.raises(InputError, match=message):
         call("galzoo.train.train", "train", "vqvae", "--recipe", "smoke", *typed)
+
+
+@pytest.mark.parametrize("typed", [("20,26",), ("20:26",), ("20", "26")])
+def test_pairs_are_one_word_or_two_and_leave_files_alone(call, typed):
+    target = "galzoo.tasks.detect.run.detect_field"
+    places, named = call(target, "detect", "a.fits", "--inject-magnitudes", *typed, "b.fits")
+    assert places[0] == ["a.fits", "b.fits"]
+    assert named["settings"].inject_magnitudes == (20.0, 26.0)

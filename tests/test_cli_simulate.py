@@ -45,6 +45,16 @@ def test_scenes_and_picture_are_written(run, tmp_path):
     assert np.std(drawn[..., :3]) > 0.05
 
 
+@pytest.mark.parametrize("typed", [("18,25.5",), ("18:25.5",), (18, 25.5)])
+def test_pairs_are_one_word_or_two(run, typed, monkeypatch):
+    made = []
+    monkeypatch.setattr("galzoo.simulate.scenes.make_scenes", lambda output, n, spec, *_, **__: made.append(spec))
+    monkeypatch.setattr("galzoo.data.scenes_hdf5.read_header", lambda path: {"n_sources": 0})
+    code, _, err = run("--magnitudes", *typed, "--sources", 2, 3, "--seed", 5, *SMALL)
+    assert (code, err) == (0, "")
+    assert (made[0].magnitude_range, made[0].n_sources, made[0].seed) == ((18.0, 25.5), (2, 3), 5)
+
+
 def test_field_without_isolated(run, tmp_path):
     code, out, _ = run("-o", tmp_path / "f.h5", "--n", 1, *SMALL, "--density", 2000, "--no-isolated", "--stars", 0.5)
     assert code == 0
@@ -60,6 +70,10 @@ def test_field_without_isolated(run, tmp_path):
         (("--survey", "LST"), "unknown survey 'LST': did you mean 'LSST'"),
         (("--bands", "r,w"), "unknown band of LSST 'w'"),
         (("--sources", 3, 2), "n_sources is (3, 2)"),
+        (("--magnitudes", 18), "--magnitudes is '18'; give two numbers, LOW,HIGH, e.g. 18,25.5"),
+        (("--magnitudes", "18,faint"), "--magnitudes is '18,faint'; give two numbers"),
+        (("--sources", "2,3.5"), "--sources is '2,3.5'; give two whole numbers, LOW,HIGH, e.g. 2,4"),
+        (("--magnitudes", "18,24", 25), "unexpected extra argument"),
         (("--density", 9000), "isolated holds at most 16"),
         (("--catalog", "none.fits"), "none.fits: no such catalogue"),
         (("--real", "none.fits"), "none.fits: no such catalogue"),

@@ -31,10 +31,12 @@ def test_another_scale_warns_or_conforms(caplog):
     np.testing.assert_allclose(there.image.sum(axis=(1, 2)), stamps.image.sum(axis=(1, 2)), atol=4 * 48)
 
 
-def test_other_bands(caplog):
-    stamps = make_stamps(n=2, bands=("r",))
-    in_domain(stamps, CARD)
-    assert "bands r where mine has g, r" in caplog.text
+def test_other_bands_are_refused_or_conform(caplog):
+    """A warning of what then fails would be one of two opposite lines."""
+    stamps = dataclasses.replace(make_stamps(n=2, bands=("r",)), pixel_scale=0.2)
+    with pytest.raises(InputError, match=r"bands r, mine has g, r; --conform brings .* or use a preset of the same"):
+        in_domain(stamps, CARD)
+    assert caplog.text == ""
     there = in_domain(stamps, CARD, conform=True)
     assert there.bands == ("g", "r")
     assert np.isinf(there.variance[..., 0]).all()
@@ -72,9 +74,19 @@ def test_stamps_without_variance_conform_with_that_of_their_sky():
     assert 0.2 < np.median(there.variance[..., 1][sure]) / 9.0 * 16 < 5
 
 
-def test_no_band_in_common_says_how_to_name_them():
-    with pytest.raises(InputError, match=r"bands i, mine has g, r: none in common.*--bands"):
-        in_domain(make_stamps(n=2, bands=("i",)), CARD, conform=True)
+@pytest.mark.parametrize("conform", [False, True])
+def test_no_band_in_common_asks_for_another_preset(conform):
+    """Not for another name: a band that is called what it is not has the fluxes of another."""
+    with pytest.raises(InputError, match=r"bands i, mine has g, r: none in common; use a preset") as caught:
+        in_domain(make_stamps(n=2, bands=("i",)), CARD, conform=conform)
+    assert "--bands" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bands", [("b", "g"), ("x", "y")])
+def test_colours_of_pictures_are_named(bands):
+    card = {"name": "mine", "data": {"bands": ["g", "r"], "pixel_scale_arcsec": 0.2, "unit": ""}}
+    with pytest.raises(InputError, match=r"name the colours so .*--bands g,r"):
+        in_domain(make_stamps(n=2, bands=bands), card)
 
 
 def test_flux_in_another_unit_is_brought(caplog):

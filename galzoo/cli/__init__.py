@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from galzoo import __version__
+from galzoo.cli.pairs import PairCommand
 from galzoo.cli.quiet import install
 from galzoo.errors import GalzooError
 from galzoo.registry import import_object, tasks
@@ -32,7 +33,7 @@ class TaskGroup(TyperGroup):
         if known is not None or task is None:
             return known
         single = typer.Typer(rich_markup_mode=None, add_completion=False)
-        single.command(name)(import_object(task.command))
+        single.command(name, cls=PairCommand)(import_object(task.command))
         command = get_command(single)
         command.name = name
         return command

@@ -8,6 +8,7 @@ import typer
 
 from galzoo.brief import counted
 from galzoo.errors import InputError
+from galzoo.files import check_hdf5
 from galzoo.options import ZeroPoint, column_names, listed
 
 
@@ -21,20 +22,20 @@ def register(app):
 
 def info(
     path: Annotated[Path, typer.Argument(help="Stamp or scene file (HDF5), or a FITS file.")],
-    picture: Annotated[Path | None, typer.Option(help="Where to draw a panel; beside the file by default.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw a panel of stamps or scenes, e.g. a.png.")] = None,
 ):
-    """Say what a file holds, and draw a panel of stamps or scenes."""
+    """Say what a file holds, and draw a panel of stamps or scenes where asked."""
     from galzoo.data.info import describe
     from galzoo.data.tables import is_fits
-    from galzoo.viz.panels import draw_file
 
     lines = describe(path)
-    if not is_fits(path):
-        picture = picture or path.with_suffix(".png")
+    if picture is not None:
+        if is_fits(path):
+            raise InputError(f"{path}: is FITS, of which no panel is drawn; leave out --picture")
+        from galzoo.viz.panels import draw_file
+
         draw_file(path, picture)
         lines.append(f"picture: {picture}")
-    elif picture is not None:
-        raise InputError(f"{path}: is FITS, of which no panel is drawn; leave out --picture")
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -63,6 +64,8 @@ def cutouts(
 
     if (catalog is None) == (not detect):
         raise InputError("give either --catalog FILE or --detect")
+    # Before sources are looked for.
+    check_hdf5(output)
     count = cutouts_from_files(
         mosaics,
         output,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from galzoo.options import Output, Preset, complete_suite
+from galzoo.options import Folder, Preset, complete_suite
 
 
 def register(app):
@@ -21,7 +21,7 @@ def evaluate(
         typer.Option("--data", help="Stamps as the model was trained on, or scenes (repeatable); new ones by default."),
     ] = None,
     real: Annotated[list[Path] | None, typer.Option("--real", help="Real stamps to judge on too; repeatable.")] = None,
-    output: Output = Path("evaluation"),
+    output: Folder = Path("evaluation"),
     limit: Annotated[int | None, typer.Option(help="Use at most so many held-out objects.")] = None,
     suite: Annotated[
         str | None,

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from galzoo.brief import counted
+from galzoo.cli.pairs import PairCommand
+from galzoo.options import PAIR, listed, pair
 
 
 def register(app):
@@ -14,7 +16,7 @@ def register(app):
     group = typer.Typer(help="Simulate images with known truth.", no_args_is_help=True, rich_markup_mode=None)
     # A callback keeps the verb: a group of one command would take its place.
     group.callback()(_group)
-    group.command("scenes")(scenes)
+    group.command("scenes", cls=PairCommand)(scenes)
     app.add_typer(group, name="simulate")
 
 
@@ -30,7 +32,7 @@ def scenes(
     reference: Annotated[str, typer.Option(help="Band of the magnitudes; the deepest by default.")] = "",
     size: Annotated[int, typer.Option(help="Pixels on a side of a scene.")] = 120,
     psf_size: Annotated[int, typer.Option(help="Pixels on a side of the PSF, odd.")] = 41,
-    sources: Annotated[tuple[int, int], typer.Option(help="Least and largest number of sources.")] = (1, 4),
+    sources: Annotated[str, typer.Option(metavar=PAIR, help="Least and largest number of sources.")] = "1,4",
     radius: Annotated[float, typer.Option(help="Largest distance of a source from the centre, arcsec.")] = 2.0,
     separation: Annotated[float, typer.Option(help="Least distance between two sources, arcsec.")] = 0.0,
     centred: Annotated[bool, typer.Option("--centred", help="Put the first source at the very centre.")] = False,
@@ -38,7 +40,8 @@ def scenes(
         float | None, typer.Option(help="Sources per arcmin^2 all over the image, instead of --sources and --radius.")
     ] = None,
     magnitudes: Annotated[
-        tuple[float, float] | None, typer.Option(help="Brightest and faintest AB magnitude in the reference band.")
+        str | None,
+        typer.Option(metavar=PAIR, help="Brightest and faintest AB magnitude in the reference band, e.g. 18,25.5."),
     ] = None,
     stars: Annotated[float, typer.Option(help="Fraction of sources that are stars.")] = 0.0,
     structure: Annotated[float, typer.Option(help="Fraction of discs with arms, bars, rings or one side.")] = 0.0,
@@ -57,21 +60,25 @@ def scenes(
     picture: Annotated[Path | None, typer.Option(help="Draw the first 16 scenes, sources circled, e.g. a.png.")] = None,
 ):
     """Simulate blends or fields of galaxies and stars; an interrupted file goes on when asked for again."""
-    from galzoo.options import listed
     from galzoo.simulate.scenes import SceneSpec, make_scenes
 
+    if picture is not None:
+        from galzoo.viz.panels import check_picture
+
+        # Before the scenes are drawn.
+        check_picture(picture)
     spec = SceneSpec(
         survey=survey,
         bands=tuple(listed(bands, "--bands") or ()),
         reference=reference,
         stamp_size=size,
         psf_size=psf_size,
-        n_sources=sources,
+        n_sources=pair(sources, "--sources", "2,4"),
         max_radius=radius,
         min_separation=separation,
         centred=centred,
         density=density,
-        magnitude_range=magnitudes,
+        magnitude_range=pair(magnitudes, "--magnitudes"),
         stars_fraction=stars,
         structure=structure,
         depth=depth,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
+from galzoo.files import check_folder_name
 from galzoo.options import complete_family, complete_preset, complete_recipe
 
 
@@ -49,6 +50,7 @@ def train(
         other = "--bundle, which takes no model along" if bundle else "--resume, which goes on from the run's model"
         raise InputError(f"--init starts a run from another model and means nothing with {other}; leave one out")
     output = output or Path("runs") / f"{family}_{Path(recipe).stem}"
+    check_folder_name(output)
     # A run goes on with what it was started with; options need not be given again.
     begun = resume and (output / "recipe.json").is_file()
     chosen = load_recipe(family, output / "recipe.json" if begun else recipe, overrides or ())

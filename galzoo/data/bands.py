@@ -57,6 +57,21 @@ def magnitude_columns(bands, meta):
     return {f"mag_{band}": band for band in bands} | {"mag": (meta.get("simulation") or {}).get("reference")}
 
 
+def observed(images):
+    """Return in which bands images have a good pixel, (n, band), and so were observed.
+
+    Parameters
+    ----------
+    images : Stamps or Scenes
+    """
+    good = np.isfinite(images.image)
+    if images.variance is not None:
+        good &= np.isfinite(images.variance)
+    if images.mask is not None:
+        good &= ~images.mask
+    return good.any(axis=(1, 2))
+
+
 def in_order(images, bands, name="stamps"):
     """Return images whose bands are those of a model, in its order.
 
@@ -84,8 +99,7 @@ def in_order(images, bands, name="stamps"):
     if sorted(images.bands) != sorted(bands):
         raise InputError(
             f"{name} have the bands {', '.join(images.bands)}, the model takes {', '.join(bands)}; "
-            "call them so when they are cut (galzoo data cutouts --bands), or bring them to the model's by --conform "
-            "(in Python galzoo.data.conform)"
+            "bring them to these by --conform (in Python galzoo.data.conform.conform), or use a model of their bands"
         )
     order = [images.bands.index(band) for band in bands]
     planes = ("image", "variance", "mask", "psf", "truth", "model", "isolated")

@@ -9,6 +9,7 @@ from pathlib import Path
 from galzoo.contents import digests, files_of
 from galzoo.data.open_source import read_header
 from galzoo.errors import InputError
+from galzoo.files import check_hdf5
 from galzoo.registry import get_dataset
 from galzoo.values import check_numbers
 
@@ -54,6 +55,7 @@ def make_named(name, output, options=None):
     for path in files_of(options):
         if os.path.realpath(path) == os.path.realpath(output):
             raise InputError(f"{path}: is read, and would be written over; name another --output")
+    check_hdf5(output)
     function(output=output, **options)
     return read_header(output)["n"]
 

@@ -72,7 +72,7 @@ def make_cutouts(
     found = find_columns(catalogue, columns, name)
     x, y = positions(mosaic, catalogue, found, columns, name)
     height, width = mosaic.shape
-    inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    inside = _on(mosaic, x, y)
     outside, unknown = int(np.sum(~inside)), int(np.sum(~np.isfinite(x + y) & _without_numbers(catalogue, found)))
     if not inside.any():
         raise InputError(
@@ -155,16 +155,35 @@ def _corner(position, size):
 def positions(mosaic, catalogue, found, columns=None, name="catalogue"):
     """Return 0-based positions x, y on a mosaic: from ra and dec where there is a WCS, unless x and y are mapped.
 
-    They are NaN for rows without a position, and for places that have no pixel.
+    They are NaN for rows without a position, and for places that have no pixel. `InputError` where right ascensions are
+    in hours, by which alone they are on the mosaic.
     """
     pixels = {"x", "y"} <= set(found)
     if {"ra", "dec"} <= set(found) and mosaic.wcs is not None and not {"x", "y"} <= set(columns or ()):
-        x, y = sky_to_pixel(mosaic.wcs, *sky_positions(catalogue, found))
+        ra, dec, frame = sky_positions(catalogue, found)
+        x, y = sky_to_pixel(mosaic.wcs, ra, dec, frame)
+        if _in_hours(mosaic, ra, dec, frame) and not _on(mosaic, x, y).any():
+            raise InputError(
+                f"{name}: no position is on the image with column {found['ra']} in degrees; in hours? Multiply it by "
+                "15, or give it the unit hourangle"
+            )
     elif pixels:
         x, y = (pixel_position(catalogue, found, role) for role in ("x", "y"))
     else:
         raise InputError(f"{name}: has ra and dec, but the mosaic has no WCS; map x and y to pixel columns")
     return np.asarray(x, float), np.asarray(y, float)
+
+
+def _on(mosaic, x, y):
+    height, width = mosaic.shape
+    return (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+
+
+def _in_hours(mosaic, ra, dec, frame):
+    known = ra[np.isfinite(ra)]
+    if not len(known) or not np.all((known >= 0) & (known < 24)):
+        return False
+    return _on(mosaic, *sky_to_pixel(mosaic.wcs, 15 * ra, dec, frame)).any()
 
 
 def _without_numbers(catalogue, found):

@@ -19,6 +19,7 @@ from galzoo.data.maps import (
     flagged,
     most_noise,
     noise_factor,
+    say_filter,
     variance_of,
 )
 from galzoo.data.no_data import without_data
@@ -282,7 +283,8 @@ def open_mosaic(
     with contextlib.ExitStack() as opened:
         # Whatever was opened is closed again if anything below is found wrong.
         planes = _open_all(paths, bands if len(paths) == 1 else (), opened)
-        if bands is None:
+        named = bands is not None
+        if not named:
             bands = ("r", "g", "b") if picture and len(planes) == 3 else _names(planes)
         if len(bands) != len(planes):
             raise InputError(
@@ -290,6 +292,7 @@ def open_mosaic(
             )
         checked(bands, planes[0].name)
         check_bands(planes, bands, what="images")
+        say_filter(planes, bands, named or picture)
         for path in {path for path in paths if paths.count(path) > 1}:
             logger.warning("%s: is given for %d bands", path, paths.count(path))
         wcs = _common_wcs(planes)

@@ -11,7 +11,7 @@ import numpy as np
 
 from galzoo.data.hdf5 import FORMAT, KINDS, PLANES, open_file
 from galzoo.errors import InputError
-from galzoo.files import file_to_write
+from galzoo.files import check_hdf5, file_to_write
 
 _CHUNK_BYTES = 1 << 18
 
@@ -32,6 +32,7 @@ class FileWriter:
 
     def __init__(self, path, append=False):
         # Said now: moving the finished file there would fail after all the work.
+        check_hdf5(path)
         self.path = file_to_write(path)
         handle, name = tempfile.mkstemp(prefix=f".{self.path.stem}-", suffix=".h5", dir=self.path.parent)
         os.close(handle)

@@ -205,12 +205,12 @@ def check_bands(planes, bands, images=(), what="maps"):
         The maps, in the plural.
     """
     known = [{str(band).lower()} for band in bands]
-    for names, image in zip(known, images, strict=False):
-        names.update(name.lower() for name in _called(image.header))
+    for names, called in zip(known, _called(images), strict=False):
+        names.update(name.lower() for name in called)
     if len(planes) != len(known):
         return
-    for number, plane in enumerate(planes):
-        for own in _called(plane.header):
+    for number, (plane, called) in enumerate(zip(planes, _called(planes), strict=True)):
+        for own in called:
             others = [band for band, names in zip(bands, known, strict=True) if own.lower() in names]
             if others and own.lower() not in known[number]:
                 raise InputError(
@@ -223,9 +223,35 @@ def check_bands(planes, bands, images=(), what="maps"):
             logger.warning("%s: is of the filter %s, its image %s of %s", plane.name, own, image.name, other)
 
 
-def _called(header):
-    """Return what a header calls the band of its pixels: the filter, and the extension."""
-    return [name for name in (filter_of(header), str(header.get("EXTNAME") or "").strip()) if name]
+def say_filter(planes, bands, named=True):
+    """Say in the log where the header of a lone image states another filter than the band that it is given as.
+
+    Where bands are not `named`, say so if no header names them.
+    """
+    if not named and not all(filter_of(plane.header) in bands for plane in planes):
+        called = ", ".join(map(str, bands))
+        logger.warning("%s: its header has no filter; bands are called %s, --bands names them", planes[0].name, called)
+    own = filter_of(planes[0].header) if len(planes) == 1 else ""
+    # Words: HSC-I and r.MP9602 are i and r.
+    if own and str(bands[0]).lower() not in [own.lower(), *re.split("[^a-z0-9]+", own.lower())]:
+        logger.warning("%s: its header has the filter %s; taken as band %s", planes[0].name, own, bands[0])
+
+
+def _called(planes):
+    """Return what headers call the band of each plane, a list each: the filter, and the extension.
+
+    The one header of a cube says nothing of its layers, nor does a filter that all extensions of a file inherit.
+    """
+    headers = [plane.header for plane in planes]
+    several = len(planes) > 1
+    if several and all(header is headers[0] for header in headers):
+        return [[] for _ in planes]
+    filters, names = [filter_of(header) for header in headers], [plane.name for plane in planes]
+    one_file = len({split_extension(name)[0] for name in names}) == 1 and len(set(names)) == len(names)
+    if several and one_file and len(set(filters)) == 1:
+        filters = [""] * len(planes)
+    extensions = [str(header.get("EXTNAME") or "").strip() for header in headers]
+    return [[name for name in pair if name] for pair in zip(filters, extensions, strict=True)]
 
 
 def bad_bits(plane):

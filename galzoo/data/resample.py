@@ -9,8 +9,8 @@ from galzoo.errors import InputError
 _ORDER = 5
 # Beyond this step a well-sampled PSF need not stay so: average sub-samples instead of picking points.
 _AVERAGE_ABOVE = 1.25
-# A pixel that takes more than this weight from bad ones is bad.
-_MASK_WEIGHT = 0.1
+# A pixel that takes more than this share of its weights from bad ones is bad; weights below the other are none.
+_MASK_WEIGHT, _NOTHING = 0.1, 1e-9
 
 
 @functools.lru_cache(maxsize=256)
@@ -64,6 +64,8 @@ def resample_mask(mask, ratio, size, centre=None):
     """Return True where `resample` takes from bad pixels, or from off the input."""
     rows, columns = (np.abs(matrix) for matrix in _operators(np.shape(mask), ratio, size, centre))
     seen = (rows.sum(axis=1) > 0)[:, None] & (columns.sum(axis=1) > 0)
+    # Sums of weights differ with the place between pixels: as shares, or every other pixel along an edge would be bad.
+    rows, columns = (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), _NOTHING) for matrix in (rows, columns))
     return (rows @ np.asarray(mask, float) @ columns.T > _MASK_WEIGHT) | ~seen
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from galzoo.brief import counted
 from galzoo.data import hdf5
 from galzoo.data.splits import split_names
 from galzoo.data.stamps import Stamps
@@ -12,6 +13,8 @@ from galzoo.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+# Fewer stamps tell nothing of a median and its error.
+LEAST = 5
 # Enough for a fifth, the held-out splits, to give errors of a few percent; a minute or two to simulate.
 _NEW_STAMPS, _NEW_SEED = 3000, 1000
 
@@ -74,10 +77,13 @@ def usable_options(options, name):
 def held_out(path, split, options, limit=None, once=False):
     """Return the `Stamps` of one split of a file, at most `limit` of them, evenly spread through it.
 
-    With `once`, a galaxy that is there several times, as one id, counts once.
+    With `once`, a galaxy that is there several times, as one id, counts once. Of the split "test" the log says how many
+    there are; `InputError` where they are too few to judge on.
     """
     columns = hdf5.read_columns(path)
     rows = np.flatnonzero(split_names(columns, **options) == split)
+    if split == "test" and len(rows):
+        say_held_out(path, len(rows), len(columns["id"]), least=LEAST)
     if once:
         rows = rows[np.sort(np.unique(columns["id"][rows], return_index=True)[1])]
     if not len(rows):
@@ -85,6 +91,17 @@ def held_out(path, split, options, limit=None, once=False):
             f"{path}: no stamp in split {split!r}; use the file that the model was trained on, or a larger one"
         )
     return some(path, rows, limit)
+
+
+def say_held_out(path, found, total, kind="stamp", least=1):
+    """Say in the log how many of a file's objects are held out; `InputError` where they are fewer than `least`."""
+    said = f"{path}: {found} of {counted(total, kind)} {'is' if found == 1 else 'are'} held out, split 'test'"
+    if found < least:
+        raise InputError(
+            f"{said}: too few to judge on; give {least} or more, of a larger file, or with a column 'split' that is "
+            "'test' for all that training did not see"
+        )
+    logger.warning("%s", said)
 
 
 def some(path, rows=None, limit=None):

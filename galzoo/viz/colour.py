@@ -23,8 +23,8 @@ def to_rgb(image, bands=None, variance=None, mask=None, like=None):
     One band gives grey. Two give red and blue with their mean as green. Three or more give the reddest, the middle and
     the bluest, of more than three i, r and g where they are there; a Lupton stretch keeps the colour of bright pixels.
     Colours are ratios of fluxes, each band weighed by the power `COLOUR_SLOPE` of its wavelength where its name is
-    known; noise, which differs from band to band by survey, sets the stretch of all together alone. uint8 pictures are
-    shown as they are.
+    known; noise, which differs from band to band by survey, sets the stretch of all together alone. Bands of infinite
+    variance, which were not observed, are left out. uint8 pictures are shown as they are.
 
     Parameters
     ----------
@@ -58,10 +58,15 @@ def to_rgb(image, bands=None, variance=None, mask=None, like=None):
         raise InputError(f"image has shape {image.shape}; a picture is made from (y, x, band)")
     if bands is not None and len(bands) != image.shape[-1]:
         raise InputError(f"{len(bands)} names for {image.shape[-1]} bands")
-    order = _red_green_blue(image.shape[-1], bands)
     reference = image if like is None else np.asarray(like)
     if reference.shape != image.shape:
         raise InputError(f"like has shape {reference.shape}, the image {image.shape}")
+    seen = None if variance is None else np.flatnonzero(np.isfinite(variance).any(axis=(0, 1)))
+    if seen is not None and 0 < len(seen) < image.shape[-1]:
+        image, reference, variance = image[..., seen], reference[..., seen], np.asarray(variance)[..., seen]
+        mask = None if mask is None else np.asarray(mask)[..., seen]
+        bands = None if bands is None else [bands[band] for band in seen]
+    order = _red_green_blue(image.shape[-1], bands)
     if reference.dtype == np.uint8:
         return np.round(np.clip(_pick(np.nan_to_num(image.astype(np.float64)), order), 0, 255)).astype(np.uint8)
     noise, peak = _levels(reference, variance, mask)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from galzoo.data.bands import observed
 from galzoo.viz.colour import to_rgb
 from galzoo.viz.columns import MISSING, Column, colour_bar, legend, rgba, scale, spans
 from galzoo.viz.panels import INK
@@ -312,6 +313,7 @@ def _patch_mosaic(stamps, embedding, codes, wide, high):
         return to_rgb(mosaic, bands=stamps.bands, like=np.zeros(mosaic.shape, np.uint8))
     # Averages are less noisy than stamps, and so is what they show.
     variance = np.broadcast_to((0.25 * embedding.noise) ** 2, mosaic.shape)
+    variance = np.where(observed(stamps).any(axis=0), variance, np.inf)
     return to_rgb(mosaic, bands=stamps.bands, variance=variance)
 
 

@@ -149,10 +149,17 @@ def picture_grid(columns, labels=None, title=None):
     return figure
 
 
+def check_picture(path):
+    """Raise `InputError` where the name of a picture to write is of no format of pictures."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    if Path(path).suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise InputError(f"{path}: no format of pictures; name it .png, .pdf or .svg")
+
+
 def save(figure, path, dpi=150):
     """Write a figure to `path` atomically; the suffix chooses the format (png, pdf, svg)."""
-    if Path(path).suffix[1:].lower() not in figure.canvas.get_supported_filetypes():
-        raise InputError(f"{path}: no format of pictures; name it .png, .pdf or .svg")
+    check_picture(path)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
 

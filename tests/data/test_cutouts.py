@@ -283,3 +283,26 @@ def test_full_disk_leaves_the_old_file_and_nothing_else(field, tmp_path, monkeyp
             make_cutouts(mosaic, catalogue(), out, SIZE)
     assert out.read_bytes() == before
     assert [path.name for path in out.parent.iterdir()] == ["out.h5"]
+
+
+@pytest.mark.parametrize(
+    ("ra", "hours"), [([10.0, 10.0], True), ([10.0, np.nan], True), ([10.0, 170.0], False), ([9.0, 9.0], False)]
+)
+def test_hours_are_asked_for_where_they_would_be_on_the_image(ra, hours):
+    """The image is at 150 degrees."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ("RA---TAN", "DEC--TAN"), [150.0, 2.0], [50.0, 40.0]
+    wcs.wcs.cdelt = [-0.2 / 3600, 0.2 / 3600]
+    mosaic = SimpleNamespace(wcs=wcs, shape=(80, 100))
+    table = Table({"ra": ra, "dec": [2.0, 2.0]})
+    found = find_columns(table, None, "list.csv")
+    if hours:
+        with pytest.raises(
+            InputError, match="list.csv: .*column ra in degrees; in hours. Multiply it by 15, or .* hourangle"
+        ):
+            positions(mosaic, table, found, name="list.csv")
+        table["ra"].unit = "hourangle"
+        assert positions(mosaic, table, found, name="list.csv")[0][0] == pytest.approx(49)
+    else:
+        x, _ = positions(mosaic, table, found, name="list.csv")
+        assert not ((x > 0) & (x < 100)).any()

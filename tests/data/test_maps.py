@@ -298,3 +298,44 @@ def test_any_bit_may_be_a_plane(tmp_path, image, bit):
 def test_one_file_for_two_bands_is_said(image, caplog):
     open_mosaic([image, image], ["g", "r"]).close()
     assert "image.fits: is given for 2 bands" in caplog.text
+
+
+def test_the_header_of_a_cube_says_nothing_of_its_layers(tmp_path, caplog):
+    """Neither does a filter that all extensions of a file inherit; nor that of one flag map for all bands."""
+    cube = write(tmp_path / "cube.fits", np.stack([noise(number) for number in range(3)]), FILTER="r")
+    with open_mosaic(cube, ["g", "r", "i"]) as mosaic:
+        assert mosaic.bands == ("g", "r", "i")
+    hdus = [fits.PrimaryHDU(header=fits.Header({"FILTER": "r"}))]
+    hdus += [fits.ImageHDU(noise(), header(MAGZERO=AB_NJY), name=name) for name in "GRI"]
+    fits.HDUList(hdus).writeto(tmp_path / "three.fits")
+    with open_field(tmp_path / "three.fits", bands=["g", "r", "i"]) as field:
+        assert field.bands == ("g", "r", "i")
+    flags = write(tmp_path / "flags.fits", np.zeros_like(noise()), FILTER="r")
+    with open_mosaic(cube, ["g", "r", "i"], flags=flags) as mosaic:
+        assert len(mosaic.flags) == 3
+    assert "filter" not in caplog.text
+    # Files have headers of their own, and extensions names.
+    with pytest.raises(InputError, match="is of the band R, but comes in the place of g"):
+        open_mosaic([f"{tmp_path / 'three.fits'}[{name}]" for name in "RGI"], ["g", "r", "i"])
+
+
+@pytest.mark.parametrize(
+    ("named", "band", "said"),
+    [("r", "i", True), ("HSC-I", "F160W", True), ("i", "I", False), ("HSC-I", "i", False), ("r.MP9602", "r", False)],
+)
+def test_a_lone_image_of_another_filter_is_said_once(named, band, said, tmp_path, caplog):
+    path = write(tmp_path / "a.fits", noise(), FILTER=named)
+    with open_mosaic(path, [band]) as mosaic:
+        assert mosaic.bands == (band,)
+    assert caplog.text.count(f"a.fits: its header has the filter {named}; taken as band {band}") == said
+
+
+def test_bands_that_are_called_after_the_file_are_said(tmp_path, caplog):
+    image = write(tmp_path / "flux_njy.fits", noise())
+    with open_mosaic(image) as mosaic:
+        assert mosaic.bands == ("flux_njy",)
+    assert "flux_njy.fits: its header has no filter; bands are called flux_njy, --bands names them" in caplog.text
+    caplog.clear()
+    for path, bands in ((image, ["r"]), (write(tmp_path / "i.fits", noise(), FILTER="i"), None)):
+        with open_mosaic(path, bands):
+            assert "filter" not in caplog.text

@@ -221,3 +221,16 @@ def test_psfs_in_the_order_of_other_bands_are_refused(tmp_path):
     assert found[0, 7, 7, 0] < found[0, 7, 7, 1]
     with pytest.raises(InputError, match=r"psf_r.fits: is of the band r, but comes in the place of g; give PSFs"):
         read_psf(paths[::-1], ["g", "r"], 15)
+
+
+@pytest.mark.parametrize("ratio", [0.7, 0.84, 1.0, 1.3])
+@pytest.mark.parametrize("edge", [21, 30])
+def test_the_resampled_mask_has_straight_edges(ratio, edge):
+    """Weights of splines differ with the place between pixels, by which every other pixel along an edge was bad."""
+    mask = np.zeros((64, 64), bool)
+    mask[:edge] = True
+    size = int(round(64 / ratio))
+    found = resample_mask(mask, ratio, size)[:, 5:-5]
+    np.testing.assert_array_equal(found, np.broadcast_to(found[:, :1], found.shape))
+    # Not far from where the edge is.
+    assert abs(found[:, 0].sum() - (edge - 32) / ratio - size / 2) < 3.5

@@ -75,6 +75,26 @@ def test_held_out_stamps_are_those_of_their_split(tmp_path):
     np.testing.assert_array_equal(once.image, stamps.image[[2, 6, 10]])
 
 
+@pytest.mark.parametrize(
+    ("found", "said"), [(5, "5 of 12 stamps are held out, split 'test'"), (1, "1 of 12 stamps is held")]
+)
+def test_how_many_are_held_out_is_said_and_too_few_are_refused(found, said, tmp_path, caplog):
+    stamps = make_stamps(n=12)
+    stamps.catalogue["split"] = np.where(np.arange(12) < found, "test", "train")
+    stamps.save(tmp_path / "stamps.h5")
+    if found < 5:
+        with pytest.raises(
+            InputError, match=rf"stamps.h5: {said}.*too few to judge on; give 5 or more.*column 'split'"
+        ):
+            held_out.held_out(tmp_path / "stamps.h5", "test", {})
+    else:
+        assert len(held_out.held_out(tmp_path / "stamps.h5", "test", {}, limit=2)) == 2
+        assert said in caplog.text
+        caplog.clear()
+        held_out.held_out(tmp_path / "stamps.h5", "train", {})
+        assert not caplog.text
+
+
 def test_stamps_of_one_galaxy_have_one_number():
     stamps = make_stamps(n=4)
     assert held_out.parents_of(stamps) is None

@@ -98,3 +98,17 @@ def test_bad_shapes_are_refused():
     ):
         with pytest.raises(InputError):
             call()
+
+
+@pytest.mark.parametrize("like", [False, True])
+def test_bands_that_were_not_observed_are_left_out(like):
+    """A model's guess at them would colour its image, and their zeros the observed one."""
+    image = blob(3.0, 5.0, 9.0, noise=0.1)
+    variance = np.full(image.shape, 0.01)
+    variance[..., [0, 2]] = np.inf
+    mask = np.zeros(image.shape, bool)
+    picture = to_rgb(image, ("g", "r", "i"), variance, mask, like=image if like else None)
+    alone = to_rgb(image[..., 1:2], ("r",), variance[..., 1:2], mask[..., 1:2])
+    np.testing.assert_array_equal(picture, alone)
+    # Where there is no noise at all, all that is there is shown.
+    assert to_rgb(image, ("g", "r", "i"), np.full(image.shape, np.inf)).any()

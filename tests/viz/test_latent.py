@@ -10,7 +10,7 @@ from astropy.table import MaskedColumn, QTable
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.tasks.embed.latent_scores import code_usage
 from galzoo.viz.columns import Column, read_column, rgba
-from galzoo.viz.latent import codes_figure, embedding_figure, thin
+from galzoo.viz.latent import _patch_mosaic, codes_figure, embedding_figure, thin
 from galzoo.viz.panels import save
 from tests.conftest import make_stamps
 
@@ -180,3 +180,14 @@ def test_hard_cases_are_drawn(tmp_path, dtype):
     save(embedding_figure(stamps, embedding, [column]), tmp_path / "map.png", dpi=40)
     save(codes_figure(stamps, embedding, usage, [column]), tmp_path / "codes.png", dpi=40)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_codes_are_shown_in_the_bands_that_were_observed():
+    stamps, embedding = make(
+        n=6, patches=np.arange(24.0).reshape(8, 1, 1, 3) * np.ones((1, 12, 12, 1)), noise=np.ones(3)
+    )
+    stamps = make_stamps(n=6, size=16, bands=("g", "r", "i"))
+    codes = np.arange(6)
+    assert np.ptp(_patch_mosaic(stamps, embedding, codes, 3, 2), axis=-1).any()
+    stamps.variance = np.where([True, False, False], stamps.variance, np.inf)
+    assert not np.ptp(_patch_mosaic(stamps, embedding, codes, 3, 2), axis=-1).any()

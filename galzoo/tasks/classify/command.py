@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import BatchSize, Conform, Report, complete_preset
+from galzoo.options import BatchSize, Conform, Folder, Report, complete_preset
 
 
 def classify(
@@ -19,7 +19,7 @@ def classify(
         ),
     ],
     stamps: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("classified"),
+    output: Folder = Path("classified"),
     column: Annotated[str | None, typer.Option(help="Column of the labels, in --labels or the stamps.")] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Table of labels: FITS, VOTable, ECSV, CSV; rows by id, else by order.")
@@ -71,9 +71,6 @@ def _fit(preset, path, output, column, labels, match, told, chosen, batch_size, 
     from galzoo.errors import UnknownNameError
     from galzoo.presets import card_for, load_for, model_checksum
     from galzoo.tasks.classify.labels import labels_of, read_labels
-    from galzoo.tasks.classify.products import write_products
-    from galzoo.tasks.classify.run import fit, usual_depth
-    from galzoo.tasks.classify.saved import save_classifier
 
     roles = ("model", "prior", "encoder")
     card = card_for("classify", preset, *roles)
@@ -85,7 +82,13 @@ def _fit(preset, path, output, column, labels, match, told, chosen, batch_size, 
         known = labels_of(data.catalogue[column], name=f"{path}: {column}", **told)
     else:
         raise UnknownNameError.of("column", column, data.catalogue.colnames)
-    data, model = in_domain(data, card, conform), load_for("classify", preset, *roles)
+    data = in_domain(data, card, conform)
+    # Nor should wrong bands.
+    from galzoo.tasks.classify.products import write_products
+    from galzoo.tasks.classify.run import fit, usual_depth
+    from galzoo.tasks.classify.saved import save_classifier
+
+    model = load_for("classify", preset, *roles)
     chosen["depth"] = chosen["depth"] or usual_depth(model, chosen["method"])
     result = fit(model, data, known, batch_size=batch_size, progress=True, **chosen)
     about = {"encoder": preset, "file": str(path), "labels": str(labels or path), "column": column}
@@ -117,10 +120,10 @@ def _apply(folder, path, output, views, depth, batch_size, report, conform):
     if output.resolve() == Path(folder).resolve():
         raise InputError(f"{output}: is the folder of the classifier; write elsewhere (-o)")
     classifier, about = load_classifier(folder)
-    model = None if classifier.kind == "finetune" else encoder_of(about, folder)
     data = Stamps.load(path)
     if about.get("encoder"):
         data = in_domain(data, load_card(about["encoder"], metrics=False), conform)
+    model = None if classifier.kind == "finetune" else encoder_of(about, folder)
     views, fitted = views or about.get("views", 8), about.get("depth", "vector")
     if depth not in (None, fitted):
         raise InputError(f"{folder}: was fitted with --depth {fitted}, not {depth}; leave --depth out")

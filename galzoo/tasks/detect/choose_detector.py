@@ -2,12 +2,14 @@
 
 import dataclasses
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 
 from galzoo.data.bands import spelt
 from galzoo.errors import InputError
 from galzoo.field.same_pixels import same_pixels
+from galzoo.packaged_preset import say_absent
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,11 @@ def choose_detector(preset, field, role="model"):
         If a band of the field is none of the detector's, the pixels are too different, or the preset is for the other
         role.
     """
-    from galzoo.presets import load_for
+    from galzoo.presets import hyper_parameters, load_for
 
+    # What does not fit is said before the network is loaded, where its file tells.
+    if {"bands", "pixel_scale"} <= set(told := hyper_parameters(preset)):
+        bands_of(field, SimpleNamespace(**told), str(preset))
     model = load_for("detect", preset, role)
     check_role(model, preset, role == "residual")
     return fit_detector(model, field, str(preset))
@@ -77,6 +82,13 @@ def check_role(model, name, residual):
 
 def fit_detector(model, field, name="the detector"):
     """Return a `Detector` as `choose_detector` does."""
+    bands = bands_of(field, model, name)
+    say_absent(field, model.bands, name)
+    return in_bands(model.detect, bands, model.bands), field.renamed(bands) if bands != field.bands else field, model
+
+
+def bands_of(field, model, name):
+    """Return the bands of a field as a model calls them; `InputError` where one is not its own or pixels are not."""
     bands = spelt(field.bands, model.bands)
     odd = [band for band in bands if band not in model.bands]
     if odd:
@@ -85,7 +97,7 @@ def fit_detector(model, field, name="the detector"):
             "say which it is with --as, or leave it out with --as -"
         )
     same_pixels(field, model, name, "use another preset, or none for the classical detection")
-    return in_bands(model.detect, bands, model.bands), field.renamed(bands) if bands != field.bands else field, model
+    return bands
 
 
 def in_bands(detect, bands, known):

@@ -12,7 +12,7 @@ from galzoo.errors import InputError
 
 def detect(
     field: options.FieldFiles,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("detected"),
+    output: options.Folder = Path("detected"),
     preset: Annotated[
         str | None,
         typer.Option(
@@ -32,7 +32,8 @@ def detect(
     match: Annotated[float, typer.Option(help="Arcsec between a detection and the source that it is.")] = 1.0,
     inject: Annotated[int, typer.Option(help="Artificial sources to add and find again.")] = 0,
     inject_magnitudes: Annotated[
-        str | None, typer.Option(help="Their AB magnitudes, e.g. 20,26; about the depth by default.")
+        str | None,
+        typer.Option(metavar=options.PAIR, help="Their AB magnitudes, e.g. 20,26.5; about the depth by default."),
     ] = None,
     inject_kind: Annotated[str, typer.Option(help="What they are: both, star or galaxy.")] = "both",
     samples: Annotated[
@@ -79,7 +80,7 @@ def detect(
     if (residual or deblender) and not iterate:
         raise InputError(f"--{'residual' if residual else 'deblender'} is for --iterate; add --iterate or leave it out")
     settings = Settings(
-        threshold, tile, coco, report, inject, _pair(inject_magnitudes), match=match,
+        threshold, tile, coco, report, inject, options.pair(inject_magnitudes, "--inject-magnitudes"), match=match,
         inject_kind=inject_kind, samples=samples, daophot=daophot, refine=refine, faintest=faintest, wake=wake,
     )  # fmt: skip
     asked = {
@@ -101,13 +102,3 @@ def detect(
         written = detect_field(field, output, **asked)
     for path in written:
         sys.stdout.write(f"{path}\n")
-
-
-def _pair(text):
-    """Return the numbers of "20,26"."""
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--inject-magnitudes is {text!r}; give two numbers, e.g. 20,26") from None

@@ -8,7 +8,7 @@ from galzoo.brief import counted
 from galzoo.contracts.suites import Result
 from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
-from galzoo.evaluate.held_out import evenly, refuse_real
+from galzoo.evaluate.held_out import evenly, refuse_real, say_held_out
 from galzoo.tasks.detect.stars_scores import GIVEN, SURE, evaluate_stars
 
 
@@ -51,7 +51,7 @@ def _fields(request):
         own = trained.resolve() == path.resolve()
     else:
         path, own = prepare(Data(**data)), True
-    scenes = Scenes.load(path)
+    scenes = every = Scenes.load(path)
     if list(scenes.bands) != list(request.model.bands):
         raise InputError(
             f"{path}: bands are {', '.join(scenes.bands)}; the model needs {', '.join(request.model.bands)}"
@@ -64,6 +64,8 @@ def _fields(request):
         scenes = scenes.split("test")
     if not len(scenes):
         raise InputError(f"{path}: no field in split 'test'; make more of them")
+    if len(scenes) < len(every):
+        say_held_out(path, len(scenes), len(every), "field")
     return scenes
 
 

@@ -7,7 +7,7 @@ from galzoo.data import scenes_hdf5
 from galzoo.data.hdf5 import open_file, read_array
 from galzoo.data.scenes import Scenes
 from galzoo.errors import GalzooError, InputError
-from galzoo.evaluate.held_out import evenly, refuse_real
+from galzoo.evaluate.held_out import evenly, refuse_real, say_held_out
 from galzoo.metrics.detection import OUTCOMES
 from galzoo.tasks.detect.choose_detector import check_role
 from galzoo.tasks.detect.classical import ClassicalDetector, SecondLook
@@ -86,6 +86,8 @@ def held_out(path, bands, limit=None):
             rows = np.flatnonzero(read_array(file["catalogue/split"]) == "test")
     if not len(rows):
         raise InputError(f"{path}: no scene in split 'test'; simulate some with --split test")
+    if len(rows) < header["n"]:
+        say_held_out(path, len(rows), header["n"], "scene")
     return Scenes.load(path, evenly(rows, limit))
 
 

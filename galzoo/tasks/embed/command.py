@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import BatchSize, Conform, Preset
+from galzoo.options import BatchSize, Conform, Folder, Preset
 
 # Columns that are told best, printed at the end.
 _SAID = 8
@@ -16,7 +16,7 @@ _SAID = 8
 def embed(
     preset: Preset,
     stamps: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("out"),
+    output: Folder = Path("out"),
     method: Annotated[str, typer.Option(help="tsne, umap (needs umap-learn) or pca.")] = "tsne",
     colour: Annotated[
         list[str] | None,
@@ -45,22 +45,25 @@ def embed(
     from galzoo.data.stamps import Stamps
     from galzoo.domain import in_domain
     from galzoo.field.pieces import check_folder
-    from galzoo.inference.stamp_features import features
     from galzoo.presets import card_for, load_for
-    from galzoo.tasks.embed.neighbours import rows_of, write_like, write_pairs, write_strangest
-    from galzoo.tasks.embed.outliers import chi2_a_pixel
-    from galzoo.tasks.embed.run import embed as run
-    from galzoo.tasks.embed.run import write_embedding
     from galzoo.viz.columns import read_column
 
     if limit is not None and limit < 3:
         raise InputError(f"--limit is {limit}; a map needs at least 3 stamps")
     check_folder(output, stamps, pairs)
     data = Stamps.load(stamps, _rows(hdf5.read_header(stamps)["n"], limit, seed))
-    data = in_domain(data, card_for("embed", preset, "model", "prior", "encoder"), conform)
-    # A wrong name should not cost the time of the model.
+    card = card_for("embed", preset, "model", "prior", "encoder")
+    data = in_domain(data, card, conform)
+    other = None if pairs is None else in_domain(Stamps.load(pairs), card, conform)
+    # Wrong bands and names should not cost the time of TensorFlow and the model.
     for name in colour or ():
         read_column(data.catalogue, name)
+    from galzoo.inference.stamp_features import features
+    from galzoo.tasks.embed.neighbours import rows_of, write_like, write_pairs, write_strangest
+    from galzoo.tasks.embed.outliers import chi2_a_pixel
+    from galzoo.tasks.embed.run import embed as run
+    from galzoo.tasks.embed.run import write_embedding
+
     rows_of(data.catalogue, like or ())
     model = load_for("embed", preset, "model", "prior", "encoder")
     result = run(model, data, method, seed, perplexity, batch_size, progress=True, depth=depth)
@@ -69,8 +72,7 @@ def embed(
     written += write_like(data, result.features, like or (), output)
     if outliers:
         written += write_strangest(data, result.features, chi2_a_pixel(model, data, batch_size, True), output, seed)
-    if pairs is not None:
-        other = in_domain(Stamps.load(pairs), card_for("embed", preset, "model", "prior", "encoder"), conform)
+    if other is not None:
         vectors = result.features, features(model, other, batch_size, progress=True, depth=depth)[0]
         written += write_pairs(data, other, vectors, output)
     for path in written:

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import BatchSize, Conform, Output, Preset
+from galzoo.options import BatchSize, Conform, Folder, Preset
 
 
 def reconstruct(
     preset: Preset,
     stamps: Annotated[Path, typer.Argument(help="Stamp file (HDF5).")],
-    output: Output = Path("out"),
+    output: Folder = Path("out"),
     batch_size: BatchSize = 64,
     limit: Annotated[int | None, typer.Option(help="Only the first so many stamps.")] = None,
     refine_steps: Annotated[
@@ -26,13 +26,15 @@ def reconstruct(
     from galzoo.domain import in_domain
     from galzoo.field.pieces import check_folder
     from galzoo.presets import card_for, load_for
-    from galzoo.tasks.reconstruct.products import write_reconstruction
-    from galzoo.tasks.reconstruct.run import reconstruct as run
 
     if limit is not None and limit < 1:
         raise InputError(f"--limit is {limit}; give 1 or more")
     check_folder(output, stamps)
     data = in_domain(Stamps.load(stamps, slice(0, limit)), card_for("reconstruct", preset), conform)
+    # What is wrong with the stamps is said before TensorFlow is loaded.
+    from galzoo.tasks.reconstruct.products import write_reconstruction
+    from galzoo.tasks.reconstruct.run import reconstruct as run
+
     result = run(load_for("reconstruct", preset), data, batch_size, progress=True, refine_steps=refine_steps)
     for path in write_reconstruction(data, result, output):
         sys.stdout.write(f"{path}\n")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from galzoo.errors import InputError
-from galzoo.options import BatchSize, Preset
+from galzoo.options import BatchSize, Folder, Preset
 
 MOST = 100_000
 """Most galaxies of one command: their images are held in memory. Other seeds give other galaxies."""
@@ -33,7 +33,7 @@ def sample(
     depth: Annotated[float, typer.Option(help="Exposure in units of the full survey's.")] = 1.0,
     psf: Annotated[list[Path] | None, typer.Option(help="An own PSF image, or one a band.")] = None,
     batch_size: BatchSize = 64,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("out"),
+    output: Folder = Path("out"),
 ):
     """Draw galaxies from a trained prior: stamps, FITS and a picture."""
     from galzoo.cards import magnitudes_of

@@ -10,6 +10,7 @@ from galzoo.data.hdus import ascii_columns, ascii_text
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.files import atomic_path
 from galzoo.simulate.observe import IN_FRAME
+from galzoo.values import split_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -150,10 +151,7 @@ def _plain(value):
 
 
 def _number(text, column, value, known, n, generator):
-    try:
-        ends = [float(end) for end in value.split(":")]
-    except ValueError:
-        ends = []
+    ends = split_numbers(value)
     if len(ends) not in (1, 2) or not np.all(np.isfinite(ends)) or sorted(ends) != ends:
         raise InputError(f"condition {text!r} cannot be read; give a number, or a range as low:high, e.g. mag=22:24")
     if known is not None and not (known[0] <= ends[0] and ends[-1] <= known[1]):

@@ -15,7 +15,7 @@ def screen(
         list[str],
         typer.Argument(help="FITS: a cube, a file with an extension a band, or a file a band; the catalogue last."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("screened"),
+    output: options.Folder = Path("screened"),
     preset: options.FieldPreset = None,
     prevalence: Annotated[float, typer.Option(help="Share of the catalogue's sources that are blends.")] = 0.2,
     passes: Annotated[int, typer.Option(help="Random passes of the network.")] = 50,

@@ -1,6 +1,7 @@
 """Screen the sources of a catalogue on a field."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 from scipy import ndimage
@@ -16,7 +17,8 @@ from galzoo.field.pieces import output_folder
 from galzoo.field.provenance import provenance
 from galzoo.field.psf import field_psf
 from galzoo.field.same_pixels import same_pixels
-from galzoo.presets import card_for, load_for, model_checksum, presets_for
+from galzoo.packaged_preset import packaged_preset, say_absent
+from galzoo.presets import card_for, hyper_parameters, load_for, model_checksum
 from galzoo.tasks.screen.flags import FLAGS
 
 # Stamps of one call of the model; share of bad pixels, neighbours' not counted, that is flagged.
@@ -70,7 +72,7 @@ def screen_field(
     output : str or Path
         Folder to write; made if absent.
     preset : str or Path, optional
-        Preset or run of a family that screens; the packaged one by default.
+        Preset or run of a family that screens; by default the packaged one of the nearest bands and pixels.
     settings : Settings, optional
     columns : dict, optional
         See `galzoo.data.columns.find_columns`.
@@ -92,8 +94,8 @@ def screen_field(
     settings = settings or Settings()
     inputs = paths, catalogue, psf, list(options.values())
     output = output_folder(output, *inputs, bands=options.get("bands") or ())
-    preset = _packaged() if preset is None else preset
-    card = card_for("screen", preset)
+    if preset is not None:
+        card_for("screen", preset)
     table = read_table(catalogue)
     if not len(table):
         raise InputError(f"{catalogue}: has no rows; give a catalogue of sources")
@@ -108,10 +110,14 @@ def screen_field(
             )
         if not (inside & chosen).any():
             raise InputError(f"{catalogue}: no source on the field is left by --where {settings.where!r}")
-        model = load_for("screen", preset)
-        same_pixels(field, model, preset)
+        preset = packaged_preset("screen", field) if preset is None else preset
+        # What does not fit is said before the network is loaded, where its file tells.
+        if {"bands", "pixel_scale"} <= set(told := hyper_parameters(preset)):
+            _order(field, SimpleNamespace(**told), preset)
+        card, model = card_for("screen", preset), load_for("screen", preset)
+        order = _order(field, model, preset)
+        say_absent(field, model.bands, preset)
         size = settings.size or _trained_size(card)
-        order = band_order(field, model, preset)
         known = field_psf(field, psf, seeing)
         rows = np.flatnonzero(chosen)
         result = screen_rows(model, field, x, y, rows, size, order, known, settings)
@@ -280,14 +286,10 @@ def band_order(field, model, preset):
     return [lower.index(band.lower()) if band.lower() in lower else None for band in model.bands]
 
 
-def _packaged():
-    names = presets_for("screen")
-    if not names:
-        raise InputError(
-            "no preset that screens is shipped yet; train one (galzoo train mc_resnet --recipe lsst_i_30s) and give "
-            "its folder with --preset"
-        )
-    return names[0]
+def _order(field, model, preset):
+    """Return `band_order` of a model whose pixels those of the field are."""
+    same_pixels(field, model, preset)
+    return band_order(field, model, preset)
 
 
 def _chosen(table, where, name):

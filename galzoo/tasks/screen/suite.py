@@ -6,7 +6,7 @@ from galzoo.contracts.suites import Result
 from galzoo.data.in_graph import FixedSource, MadeSource, make_layer, state_of
 from galzoo.data.open_source import open_source, read_header
 from galzoo.errors import InputError
-from galzoo.evaluate.held_out import new_stamps, refuse_real
+from galzoo.evaluate.held_out import LEAST, new_stamps, refuse_real, say_held_out
 from galzoo.metrics.calibration import (
     calibrated_error,
     gaussian_coverage,
@@ -234,11 +234,16 @@ def held_out_scenes(request, split="test", times=1):
         optional = [key for key in _KEYS if key not in ("image", "variance", "n_sources")]
         limit = None if request.limit is None else times * request.limit
         options = {"optional": optional, "split_options": data["split"], "limit": limit}
-        return open_source(path, ("image", "variance", "n_sources"), split, **options), None
+        source = open_source(path, ("image", "variance", "n_sources"), split, **options)
+        if split == "test" and limit is None:
+            say_held_out(path, len(source), header["n"], "scene")
+        return source, None
     if not data["make"]:
         raise InputError(f"{path}: holds stamps, and the recipe makes no scenes of them; give scenes with --data")
     layer = make_layer(data["make"], 0)
     base = open_source(path, layer.needs(header["keys"]), split, split_options=data["split"])
+    if split == "test":
+        say_held_out(path, len(base), header["n"], least=LEAST)
     made, total = MadeSource(base, layer, _KEYS), times * (request.limit or _MADE)
     number = _SPLITS.index(split)
     random = np.random.default_rng(number)

@@ -11,7 +11,7 @@ from galzoo import options
 
 def segment(
     field: options.FieldFiles,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("out"),
+    output: options.Folder = Path("out"),
     preset: options.FieldPreset = None,
     bands: options.Bands = None,
     names: options.Names = None,

@@ -11,7 +11,8 @@ from galzoo.data.bands import spelt
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import held, output_folder, request_stamp, work_folder
-from galzoo.presets import card_for, load_card, load_for, model_checksum, presets_for
+from galzoo.packaged_preset import packaged_preset
+from galzoo.presets import card_for, load_card, load_for, model_checksum
 from galzoo.tasks.segment.segments import THRESHOLD, find_segments, split_segments
 from galzoo.tasks.segment.votes import STRIDE, check_windows, chosen_stride, vote_field
 
@@ -97,7 +98,7 @@ def segment_field(paths, output, preset=None, settings=None, progress=False, res
         # What is wrong with it is said before a large field is read.
         card_for("segment", preset)
     with held(output), open_field(paths, **options) as field:
-        preset = _choose(field) if preset is None else preset
+        preset = packaged_preset("segment", field, every=True) if preset is None else preset
         _check_scale(field, load_card(preset), preset)
         model = load_for("segment", preset)
         field = field.renamed(spelt(field.bands, model.bands))
@@ -189,23 +190,6 @@ def _band(name, field, model):
     if name not in field.bands:
         raise InputError(f"--band is {name}, the field has {', '.join(field.bands)}; give one of them")
     return name
-
-
-def _choose(field):
-    """Return the packaged preset that needs most of the bands of the field."""
-    fits = {}
-    for name in presets_for("segment"):
-        bands = load_card(name)["data"]["bands"]
-        if set(bands) <= set(spelt(field.bands, bands)):
-            fits[name] = len(bands)
-    if not fits:
-        needs = {name: ", ".join(load_card(name)["data"]["bands"]) for name in presets_for("segment")}
-        known = "; ".join(f"{name} needs {bands}" for name, bands in needs.items())
-        raise InputError(
-            f"{field.name}: no packaged preset segments bands {', '.join(field.bands)} ({known}); name the files' "
-            "bands with --bands, and what the preset calls them with --as"
-        )
-    return max(fits, key=fits.get)
 
 
 def _check_scale(field, card, preset):

@@ -6,7 +6,7 @@ from galzoo.contracts.suites import Result
 from galzoo.data.open_source import read_header
 from galzoo.data.scenes import Scenes
 from galzoo.errors import InputError
-from galzoo.evaluate.held_out import evenly, held_out, refuse_real
+from galzoo.evaluate.held_out import evenly, held_out, refuse_real, say_held_out
 
 # Scenes that are made anew for a model of simulated ones: as large as a few windows, a dozen sources each.
 _SCENES, _SIDE, _SEED = 40, 160, 1000
@@ -66,11 +66,13 @@ def _images(request):
     path = request.files[0]
     if read_header(path)["kind"] == "stamps":
         return held_out(path, "test", data["split"], request.limit)
-    scenes = Scenes.load(path).split("test", **data["split"])
+    every = Scenes.load(path)
+    scenes = every.split("test", **data["split"])
     if not len(scenes):
         raise InputError(
             f"{path}: no scene in split 'test'; use the file that the model was trained on, or a larger one"
         )
+    say_held_out(path, len(scenes), len(every), "scene")
     return scenes[evenly(np.arange(len(scenes)), request.limit)]
 
 

@@ -55,6 +55,12 @@ def test_requests(words, options, field, tmp_path):
     fails(detect_field, field, tmp_path, *words, error=GalzooError if "preset" in options else InputError, **options)
 
 
+def test_bands_and_pixels_are_looked_at_before_the_network_is_loaded(field, tmp_path, monkeypatch):
+    monkeypatch.setattr("galzoo.presets.load_for", lambda *_: pytest.fail("loaded"))
+    fails(detect_field, field, tmp_path, "band 'H' is none", "lsst", preset="mask_rcnn_lsst", names=["g", "r", "H"])
+    fails(detect_field, field, tmp_path, "starnet_sdss knows 0.396", preset="starnet_sdss", names=["-", "r", "i"])
+
+
 @pytest.mark.parametrize(
     ("columns", "words", "options"),
     [
@@ -125,7 +131,10 @@ def test_output(field, tmp_path):
         (["--as", "g,r"], "name the bands of the files first"),
         (["--residual", "some"], "--residual is for --iterate"),
         (["--deblender", "some"], "--deblender is for --iterate"),
-        (["--inject", "5", "--inject-magnitudes", "bright"], "give two numbers, e.g. 20,26"),
+        (
+            ["--inject", "5", "--inject-magnitudes", "bright"],
+            "--inject-magnitudes is 'bright'; give two numbers, LOW,HIGH",
+        ),
         (["--threshold", "7"], "give a probability between 0 and 1"),
     ],
 )

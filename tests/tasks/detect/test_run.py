@@ -285,3 +285,16 @@ def test_without_a_preset_what_stands_out_of_a_halo_is_found(tmp_path):
     detect_field(path, tmp_path / "out", **options)
     found = QTable.read(tmp_path / "out" / "catalogue.ecsv")
     assert np.hypot(found["x"].value - 85, found["y"].value - 40).min() < 1
+
+
+def test_errors_without_photon_noise_are_said(place, tmp_path, caplog):
+    folder, _ = place
+    options = {"psf": folder / "psf.fits", "bands": list(BANDS), "settings": Settings(tile=64, report=False)}
+    detect_field(folder / "field.fits", tmp_path / "sky", **options)
+    assert caplog.text.count("errors are of the noise of the sky, without that of the sources' own photons") == 1
+    caplog.clear()
+    for name in BANDS:
+        write(tmp_path / f"{name}.fits", np.ones((1, *SHAPE)), (name,))
+    rms = [str(tmp_path / f"{name}.fits") for name in BANDS]
+    detect_field(folder / "field.fits", tmp_path / "map", rms=rms, **options)
+    assert "own photons" not in caplog.text

@@ -273,6 +273,7 @@ class StubModel:
 class TestConditions:
     def test_values_ranges_and_classes(self, caplog):
         texts = ["t_type=5", "mag = 22:24", "kind=spiral"]
+        np.testing.assert_array_equal(*(parse_conditions([f"mag=22{by}24"], StubModel(), 9)["mag"] for by in ":,"))
         found = parse_conditions(texts, StubModel(), n=200, seed=1)
         assert found["t_type"] == 5.0
         assert found["kind"] == "spiral"

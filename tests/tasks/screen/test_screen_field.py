@@ -11,6 +11,7 @@ import galzoo
 from galzoo.contracts.counts import Counts
 from galzoo.errors import GalzooError, InputError
 from galzoo.field.array_field import ArrayField
+from galzoo.packaged_preset import packaged_preset
 from galzoo.tasks.screen import field as screening
 from galzoo.tasks.screen.field import FLAGS, Settings, corrected, cut, neighbours, screen_field, screen_rows
 from tests.field import fields
@@ -252,6 +253,47 @@ def test_bad_input_is_one_clear_line(change, text, field, catalogue, preset, tmp
 
 
 def test_no_preset_says_so(field, catalogue, tmp_path, monkeypatch):
-    monkeypatch.setattr(screening, "presets_for", lambda *_: [])
-    with pytest.raises(InputError, match="no preset that screens is shipped yet"):
+    monkeypatch.setattr("galzoo.presets.presets_for", lambda *_: [])
+    with pytest.raises(InputError, match=r"no packaged preset of `galzoo screen` fits bands .*there is none"):
         screen_field(field, catalogue, tmp_path / "out")
+
+
+def presets(monkeypatch, **known):
+    """Ship presets of some bands, comma-separated, and pixels in arcsec."""
+    data = {name: {"bands": bands.split(","), "pixel_scale_arcsec": scale} for name, (bands, scale) in known.items()}
+    monkeypatch.setattr("galzoo.presets.presets_for", lambda *_: list(data))
+    monkeypatch.setattr("galzoo.presets.load_card", lambda name, metrics: {"data": data[name]})
+
+
+@pytest.mark.parametrize(
+    ("bands", "every", "expected"),
+    [("i", False, "fine"), ("I", False, "fine"), ("g,i", False, "all"), ("g,r,i", True, "pair"), ("i", True, "fine")],
+)
+def test_the_packaged_preset_is_that_of_the_nearest_bands_then_pixels(bands, every, expected, monkeypatch, caplog):
+    """The first by name has all bands."""
+    presets(
+        monkeypatch, all=("g,r,i,z", 0.2), coarse=("i", 0.4), fine=("i", 0.2), pair=("g,i", 9.0) if every else ("z", 1)
+    )
+    bands = bands.split(",")
+    made = ArrayField(np.zeros((4, 4, len(bands))), np.ones((4, 4, len(bands))), None, bands, 0.21)
+    assert packaged_preset("screen", made, every) == expected
+    assert f"preset {expected} is used; --preset names another" in caplog.text
+
+
+def test_bands_of_no_preset_are_refused_with_those_of_each(monkeypatch):
+    presets(monkeypatch, pair=("g,r", 0.2), one=("i", 0.2))
+    made = ArrayField(np.zeros((4, 4, 2)), np.ones((4, 4, 2)), None, ("r", "i"), 0.2, name="here.fits")
+    with pytest.raises(InputError, match=r"here.fits: .* fits bands r, i \(pair has g, r; one has i\)"):
+        packaged_preset("screen", made)
+
+
+def test_what_does_not_fit_is_said_before_the_network_is_loaded(field, catalogue, tmp_path, monkeypatch):
+    monkeypatch.setattr(screening, "load_for", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(InputError, match="mc_resnet_lsst_i_30s"):
+        screen_field(field, catalogue, tmp_path / "out", "mc_resnet_lsst_i_30s")
+
+
+def test_absent_bands_are_said(field, catalogue, preset, tmp_path, caplog):
+    options = {"bands": ["g", "r", "i"], "names": ["g", "-", "i"]}
+    screen_field(field, catalogue, tmp_path / "out", preset, Settings(report=False), **options)
+    assert "has no band r; preset p goes without" in caplog.text

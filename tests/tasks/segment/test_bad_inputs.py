@@ -109,7 +109,7 @@ class TestBad:
 
     def test_other_bands(self, tmp_path):
         path = write(tmp_path / "field.fits", draw((60, 64)), ("g", "r", "i", "z"))
-        fails(path, tmp_path, "no packaged preset segments bands G, R, I, Z", "F160W", "--as")
+        fails(path, tmp_path, "of `galzoo segment` fits bands G, R, I, Z", "morpheus_hst has F160W", "--as")
 
     def test_a_band_is_missing(self, tmp_path):
         path = write(tmp_path / "field.fits", draw((60, 64))[:3], BANDS[:3])
