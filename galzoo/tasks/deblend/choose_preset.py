@@ -50,12 +50,14 @@ def choose_deblender(preset, deblender, method, field, prior=None, conform=False
         return deblender, field, {"preset": getattr(deblender, "__name__", type(deblender).__name__)}
     from galzoo.presets import card_for, load_for, model_checksum
 
-    preset = nearest_preset(field.bands, field.pixel_scale) if preset is None else preset
     if preset is None:
-        raise InputError(
-            f"{field.name}: no packaged preset deblends bands {', '.join(field.bands)}; name a preset with --preset, "
-            "and bands of other names with --as"
-        )
+        preset = nearest_preset(field.bands, field.pixel_scale)
+        if preset is None:
+            raise InputError(
+                f"{field.name}: no packaged preset deblends bands {', '.join(field.bands)}; name a preset with "
+                "--preset, and bands of other names with --as"
+            )
+        logger.warning("%s: preset %s is used; --preset names another", field.name, preset)
     card = card_for("deblend", preset)
     model = load_for("deblend", preset)
     field = field.renamed(spelt(field.bands, model.bands))

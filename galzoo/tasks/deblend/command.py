@@ -11,7 +11,7 @@ from galzoo import options
 
 def deblend(
     field: options.FieldFiles,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")] = Path("out"),
+    output: options.Folder = Path("out"),
     preset: options.FieldPreset = None,
     prior: Annotated[
         str | None,

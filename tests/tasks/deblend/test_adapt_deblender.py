@@ -117,9 +117,9 @@ def choose(monkeypatch):
 
     monkeypatch.setattr(choose_preset, "deblend_batch", spied)
 
-    def run(scale, conform):
+    def run(scale, conform, preset="some"):
         field = SimpleNamespace(bands=("r",), pixel_scale=scale, name="field.fits", renamed=lambda bands: field)
-        deblend, _, _ = choose_preset.choose_deblender("some", None, "map", field, conform=conform)
+        deblend, _, _ = choose_preset.choose_deblender(preset, None, "map", field, conform=conform)
         batch = batch_of(side=128 if scale < 0.1 else 48, scale=0.2 / scale)
         batch = {key: value[..., :1] if np.ndim(value) == 4 else value for key, value in batch.items()}
         return seen, deblend(batch)
@@ -135,6 +135,16 @@ def test_fields_are_brought_to_the_pixels_of_a_preset(choose, caplog, scale, con
     assert seen["image"].shape[1] == side
     np.testing.assert_allclose(answer.flux[0, :, 0], [1000, 500], rtol=0.03)
     assert ("--conform" in caplog.text) == (scale == 0.18 and not conform)
+
+
+def test_the_packaged_preset_that_is_used_is_said(choose, caplog, monkeypatch):
+    from galzoo.tasks.deblend import choose_preset
+
+    monkeypatch.setattr(choose_preset, "nearest_preset", lambda bands, scale: f"near_{scale}")
+    choose(0.2, False)
+    assert "is used" not in caplog.text
+    choose(0.2, False, None)
+    assert "field.fits: preset near_0.2 is used; --preset names another" in caplog.text
 
 
 def test_pixels_that_cannot_be_brought_there_are_refused(choose):

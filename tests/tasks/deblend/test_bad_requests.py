@@ -169,6 +169,7 @@ def test_settings_out_of_range(changes, word):
         (["absent.fits", "--preset", "vqvae_lsst"], "vqvae"),
         ([], "field"),
         (["absent.fits", "--tile", "many"], "--tile"),
+        (["absent.fits", "-o", "catalogue.fits"], "catalogue.fits"),
     ],
 )
 def test_command_line_says_it_in_one_line(arguments, word, monkeypatch, capsys):
