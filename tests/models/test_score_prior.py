@@ -213,6 +213,21 @@ def test_a_class_that_is_none_of_the_models_is_drawn_as_unknown(tmp_path, monkey
     assert (tmp_path / "picture.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize(("unit", "dtype", "level"), [("", np.uint8, 30), ("nJy", np.float32, 30.4)])
+def test_pictures_are_drawn_as_they_are(tmp_path, monkeypatch, unit, dtype, level):
+    """Their sky would become noise in bright colours if they were stretched again."""
+    shown = []
+    monkeypatch.setattr("galzoo.viz.page.page", lambda stamps, **_: shown.append(stamps.image))
+    monkeypatch.setattr("galzoo.viz.panels.save", lambda *_: None)
+    model = ScorePrior.tiny(energy=False, noiseless=False, unit=unit)
+    image = np.full((2, 16, 16, 1), 30.4, np.float32)
+    monkeypatch.setattr(model, "sample", lambda *_, **__: SimpleNamespace(image=300 * image))
+    draw_samples(model, {"image": image}, tmp_path / "picture.png")
+    assert shown[0].dtype == dtype
+    np.testing.assert_allclose(shown[0][:2], level, rtol=1e-6)
+    assert shown[0].max() == (255 if unit == "" else 300 * np.float32(30.4))
+
+
 def maps_choosing(choice, bands, drawn=0.0, field=0.0, size=12):
     """Return maps with which one choice is all that counts in every part."""
     parts = bands + 1 if bands > 1 else 1

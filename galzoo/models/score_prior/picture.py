@@ -13,5 +13,7 @@ def draw_samples(model, batch, path):
     drawn = model.sample(n, model.conditions.by_name(batch.get("condition")), size=batch["image"].shape[1:3])
     real = np.asarray(batch["truth" if model.noiseless else "image"])
     images = np.concatenate([real, drawn.image])
+    # Display-stretched pictures have no unit; stretched once more they would be noise and neon.
+    images = images if model.unit else np.round(np.clip(images, 0, 255)).astype(np.uint8)
     both = Stamps(images, bands=model.bands, pixel_scale=model.pixel_scale, unit=model.unit)
     save(page(both, title="training galaxies, then samples for the same conditions"), path)
