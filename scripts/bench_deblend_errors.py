@@ -1,4 +1,4 @@
-"""Fit the constants by which errors of deblended fluxes and places grow, and say what intervals hold elsewhere.
+"""Fit the constants by which errors of deblended fluxes, places and shapes grow, and say what intervals hold elsewhere.
 
     python scripts/bench_deblend_errors.py --data ROOT --cosmos DIR/whole.fits --work WORK
     python scripts/bench_deblend_errors.py --work WORK --output docs/benchmarks/bench_deblend_errors.json
@@ -32,7 +32,7 @@ POSITION_ERROR = 0.3
 BLENDED, LEAST_SNR = 0.3, 20.0
 GRID = {
     "coherent": np.arange(0.0, 4.1, 0.5), "unseen": np.arange(0.0, 10.1, 1.0),
-    "pulled": np.arange(0.0, 3.1, 0.25), "lopsided": np.arange(0.0, 1.01, 0.1),
+    "pulled": np.arange(0.0, 3.1, 0.25), "lopsided": np.arange(0.0, 1.01, 0.1), "sizes": np.arange(0.5, 3.1, 0.1),
 }  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def measure(preset, count, spec):
         seen.update(error=error, flux=flux, part=np.repeat(part[:, None], flux.shape[1], 1), shared=contamination)
         return error
 
-    def strain(neighbours, own, floor):
+    def strain(neighbours, own, floor, share=1.0):
         seen.update(neighbours=neighbours, own=own)
         return np.ones_like(own)
 
@@ -106,10 +106,22 @@ def _part(model, scenes, rows, number, seen, spec):
         "miss": answer.positions[:, :number] - centroids(isolated.sum(axis=-1, dtype=float), true),
         "place_error": answer.position_error[:, :number], "reference": np.full(truth.shape[:2], reference),
         "scene": np.repeat(rows[:, None], number, 1), **seen,
+        "shape": answer.shape[:, :number], "shape_error": answer.shape_error[:, :number],
+        "true_shape": true_shapes(scenes)[rows][:, :number],
     }  # fmt: skip
     known = parents(scenes)
     found["group"] = known["parent"][rows][:, :number] if known else found["scene"]
     return {key: np.reshape(value, (-1, *np.shape(value)[2:])) for key, value in found.items()}
+
+
+def true_shapes(scenes):
+    """Return e1, e2 and half-light radius in pixels of simulated galaxies, (n, source, 3); NaN of real ones."""
+    table, shape = scenes.sources, np.full((len(scenes), scenes.most, 3), np.nan)
+    simulated = np.asarray(table["kind"]) == "parametric"
+    rows = np.asarray(table["scene"])[simulated], np.asarray(table["source"])[simulated]
+    for number, (name, unit) in enumerate((("e1", 1), ("e2", 1), ("half_light_radius", scenes.pixel_scale))):
+        shape[(*rows, number)] = np.asarray(getattr(table[name], "value", table[name]), float)[simulated] / unit
+    return shape
 
 
 def centroids(images, places, rounds=8):
@@ -129,7 +141,7 @@ def centroids(images, places, rounds=8):
     return found
 
 
-def inside(one, coherent, unseen, pulled, lopsided):
+def inside(one, coherent, unseen, pulled, lopsided, sizes):
     """Return which intervals hold the truth: name -> (level -> array of 0 and 1, groups) of a set."""
     floor = float(one["floor"])
     error, flux, shared = (one[key][None] for key in ("error", "flux", "shared"))
@@ -140,12 +152,16 @@ def inside(one, coherent, unseen, pulled, lopsided):
     place = np.minimum(one["place_error"] * strain[:, None], POSITION_ERROR)
     flux_pull = np.abs(one["answer"] - one["truth"]) / np.maximum(error, 1e-30)
     place_pull = np.abs(one["miss"]) / np.maximum(place, 1e-30)
+    size_strain = doubts.strain(one["neighbours"], one["own"], floor, sizes, pulled, lopsided)
+    shape_error = one["shape_error"] * np.stack([strain, strain, size_strain], axis=-1)
+    shape_pull = np.abs(one["shape"] - one["true_shape"]) / np.maximum(shape_error, 1e-30)
     blended = one["blendedness"] > BLENDED
     bright = one["own"] > LEAST_SNR
-    every = np.ones(len(blended), bool)
+    every, known = np.ones(len(blended), bool), bright & np.isfinite(shape_pull).all(axis=-1)
     kinds = {
         "fluxes": (flux_pull, every), "fluxes of blends": (flux_pull, blended),
         "places": (place_pull, bright), "places of blends": (place_pull, bright & blended),
+        "ellipticities": (shape_pull[:, :2], known), "sizes": (shape_pull[:, 2:], known),
     }  # fmt: skip
     return {
         name: ({level: (pull[rows] <= LEVELS[level]).astype(float) for level in (0.68, 0.95)}, one["group"][rows])
@@ -171,7 +187,8 @@ def fit(measured):
     """Return the constants of the grid whose intervals are nearest to what they should hold, and a table of both."""
     used, best, rows = in_use(), in_use(), []
     for kinds, names in ((("fluxes", "fluxes of blends"), ("coherent", "unseen")),
-                         (("places", "places of blends"), ("pulled", "lopsided"))):  # fmt: skip
+                         (("places", "places of blends"), ("pulled", "lopsided")),
+                         (("sizes",), ("sizes",))):  # fmt: skip
         tried = {
             values: cost(measured, kinds, **used | dict(zip(names, map(float, values), strict=True)))
             for values in itertools.product(*(GRID[name] for name in names))

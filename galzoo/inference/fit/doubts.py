@@ -1,4 +1,4 @@
-"""By how much errors of fluxes and places grow as galaxies are not as their profiles.
+"""By how much errors of fluxes, places and shapes grow as galaxies are not as their profiles.
 
 What intervals hold with the constants, and with others, is measured by ``scripts/bench_deblend_errors.py``
 (``docs/benchmarks/bench_deblend_errors.json``).
@@ -14,6 +14,8 @@ PULLED = 1.0
 """Part of the neighbours' light by which places are pulled, where profiles are wrong by the flux floor."""
 LOPSIDED = 0.4
 """The same of the galaxy's own light."""
+SIZES = 1.6
+"""How much more sizes are off by it than places and ellipticities."""
 
 
 def flux_errors(error, flux, part, contamination, floor, coherent=COHERENT, unseen=UNSEEN):
@@ -35,8 +37,8 @@ def flux_errors(error, flux, part, contamination, floor, coherent=COHERENT, unse
     return np.sqrt(error**2 + (floor * flux) ** 2 + mistaken**2)
 
 
-def strain(neighbours, own, floor, pulled=PULLED, lopsided=LOPSIDED):
-    """Return by what factor places are less sure than noise makes them.
+def strain(neighbours, own, floor, share=1.0, pulled=PULLED, lopsided=LOPSIDED):
+    """Return by what factor places and ellipticities are less sure than noise makes them.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def strain(neighbours, own, floor, pulled=PULLED, lopsided=LOPSIDED):
         Light that neighbours may take and the source's own, in standard deviations of the flux.
     floor : float
         As of `flux_errors`.
+    share : float
+        How much more of it something else takes; sizes: `SIZES`.
     pulled, lopsided : float
     """
-    return np.hypot(1, floor * np.hypot(pulled * neighbours, lopsided * own))
+    return np.hypot(1, share * floor * np.hypot(pulled * neighbours, lopsided * own))

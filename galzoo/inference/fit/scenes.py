@@ -182,6 +182,7 @@ class SceneSolver:
             if method != "encoder":
                 lights = normal.in_noise(contamination), normal.in_noise(normal.flux)
                 posterior["strain"] = doubts.strain(*lights, model.flux_floor)
+                posterior["size_strain"] = doubts.strain(*lights, model.flux_floor, doubts.SIZES)
             error = doubts.flux_errors(posterior["flux_error"], flux, part, contamination, model.flux_floor)
             if method == "encoder":
                 # Shapes that were not fitted are wrong by as much as the residual says, and so are their fluxes.
@@ -260,9 +261,11 @@ class SceneSolver:
         shape[present], slopes = profiles.moments(len(model.bands) // 2)
         covariance = posterior["covariance"][present][:, : model.latent, : model.latent]
         shape_error[present] = np.sqrt(np.maximum(np.einsum("mai,mij,maj->ma", slopes, covariance, slopes), 0))
+        strain, size_strain = (posterior.get(key, np.ones(present.shape)) for key in ("strain", "size_strain"))
+        shape_error *= np.stack([strain, strain, size_strain], axis=-1)
         spread = np.einsum("nsii->nsi", posterior["covariance"][..., model.latent :, model.latent :])
         # The prior holds a place whatever the profiles are.
-        errors = np.sqrt(np.maximum(spread, 0)) * posterior.get("strain", np.ones(present.shape))[..., None]
+        errors = np.sqrt(np.maximum(spread, 0)) * strain[..., None]
         result = {
             "flux": flux,
             "flux_error": posterior["flux_error"],

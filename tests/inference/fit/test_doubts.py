@@ -37,3 +37,4 @@ def test_strain_of_places():
     """0.02 x 100 sigma of neighbours and 0.02 x 0.5 x 150 of the own light: sqrt(1 + 4 + 2.25)."""
     assert doubts.strain(np.array(100.0), np.array(150.0), 0.02, pulled=1.0, lopsided=0.5) == pytest.approx(7.25**0.5)
     assert doubts.strain(np.array(0.0), np.array(0.0), 0.02) == 1
+    assert doubts.strain(np.array(100.0), np.array(0.0), 0.02, 1.5, pulled=1.0) == pytest.approx(10**0.5)

@@ -84,6 +84,10 @@ def test_places_are_less_sure_where_galaxies_are_not_their_profiles(model, scene
     pair, one, dim = (new.position_error / old.position_error for new, old in zip(found, exact, strict=True))
     snr = np.linalg.norm(exact[1].flux / exact[1].flux_width, axis=-1)
     np.testing.assert_allclose(one[:, 0], np.sqrt(1 + (0.4 * 0.05 * snr) ** 2).repeat(2, axis=1), rtol=1e-3)
+    shapes = (found[1].shape_error / exact[1].shape_error)[:, 0]
+    # Ellipticities as places, sizes 1.6 times as much.
+    np.testing.assert_allclose(shapes[:, :2], one[:, 0], rtol=1e-3)
+    np.testing.assert_allclose(shapes[:, 2:], np.sqrt(1 + (1.6 * 0.4 * 0.05 * snr) ** 2), rtol=1e-3)
     assert np.median(pair / one) > 1.3
     assert dim.max() < 1.1
     # Positions are believed to a pixel.
