@@ -46,16 +46,23 @@ def conditions_of(model, stamps):
     return {name: np.asarray(stamps.catalogue[name], "float32") for name in model.columns}
 
 
+def softening(model):
+    """Return the brightness up to which the scaled values of a prior over pixels are linear, a number a band."""
+    if hasattr(model, "soft"):
+        return np.asarray(model.soft, "float64")
+    return model.scaling.softening * np.asarray(model.conditions.typical_noise(), "float64")
+
+
 def with_noise(model, image, seed=0):
     """Return images with the noise of the prior's own density on their scaled values: typical draws of it."""
-    soft = np.asarray(model.soft)
+    soft, sigma = softening(model), getattr(model, "sigma_min", getattr(model, "jitter", None))
     noise = np.random.default_rng(seed).standard_normal(image.shape)
-    return (soft * np.sinh(np.arcsinh(image / soft) + model.sigma_min * noise)).astype("float32")
+    return (soft * np.sinh(np.arcsinh(image / soft) + sigma * noise)).astype("float32")
 
 
 def stretch(model, image):
     """Return the logarithm of d scaled value / d pixel of each image, (n,): log p of pixels less that of values."""
-    soft = np.asarray(model.soft, "float64")
+    soft = softening(model)
     return -np.log(soft * np.sqrt(1 + (image / soft) ** 2)).sum(axis=(1, 2, 3), dtype="float64")
 
 
