@@ -17,6 +17,8 @@ from galzoo.resources import cores
 _MARGIN, _SIZES, _WIDEST_MARGIN = 16, 4.0, 48
 # In standard deviations of a pixel: as far as a source is brighter it is fitted, up to the widest margin.
 _FAINTEST = 0.3
+# Windows that would not grow by so much in area are left as they are.
+_GROWTH = 1.25
 # The same for the pixels beside a window, before light comes in again on the other side.
 _PAD, _PAD_SIZES, _WIDEST_PAD = 16, 6.0, 96
 # Images of sources reach twice as far and so many pixels more, as the size of an edge-on galaxy is that across it.
@@ -85,16 +87,17 @@ class Patches:
         int array
             Scenes with a larger window than before.
         """
-        rows = np.arange(len(self.patches))
-        before = [self._window(row, self.margin[row]) for row in rows]
         margin, reach, pad = self._extent(sizes)
         shine = np.zeros(self.present.shape)
         shine[self.present] = profiles.extent(flux[self.present] / self._noise()[self.scene] / _FAINTEST)
         margin = np.maximum(margin, np.minimum(shine.max(axis=1), _WIDEST_MARGIN))
-        self.margin, self.reach, self.pad = (
-            np.maximum(old, new) for old, new in ((self.margin, margin), (self.reach, reach), (self.pad, pad))
+        before, after = (
+            np.array([np.prod([part.stop - part.start for part in self._window(*one)]) for one in enumerate(margins)])
+            for margins in (self.margin, margin)
         )
-        rows = rows[[self._window(row, self.margin[row]) != window for row, window in zip(rows, before, strict=True)]]
+        rows = np.flatnonzero(after >= _GROWTH * before)
+        for old, new in ((self.margin, margin), (self.reach, reach), (self.pad, pad)):
+            old[rows] = np.maximum(old[rows], new[rows])
         for row, patch in zip(rows, self.pool.map(self._patch, rows), strict=True):
             self.patches[row] = patch
         return rows

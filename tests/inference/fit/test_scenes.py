@@ -394,6 +394,17 @@ def test_scenes_whose_galaxies_have_grown_get_larger_windows():
         assert one.margin[0] == 48
 
 
+def test_windows_that_would_hardly_grow_stay():
+    """Of 112 x 96 pixels to 120 x 104; and of 40 x 40 to 48 x 48."""
+    for places, grows in (([(100.0, 90.0), (180.0, 150.0)], False), ([(100.0, 90.0), (104.0, 90.0)], True)):
+        one = patches(places, 2.0)
+        profiles = Profiles(np.ones((2, 1, 1)), np.array([[[1.0, 0, 1]]] * 2))
+        with concurrent.futures.ThreadPoolExecutor(1) as one.pool:
+            rows = one.grow(np.full((1, 2), 5.0), profiles, np.zeros((1, 2, 1)))
+        assert (len(rows) > 0) is grows
+        assert one.margin[0] == (20 if grows else 16)
+
+
 def test_a_source_reaches_as_far_as_its_brightest_band_along_its_longest_axis():
     """A Gaussian of 5 by 2 pixels: 1 = flux / (2 pi 10) exp(-r^2 / 50)."""
     profiles = Profiles(np.ones((2, 1, 2)), np.array([[[25.0, 0, 4]], [[4.0, 0, 25]]]))
