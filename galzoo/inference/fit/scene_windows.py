@@ -71,15 +71,13 @@ class Patches:
         outside = np.where(self.present, outside, 0).max(axis=1)
         return margin, reach, np.ceil(np.clip(_PAD_SIZES * largest, _PAD, _WIDEST_PAD) + outside).astype(int)
 
-    def grow(self, sizes, profiles, flux):
+    def grow(self, profiles, flux):
         """Let more pixels take part in the fit of scenes whose sources have become larger, or shine further out.
 
         Parameters
         ----------
-        sizes : array, (n, source)
-            As they are now, pixels.
         profiles : Profiles
-            Of all sources.
+            Of all sources, as they are now.
         flux : array, (n, source, band)
 
         Returns
@@ -87,8 +85,9 @@ class Patches:
         int array
             Scenes with a larger window than before.
         """
+        sizes, shine = np.zeros((2, *self.present.shape))
+        sizes[self.present] = profiles.moments(profiles.weights.shape[2] // 2)[0][:, 2]
         margin, reach, pad = self._extent(sizes)
-        shine = np.zeros(self.present.shape)
         shine[self.present] = profiles.extent(flux[self.present] / self._noise()[self.scene] / _FAINTEST)
         margin = np.maximum(margin, np.minimum(shine.max(axis=1), _WIDEST_MARGIN))
         before, after = (

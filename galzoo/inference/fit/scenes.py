@@ -129,7 +129,6 @@ class SceneSolver:
         self._look = compiled(model.look, model)
         self._decoded = compiled(model.profiles, model)
         self._base = compiled(self._base_of, model)
-        self._seen = compiled(lambda *values: model.profiles(model.latent_of(*values)), model)
         self._profiles = compiled(lambda *values: columns(self._profiles_of, *values), model)
 
     def solve(self, batch, target, method, steps, position_error, samples, refine_steps, rng, **sampling):
@@ -159,8 +158,7 @@ class SceneSolver:
             else:
                 theta, normal = laplace.minimise(evaluate, theta, present, precision, steps, model.colours)
                 for _ in range(_GROWN):
-                    sizes, profiles = self._decoded_at(theta, condition, present)
-                    rows = patches.grow(sizes, profiles, normal.flux)
+                    rows = patches.grow(self.profiles(theta[present], condition[present]), normal.flux)
                     if not len(rows):
                         break
                     # Of wings beyond the pixels of the fit nothing was known but what a profile makes of its core.
@@ -222,13 +220,6 @@ class SceneSolver:
         both = ops.concatenate([mean, mean + ops.exp(deviation)])
         base, moved = ops.split(self.model.base_of(both, ops.tile(condition, (2, 1))), 2)
         return ops.clip(base, -4.0, 4.0), ops.minimum(ops.abs(moved - base), 1.0)
-
-    def _decoded_at(self, theta, condition, present):
-        """Return the sizes (n, source) of sources in pixels, and their profiles without derivatives."""
-        weights, covariances, size = _in_parts(self._seen, theta[present][:, : self.model.latent], condition[present])
-        sizes = np.zeros(present.shape)
-        sizes[present] = size
-        return sizes, Profiles(weights, covariances)
 
     def profiles(self, theta, condition):
         """Return the galaxies of base vectors and offsets (m, latent + 2), with derivatives by the base vectors."""

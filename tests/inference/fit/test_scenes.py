@@ -373,24 +373,25 @@ def test_light_beyond_the_fitted_window_follows_the_flux_of_the_profile(model, s
 def test_scenes_whose_galaxies_have_grown_get_larger_windows():
     """Four sizes about the sources, and as far as they are seen; none becomes smaller."""
     one = patches([(100.0, 90.0)], 2.0)
-    profile = Profiles(np.ones((1, 1, 1)), 16.0 * np.array([[[1.0, 0, 1]]]))
 
     def grown(size, flux=0.0):
-        return one.grow(np.array([[size]]), profile, np.full((1, 1, 1), flux)).tolist()
+        """Of a Gaussian, half of whose light is within `size` pixels."""
+        profile = Profiles(np.ones((1, 1, 1)), size**2 / np.log(4) * np.array([[[1.0, 0, 1]]]))
+        return one.grow(profile, np.full((1, 1, 1), flux)).tolist()
 
     with concurrent.futures.ThreadPoolExecutor(1) as one.pool:
         assert grown(1.0) == []
         assert one.margin[0] == 16
         # 0.3 of the noise of 1 is reached where exp(-r^2 / 32) is 0.3 x 32 pi / flux.
-        assert grown(1.0, 0.3 * 32 * np.pi * np.exp(20.5**2 / 32)) == [0]
-        assert one.margin[0] == 20
+        assert grown(4 * np.sqrt(np.log(4)), 0.3 * 32 * np.pi * np.exp(20.5**2 / 32)) == [0]
+        assert one.margin[0] == pytest.approx(20)
         assert grown(10.0) == [0]
-        assert one.margin[0] == 40
+        assert one.margin[0] == pytest.approx(40)
         assert one.patches[0].canvas.shape == (80, 80)
         assert one.patches[0].corner.tolist() == [60, 50]
         assert grown(2.0) == []
-        assert (one.margin[0], one.reach[0]) == (40, 96)
-        assert grown(2.0, 1e60) == [0]
+        assert (one.margin[0], one.reach[0]) == pytest.approx((40, 96))
+        assert grown(4.0, 1e60) == [0]
         assert one.margin[0] == 48
 
 
@@ -398,11 +399,11 @@ def test_windows_that_would_hardly_grow_stay():
     """Of 112 x 96 pixels to 120 x 104; and of 40 x 40 to 48 x 48."""
     for places, grows in (([(100.0, 90.0), (180.0, 150.0)], False), ([(100.0, 90.0), (104.0, 90.0)], True)):
         one = patches(places, 2.0)
-        profiles = Profiles(np.ones((2, 1, 1)), np.array([[[1.0, 0, 1]]] * 2))
+        profiles = Profiles(np.ones((2, 1, 1)), 25 / np.log(4) * np.array([[[1.0, 0, 1]]] * 2))
         with concurrent.futures.ThreadPoolExecutor(1) as one.pool:
-            rows = one.grow(np.full((1, 2), 5.0), profiles, np.zeros((1, 2, 1)))
+            rows = one.grow(profiles, np.zeros((1, 2, 1)))
         assert (len(rows) > 0) is grows
-        assert one.margin[0] == (20 if grows else 16)
+        assert one.margin[0] == pytest.approx(20 if grows else 16)
 
 
 def test_a_source_reaches_as_far_as_its_brightest_band_along_its_longest_axis():
