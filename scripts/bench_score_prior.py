@@ -1,7 +1,7 @@
 """Measure a score prior on held-out galaxies, part by part; a part that is in the output file is not measured again.
 
     python scripts/bench_score_prior.py RUN STAMPS.h5 --output docs/benchmarks/bench_score_prior.json [PART ...]
-    python scripts/bench_score_prior.py RUN STAMPS.h5 --against HALF_A HALF_B --output FILE.json halves
+    python scripts/bench_score_prior.py RUN STAMPS.h5 halves --against HALF_A HALF_B --output FILE.json
 
 Parts: gradient (finite differences of log p against the score), flow (log p against the probability flow), artefacts
 (rings, trails and second galaxies, pixel by pixel), grid (power at a period of 4 pixels), samples (the suite
@@ -214,13 +214,15 @@ def samples(model, stamps, report, number):
 def halves(models, test):
     """Return a row: the correlation of log p of scaled values under two networks.
 
-    What magnitude and size say of it, by a quadratic fit, is taken out of both.
+    What magnitude and size say of it, by a quadratic fit, is taken out of both, and how much noise there is in each
+    image, which both see.
     """
-    image = with_noise(models[0], test.truth)
+    image, soft = with_noise(models[0], test.truth), softening(models[0])
+    noise = np.square(np.arcsinh(image / soft) - np.arcsinh(test.truth / soft)).sum(axis=(1, 2, 3))
     values = [model.log_prob(image, conditions_of(model, test)) - stretch(model, image) for model in models]
     mag, size = (np.asarray(test.catalogue[name], "float64") for name in ("mag", "half_light_radius"))
     mag, size = mag - mag.mean(), np.log(size / size.mean())
-    design = np.stack([np.ones_like(mag), mag, size, mag**2, size**2, mag * size], axis=-1)
+    design = np.stack([np.ones_like(mag), mag, size, mag**2, size**2, mag * size, noise - noise.mean()], axis=-1)
     rest = np.array([value - design @ np.linalg.lstsq(design, value, rcond=None)[0] for value in values])
     whole, left = (resample(lambda one, two: np.corrcoef(one, two)[0, 1], *each, draws=500) for each in (values, rest))
     row = {"galaxies": len(mag), "correlation": whole[0], "correlation, error": whole[1]}
