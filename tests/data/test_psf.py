@@ -152,6 +152,8 @@ def test_stars_stack_to_their_psf():
     ]
     psf = psf_from_stars(np.array(stars))
     np.testing.assert_allclose(psf, gaussian(41, 2.0), atol=0.02 * psf.max())
+    # Five sigma from the middle noise is smoothed.
+    np.testing.assert_allclose([psf[10, 20], psf[20, 10], psf[30, 20]], psf[20, 30], atol=2e-6)
     assert truth.sum() == pytest.approx(1, abs=1e-5)
     with pytest.raises(InputError, match="no stars"):
         psf_from_stars(np.zeros((0, 41, 41)))
@@ -251,10 +253,30 @@ def test_a_brighter_neighbour_does_not_pull_a_star_off_its_place():
     """The middle of a star is looked for in the middle third of its image, which may be wider than high."""
     y, x = np.indices((45, 63))
     star = np.exp(-((x - 31.4) ** 2 + (y - 21.7) ** 2) / 8) / (8 * np.pi)
-    stars = np.stack([star + 5 * np.exp(-((x - 52) ** 2 + (y - 21) ** 2) / 8) / (8 * np.pi)] * 3)
-    found = psf_from_stars(stars, size=25, masks=np.broadcast_to(np.hypot(x - 52, y - 21) < 9, stars.shape))
-    np.testing.assert_allclose(found, gaussian(25, 2.0), atol=2e-3 * found.max())
-    np.testing.assert_allclose(psf_from_stars(stars, size=25)[8:17, 8:17], gaussian(9, 2.0), atol=2e-3 * found.max())
+    neighbour = 10 * np.exp(-((x - 52) ** 2 + (y - 21) ** 2) / 12) / (12 * np.pi)
+    found = psf_from_stars(np.stack([star + neighbour] * 3), size=25)
+    np.testing.assert_allclose(found[8:17, 8:17], gaussian(9, 2.0), atol=0.02 * found.max())
+
+
+def test_a_masked_pixel_beside_the_middle_does_not_move_a_star():
+    star = gaussian(31, 2.0)
+    mask = np.zeros((1, 31, 31), bool)
+    mask[0, 15, 16:18] = True
+    found = psf_from_stars(np.where(mask[0], 9, star)[None], masks=mask)
+    np.testing.assert_allclose(found[~mask[0]], star[~mask[0]], atol=0.01 * star.max())
+
+
+@pytest.mark.parametrize(("shift", "tolerance"), [(0, 0.02), (0.5, 0.12)])
+def test_what_is_masked_in_one_star_is_as_in_the_others(shift, tolerance):
+    """Of stars twice as long as wide, so that their rings are not of one value; moved, a pixel is shared by two."""
+    grid = np.arange(31) - 15.0
+    truth = np.exp(-0.5 * ((grid / 4) ** 2 + (grid[:, None] / 2) ** 2))
+    moved = np.exp(-0.5 * (((grid - shift) / 4) ** 2 + (grid[:, None] / 2) ** 2))
+    stars, masks = np.stack([moved, truth]), np.zeros((2, 31, 31), bool)
+    masks[0, 15, [10, 20]] = True
+    stars[masks] = 50
+    found = psf_from_stars(stars, masks=masks)
+    np.testing.assert_allclose(found[15, 8:23], (truth / truth.sum())[15, 8:23], rtol=tolerance)
 
 
 def test_the_rim_of_a_stack_goes_to_the_sky():
