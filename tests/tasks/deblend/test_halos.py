@@ -114,7 +114,7 @@ def exponential(x, y, flux=1.0, ratio=0.5, theta=0.4):
 
 
 def among(halos, shape=(80, 110), variance=1.0, bad=(), saturated=(), blind=True):
-    """Return a field of halos whose third band saw nothing or not, with bad and saturated pixels (y, x) of the second."""
+    """Return a field of halos, of which the third band sees nothing, with bad and saturated pixels of the second."""
     image = sum(halo.draw(0, shape[0], 0, shape[1]) for halo in halos).astype(float)
     mask = np.zeros(image.shape, bool)
     mask[..., 2] = blind
