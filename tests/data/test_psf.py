@@ -96,6 +96,22 @@ def test_a_psf_may_lose_a_tenth_of_its_flux():
         prepare_psf(gaussian(61, 4.0), size=15)
 
 
+def test_limits_of_what_a_psf_may_be():
+    """Off the middle by 3 pixels, with 2 % of the peak at its border, on pixels a tenth as wide as the image's."""
+    assert prepare_psf(gaussian(41, 2.0, x=22.8)).shape == (41, 41)
+    with pytest.raises(InputError, match=r"3\.3 px off the middle"):
+        prepare_psf(gaussian(41, 2.0, x=23.3))
+    with pytest.raises(InputError, match=r"its border is 2\.[3-5]% of the peak"):
+        prepare_psf(gaussian(31, 2.0) + 0.025 * gaussian(31, 2.0).max())
+    # Of a Gaussian of width 3.9 a square of 15 pixels holds 89.4 %.
+    assert prepare_psf(gaussian(61, 3.8), size=15).shape == (15, 15)
+    with pytest.raises(InputError, match="15 pixels hold only 89"):
+        prepare_psf(gaussian(61, 3.9), size=15)
+    for ratio in (0.09, 11.0):
+        with pytest.raises(InputError, match="31 x 31 pixels that are .* cannot be its PSF"):
+            prepare_psf(gaussian(31, 2.0), ratio=ratio)
+
+
 def test_psf_on_other_pixels_by_its_header(tmp_path):
     fits.PrimaryHDU(gaussian(41, 3.0), fits.Header({"PIXSCALE": 0.1})).writeto(tmp_path / "psf.fits")
     psf = read_psf(tmp_path / "psf.fits", ("r",), 64, pixel_scale=0.12)[0, ..., 0]
@@ -209,9 +225,13 @@ def test_wings_are_round_means_and_the_core_is_as_it_is():
     stack[30, 35] = 55
     known = np.ones(stack.shape, bool)
     known[30, 35] = False
+    ring = radius.astype(int) == 9
+    stack[ring], known[ring] = 55, False
     found = _smooth_wings(stack, radius, known)
     # What is not known is the mean of its ring, at its own radius.
     assert found[30, 35] == pytest.approx(1 - 5 / 12, abs=0.025)
+    # And of a ring of which nothing is known, between its neighbours.
+    np.testing.assert_allclose(found[30, [21, 39]], 1 - 9 / 12, atol=0.025)
     core = known & (radius < 18.2)
     np.testing.assert_allclose(found[core], np.clip(stack[core], 0, None), atol=1e-12)
     assert found.min() == 0
@@ -251,9 +271,9 @@ def test_a_stack_is_cut_to_the_size_that_is_asked():
 
 def test_a_brighter_neighbour_does_not_pull_a_star_off_its_place():
     """The middle of a star is looked for in the middle third of its image, which may be wider than high."""
-    y, x = np.indices((45, 63))
-    star = np.exp(-((x - 31.4) ** 2 + (y - 21.7) ** 2) / 8) / (8 * np.pi)
-    neighbour = 10 * np.exp(-((x - 52) ** 2 + (y - 21) ** 2) / 12) / (12 * np.pi)
+    y, x = np.indices((31, 63))
+    star = np.exp(-((x - 31.4) ** 2 + (y - 14.7) ** 2) / 8) / (8 * np.pi)
+    neighbour = 10 * np.exp(-((x - 52) ** 2 + (y - 14) ** 2) / 12) / (12 * np.pi)
     found = psf_from_stars(np.stack([star + neighbour] * 3), size=25)
     np.testing.assert_allclose(found[8:17, 8:17], gaussian(9, 2.0), atol=0.02 * found.max())
 
