@@ -126,11 +126,13 @@ def window(monkeypatch):
     )
     detection = SimpleNamespace(fwhm=3.0, correlation=2.0, weights=(1.0, 1.0))
 
-    def rows(field=None, size=5):
+    def rows(field=None, size=5, **options):
         settings = SimpleNamespace(stamp_size=size)
-        return fit_groups._rows(field, None, unit, planes, fit, None, sources, detection, settings, unit.sources)
+        return fit_groups._rows(
+            field, None, unit, planes, fit, None, sources, detection, settings, unit.sources, **options
+        )
 
-    return SimpleNamespace(rows=rows, image=image, planes=planes)
+    return SimpleNamespace(rows=rows, image=image, planes=planes, flags=flags, sources=sources)
 
 
 def test_rows_are_of_what_was_fitted_or_of_where_it_was_looked_for(window):
@@ -178,3 +180,26 @@ def test_stamps_show_the_fit_or_the_data_about_the_nearest_pixel(window):
     np.testing.assert_array_equal(found["stamps"][2], window.image[3, 38:43, 38:43])
     assert np.argwhere(found["stamp_mask"]).tolist() == [[0, 3, 2, 1]]
     assert "stamps" not in window.rows(size=0)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_the_aperture_of_a_cut_source_is_that_of_a_wider_window(window, split, monkeypatch):
+    """Of the brightest alone: what is cut beside it is a part of its light. One of several windows is that of all."""
+    window.flags[[0, 3]] |= FLAGS["truncated"]
+    wide = SimpleNamespace(sources=["the source"])
+    used = []
+    monkeypatch.setattr(fit_groups, "wide_unit", lambda unit, _, row, reach: used.append(("wide", row)) or wide)
+    monkeypatch.setattr(fit_groups, "group_unit", lambda unit, _, row: used.append(("group", row)) or wide)
+    monkeypatch.setattr(fit_groups, "cut", lambda *_: {})
+    monkeypatch.setattr(fit_groups, "whole_shape", lambda *_: "whole")
+    fluxes = np.array([[70.0, 71]]), np.array([[8.0, 9]])
+    monkeypatch.setattr(
+        fit_groups, "aperture", lambda unit, planes, known, _, rows: used.append((known, rows)) or fluxes
+    )
+    found = window.rows(split=split)
+    assert found["aperture_flux"][2].tolist() == [70, 71]
+    assert found["aperture_flux_err"][2].tolist() == [8, 9]
+    assert found["aperture_flux"][0, 0] == 7
+    assert used[0] == ("wide", 3)
+    assert used[-1] == ("whole" if split else window.sources, ["the source"])
+    assert (("group", 3) in used) is split

@@ -132,9 +132,9 @@ def rows_of(field, halos, settings=BOTH):
 
 
 def test_rows_of_halos_are_what_was_measured_of_each():
-    halos = [exponential(40.3, 30.2), exponential(70.0, 52.0, 0.5)]
+    halos = [exponential(40.3, 30.2), exponential(56.0, 34.0, 0.5)]
     found = rows_of(among(halos), halos)
-    assert (found["x"].tolist(), found["y"].tolist()) == ([40.3, 70.0], [30.2, 52.0])
+    assert (found["x"].tolist(), found["y"].tolist()) == ([40.3, 56.0], [30.2, 34.0])
     assert (found["snr"].tolist(), found["row"].tolist(), found["n_in_group"].tolist()) == ([70, 50], [4, 2], [1, 1])
     # An exponential of a length of 3 by 1.5 pixels, and a tenth; what no band saw has no flux.
     total = 1.1 * 2 * np.pi * 3**2 * 0.5 * np.array([100.0, 200.0])
@@ -148,7 +148,7 @@ def test_rows_of_halos_are_what_was_measured_of_each():
     np.testing.assert_allclose(found["aperture_flux"][1, :2], total / 2.2, rtol=0.08)
     assert np.isnan([found[name][:, 2] for name in ("flux", "aperture_flux")]).all()
     assert np.isinf([found[name][:, 2] for name in ("flux_error", "flux_like_err", "aperture_flux_err")]).all()
-    assert found["box"].tolist() == [[24, 14, 33], [54, 36, 33]]
+    assert found["box"].tolist() == [[24, 14, 33], [40, 18, 33]]
     np.testing.assert_array_equal(found["model"][: 33 * 33 * 3].reshape(33, 33, 3), halos[0].draw(14, 47, 24, 57))
     assert len(found["model"]) == 2 * 33 * 33 * 3
     assert found["flags"].tolist() == [FLAGS["truncated"] | FLAGS["masked"]] * 2
@@ -161,6 +161,11 @@ def test_the_aperture_of_a_halo_lies_along_it_and_has_the_noise_of_its_pixels():
     noisy = rows_of(among([halo], variance=4.0), [halo])
     np.testing.assert_allclose(noisy["aperture_flux_err"][0, :2], 2 * found["aperture_flux_err"][0, :2], rtol=1e-5)
     np.testing.assert_array_equal(noisy["flux_error"], found["flux_error"])
+    # How far it reaches does not depend on what else is there.
+    field = among([halo])
+    field._planes["image"][45, 47] += 1e4
+    more = rows_of(field, [halo])
+    np.testing.assert_array_equal(more["aperture_flux_err"], found["aperture_flux_err"])
     # Noise of 1.5 in each of so many pixels, of which an ellipse of the same reach has 0.3 times those of a circle.
     pixels = (found["aperture_flux_err"][0, 0] / 1.5) ** 2
     y, x = np.indices((80, 110))

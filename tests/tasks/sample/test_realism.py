@@ -326,6 +326,121 @@ def test_images_are_shown_as_the_survey_saw_others():
     assert abs(noiseless.mean()) < 0.05
 
 
+def test_images_of_a_prior_that_learnt_the_noise_and_pictures_are_shown_as_they_are():
+    stamps = make_stamps(3)
+    prior = SimpleNamespace(model_sigma=0.0)
+    assert realism_views.as_observed(prior, stamps.image, stamps) is stamps.image
+    stamps.unit = ""
+    levels = np.array([-100.3, 99.7, 299.7])[:, None, None, None] * np.ones((24, 24, 1))
+    picture = realism_views.as_observed(Drawer(None), levels, stamps)
+    assert picture.dtype == np.uint8
+    assert picture[:, 0, 0, 0].tolist() == [0, 100, 255]
+
+
+def test_bad_pixels_of_a_galaxy_are_bad_in_its_sample():
+    stamps = make_stamps(2)
+    stamps.mask = np.zeros(stamps.image.shape, bool)
+    stamps.mask[1, 5, 7] = True
+    seen = realism_views.as_observed(Drawer(None), stamps.truth + 100, stamps)
+    assert np.argwhere(seen == 0).tolist() == [[1, 5, 7, 0]]
+
+
+def test_bands_are_sorted_by_what_is_seen_in_them_after_that_of_the_flux():
+    """Of noise of 1 in all, r is the brightest and g the faintest; a catalogue knows better."""
+    stamps = make_stamps(8, bands=("g", "r", "i"))
+    light = stamps.truth[..., :1] * np.array([0.1, 1.0, 0.4])
+    stamps.image = light.astype(np.float32)
+    model = SimpleNamespace(flux_band=None)
+    assert realism_views.best_bands(model, stamps) == [1, 2, 0]
+    model.flux_band = "i"
+    assert realism_views.best_bands(model, stamps) == [2, 1, 0]
+    levels = [np.median(realism_views.signal_to_noise(stamps, band)) for band in range(3)]
+    assert levels[0] < levels[2] < levels[1]
+    stamps.catalogue["snr_g"], stamps.catalogue["snr"] = np.full(8, 1e6), np.full(8, 3.0)
+    assert realism_views.best_bands(model, stamps) == [2, 0, 1]
+    assert realism_views.signal_to_noise(stamps, 0).tolist() == [1e6] * 8
+    # A column of all bands is that of one band where there is one alone.
+    np.testing.assert_allclose(np.median(realism_views.signal_to_noise(stamps, 1)), levels[1])
+    alone = make_stamps(8)
+    alone.catalogue["snr"] = np.arange(8.0)
+    assert realism_views.signal_to_noise(alone, 0).tolist() == list(range(8))
+    pictures = dataclasses.replace(stamps, unit="")
+    assert realism_views.best_bands(model, pictures) == [0, 1, 2]
+
+
+def test_views_are_of_bright_galaxies_each_once():
+    """Of the others those of validation come first, and of a galaxy that is there twice the first."""
+    test, valid, train = (make_stamps(n, seed=n) for n in (6, 5, 9))
+    test.catalogue["snr"] = np.array([30.0, 20, 21, 5, 40, 50])
+    valid.catalogue["snr"], train.catalogue["snr"] = np.full(5, 25.0), np.full(9, 25.0)
+    valid.catalogue["id"], valid.catalogue["snr"][4] = ["a", "b", "a", "c", "d"], 19
+    samples = np.arange(6.0)[:, None, None, None] * np.ones((24, 24, 1))
+    prior = Drawer(None)
+    views, rows = realism_views.make_views(prior, test, samples, None, (valid, train), [0])
+    assert rows.tolist() == [0, 2, 4, 5]
+    assert set(views) == {"observed", "frame"}
+    frame = views["frame"].images
+    np.testing.assert_array_equal(frame["samples"], samples[rows])
+    np.testing.assert_array_equal(frame["real"], test.truth[rows])
+    np.testing.assert_array_equal(frame["others"], np.concatenate([valid.truth[[0, 1, 3]], train.truth[:1]]))
+    assert not any(sigma.any() for sigma in views["frame"].sigma.values())
+    observed = views["observed"]
+    np.testing.assert_array_equal(observed.images["real"], test.image[rows])
+    assert [sigma.tolist() for sigma in observed.sigma.values()] == [[[1.0]] * 4] * 3
+    # Noise of samples and of what the codec makes is not the same.
+    codec = realism_views.make_views(prior, test, samples, samples, (), [0])[0]["observed"].images
+    assert set(codec) == {"real", "samples", "codec"}
+    assert (codec["samples"] - codec["codec"]).std() == pytest.approx(np.sqrt(2), rel=0.05)
+    prior.model_sigma = 0.0
+    assert set(realism_views.make_views(prior, test, samples, None, (), [0])[0]) == {"observed"}
+
+
+def test_the_noise_of_an_image_is_that_of_its_sky():
+    """A quarter of the pixels is four times as noisy, a quarter has no weight."""
+    variance = np.full((2, 8, 8, 1), 4.0)
+    variance[0, :4, :4], variance[0, 4:, 4:], variance[1] = 64.0, np.inf, np.inf
+    expected = np.sqrt(1 / (0.5 / 4 + 0.25 / 64))
+    np.testing.assert_allclose(realism_views._sigma(variance)[:, 0], [expected, 0])
+
+
+def test_samples_are_drawn_for_the_conditions_and_the_size_of_stamps():
+    stamps = with_conditions(make_stamps(5))
+    asked = []
+    model = SimpleNamespace(
+        columns=("mag",), condition_ranges={"mag": (0, 30)}, stamp_size=(24, 24),
+        sample=lambda *values, **options: asked.append((*values, options)),
+    )  # fmt: skip
+    realism_views.draw(model, stamps, 7)
+    model.stamp_size = (32, 32)
+    realism_views.draw(model, stamps, 7)
+    assert [(one[0], one[2], one[3]) for one in asked] == [(5, 7, {}), (5, 7, {"size": (24, 24)})]
+    np.testing.assert_allclose(asked[0][1]["mag"], stamps.catalogue["mag"])
+
+
+def test_what_goes_through_the_codec_has_the_flux_that_was_asked_for():
+    """But where the magnitude is not known; colours are the codec's."""
+    stamps = make_stamps(3, bands=("g", "r"))
+    stamps.catalogue["mag"] = np.array([20.0, np.nan, 22.0])
+    seen = []
+
+    def decode(codes, noise, shape):
+        seen.append((codes[:, 0, 0].tolist(), noise[:, 0, 0, 0].tolist(), shape))
+        return np.ones((len(codes), 24, 24, 2)) * [1.0, 2.0]
+
+    model = SimpleNamespace(
+        columns=("mag",), condition_ranges={"mag": (0, 30)}, bands=("g", "r"), flux_column="mag", flux_band="r",
+        codec=SimpleNamespace(decode=decode),
+    )  # fmt: skip
+    parts = np.arange(3)[:, None, None, None] * np.ones((6, 6, 1)), None, 10.0 + np.arange(3)[:, None, None, None]
+    image = realism_views.decoded(model, stamps, parts, batch_size=2)
+    assert seen == [([0, 1], [10, 11], (24, 24)), ([2], [12], (24, 24))]
+    total = image.sum(axis=(1, 2))
+    np.testing.assert_allclose(total[:, 1], [10 ** (0.4 * 11.4), 2 * 24**2, 10 ** (0.4 * 9.4)], rtol=1e-5)
+    np.testing.assert_allclose(total[:, 0], total[:, 1] / 2, rtol=1e-5)
+    cut = realism_views.decoded(model, stamps, parts, np.s_[:, 4:20, 6:18], [1])
+    np.testing.assert_array_equal(cut, image[:, 4:20, 6:18, 1:])
+
+
 def test_suites_are_for_the_families_that_can_do_them():
     with pytest.raises(InputError, match="use reconstruction"):
         choose_suite({"family": "vqvae"}, "realism")

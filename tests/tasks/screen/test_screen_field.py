@@ -284,9 +284,9 @@ def test_the_packaged_preset_is_that_of_the_nearest_bands_then_pixels(bands, eve
 def test_pixels_are_near_by_their_ratio(monkeypatch):
     """Half as wide is nearer than three times as wide, and 1 arcsec is taken where nothing is known of a field."""
     presets(monkeypatch, coarse=("i", 0.6), fine=("i", 0.1), one=("i", 0.9))
-    made = ArrayField(np.zeros((4, 4, 1)), np.ones((4, 4, 1)), None, ("i",), 0.2)
-    assert packaged_preset("screen", made) == "fine"
-    assert packaged_preset("screen", SimpleNamespace(bands=("i",), pixel_scale=None, name="a")) == "one"
+    for scale, nearest in ((0.2, "fine"), (0.4, "coarse"), (None, "one")):
+        field = SimpleNamespace(bands=("i",), pixel_scale=scale, name="a.fits")
+        assert packaged_preset("screen", field) == nearest
 
 
 def test_bands_that_a_preset_goes_without_are_said_in_its_spelling(caplog):
