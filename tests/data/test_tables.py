@@ -374,3 +374,105 @@ def test_text_of_fits_in_odd_forms(tmp_path):
     assert found == {"numbers": ["[1. 2.]", "[]"], "word": ["abc", ""], "ended": ["a", "cd"]}
     Stamps(np.zeros((2, 4, 4, 1)), ["r"], 0.2, catalogue=to_quantities(table)).save(tmp_path / "a.h5")
     assert Stamps.load(tmp_path / "a.h5").catalogue["ended"].tolist() == ["a", "cd"]
+
+
+@pytest.mark.parametrize("where", ["a>1, b<9", "a>1 & b<9", "a>1&&b<9", "a>1 and b<9", "'a'>1,\"b\"<9", "b<9 and a>1"])
+def test_tests_are_joined_in_four_ways_and_all_have_to_pass(where):
+    table = Table({"a": [1, 2, 3, 4], "b": [5, 5, 9, 5], "brand": [1, 2, 3, 4]})
+    assert select(table, where)["a"].tolist() == [2, 4]
+    assert select(table, where + ",brand=4")["a"].tolist() == [4]
+
+
+def test_columns_of_names_with_blanks_are_quoted():
+    assert len(select(Table({"my mag": [1.0, 2.0]}), "'my mag'>1.5")) == 1
+
+
+def test_logical_columns_are_true_or_false():
+    table = Table({"star": [True, False, True], "n": [1, 0, 1]})
+    assert select(table, "star=true")["n"].tolist() == [1, 1]
+    assert select(table, "star=False")["n"].tolist() == [0]
+    assert select(table, "n=true")["n"].tolist() == [1, 1]
+
+
+def test_what_cannot_be_compared_is_refused():
+    table = Table({"n": [1, 2000], "colours": np.ones((2, 3)), "z": [1.0, 2.0]})
+    for where, words in (
+        ("colours>0", "column 'colours' has several values a row"),
+        ("n=2_000", "'2_000' in 'n=2_000' is no number"),
+        ("z=nan", "is no number"),
+        ("n", "cannot read 'n'"),
+        ("m>1", "no column 'm' to select by; it has n, colours, z"),
+        ("n>1, z<2", "no row passes 'n>1, z<2' of 2; loosen it"),
+    ):
+        with pytest.raises(InputError, match=words):
+            select(table, where)
+
+
+def test_infinity_is_above_and_below_all_integers():
+    table = Table({"n": np.array([-128, 127], np.int8)})
+    for where, passing in (("n<inf", 2), ("n>-inf", 2), ("n>=-inf", 2), ("n<=inf", 2), ("n!=inf", 2)):
+        assert len(select(table, where)) == passing, where
+    for where in ("n>inf", "n<-inf", "n=inf"):
+        with pytest.raises(InputError, match="no row passes"):
+            select(table, where)
+
+
+def test_floats_are_told_apart_up_to_their_digits():
+    """Of 24 binary ones of single precision; as they are in the table."""
+    table = Table({"z": np.array([2.0**24, 1.0], np.float32)})
+    assert len(select(table, f"z={2**24}")) == 1
+    with pytest.raises(InputError, match="float32, which cannot tell 16777217"):
+        select(table, f"z={2**24 + 1}")
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "found"),
+    [
+        # Below 24 a number with colons is one of hours, from 24 on one of degrees.
+        ("23:59:60.0", "-00:59:60.0", (360, -1)),
+        ("13:00:00", "10:00:00", (195, 10)),
+        ("24:00:00", "10:00:00", (24, 10)),
+        ("10.5", "−2.25", (10.5, -2.25)),
+        ("...", "-", (np.nan, np.nan)),
+        ("None", "NA", (np.nan, np.nan)),
+    ],
+)
+def test_text_at_the_limits_of_what_it_may_mean(ra, dec, found):
+    lon, lat = degrees_of(Table({"ra": [ra], "dec": [dec]}))
+    np.testing.assert_allclose([lon[0], lat[0]], found)
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "words"),
+    [
+        (["10:60:00", "1:00:00"], ["1.0", "1.0"], "column ra: '10:60:00' in row 1 is no coordinate"),
+        (["1:00:00", "10:00:60.5"], ["1.0", "1.0"], "column ra: '10:00:60.5' in row 2 is no coordinate"),
+        (["10h00m00s", "10d00m00s"], ["1.0", "1.0"], "some rows are sexagesimal and some are not"),
+        (["10:00:00", "150.0"], ["1.0", "1.0"], "some rows are sexagesimal and some are not"),
+        (["1.0", "1.0"], ["1h00m00s", "2h00m00s"], "column dec: declinations in hours"),
+        ([[1.0, 2], [3, 4]], [1.0, 1.0], "column ra: several values a row"),
+        ([True, False], [1.0, 1.0], "column ra: holds bool, no coordinates"),
+    ],
+)
+def test_coordinates_that_are_none_are_refused_with_their_row(ra, dec, words):
+    with pytest.raises(InputError, match=words):
+        degrees_of(Table({"ra": ra, "dec": dec}))
+
+
+def test_units_that_say_nothing_are_none():
+    table = Table({"ra": ["10:30:00"], "dec": [1.0]})
+    table["ra"].unit = u.Unit("-", parse_strict="silent")
+    table["dec"].unit = u.Unit("h:m:s", parse_strict="silent")
+    with pytest.raises(InputError, match="declinations in hours"):
+        degrees_of(table)
+    table["dec"].unit = None
+    assert degrees_of(table)[0][0] == pytest.approx(157.5)
+    # Plain numbers under a unit of text are degrees.
+    table = Table({"ra": ["150.5"], "dec": ["2.5"]})
+    table["ra"].unit, table["dec"].unit = (u.Unit(text, parse_strict="silent") for text in ("h:m:s", "d:m:s"))
+    assert [part[0] for part in degrees_of(table)] == [150.5, 2.5]
+
+
+def test_a_minute_that_was_rounded_up_to_24_hours_leaves_the_others_hours():
+    table = Table({"ra": ["01:00:00", "23:59:60.0"], "dec": [1.0, 2.0]})
+    np.testing.assert_allclose(degrees_of(table)[0], [15, 360])
