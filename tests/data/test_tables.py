@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import logging
+import lzma
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import MaskedColumn, QTable, Table
+from astropy.time import Time
 from astropy.utils.masked import Masked
 
 from galzoo import Stamps
@@ -476,3 +478,49 @@ def test_units_that_say_nothing_are_none():
 def test_a_minute_that_was_rounded_up_to_24_hours_leaves_the_others_hours():
     table = Table({"ra": ["01:00:00", "23:59:60.0"], "dec": [1.0, 2.0]})
     np.testing.assert_allclose(degrees_of(table)[0], [15, 360])
+
+
+def test_text_that_is_no_utf_8_and_packed_by_xz(tmp_path):
+    text = "name,ra,dec\nH\u00e9,150.5,2.25\n"
+    for data in (text.encode("latin-1"), text.encode("utf-16-be"), text.encode("utf-16"), lzma.compress(text.encode())):
+        marked = b"\xfe\xff" + data if data == text.encode("utf-16-be") else data
+        (tmp_path / "c.csv").write_bytes(marked)
+        assert read_table(tmp_path / "c.csv")["name"].tolist() == ["H\u00e9"]
+
+
+def test_units_below_the_names_are_those_of_the_columns(tmp_path):
+    (tmp_path / "c.tsv").write_text("RAJ2000\tmag\tn\nrad\tmag\t\n----\t---\t-\n1.5\t21\t4\n")
+    table = read_table(tmp_path / "c.tsv")
+    assert [table[name].unit for name in table.colnames] == [u.rad, u.mag, None]
+
+
+def test_decimal_commas_stay_text_where_a_word_is_among_them_and_empty_fields_are_not_known(tmp_path):
+    (tmp_path / "c.csv").write_text("z;word;n\n0,5;1,5;1\n;abc;2\n-1,5e2;2,5;3\n")
+    table = read_table(tmp_path / "c.csv")
+    np.testing.assert_array_equal(table["z"], [0.5, np.nan, -150])
+    assert table["word"].tolist() == ["1,5", "abc", "2,5"]
+    assert table["n"].tolist() == [1, 2, 3]
+    (tmp_path / "c.csv").write_text('z,n\n"0,5",1\n"0,7",2\n')
+    assert read_table(tmp_path / "c.csv")["z"].tolist() == ["0,5", "0,7"]
+
+
+def test_two_columns_of_one_position_are_refused(tmp_path):
+    for text in ("ra,dec,ra\n1,2,3\n", "ra dec ra\n1 2 3\n", '"ra","dec","ra"\n1,2,3\n'):
+        (tmp_path / "c.csv").write_text(text)
+        with pytest.raises(InputError, match="2 columns are called ra"):
+            read_table(tmp_path / "c.csv")
+
+
+def test_sky_columns_beside_others_of_their_name_and_times(tmp_path):
+    place = SkyCoord(RA * u.deg, DEC * u.deg).galactic
+    QTable({"place": place, "RA": [1.0, 2.0], "when": Time(["2020-01-02", "2020-01-03"])}).write(tmp_path / "c.ecsv")
+    table = read_table(tmp_path / "c.ecsv")
+    assert set(table.colnames) == {"RA", "place.ra", "place.dec", "when"}
+    np.testing.assert_allclose(np.asarray(table["place.ra"]), RA)
+    assert table["when"].tolist() == ["2020-01-02T00:00:00.000", "2020-01-03T00:00:00.000"]
+
+
+def test_a_table_that_says_how_its_stand_in_is_fetched(tmp_path):
+    (tmp_path / "c.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(InputError, match="c.csv: is "):
+        read_table(tmp_path / "c.csv")

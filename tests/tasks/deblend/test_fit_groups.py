@@ -180,6 +180,11 @@ def test_stamps_show_the_fit_or_the_data_about_the_nearest_pixel(window):
     np.testing.assert_array_equal(found["stamps"][2], window.image[3, 38:43, 38:43])
     assert np.argwhere(found["stamp_mask"]).tolist() == [[0, 3, 2, 1]]
     assert "stamps" not in window.rows(size=0)
+    # What lies beyond the window is masked.
+    wide = window.rows(size=21)
+    assert wide["stamp_x"][2] == 130
+    assert wide["stamp_mask"][2].all(axis=(0, 2)).tolist() == [False] * 18 + [True] * 3
+    assert not wide["stamps"][2, :, 18:].any()
 
 
 @pytest.mark.parametrize("split", [False, True])
