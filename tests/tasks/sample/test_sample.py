@@ -472,6 +472,12 @@ class TestCommand:
             assert "--number" in refused.value.format_message()
         assert not hasattr(model, "asked")
 
+    def test_an_output_that_is_a_file_is_refused_before_it_samples(self, model, run, tmp_path):
+        (tmp_path / "out").write_text("")
+        with pytest.raises(InputError, match="out"):
+            run("stub", "-n", 1, "-o", tmp_path / "out")
+        assert not hasattr(model, "asked")
+
     def test_a_model_that_is_no_prior(self, run):
         with pytest.raises(InputError, match="vqvae_lsst: models of vqvae do not sample; presets that do: pixelcnn"):
             run("vqvae_lsst")
