@@ -281,6 +281,15 @@ def test_which_table_was_taken_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         read_table(write_fits(tmp_path / "c.fits", NOTES, OTHER))
     assert "OTHER was taken" in caplog.text
+    caplog.clear()
+    # Beside the headers of SExtractor's there is no choice.
+    read_table(write_fits(tmp_path / "c.fits", HEADS, OTHER))
+    assert not caplog.records
+
+
+def test_the_last_comment_with_names_has_them(tmp_path):
+    (tmp_path / "c.txt").write_text("# ra dec z\n# ra dec mag\n# so it was\n1 2 3\n4 5 6\n")
+    assert read_table(tmp_path / "c.txt").colnames == ["ra", "dec", "mag"]
 
 
 def test_marks_of_what_is_not_known_are_said(caplog):
