@@ -133,7 +133,7 @@ def _read_text(values, unit, name, role):
     """Return numbers and their unit: text is a number in the unit of the column, or sexagesimal."""
     texts = np.char.strip(values)
     numbers, base = np.full(len(texts), np.nan), set()
-    sexagesimal = []
+    sexagesimal, largest = [], 0
     for row, text in enumerate(texts.tolist()):
         text = text.replace("−", "-")
         if text in ABSENT or text.lower() in ("none", "na", "-", "..."):
@@ -151,6 +151,7 @@ def _read_text(values, unit, name, role):
         if match.group(1) == "-":
             numbers[row] *= -1
         sexagesimal.append(row)
+        largest = max(largest, int(match.group(2)))
         base.add({"h": "h", "d": "d", "°": "d"}.get(match.group(3).lower(), "colon"))
     if len(base) > 1:
         raise InputError(f"{name}: some rows are sexagesimal and some are not; write all in one way")
@@ -161,7 +162,7 @@ def _read_text(values, unit, name, role):
         if unit in ("hourangle", "h:m:s"):
             kind = "h"
         else:
-            kind = "d" if unit is not None or role == "dec" or np.nanmax(np.abs(numbers)) >= 24 else "h"
+            kind = "d" if unit is not None or role == "dec" or largest >= 24 else "h"
     if role == "dec" and kind == "h":
         raise InputError(f"{name}: declinations in hours; write degrees")
     return numbers, "hourangle" if kind == "h" else "deg"

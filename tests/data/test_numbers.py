@@ -4,6 +4,7 @@ import bz2
 import dataclasses
 import gzip
 import lzma
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from astropy.table import Table
 from PIL import Image
 
 from galzoo import Stamps
-from galzoo.data.bands import in_order
+from galzoo.data.bands import checked, in_order, magnitude_columns, observed, spelt
 from galzoo.data.fits import open_mosaic
 from galzoo.data.maps import variance_of
-from galzoo.data.planes import open_planes
+from galzoo.data.planes import Plane, open_planes
 from galzoo.data.psf import fwhm_of, read_psf
 from galzoo.errors import InputError
 from galzoo.field.cutouts import cutouts_from_files
@@ -143,3 +144,100 @@ def test_bands_go_by_name():
     for others in (("g", "r"), ("g", "r", "z"), ("a", "b", "c")):
         with pytest.raises(InputError, match="the bands g, r, i"):
             in_order(dataclasses.replace(stamps), others)
+
+
+def test_names_of_bands_that_files_cannot_hold_are_refused():
+    assert checked(["g", 5]) == ("g", "5")
+    with pytest.raises(InputError, match="^a.fits: band 'g' is named twice"):
+        checked(["g", "r", "g"], "a.fits")
+    for odd in ("g/r", "", "ü", "g\n"):
+        with pytest.raises(InputError, match="^band .* cannot be written to files"):
+            checked(["r", odd])
+
+
+def test_bands_are_spelt_as_the_model_spells_them():
+    assert spelt(["F606W", "G", "i", "NB1"], ["f606w", "g", "i"]) == ("f606w", "g", "i", "NB1")
+    # Not where two would have one name, nor where the model knows both.
+    assert spelt(["y", "Y"], ["y"]) == ("y", "Y")
+    assert spelt(["y", "Y"], ["Y", "y"]) == ("y", "Y")
+
+
+def test_magnitudes_are_of_their_bands():
+    assert magnitude_columns(["g", "i"], {"simulation": {"reference": "i", "band": "r"}}) == {
+        "mag_g": "g", "mag_i": "i", "mag": "i",
+    }  # fmt: skip
+    assert magnitude_columns(["g"], {}) == {"mag_g": "g", "mag": None}
+
+
+def test_bands_are_observed_where_a_pixel_is_good():
+    """Of four stamps of two bands: one pixel is good; that is not a number, has no noise, or is masked."""
+    image, variance = np.full((4, 5, 6, 2), np.nan), np.ones((4, 5, 6, 2))
+    image[:, 3, 4, 1] = 1
+    image[1] = np.nan
+    variance[2] = np.inf
+    mask = np.zeros(image.shape, bool)
+    mask[3, 3, 4, 1] = True
+    seen = SimpleNamespace(image=image, variance=variance, mask=mask)
+    assert observed(seen).tolist() == [[False, True], [False, False], [False, False], [False, False]]
+    assert observed(SimpleNamespace(image=image, variance=None, mask=None))[:, 1].tolist() == [True, False, True, True]
+
+
+def test_every_plane_is_turned_to_the_order_of_the_model():
+    @dataclasses.dataclass
+    class Images:
+        bands: tuple
+        image: np.ndarray
+        variance: np.ndarray
+        mask: np.ndarray
+        psf: np.ndarray
+        truth: np.ndarray
+        model: np.ndarray
+        isolated: np.ndarray
+
+    parts = {name: RNG.normal(size=(2, 4, 5, 3)) for name in (field.name for field in dataclasses.fields(Images)[1:])}
+    parts["truth"] = None
+    turned = in_order(Images(bands=("g", "r", "i"), **parts), ("r", "i", "g"))
+    assert turned.bands == ("r", "i", "g")
+    assert turned.truth is None
+    for name, part in parts.items():
+        assert part is None or np.array_equal(getattr(turned, name), part[..., [1, 2, 0]]), name
+
+
+def test_layers_of_a_cube_are_named_by_its_header(tmp_path):
+    """As in cut-outs of the Legacy Surveys, where every layer has a name and the image none."""
+    pixels = RNG.normal(size=(2, 20, 30)).astype(np.float32)
+    for cards, names in (
+        ({"BAND0": "g", "BAND1": "z"}, ["g", "z"]),
+        ({"BAND0": "g", "BAND1": " "}, [None, None]),
+        ({"BAND0": "g", "BAND1": "z", "FILTER": "r"}, ["r", "r"]),
+    ):
+        fits.writeto(tmp_path / "cube.fits", pixels, fits.Header(cards), overwrite=True)
+        planes = open_planes(tmp_path / "cube.fits")
+        assert [plane.header.get("FILTER") for plane in planes] == names
+        np.testing.assert_array_equal(planes[1].read(3, 9, 4, 20), pixels[1, 3:9, 4:20])
+        assert planes[1].shape == (20, 30)
+        for plane in planes:
+            plane.close()
+
+
+@pytest.mark.parametrize(("whole", "counts"), [(0.4, False), (0.6, True), (1.0, True)])
+def test_counts_are_whole_numbers_for_the_most_part(whole, counts):
+    """Whatever is 0 or no number; rows are taken from all over the image, as its first may be of another kind."""
+    pixels = RNG.uniform(0.1, 0.9, (400, 50))
+    pixels[RNG.random(pixels.shape) < whole] = 7
+    pixels[:, :20], pixels[:, 20] = 0, np.nan
+    pixels[1:3] = 1.5 if counts else 2
+    assert Plane("a", pixels, fits.Header()).holds_counts is counts
+    assert Plane("a", np.zeros((4, 4), np.uint8), fits.Header()).holds_counts
+
+
+def test_a_packed_image_is_unpacked_for_many_pieces_only(tmp_path):
+    pixels = RNG.integers(0, 99, (64, 48)).astype(np.int16)
+    fits.CompImageHDU(pixels, compression_type="RICE_1").writeto(tmp_path / "packed.fits")
+    (plane,) = open_planes(tmp_path / "packed.fits")
+    plane.expect(100)
+    assert not isinstance(plane._source, np.memmap)
+    plane.expect(101)
+    assert isinstance(plane._source, np.memmap)
+    np.testing.assert_array_equal(plane.read(10, 20, 5, 48), pixels[10:20, 5:48])
+    plane.close()

@@ -6,6 +6,8 @@ from astropy.io import fits
 
 from galzoo.data.conform import moffat
 from galzoo.data.psf import (
+    _mended,
+    _smooth_wings,
     centroid,
     fwhm_of,
     peak_fwhm,
@@ -94,6 +96,22 @@ def test_a_psf_may_lose_a_tenth_of_its_flux():
         prepare_psf(gaussian(61, 4.0), size=15)
 
 
+def test_limits_of_what_a_psf_may_be():
+    """Off the middle by 3 pixels, with 2 % of the peak at its border, on pixels a tenth as wide as the image's."""
+    assert prepare_psf(gaussian(41, 2.0, x=22.8)).shape == (41, 41)
+    with pytest.raises(InputError, match=r"3\.3 px off the middle"):
+        prepare_psf(gaussian(41, 2.0, x=23.3))
+    with pytest.raises(InputError, match=r"its border is 2\.[3-5]% of the peak"):
+        prepare_psf(gaussian(31, 2.0) + 0.025 * gaussian(31, 2.0).max())
+    # Of a Gaussian of width 3.9 a square of 15 pixels holds 89.4 %.
+    assert prepare_psf(gaussian(61, 3.8), size=15).shape == (15, 15)
+    with pytest.raises(InputError, match="15 pixels hold only 89"):
+        prepare_psf(gaussian(61, 3.9), size=15)
+    for ratio in (0.09, 11.0):
+        with pytest.raises(InputError, match="31 x 31 pixels that are .* cannot be its PSF"):
+            prepare_psf(gaussian(31, 2.0), ratio=ratio)
+
+
 def test_psf_on_other_pixels_by_its_header(tmp_path):
     fits.PrimaryHDU(gaussian(41, 3.0), fits.Header({"PIXSCALE": 0.1})).writeto(tmp_path / "psf.fits")
     psf = read_psf(tmp_path / "psf.fits", ("r",), 64, pixel_scale=0.12)[0, ..., 0]
@@ -150,6 +168,8 @@ def test_stars_stack_to_their_psf():
     ]
     psf = psf_from_stars(np.array(stars))
     np.testing.assert_allclose(psf, gaussian(41, 2.0), atol=0.02 * psf.max())
+    # Five sigma from the middle noise is smoothed.
+    np.testing.assert_allclose([psf[10, 20], psf[20, 10], psf[30, 20]], psf[20, 30], atol=2e-6)
     assert truth.sum() == pytest.approx(1, abs=1e-5)
     with pytest.raises(InputError, match="no stars"):
         psf_from_stars(np.zeros((0, 41, 41)))
@@ -168,6 +188,130 @@ def test_masked_pixels_of_stars_have_no_say_and_sky_is_taken_off():
     np.testing.assert_allclose(found, truth, atol=0.01 * truth.max())
     with pytest.raises(InputError, match="none has light above its sky"):
         psf_from_stars(-500 * truth[None])
+
+
+def test_masked_pixels_are_those_across_the_middle_or_the_mean_of_their_ring():
+    """Of a star that falls from left to right, so that a ring is not of one value; wider than high."""
+    y, x = np.indices((5, 7))
+    star = 10.0 * y - x
+    mask = np.zeros(star.shape, bool)
+    mask[0, 1] = True
+    mended = _mended(np.where(mask, 99, star), mask)
+    assert mended[0, 1] == star[4, 5]
+    np.testing.assert_array_equal(mended[~mask], star[~mask])
+    # The ring of radii from 2 to 3: without a pixel and the one across it, and below 0 where its mean is.
+    mask[4, 5] = True
+    ring = (np.hypot(y - 2, x - 3) >= 2) & (np.hypot(y - 2, x - 3) < 3) & ~mask
+    for level in (0, -100):
+        mended = _mended(np.where(mask, 99, star + level), mask)
+        np.testing.assert_allclose(mended[mask], star[ring].mean() + level)
+
+
+def test_a_ring_without_a_good_pixel_is_between_its_neighbours():
+    y, x = np.indices((9, 9)) - 4
+    rings = np.hypot(x, y).astype(int)
+    star, mask = 10.0 - rings, rings == 2
+    np.testing.assert_allclose(_mended(np.where(mask, 99, star), mask), star)
+    # Where nothing is good nothing is known.
+    assert not _mended(star, np.ones(star.shape, bool)).any()
+
+
+def test_wings_are_round_means_and_the_core_is_as_it_is():
+    """Six rings of a cone are above half of its peak: its core reaches to 3 times the root of 37, or 18 pixels."""
+    y, x = np.indices((61, 61)) - 30
+    radius = np.hypot(x, y)
+    cone = np.clip(1 - radius / 12.0, 0, None)
+    stack = cone + np.where(x > 0, 1e-3, -1e-3) * (radius > 8)
+    stack[30, 35] = 55
+    known = np.ones(stack.shape, bool)
+    known[30, 35] = False
+    ring = radius.astype(int) == 9
+    stack[ring], known[ring] = 55, False
+    found = _smooth_wings(stack, radius, known)
+    # What is not known is the mean of its ring, at its own radius.
+    assert found[30, 35] == pytest.approx(1 - 5 / 12, abs=0.025)
+    # And of a ring of which nothing is known, between its neighbours.
+    np.testing.assert_allclose(found[30, [21, 39]], 1 - 9 / 12, atol=0.025)
+    core = known & (radius < 18.2)
+    np.testing.assert_allclose(found[core], np.clip(stack[core], 0, None), atol=1e-12)
+    assert found.min() == 0
+    # Outside the two sides are alike: their mean is nearly 0.
+    assert found[radius >= 18.3].max() < 2e-4
+    np.testing.assert_array_equal(found[30, :5], found[30, :-6:-1])
+
+
+def test_a_core_of_one_pixel_is_kept_for_four():
+    """Three times the root of the one ring above half, squared, and 1."""
+    y, x = np.indices((21, 21)) - 10
+    radius = np.hypot(x, y)
+    stack = np.where(radius < 1, 1.0, 0.01 * (1 + (x > 0)))
+    found = _smooth_wings(stack, radius, np.ones(stack.shape, bool))
+    assert (found[10, 14], found[10, 6]) == (0.02, 0.01)
+    assert found[10, 15] == pytest.approx(found[10, 5])
+
+
+@pytest.mark.parametrize(("bright", "width"), [(1, 2.4), (2, 1.6)])
+def test_brighter_stars_weigh_up_to_twice_as_much_as_most(bright, width):
+    """One that is narrow and 100 times as bright as three wide ones is not the stack; two are."""
+    stars = np.stack([1000 * gaussian(31, 1.6)] * bright + [10 * gaussian(31, 2.4)] * 3)
+    found = psf_from_stars(stars, noise=np.full(len(stars), 0.01))
+    assert fwhm_of(found) == pytest.approx(2.3548 * width, rel=0.02)
+    # Stars whose noise is as much greater have no more say than the others.
+    found = psf_from_stars(stars, noise=np.r_[np.full(bright, 1.0), np.full(3, 0.01)])
+    assert fwhm_of(found) == pytest.approx(2.3548 * 2.4, rel=0.02)
+
+
+def test_a_stack_is_cut_to_the_size_that_is_asked():
+    stars = np.stack([gaussian(41, 2.0)] * 3)
+    for size, side in ((25, 25), (24, 23), (None, 41)):
+        found = psf_from_stars(stars, size=size)
+        assert found.shape == (side, side)
+        np.testing.assert_allclose(found, gaussian(side, 2.0), atol=2e-3 * found.max())
+
+
+def test_a_brighter_neighbour_does_not_pull_a_star_off_its_place():
+    """The middle of a star is looked for in the middle third of its image, which may be wider than high."""
+    y, x = np.indices((31, 63))
+    star = np.exp(-((x - 31.4) ** 2 + (y - 14.7) ** 2) / 8) / (8 * np.pi)
+    neighbour = 10 * np.exp(-((x - 52) ** 2 + (y - 14) ** 2) / 12) / (12 * np.pi)
+    found = psf_from_stars(np.stack([star + neighbour] * 3), size=25)
+    np.testing.assert_allclose(found[8:17, 8:17], gaussian(9, 2.0), atol=0.02 * found.max())
+
+
+def test_a_masked_pixel_beside_the_middle_does_not_move_a_star():
+    star = gaussian(31, 2.0)
+    mask = np.zeros((1, 31, 31), bool)
+    mask[0, 15, 16:18] = True
+    found = psf_from_stars(np.where(mask[0], 9, star)[None], masks=mask)
+    np.testing.assert_allclose(found[~mask[0]], star[~mask[0]], atol=0.01 * star.max())
+
+
+@pytest.mark.parametrize(("shift", "tolerance"), [(0, 0.02), (0.5, 0.12)])
+def test_what_is_masked_in_one_star_is_as_in_the_others(shift, tolerance):
+    """Of stars twice as long as wide, so that their rings are not of one value; moved, a pixel is shared by two."""
+    grid = np.arange(31) - 15.0
+    truth = np.exp(-0.5 * ((grid / 4) ** 2 + (grid[:, None] / 2) ** 2))
+    moved = np.exp(-0.5 * (((grid - shift) / 4) ** 2 + (grid[:, None] / 2) ** 2))
+    stars, masks = np.stack([moved, truth]), np.zeros((2, 31, 31), bool)
+    masks[0, 15, [10, 20]] = True
+    stars[masks] = 50
+    found = psf_from_stars(stars, masks=masks)
+    np.testing.assert_allclose(found[15, 8:23], (truth / truth.sum())[15, 8:23], rtol=tolerance)
+
+
+def test_the_rim_of_a_stack_goes_to_the_sky():
+    """From the part of the half-width that is asked for, a Moffat profile goes to 0 by the square of a cosine."""
+    y, x = np.indices((41, 41)) - 20
+    radius = np.hypot(x, y) / 20.5
+    star = (1 + (x**2 + y**2) / 9.0) ** -2.5
+    for taper in (0.5, 0.6):
+        level = star - np.median(star[(radius > taper) & (radius < 1)])
+        part = np.cos(np.pi / 2 * np.clip((radius - taper) / (1 - taper), 0, 1)) ** 2
+        found = psf_from_stars(np.stack([star] * 3), taper=taper)
+        ratio = (found / np.where(level, level, np.inf))[20, 30:35]
+        # Along a row, from its last pixel that is left alone: wings are means of rings a pixel wide.
+        np.testing.assert_allclose(ratio / ratio[0], part[20, 30:35], atol=0.06)
+        np.testing.assert_allclose(found[radius > 1.05], 0, atol=1e-12)
 
 
 def test_weighted_medians():

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import logging
+import lzma
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import MaskedColumn, QTable, Table
+from astropy.time import Time
 from astropy.utils.masked import Masked
 
 from galzoo import Stamps
@@ -279,6 +281,15 @@ def test_which_table_was_taken_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         read_table(write_fits(tmp_path / "c.fits", NOTES, OTHER))
     assert "OTHER was taken" in caplog.text
+    caplog.clear()
+    # Beside the headers of SExtractor's there is no choice.
+    read_table(write_fits(tmp_path / "c.fits", HEADS, OTHER))
+    assert not caplog.records
+
+
+def test_the_last_comment_with_names_has_them(tmp_path):
+    (tmp_path / "c.txt").write_text("# ra dec z\n# ra dec mag\n# so it was\n1 2 3\n4 5 6\n")
+    assert read_table(tmp_path / "c.txt").colnames == ["ra", "dec", "mag"]
 
 
 def test_marks_of_what_is_not_known_are_said(caplog):
@@ -374,3 +385,151 @@ def test_text_of_fits_in_odd_forms(tmp_path):
     assert found == {"numbers": ["[1. 2.]", "[]"], "word": ["abc", ""], "ended": ["a", "cd"]}
     Stamps(np.zeros((2, 4, 4, 1)), ["r"], 0.2, catalogue=to_quantities(table)).save(tmp_path / "a.h5")
     assert Stamps.load(tmp_path / "a.h5").catalogue["ended"].tolist() == ["a", "cd"]
+
+
+@pytest.mark.parametrize("where", ["a>1, b<9", "a>1 & b<9", "a>1&&b<9", "a>1 and b<9", "'a'>1,\"b\"<9", "b<9 and a>1"])
+def test_tests_are_joined_in_four_ways_and_all_have_to_pass(where):
+    table = Table({"a": [1, 2, 3, 4], "b": [5, 5, 9, 5], "brand": [1, 2, 3, 4]})
+    assert select(table, where)["a"].tolist() == [2, 4]
+    assert select(table, where + ",brand=4")["a"].tolist() == [4]
+
+
+def test_columns_of_names_with_blanks_are_quoted():
+    assert len(select(Table({"my mag": [1.0, 2.0]}), "'my mag'>1.5")) == 1
+
+
+def test_logical_columns_are_true_or_false():
+    table = Table({"star": [True, False, True], "n": [1, 0, 1]})
+    assert select(table, "star=true")["n"].tolist() == [1, 1]
+    assert select(table, "star=False")["n"].tolist() == [0]
+    assert select(table, "n=true")["n"].tolist() == [1, 1]
+
+
+def test_what_cannot_be_compared_is_refused():
+    table = Table({"n": [1, 2000], "colours": np.ones((2, 3)), "z": [1.0, 2.0]})
+    for where, words in (
+        ("colours>0", "column 'colours' has several values a row"),
+        ("n=2_000", "'2_000' in 'n=2_000' is no number"),
+        ("z=nan", "is no number"),
+        ("n", "cannot read 'n'"),
+        ("m>1", "no column 'm' to select by; it has n, colours, z"),
+        ("n>1, z<2", "no row passes 'n>1, z<2' of 2; loosen it"),
+    ):
+        with pytest.raises(InputError, match=words):
+            select(table, where)
+
+
+def test_infinity_is_above_and_below_all_integers():
+    table = Table({"n": np.array([-128, 127], np.int8)})
+    for where, passing in (("n<inf", 2), ("n>-inf", 2), ("n>=-inf", 2), ("n<=inf", 2), ("n!=inf", 2)):
+        assert len(select(table, where)) == passing, where
+    for where in ("n>inf", "n<-inf", "n=inf"):
+        with pytest.raises(InputError, match="no row passes"):
+            select(table, where)
+
+
+def test_floats_are_told_apart_up_to_their_digits():
+    """Of 24 binary ones of single precision; as they are in the table."""
+    table = Table({"z": np.array([2.0**24, 1.0], np.float32)})
+    assert len(select(table, f"z={2**24}")) == 1
+    with pytest.raises(InputError, match="float32, which cannot tell 16777217"):
+        select(table, f"z={2**24 + 1}")
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "found"),
+    [
+        # Below 24 a number with colons is one of hours, from 24 on one of degrees.
+        ("23:59:60.0", "-00:59:60.0", (360, -1)),
+        ("13:00:00", "10:00:00", (195, 10)),
+        ("24:00:00", "10:00:00", (24, 10)),
+        ("10.5", "−2.25", (10.5, -2.25)),
+        ("...", "-", (np.nan, np.nan)),
+        ("None", "NA", (np.nan, np.nan)),
+    ],
+)
+def test_text_at_the_limits_of_what_it_may_mean(ra, dec, found):
+    lon, lat = degrees_of(Table({"ra": [ra], "dec": [dec]}))
+    np.testing.assert_allclose([lon[0], lat[0]], found)
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "words"),
+    [
+        (["10:60:00", "1:00:00"], ["1.0", "1.0"], "column ra: '10:60:00' in row 1 is no coordinate"),
+        (["1:00:00", "10:00:60.5"], ["1.0", "1.0"], "column ra: '10:00:60.5' in row 2 is no coordinate"),
+        (["10h00m00s", "10d00m00s"], ["1.0", "1.0"], "some rows are sexagesimal and some are not"),
+        (["10:00:00", "150.0"], ["1.0", "1.0"], "some rows are sexagesimal and some are not"),
+        (["1.0", "1.0"], ["1h00m00s", "2h00m00s"], "column dec: declinations in hours"),
+        ([[1.0, 2], [3, 4]], [1.0, 1.0], "column ra: several values a row"),
+        ([True, False], [1.0, 1.0], "column ra: holds bool, no coordinates"),
+    ],
+)
+def test_coordinates_that_are_none_are_refused_with_their_row(ra, dec, words):
+    with pytest.raises(InputError, match=words):
+        degrees_of(Table({"ra": ra, "dec": dec}))
+
+
+def test_units_that_say_nothing_are_none():
+    table = Table({"ra": ["10:30:00"], "dec": [1.0]})
+    table["ra"].unit = u.Unit("-", parse_strict="silent")
+    table["dec"].unit = u.Unit("h:m:s", parse_strict="silent")
+    with pytest.raises(InputError, match="declinations in hours"):
+        degrees_of(table)
+    table["dec"].unit = None
+    assert degrees_of(table)[0][0] == pytest.approx(157.5)
+    # Plain numbers under a unit of text are degrees.
+    table = Table({"ra": ["150.5"], "dec": ["2.5"]})
+    table["ra"].unit, table["dec"].unit = (u.Unit(text, parse_strict="silent") for text in ("h:m:s", "d:m:s"))
+    assert [part[0] for part in degrees_of(table)] == [150.5, 2.5]
+
+
+def test_a_minute_that_was_rounded_up_to_24_hours_leaves_the_others_hours():
+    table = Table({"ra": ["01:00:00", "23:59:60.0"], "dec": [1.0, 2.0]})
+    np.testing.assert_allclose(degrees_of(table)[0], [15, 360])
+
+
+def test_text_that_is_no_utf_8_and_packed_by_xz(tmp_path):
+    text = "name,ra,dec\nH\u00e9,150.5,2.25\n"
+    for data in (text.encode("latin-1"), text.encode("utf-16-be"), text.encode("utf-16"), lzma.compress(text.encode())):
+        marked = b"\xfe\xff" + data if data == text.encode("utf-16-be") else data
+        (tmp_path / "c.csv").write_bytes(marked)
+        assert read_table(tmp_path / "c.csv")["name"].tolist() == ["H\u00e9"]
+
+
+def test_units_below_the_names_are_those_of_the_columns(tmp_path):
+    (tmp_path / "c.tsv").write_text("RAJ2000\tmag\tn\nrad\tmag\t\n----\t---\t-\n1.5\t21\t4\n")
+    table = read_table(tmp_path / "c.tsv")
+    assert [table[name].unit for name in table.colnames] == [u.rad, u.mag, None]
+
+
+def test_decimal_commas_stay_text_where_a_word_is_among_them_and_empty_fields_are_not_known(tmp_path):
+    (tmp_path / "c.csv").write_text("z;word;n\n0,5;1,5;1\n;abc;2\n-1,5e2;2,5;3\n")
+    table = read_table(tmp_path / "c.csv")
+    np.testing.assert_array_equal(table["z"], [0.5, np.nan, -150])
+    assert table["word"].tolist() == ["1,5", "abc", "2,5"]
+    assert table["n"].tolist() == [1, 2, 3]
+    (tmp_path / "c.csv").write_text('z,n\n"0,5",1\n"0,7",2\n')
+    assert read_table(tmp_path / "c.csv")["z"].tolist() == ["0,5", "0,7"]
+
+
+def test_two_columns_of_one_position_are_refused(tmp_path):
+    for text in ("ra,dec,ra\n1,2,3\n", "ra dec ra\n1 2 3\n", '"ra","dec","ra"\n1,2,3\n'):
+        (tmp_path / "c.csv").write_text(text)
+        with pytest.raises(InputError, match="2 columns are called ra"):
+            read_table(tmp_path / "c.csv")
+
+
+def test_sky_columns_beside_others_of_their_name_and_times(tmp_path):
+    place = SkyCoord(RA * u.deg, DEC * u.deg).galactic
+    QTable({"place": place, "RA": [1.0, 2.0], "when": Time(["2020-01-02", "2020-01-03"])}).write(tmp_path / "c.ecsv")
+    table = read_table(tmp_path / "c.ecsv")
+    assert set(table.colnames) == {"RA", "place.ra", "place.dec", "when"}
+    np.testing.assert_allclose(np.asarray(table["place.ra"]), RA)
+    assert table["when"].tolist() == ["2020-01-02T00:00:00.000", "2020-01-03T00:00:00.000"]
+
+
+def test_a_table_that_says_how_its_stand_in_is_fetched(tmp_path):
+    (tmp_path / "c.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(InputError, match="c.csv: is "):
+        read_table(tmp_path / "c.csv")

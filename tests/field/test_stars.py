@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from galzoo.data import psf as data_psf
 from galzoo.data.psf import fwhm_of
@@ -182,6 +183,81 @@ def test_a_psf_that_is_given_has_unit_sum_and_no_end_of_size():
     given = constant_psf(5 * gaussian_of(3.0, 1), field)(np.zeros(2), np.zeros(2))
     np.testing.assert_allclose(given.sum(axis=(1, 2, 3)), [1, 1], rtol=1e-5)
     assert gaussian_of(40.0, 1).shape[1] == psf.LARGEST_PSF
+
+
+def test_a_gaussian_reaches_two_and_a_half_fwhm():
+    found = gaussian_of([4.0, 2.0], 2)
+    assert found.shape == (1, 21, 21, 2)
+    assert [fwhm_of(found[0, ..., band]) for band in range(2)] == pytest.approx([4, 2], rel=0.02)
+
+
+def test_the_seeing_is_in_arcsec_and_what_cannot_be_used_is_refused(tmp_path):
+    field, _ = point_field(PLACES)
+    assert fwhm_of(field_psf(field, seeing=4 * field.pixel_scale)[0, ..., 0]) == pytest.approx(4, rel=0.02)
+    assert field_psf(field) is None
+    for seeing in (0, -1, np.inf, np.nan):
+        with pytest.raises(InputError, match="--seeing is"):
+            field_psf(field, seeing=seeing)
+    with pytest.raises(InputError, match="both --psf and --seeing"):
+        field_psf(field, tmp_path / "psf.fits", 0.7)
+    for given, words in (
+        (np.ones((1, 5, 5, 2)), r"shape \(1, 5, 5, 2\); .* with 1 bands"),
+        (np.ones((5, 5, 1)), "must be"),
+        (np.full((1, 5, 5, 1), np.nan), "not finite"),
+        (np.zeros((1, 5, 5, 1)), "not positive"),
+    ):
+        with pytest.raises(InputError, match=words):
+            constant_psf(given, field)
+
+
+def test_a_psf_of_a_file_is_brought_to_the_pixels_of_the_field(tmp_path):
+    """Its pixels are half as wide."""
+    path = write(tmp_path / "field.fits", draw((60, 64), []))
+    psf_path = tmp_path / "psf.fits"
+    fits.writeto(psf_path, gaussian((61, 61), 30, 30, 4.0), fits.Header({"PIXSCALE": SCALE / 2}))
+    with open_field(path, bands=BANDS) as field:
+        found = field_psf(field, psf_path)
+    assert found.shape[-1] == len(BANDS)
+    assert fwhm_of(found[0, ..., 2]) == pytest.approx(2.3548 * 2, rel=0.02)
+
+
+def test_the_width_of_a_psf_that_varies_is_that_in_the_middle():
+    field = ArrayField(np.zeros((50, 80, 1)), np.ones((50, 80, 1)), bands=("r",))
+    asked = []
+    mean_fwhm(lambda x, y: asked.append((x.tolist(), y.tolist())) or gaussian_of(3.0, 1), field)
+    assert asked == [([40], [25])]
+
+
+def test_seeing_is_said_in_arcsec_of_each_band(caplog):
+    """Of two sources, one of them larger, which are no branch: the width is near that of the smaller."""
+    field, sources = point_field(PLACES[:2])
+    measured_psf(field, sources)
+    assert f"FWHM in arcsec: {field.bands[0]} {FWHM * field.pixel_scale:.1f}" in caplog.text
+
+
+def test_both_widths_that_contradict_are_given_in_their_order(caplog):
+    """First that of the PSF, then that of the stars, in pixels; in arcsec in the log."""
+    places = [(x, y) for x in (20, 50, 80, 110) for y in (20, 50)]
+    field, sources = point_field(places, shape=(80, 130))
+    asked = []
+
+    def given(x, y):
+        asked.append((x.tolist(), y.tolist()))
+        return gaussian_of(1.2 * FWHM, 1)
+
+    ((one, other),) = contradiction(field, sources, given).values()
+    assert (one, other) == pytest.approx((1.2 * FWHM, FWHM), rel=0.03)
+    assert asked == [([65], [35])]
+    said = f"{one * field.pixel_scale:.2f} and {other * field.pixel_scale:.2f}"
+    assert f"{len(places)} stars of the field differ" in caplog.text
+    assert said in caplog.text
+
+
+def test_no_more_stars_are_said_than_are_stacked(caplog, monkeypatch):
+    monkeypatch.setattr(psf, "_STACKED", 9)
+    places = [(x, y) for x in (20, 50, 80, 110) for y in (20, 50, 80)]
+    measured_psf(*point_field(places, shape=(100, 130)))
+    assert "stack of 9 stars, FWHM" in caplog.text
 
 
 def test_without_stars_the_seeing_is_the_width_of_the_smallest(caplog):

@@ -326,6 +326,275 @@ def test_images_are_shown_as_the_survey_saw_others():
     assert abs(noiseless.mean()) < 0.05
 
 
+def test_images_of_a_prior_that_learnt_the_noise_and_pictures_are_shown_as_they_are():
+    stamps = make_stamps(3)
+    prior = SimpleNamespace(model_sigma=0.0)
+    assert realism_views.as_observed(prior, stamps.image, stamps) is stamps.image
+    stamps.unit = ""
+    levels = np.array([-100.3, 99.7, 299.7])[:, None, None, None] * np.ones((24, 24, 1))
+    picture = realism_views.as_observed(Drawer(None), levels, stamps)
+    assert picture.dtype == np.uint8
+    assert picture[:, 0, 0, 0].tolist() == [0, 100, 255]
+
+
+def test_bad_pixels_of_a_galaxy_are_bad_in_its_sample():
+    stamps = make_stamps(2)
+    stamps.mask = np.zeros(stamps.image.shape, bool)
+    stamps.mask[1, 5, 7] = True
+    seen = realism_views.as_observed(Drawer(None), stamps.truth + 100, stamps)
+    assert np.argwhere(seen == 0).tolist() == [[1, 5, 7, 0]]
+
+
+def test_bands_are_sorted_by_what_is_seen_in_them_after_that_of_the_flux():
+    """Of noise of 1 in all, r is the brightest and g the faintest; a catalogue knows better."""
+    stamps = make_stamps(8, bands=("g", "r", "i"))
+    light = stamps.truth[..., :1] * np.array([0.1, 1.0, 0.4])
+    stamps.image = light.astype(np.float32)
+    model = SimpleNamespace(flux_band=None)
+    assert realism_views.best_bands(model, stamps) == [1, 2, 0]
+    model.flux_band = "i"
+    assert realism_views.best_bands(model, stamps) == [2, 1, 0]
+    levels = [np.median(realism_views.signal_to_noise(stamps, band)) for band in range(3)]
+    assert levels[0] < levels[2] < levels[1]
+    stamps.catalogue["snr_g"], stamps.catalogue["snr"] = np.full(8, 1e6), np.full(8, 3.0)
+    assert realism_views.best_bands(model, stamps) == [2, 0, 1]
+    assert realism_views.signal_to_noise(stamps, 0).tolist() == [1e6] * 8
+    # A column of all bands is that of one band where there is one alone.
+    np.testing.assert_allclose(np.median(realism_views.signal_to_noise(stamps, 1)), levels[1])
+    alone = make_stamps(8)
+    alone.catalogue["snr"] = np.arange(8.0)
+    assert realism_views.signal_to_noise(alone, 0).tolist() == list(range(8))
+    pictures = dataclasses.replace(stamps, unit="")
+    assert realism_views.best_bands(model, pictures) == [0, 1, 2]
+
+
+def test_views_are_of_bright_galaxies_each_once():
+    """Of the others those of validation come first, and of a galaxy that is there twice the first."""
+    test, valid, train = (make_stamps(n, seed=n) for n in (6, 5, 9))
+    test.catalogue["snr"] = np.array([30.0, 20, 21, 5, 40, 50])
+    valid.catalogue["snr"], train.catalogue["snr"] = np.full(5, 25.0), np.full(9, 25.0)
+    valid.catalogue["id"], valid.catalogue["snr"][4] = ["a", "b", "a", "c", "d"], 19
+    samples = np.arange(6.0)[:, None, None, None] * np.ones((24, 24, 1))
+    prior = Drawer(None)
+    views, rows = realism_views.make_views(prior, test, samples, None, (valid, train), [0])
+    assert rows.tolist() == [0, 2, 4, 5]
+    assert set(views) == {"observed", "frame"}
+    frame = views["frame"].images
+    np.testing.assert_array_equal(frame["samples"], samples[rows])
+    np.testing.assert_array_equal(frame["real"], test.truth[rows])
+    np.testing.assert_array_equal(frame["others"], np.concatenate([valid.truth[[0, 1, 3]], train.truth[:1]]))
+    assert not any(sigma.any() for sigma in views["frame"].sigma.values())
+    observed = views["observed"]
+    np.testing.assert_array_equal(observed.images["real"], test.image[rows])
+    assert [sigma.tolist() for sigma in observed.sigma.values()] == [[[1.0]] * 4] * 3
+    # Noise of samples and of what the codec makes is not the same.
+    codec = realism_views.make_views(prior, test, samples, samples, (), [0])[0]["observed"].images
+    assert set(codec) == {"real", "samples", "codec"}
+    assert (codec["samples"] - codec["codec"]).std() == pytest.approx(np.sqrt(2), rel=0.05)
+    prior.model_sigma = 0.0
+    assert set(realism_views.make_views(prior, test, samples, None, (), [0])[0]) == {"observed"}
+
+
+def test_the_noise_of_an_image_is_that_of_its_sky():
+    """A quarter of the pixels is four times as noisy, a quarter has no weight."""
+    variance = np.full((2, 8, 8, 1), 4.0)
+    variance[0, :4, :4], variance[0, 4:, 4:], variance[1] = 64.0, np.inf, np.inf
+    expected = np.sqrt(1 / (0.5 / 4 + 0.25 / 64))
+    np.testing.assert_allclose(realism_views._sigma(variance)[:, 0], [expected, 0])
+
+
+def test_samples_are_drawn_for_the_conditions_and_the_size_of_stamps():
+    stamps = with_conditions(make_stamps(5))
+    asked = []
+    model = SimpleNamespace(
+        columns=("mag",), condition_ranges={"mag": (0, 30)}, stamp_size=(24, 24),
+        sample=lambda *values, **options: asked.append((*values, options)),
+    )  # fmt: skip
+    realism_views.draw(model, stamps, 7)
+    model.stamp_size = (32, 32)
+    realism_views.draw(model, stamps, 7)
+    assert [(one[0], one[2], one[3]) for one in asked] == [(5, 7, {}), (5, 7, {"size": (24, 24)})]
+    np.testing.assert_allclose(asked[0][1]["mag"], stamps.catalogue["mag"])
+
+
+def test_what_goes_through_the_codec_has_the_flux_that_was_asked_for():
+    """But where the magnitude is not known; colours are the codec's."""
+    stamps = make_stamps(3, bands=("g", "r"))
+    stamps.catalogue["mag"] = np.array([20.0, np.nan, 22.0])
+    seen = []
+
+    def decode(codes, noise, shape):
+        seen.append((codes[:, 0, 0].tolist(), noise[:, 0, 0, 0].tolist(), shape))
+        return np.ones((len(codes), 24, 24, 2)) * [1.0, 2.0]
+
+    model = SimpleNamespace(
+        columns=("mag",), condition_ranges={"mag": (0, 30)}, bands=("g", "r"), flux_column="mag", flux_band="r",
+        codec=SimpleNamespace(decode=decode),
+    )  # fmt: skip
+    parts = np.arange(3)[:, None, None, None] * np.ones((6, 6, 1)), None, 10.0 + np.arange(3)[:, None, None, None]
+    image = realism_views.decoded(model, stamps, parts, batch_size=2)
+    assert seen == [([0, 1], [10, 11], (24, 24)), ([2], [12], (24, 24))]
+    total = image.sum(axis=(1, 2))
+    np.testing.assert_allclose(total[:, 1], [10 ** (0.4 * 11.4), 2 * 24**2, 10 ** (0.4 * 9.4)], rtol=1e-5)
+    np.testing.assert_allclose(total[:, 0], total[:, 1] / 2, rtol=1e-5)
+    cut = realism_views.decoded(model, stamps, parts, np.s_[:, 4:20, 6:18], [1])
+    np.testing.assert_array_equal(cut, image[:, 4:20, 6:18, 1:])
+
+
+def test_tables_have_the_numbers_of_the_results_in_their_units():
+    density = {"value": 2.0, "value_error": 0.1}
+    more = {"value": 3.0, "value_error": 0.2, "difference": 1.0, "difference_error": 0.05}
+    condition = {"n": 40, "right": 2.0, "shuffled": 2.5, "difference": 0.5, "difference_error": 0.04}
+    statistic = {"m20": {"value": 0.3, "error": 0.03}}
+    distances = {"mean": 0.4, "error": 0.04, "statistics": statistic}
+    row = {
+        "low": 20.0, "high": 21.2345, "n": 9, "samples": 0.1, "samples_error": 0.02, "samples_scatter": 0.3,
+        "real": -0.25, "real_error": 1e-6, "real_scatter": None, "ratio": 1.5, "ratio_error": 0.25,
+    }  # fmt: skip
+    every = {**row, "low": None, "high": None, "n": 18}
+    judged = {"n": 30, "classes": {"0": 20, "1": 40, "2": 9, "3": 1}, "majority": 0.6}
+    judged["real"] = {"accuracy": 0.9, "accuracy_error": 0.05, "balanced": 0.8}
+    number = {"n": 31, "constant": 4.0, "samples": {"error": 1.0, "error_error": 0.1, "rank": 0.7, "rank_error": 0.05}}
+    spectrum = {"view": "frame", "frequency": [0.01, 0.04, 0.3], "real": {"ratio": [1, 3, 5], "error": [0.1, 0.3, 0.5]}}
+    tables = result_tables({
+        "likelihood": {"unit": "code", "model": density, "uniform": more, "conditions": {"mag": condition}},
+        "statistics": {"observed": {"samples": distances, "real": distances}, "frame": {"left_out": {}}},
+        "frechet": {"samples": {"value": 7.0, "error": 0.7}},
+        "two_sample": {"samples": {"accuracy": 0.6, "error": 0.06}, "real": {"accuracy": 0.5, "error": 0.05}},
+        "power_spectrum": spectrum,
+        "conditions": {
+            "mag": {"quantity": "flux", "set": True, "rows": [row, every]},
+            "size": {"quantity": "arcsec", "set": False, "rows": [row, every]},
+            "kind": judged, "z": number,
+        },
+        "memorisation": {
+            "samples": 0.5, "held_out": 0.4, "ratio": 1.25, "error": 0.1, "near": 0.07, "near_error": 0.01, "copies": 2,
+        },
+        "speed": {"hardware": "a machine", "samples_per_second": 12.0},
+    })  # fmt: skip
+    assert tables["Held-out nats per code"] == [
+        {"density": "this prior", "nats per code": (2.0, 0.1), "more than this prior": None},
+        {"density": "all values alike", "nats per code": (3.0, 0.2), "more than this prior": (1.0, 0.05)},
+    ]
+    assert tables["What a condition is worth, nats per code"] == [
+        {"condition": "mag", "galaxies": 40, "of another galaxy": 2.5, "right": 2.0, "difference": (0.5, 0.04)}
+    ]
+    title = "Distance to real galaxies in standard deviations, "
+    assert tables[title + "as observed"] == [
+        {"statistic": "m20", "samples": (0.3, 0.03), "real against real": (0.3, 0.03)},
+        {"statistic": "mean", "samples": (0.4, 0.04), "real against real": (0.4, 0.04)},
+    ]
+    assert title + "noiseless, in the model frame" not in tables
+    found = tables["Wavelet scattering features, as observed"]
+    assert [line["sets"] for line in found] == ["samples against real", "real against real"]
+    assert [line["Fréchet distance"] for line in found] == [(7.0, 0.7), None]
+    assert [line["accuracy of a classifier"] for line in found] == [(0.6, 0.06), (0.5, 0.05)]
+    assert tables["Power over that of real galaxies, noiseless, in the model frame"] == [
+        {"set": "other real galaxies", "0–0.05 / pixel": (2.0, 0.2), "0.2–0.35 / pixel": (5.0, 0.5)}
+    ]
+    # What is set by construction is shown for all alone; errors of nothing are left out.
+    assert [line["galaxies"] for line in tables["Got for mag asked: flux"]] == [18]
+    first, last = tables["Got for size asked: arcsec"]
+    assert first == {
+        "asked": "20–21.2", "galaxies": 9, "samples: error, %": (10.0, 2.0), "samples: scatter, %": 30.0,
+        "real: error, %": -25.0, "real: scatter, %": None, "samples over real": (1.5, 0.25),
+    }  # fmt: skip
+    assert last["asked"] == "all"
+    assert tables["kind, judged by a classifier"] == [
+        {"set": "real galaxies", "galaxies": 30, "as asked, %": (90.0, 5.0), "mean over classes, %": 80.0},
+        {"set": "always the commonest", "as asked, %": 60.0, "mean over classes, %": 25.0},
+    ]
+    assert tables["z, judged by a classifier"] == [
+        {"set": "samples", "galaxies": 31, "mean error": (1.0, 0.1), "rank correlation": (0.7, 0.05)},
+        {"set": "always the median", "mean error": 4.0},
+    ]
+    (memory,) = tables["Nearest training galaxy"]
+    assert list(memory.values()) == [0.5, 0.4, (1.25, 0.1), pytest.approx((7.0, 1.0)), 2]
+    assert tables["Speed"] == [{"hardware": "a machine", "samples per second": 12.0}]
+
+
+def test_a_page_shows_galaxies_from_its_upper_left_on_in_the_stretch_of_the_real_ones():
+    """Five pictures in a square of three: each of one level, two pixels apart, rows drawn from the bottom up."""
+    stamps = Stamps(np.zeros((5, 6, 4, 3), np.uint8), ("i", "r", "g"), 0.4, unit="")
+    images = {
+        "real": np.full((5, 6, 4, 3), 9.0),
+        "samples": np.arange(10, 60, 10.0)[:, None, None, None] * np.ones((6, 4, 3)),
+    }
+    figure = realism_figures.page_figure(stamps, realism_views.View(images, None), np.arange(5))
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["real galaxies", "samples"]
+    picture = figure.axes[1].images[0].get_array()
+    assert picture.shape == (3 * 6 + 4, 3 * 4 + 4, 3)
+    assert picture[[19, 19, 19, 10, 10, 10, 2], [1, 7, 13, 1, 7, 13, 1], 0].tolist() == [10, 20, 30, 40, 50, 255, 255]
+    assert (picture[:, [4, 5]] == 255).all()
+    assert (picture[[6, 7]] == 255).all()
+
+
+def test_figures_have_the_points_that_were_measured():
+    asked = {"asked": np.array([1.0, 2, 4]), "samples": np.array([1.5, 2.5, np.nan]), "real": np.array([1.0, 2, 3])}
+    (axis,) = realism_figures.asked_figure({"half_light_radius": asked}).axes
+    lines = {line.get_label(): line.get_xydata() for line in axis.lines}
+    np.testing.assert_array_equal(lines["samples"], np.stack([asked["asked"], asked["samples"]], axis=-1))
+    np.testing.assert_array_equal(lines["real galaxies"], np.stack([asked["asked"], asked["real"]], axis=-1))
+    np.testing.assert_array_equal(axis.lines[2].get_xydata(), [[1, 1], [4, 4]])
+    assert axis.get_xlabel() == "asked: half light radius"
+    part = {"ratio": [1.0, 2.0], "error": [0.5, 3.0]}
+    (axis,) = realism_figures.spectrum_figure({"frequency": [0.1, 0.2], "samples": part, "real": part}).axes
+    assert [line.get_label() for line in axis.lines[1:]] == ["other real galaxies", "samples"]
+    np.testing.assert_array_equal(axis.lines[2].get_xydata(), [[0.1, 1], [0.2, 2]])
+    low, high = axis.collections[0].get_paths()[0].get_extents().intervaly
+    assert (low, high) == (1e-9, 5)
+
+
+def test_histograms_have_equal_areas_and_the_values_that_are_known():
+    table = {
+        "real": {
+            "m20": np.r_[np.arange(10.0), np.nan],
+            "half_light_radius": np.arange(11.0),
+            "none": np.full(11, np.nan),
+        },
+        "samples": {"m20": np.arange(5.0), "half_light_radius": np.arange(5.0), "none": np.zeros(5)},
+    }
+    figure = realism_figures.histograms(table)
+    shown = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_xlabel() for axis in shown] == ["m20", "half light radius / pixels"]
+    # The two extremes of 15 values are beyond the edges of the first.
+    assert sum(patch.get_path().vertices[:, 1].max() > 0 for patch in shown[0].patches) == 2
+
+
+def test_what_is_measured_on_an_image_is_one_plane():
+    """The first band, or the mean of a picture less the median of its rim; spectra are of unit light in the middle."""
+    image = np.zeros((2, 32, 40, 2)) + [3.0, 5.0]
+    image[0, 10:20, 10:20] += [10, 20]
+    np.testing.assert_array_equal(realism._reference(image, [1, 0], False), image[..., 1])
+    mean = realism._reference(image, [1, 0], True)
+    assert (mean[0, 15, 15], mean[0, 2, 2], mean[1].max()) == (15, 0, 0)
+    plane = np.zeros((3, 32, 40))
+    plane[0, 16, 20], plane[1, 16, 2], plane[2, 15:17, 19:21] = 4.0, 4.0, 2.0
+    found = realism._unit_light(plane)
+    assert len(found) == 2
+    assert (found[0, 16, 20], found[1, 16, 20]) == (1, 0.25)
+
+
+def test_neighbours_are_looked_for_in_the_middle():
+    image = np.arange(2 * 60 * 49).reshape(2, 60, 49, 1)
+    found = image[realism._centre((60, 49))]
+    assert found.shape == (2, 48, 48, 1)
+    assert found[0, 0, 0, 0] == image[0, 6, 0, 0]
+    assert image[realism._centre((20, 30))].shape == image[:, :20, :30].shape
+
+
+def test_colours_are_magnitudes_between_the_outer_bands_where_there_is_no_noise():
+    light = make_stamps(4).truth * np.array([1.0, 2.0, 10.0])
+    light[3] *= -1
+    zero, noise = np.zeros((4, 3)), np.ones((4, 3))
+    table = realism._measure(realism_views.View({"a": light}, {"a": zero}), [1, 0, 2], False)["a"]
+    np.testing.assert_allclose(table["colour"], [2.5, 2.5, 2.5, np.nan], rtol=1e-6)
+    assert "colour" not in realism._measure(realism_views.View({"a": light}, {"a": noise}), [1], False)["a"]
+    six = light[..., [2, 0, 1, 1, 2, 0]]
+    table = realism._measure(realism_views.View({"a": six}, {"a": np.zeros((4, 6))}), [1], False)["a"]
+    np.testing.assert_allclose(table["colour"][:3], 2.5, rtol=1e-6)
+
+
 def test_suites_are_for_the_families_that_can_do_them():
     with pytest.raises(InputError, match="use reconstruction"):
         choose_suite({"family": "vqvae"}, "realism")

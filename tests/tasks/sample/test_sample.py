@@ -12,12 +12,13 @@ from astropy.table import QTable
 
 from galzoo import Stamps
 from galzoo.contracts.prior import Samples
+from galzoo.data.psf import fwhm_of
 from galzoo.errors import InputError, UnknownNameError
 from galzoo.simulate.observe import observe
 from galzoo.simulate.other_telescope import Optics
 from galzoo.simulate.surveys import get_survey, noise_sigma
 from galzoo.tasks.sample import command
-from galzoo.tasks.sample.run import class_names, parse_conditions, write_samples
+from galzoo.tasks.sample.run import class_names, parse_conditions, warnings_of, write_samples
 from galzoo.viz.page import page
 
 
@@ -242,6 +243,41 @@ class TestFiles:
         with pytest.raises(InputError, match="2 stamps for 3 samples"):
             write_samples(samples, stamps[:2], tmp_path)
 
+    def test_headers_say_of_each_image_what_it_is(self, tmp_path):
+        """Seen on the pixels and in the unit of a survey; drawn on those of the model, in its bands and in its unit."""
+        samples = make_samples(2, unit="uJy")
+        stamps = observe(samples, "HSC", bands="i,g", noise=True)
+        with fits.open(write_samples(samples, stamps, tmp_path)[1]) as file:
+            assert (file[0].header["SURVEY"], file[0].header["PRIOR"]) == ("HSC", "LSST")
+            for name, bands, scale, unit in (
+                ("IMAGE", ["i", "g"], 0.168, "nJy"),
+                ("VARIANCE", ["i", "g"], 0.168, "nJy2"),
+                ("MODEL_FRAME", ["g", "r", "i"], 0.2, "uJy"),
+            ):
+                header = file[name].header
+                assert [header[f"BAND{index}"] for index in range(len(bands))] == bands
+                assert f"BAND{len(bands)}" not in header
+                assert (header["PIXSCALE"], header["BUNIT"]) == (scale, unit)
+            # What a telescope has seen is no longer in the frame of the model.
+            assert ["MSIGMA" in hdu.header for hdu in file[1:4]] == [False, False, True]
+            np.testing.assert_array_equal(file["VARIANCE"].data, np.moveaxis(stamps.variance, -1, 1))
+            np.testing.assert_allclose(file["MODEL_FRAME"].data[1, 2], samples.image[1, ..., 2], rtol=1e-6)
+
+    def test_what_nobody_saw_is_in_the_frame_of_the_model(self, tmp_path):
+        samples = make_samples(2)
+        with fits.open(write_samples(samples, observe(samples), tmp_path)[1]) as file:
+            assert [hdu.name for hdu in file[1:]] == ["IMAGE", "MODEL_FRAME", "CATALOGUE"]
+            assert file["IMAGE"].header["MSIGMA"] == 0.7
+
+    def test_pictures_stay_bytes(self, tmp_path):
+        samples = make_samples(1, size=8, bands=("R", "G", "B"), unit="", model_sigma=0.0)
+        samples.image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3)).astype(np.uint8)
+        stamps = observe(samples)
+        with fits.open(write_samples(samples, stamps, tmp_path)[1]) as file:
+            assert file["IMAGE"].header["BITPIX"] == file["MODEL_FRAME"].header["BITPIX"] == 8
+            np.testing.assert_array_equal(file["IMAGE"].data[0, 1], samples.image[0, ..., 1])
+            assert "MSIGMA" not in file["MODEL_FRAME"].header
+
     def test_a_page_has_one_stretch_and_says_what_was_asked(self):
         samples = make_samples(5)
         samples.image = samples.image / samples.image.max() * np.array([1, 3, 10, 30, 100])[:, None, None, None]
@@ -289,6 +325,13 @@ class TestConditions:
         assert parse_conditions(["t_type=-7"], StubModel())["t_type"] == -7
         assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
         assert "mag=24:26 is outside what the model was trained on, 18 to 25" in caplog.text
+        caplog.clear()
+        model = StubModel()
+        model.condition_ranges = {"mag": (18.0, 25.0)}
+        # Its ends are inside; of a column of which no range is known nothing is said.
+        assert parse_conditions(["mag=18:25"], model, n=3)["mag"].shape == (3,)
+        assert parse_conditions(["t_type=1e5"], model) == {"t_type": 1e5}
+        assert not caplog.records
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -319,6 +362,18 @@ class TestConditions:
         samples = make_samples(3)
         figure = page(observe(samples), {"label": np.array([3.0, 0.0, 1.0])}, names=names)
         assert [axis.texts[0].get_text() for axis in figure.axes[:3]] == ["edge-on", "elliptical", "label 1"]
+
+    def test_columns_over_one_range_have_draws_of_their_own(self):
+        model = StubModel()
+        model.condition_ranges = {}
+        found = parse_conditions(["mag=0:1", "t_type=0:1"], model, n=5)
+        assert not np.any(found["mag"] == found["t_type"])
+        assert len(set(found["mag"])) == 5
+
+    def test_what_is_a_toy_is_said_in_its_sentences(self):
+        limits = "Toys are not meant.\n A\n  Toy of one\nband. Of 3.5 arcsec! Is it a toy? No."
+        assert warnings_of({"limits": limits}) == ["A Toy of one band.", "Is it a toy?"]
+        assert warnings_of({}) == []
 
     def test_twice_and_none(self):
         with pytest.raises(InputError, match="'mag' is given twice"):
@@ -366,9 +421,36 @@ class TestCommand:
         assert "A toy for spirals: they have no arms." in written
         assert "Single galaxies" not in written
 
+    def test_every_option_acts(self, model, run, tmp_path):
+        psf = tmp_path / "psf.fits"
+        fits.PrimaryHDU(blob(31, 2.5), fits.Header({"PIXSCALE": 0.168})).writeto(psf)
+        found = {}
+        for name, more in {"first": (), "deep": ("--depth", 4), "other": ("--seed", 4), "own": ("--psf", psf)}.items():
+            run("stub", "-n", 2, "-c", "mag=22:23", "--survey", "HSC", "--noise", "--guidance", 2.5, "--batch-size", 7,
+                "-o", tmp_path / name, *more)  # fmt: skip
+            assert (model.asked["guidance"], model.asked["batch_size"], model.asked["progress"]) == (2.5, 7, True)
+            found[name] = Stamps.load(tmp_path / name / "stamps.h5"), model.asked["condition"]["mag"]
+        first, magnitudes = found["first"]
+        np.testing.assert_allclose(found["deep"][0].variance, first.variance / 4, rtol=1e-5)
+        np.testing.assert_array_equal(found["deep"][1], magnitudes)
+        assert not np.array_equal(found["other"][1], magnitudes)
+        # Of the stub's galaxies, which are the same, the noise is another.
+        assert not np.array_equal(found["other"][0].image, first.image)
+        assert fwhm_of(found["own"][0].psf[0, ..., 0]) == pytest.approx(2.3548 * 2.5, rel=0.01)
+
+    def test_classes_are_asked_for_by_their_names_on_the_card(self, model, run, tmp_path, monkeypatch):
+        model.columns, model.condition_ranges = ("label",), {"label": [0.0, 3.0]}
+        card = {"data": {"meta": {"class_names": {"label": {"3": "edge-on"}}}}}
+        monkeypatch.setattr("galzoo.presets.load_card", lambda name, metrics=True: card)
+        shown = []
+        monkeypatch.setattr("galzoo.viz.page.page", lambda *_, names: shown.append(names) or page(*_, names=names))
+        run("stub", "-n", 1, "-c", "label=edge-on", "-o", tmp_path / "out")
+        assert model.asked["condition"]["label"] == 3
+        assert shown == [{"label": {3.0: "edge-on"}}]
+
     def test_says_of_which_band_a_magnitude_is(self, model, run, tmp_path, capsys):
         model.flux_column, model.flux_band = "mag", "r"
-        run("stub", "-n", 2, "-c", "mag=22", "-o", tmp_path / "out")
+        run("stub", "-n", 2, "-c", "mag = 22", "-o", tmp_path / "out")
         assert "note: mag is the AB magnitude in r\n" in capsys.readouterr().out
         run("stub", "-n", 2, "-c", "t_type=5", "-o", tmp_path / "out")
         assert "AB magnitude" not in capsys.readouterr().out
@@ -380,6 +462,7 @@ class TestCommand:
             (("--survey", "HSC", "--bands", "u"), "band of HSC 'u'"),
             (("--temperature", 0), "--temperature is 0"),
             (("--survey", "HSC", "--depth", 0), "--depth is 0"),
+            (("--survey", "HSC", "--depth", 2), "--depth is how deep the noise is; add --noise"),
         ):
             with pytest.raises((InputError, UnknownNameError), match=message):
                 run("stub", *arguments)
@@ -387,6 +470,12 @@ class TestCommand:
             with pytest.raises(Exception, match=limit) as refused:
                 run("stub", "-n", number)
             assert "--number" in refused.value.format_message()
+        assert not hasattr(model, "asked")
+
+    def test_an_output_that_is_a_file_is_refused_before_it_samples(self, model, run, tmp_path):
+        (tmp_path / "out").write_text("")
+        with pytest.raises(InputError, match="out"):
+            run("stub", "-n", 1, "-o", tmp_path / "out")
         assert not hasattr(model, "asked")
 
     def test_a_model_that_is_no_prior(self, run):

@@ -1,6 +1,7 @@
 """`galzoo screen`: products, masked neighbours, the prior, and bad input in one line."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import galzoo
 from galzoo.contracts.counts import Counts
 from galzoo.errors import GalzooError, InputError
 from galzoo.field.array_field import ArrayField
-from galzoo.packaged_preset import packaged_preset
+from galzoo.packaged_preset import packaged_preset, say_absent
 from galzoo.tasks.screen import field as screening
 from galzoo.tasks.screen.field import FLAGS, Settings, corrected, cut, neighbours, screen_field, screen_rows
 from tests.field import fields
@@ -278,6 +279,22 @@ def test_the_packaged_preset_is_that_of_the_nearest_bands_then_pixels(bands, eve
     made = ArrayField(np.zeros((4, 4, len(bands))), np.ones((4, 4, len(bands))), None, bands, 0.21)
     assert packaged_preset("screen", made, every) == expected
     assert f"preset {expected} is used; --preset names another" in caplog.text
+
+
+def test_pixels_are_near_by_their_ratio(monkeypatch):
+    """Half as wide is nearer than three times as wide, and 1 arcsec is taken where nothing is known of a field."""
+    presets(monkeypatch, coarse=("i", 0.6), fine=("i", 0.1), one=("i", 0.9))
+    for scale, nearest in ((0.2, "fine"), (0.4, "coarse"), (None, "one")):
+        field = SimpleNamespace(bands=("i",), pixel_scale=scale, name="a.fits")
+        assert packaged_preset("screen", field) == nearest
+
+
+def test_bands_that_a_preset_goes_without_are_said_in_its_spelling(caplog):
+    made = SimpleNamespace(bands=("G", "i"), name="a.fits")
+    say_absent(made, ("g", "i"), "p")
+    assert not caplog.records
+    say_absent(made, ("g", "r", "i", "z"), "p")
+    assert "a.fits: has no band r, z; preset p goes without" in caplog.text
 
 
 def test_bands_of_no_preset_are_refused_with_those_of_each(monkeypatch):
