@@ -116,21 +116,26 @@ class Chunk:
     def leave_out(self):
         """Fit windows again without sources that are larger than them and not the brightest: they had its wings.
 
-        Such a source is kept as `truncated`, without a model.
+        Such a source is kept as `truncated`, without a model. What it had is left to all windows of its group.
         """
+        whole = {}
         for i, (unit, one) in enumerate(zip(self.units, self.fits, strict=True)):
             out = beyond(self.planes[i], one) & (np.arange(len(unit.sources)) != np.argmax(_light(one)))
-            if not out.any():
-                continue
-            self._keep(i, ~out)
-            self._again([i])
+            if out.any():
+                whole[i] = unit, one, out
+                self._keep(i, ~out)
+        if not whole:
+            return
+        self.others = _others(self.units, self.fits, self.split)
+        groups = {unit.group for unit, _, _ in whole.values()}
+        self._again([i for i, unit in enumerate(self.units) if unit.group in groups])
+        for i, (unit, one, out) in whole.items():
             new = self.fits[i]
             for field in dataclasses.fields(Fit):
                 getattr(one, field.name)[~out] = getattr(new, field.name)
             one.image[out], one.flux[out] = 0, np.nan
             one.flags[out] |= FLAGS["truncated"]
             self.units[i], self.fits[i] = unit, one
-        self.others = _others(self.units, self.fits, self.split)
 
     def add_sources(self):
         """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""

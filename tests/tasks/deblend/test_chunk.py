@@ -104,3 +104,21 @@ def test_a_faint_source_that_is_larger_than_the_window_leaves_its_light_to_the_b
     chunk.fits[0].image[0] *= 0.5
     chunk.leave_out()
     assert asked == []
+
+
+def test_what_a_source_had_that_is_left_out_goes_to_another_window_too():
+    """Of the 1,000 of the star in the first window, 600 were a source's of the second that is larger than that."""
+    places = np.array([[12.0, 24.0], [34.0, 24.0], [12.0, 24.0]])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([9.0, 8.0, 5.0])}
+    units = [Unit(0, np.array([0]), 0, 0, SIDE), Unit(0, np.array([1, 2]), 0, 0, SIDE)]
+    image = answer(places[:2], [1000, 900]).image.sum(axis=0)
+    own = np.ones((SIDE, SIDE), bool)
+    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
+    planes |= {"inside": (0, SIDE, 0, SIDE)}
+    chunk = Chunk(least_squares, sources, units, [planes, planes], Detection(FWHM, (1.0,)))
+    chunk.fits = [answer(places[:1], [400]), answer(places[1:], [900, 600])]
+    chunk.fits[1].flux[1] *= 1.4
+    chunk.leave_out()
+    np.testing.assert_allclose(chunk.fits[0].flux, [[1000]], rtol=1e-3)
+    np.testing.assert_allclose(chunk.fits[1].flux, [[900], [np.nan]], rtol=1e-3)
+    np.testing.assert_allclose(chunk.others[0], chunk.fits[1].image.sum(axis=0), atol=1e-2)
