@@ -10,6 +10,9 @@ from galzoo.tasks.deblend import residual_sources
 from galzoo.tasks.deblend.fit_windows import Fit, fit
 from galzoo.tasks.deblend.flags import beyond, rough
 
+# Of the signal-to-noise of the brightest source of a window: below, a source is faint beside it.
+_FAINT = 0.2
+
 
 @dataclasses.dataclass(frozen=True)
 class WindowFitter:
@@ -114,13 +117,15 @@ class Chunk:
             self._again([i for i, unit in enumerate(self.units) if unit.group in group[gone]])
 
     def leave_out(self):
-        """Fit windows again without sources that are larger than them and not the brightest: they had its wings.
+        """Fit windows again without sources that are larger than them and faint beside another: they had its wings.
 
-        Such a source is kept as `truncated`, without a model. What it had is left to all windows of its group.
+        How bright they are is what detection says, as the fit was wrong. Such a source is kept as `truncated`, without
+        a model. What it had is left to all windows of its group.
         """
         whole = {}
         for i, (unit, one) in enumerate(zip(self.units, self.fits, strict=True)):
-            out = beyond(self.planes[i], one) & (np.arange(len(unit.sources)) != np.argmax(_light(one)))
+            snr = np.nan_to_num(self.sources["snr"][unit.sources], nan=0.0)
+            out = beyond(self.planes[i], one) & (snr < _FAINT * snr.max())
             if out.any():
                 whole[i] = unit, one, out
                 self._keep(i, ~out)
@@ -225,11 +230,6 @@ def _less(planes, model):
     if model is None:
         return planes
     return {**planes, "image": np.where(planes["mask"], np.float32(0), planes["image"] - model)}
-
-
-def _light(fit):
-    """Return the light of sources in all bands, (n,)."""
-    return np.nan_to_num(fit.flux, posinf=0, neginf=0).sum(axis=-1)
 
 
 def _joined(old, rows, new):

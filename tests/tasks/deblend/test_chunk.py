@@ -72,7 +72,7 @@ def test_added_sources_that_come_together_when_others_are_gone_are_taken_away_to
 def test_a_faint_source_that_is_larger_than_the_window_leaves_its_light_to_the_brightest():
     """Half of its light would lie outside; it is no source of such a size, but has its neighbour's wings."""
     places = PLACES[:2]
-    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([9.0, 5.0])}
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, 17.0])}
     image = answer(places[:1], [1000]).image.sum(axis=0)
     own = np.ones((SIDE, SIDE), bool)
     planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
@@ -99,17 +99,19 @@ def test_a_faint_source_that_is_larger_than_the_window_leaves_its_light_to_the_b
             assert not one.image[1].any()
         else:
             np.testing.assert_array_equal(one.flux, before)
-    # The brightest is what the window is about, whatever its size.
-    chunk.fits, asked[:] = [answer(places, [700, 300])], []
-    chunk.fits[0].image[0] *= 0.5
-    chunk.leave_out()
-    assert asked == []
+    # The brightest is what the window is about, whatever its size and the flux of others; nor is one of a fifth faint.
+    for row, flux, snr in ((0, [300, 700], 17.0), (1, [700, 300], 18.5)):
+        sources["snr"][1] = snr
+        chunk.fits, asked[:] = [answer(places, flux)], []
+        chunk.fits[0].image[row] *= 0.5
+        chunk.leave_out()
+        assert asked == []
 
 
 def test_what_a_source_had_that_is_left_out_goes_to_another_window_too():
     """Of the 1,000 of the star in the first window, 600 were a source's of the second that is larger than that."""
     places = np.array([[12.0, 24.0], [34.0, 24.0], [12.0, 24.0]])
-    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([9.0, 8.0, 5.0])}
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, 80.0, np.nan])}
     units = [Unit(0, np.array([0]), 0, 0, SIDE), Unit(0, np.array([1, 2]), 0, 0, SIDE)]
     image = answer(places[:2], [1000, 900]).image.sum(axis=0)
     own = np.ones((SIDE, SIDE), bool)
