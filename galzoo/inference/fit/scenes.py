@@ -38,6 +38,7 @@ def deblend(
     refine_steps=40,
     seed=0,
     progress=False,
+    grow=True,
     **sampling,
 ):
     """Separate the sources of blends.
@@ -65,6 +66,8 @@ def deblend(
         Of the samples.
     progress : bool
         Show a bar.
+    grow : bool
+        Fit sources again, to more pixels, where they become larger or shine further than they were taken for.
     **sampling
         Options of `galzoo.inference.fit.hmc.sample`.
 
@@ -90,7 +93,10 @@ def deblend(
         part = {key: value[rows] for key, value in batch.items()}
         part["positions"] = part["positions"][:, : number[rows].max()]
         target = result.image, rows
-        found = solver.solve(part, target, method, steps, position_error, samples, refine_steps, rng, **sampling)
+        rounds = _GROWN if grow else 0
+        found = solver.solve(
+            part, target, method, steps, position_error, samples, refine_steps, rng, rounds, **sampling
+        )
         batches.store(result, rows, found)
     batches.finish(result, batch)
     return result
@@ -131,7 +137,7 @@ class SceneSolver:
         self._base = compiled(self._base_of, model)
         self._profiles = compiled(lambda *values: columns(self._profiles_of, *values), model)
 
-    def solve(self, batch, target, method, steps, position_error, samples, refine_steps, rng, **sampling):
+    def solve(self, batch, target, method, steps, position_error, samples, refine_steps, rng, grown=_GROWN, **sampling):
         """Draw the sources of a batch of scenes and return the other arrays of `Deblended`; see `Patches.draw`."""
         model = self.model
         present = np.arange(batch["positions"].shape[1]) < batch["n_sources"][:, None]
@@ -157,7 +163,7 @@ class SceneSolver:
                 posterior |= {"covariance": variance[..., None] * np.eye(theta.shape[-1])}
             else:
                 theta, normal = laplace.minimise(evaluate, theta, present, precision, steps, model.colours)
-                for _ in range(_GROWN):
+                for _ in range(grown):
                     rows = patches.grow(self.profiles(theta[present], condition[present]), normal.flux)
                     if not len(rows):
                         break

@@ -99,4 +99,5 @@ def deblend_batch(model, method, batch):
     options = {"refine_steps": 0, "steps": _SMOOTH_STEPS} if batch.pop("smooth") else {}
     from galzoo.inference.deblend import deblend
 
-    return deblend(model, batch, method=method, position_error=batch.pop("position_error"), **options)
+    options |= {key: batch.pop(key) for key in ("position_error", "grow") if key in batch}
+    return deblend(model, batch, method=method, **options)

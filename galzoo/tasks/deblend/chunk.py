@@ -71,14 +71,19 @@ class Chunk:
         # Once more: every window now without what the others were found to be.
         self._again(self.split, smooth=True)
 
-    def _again(self, places, smooth=False):
+    def _again(self, places, **options):
         """Fit the windows `places` again, less the other windows' models; flags "added" stay."""
         less = [_less(self.planes[i], self.others[i]) for i in places]
-        fits = self.fitter([self.units[i] for i in places], less, self.sources, smooth=smooth)
+        fits = self.fitter([self.units[i] for i in places], less, self.sources, **options)
         for i, new in zip(places, fits, strict=True):
             new.flags |= self.fits[i].flags & FLAGS["added"]
             self.fits[i] = new
         self.others = _others(self.units, self.fits, self.split)
+
+    def _wide(self, i):
+        """Return which sources of the window `i` are larger than it and faint beside another, bool (n,)."""
+        snr = np.nan_to_num(self.sources["snr"][self.units[i].sources], nan=0.0)
+        return beyond(self.planes[i], self.fits[i]) & (snr < _FAINT * snr.max())
 
     def _keep(self, i, rows):
         """Keep some of the sources of the window `i`."""
@@ -120,12 +125,14 @@ class Chunk:
         """Fit windows again without sources that are larger than them and faint beside another: they had its wings.
 
         How bright they are is what detection says, as the fit was wrong. Such a source is kept as `truncated`, without
-        a model. What it had is left to all windows of its group.
+        a model. What it had is left to all windows of its group. One that was added is in the data, but not as large:
+        its window is fitted again on the pixels of the first fit alone.
         """
+        added = [one.flags & FLAGS["added"] > 0 for one in self.fits]
+        self._again([i for i in range(len(self.units)) if (self._wide(i) & added[i]).any()], grow=False)
         whole = {}
         for i, (unit, one) in enumerate(zip(self.units, self.fits, strict=True)):
-            snr = np.nan_to_num(self.sources["snr"][unit.sources], nan=0.0)
-            out = beyond(self.planes[i], one) & (snr < _FAINT * snr.max())
+            out = self._wide(i) & ~added[i]
             if out.any():
                 whole[i] = unit, one, out
                 self._keep(i, ~out)

@@ -39,7 +39,7 @@ class Fit:
     position_error: np.ndarray
 
 
-def fit(deblend, units, planes, sources, psf, sizes, hidden=None, smooth=False):
+def fit(deblend, units, planes, sources, psf, sizes, hidden=None, smooth=False, grow=True):
     """Deblend units in batches.
 
     Parameters
@@ -58,6 +58,8 @@ def fit(deblend, units, planes, sources, psf, sizes, hidden=None, smooth=False):
         Pixels not to fit, beside bad ones and those of other groups.
     smooth : bool
         Passed on in the batch: leave in the residual what smooth profiles cannot show.
+    grow : bool
+        Passed on in the batch where it is not so: sources may be fitted to more pixels as they become larger.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def fit(deblend, units, planes, sources, psf, sizes, hidden=None, smooth=False):
         for start in range(0, len(numbers), size):
             chosen = numbers[start : start + size]
             batch = window_batch([units[i] for i in chosen], [planes[i] for i in chosen], sources, psf, count)
-            batch |= {"smooth": smooth, "position_error": error}
+            batch |= {"smooth": smooth, "position_error": error} | ({} if grow else {"grow": False})
             if hidden is not None:
                 hide(batch, np.stack([hidden[i] for i in chosen]))
             answer = deblend(batch)

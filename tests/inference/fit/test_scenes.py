@@ -431,7 +431,7 @@ def test_a_galaxy_that_grows_is_fitted_to_all_pixels_that_it_reaches(model, monk
         "image": light, "variance": np.ones_like(light), "psf": psf, "positions": place, "n_sources": np.ones(1, int),
     }  # fmt: skip
 
-    def fitted(first):
+    def fitted(first, grow=True):
         start = SceneSolver._start
 
         def told(self, batch, present, pool):
@@ -442,9 +442,10 @@ def test_a_galaxy_that_grows_is_fitted_to_all_pixels_that_it_reaches(model, monk
 
         with monkeypatch.context() as patch:
             patch.setattr(SceneSolver, "_start", told)
-            return deblend(model, scene, refine_steps=0)
+            return deblend(model, scene, refine_steps=0, grow=grow)
 
-    small, large = fitted(1.0), fitted(10.0)
+    small, large, held = fitted(1.0), fitted(10.0), fitted(1.0, grow=False)
+    assert held.flux[0, 0, 0] > 1.03 * large.flux[0, 0, 0]
     assert small.shape[0, 0, 2] > 4
     np.testing.assert_allclose(small.flux, large.flux, rtol=0.02)
     np.testing.assert_allclose(small.shape[..., 2], large.shape[..., 2], rtol=0.02)

@@ -124,3 +124,28 @@ def test_what_a_source_had_that_is_left_out_goes_to_another_window_too():
     np.testing.assert_allclose(chunk.fits[0].flux, [[1000]], rtol=1e-3)
     np.testing.assert_allclose(chunk.fits[1].flux, [[900], [np.nan]], rtol=1e-3)
     np.testing.assert_allclose(chunk.others[0], chunk.fits[1].image.sum(axis=0), atol=1e-2)
+
+
+def test_an_added_source_that_grew_larger_than_the_window_is_fitted_as_it_was():
+    """The data want it, but not its neighbour's wings; a window without one is left alone."""
+    places = PLACES[:2]
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, np.nan])}
+    image = answer(places, [1000, 300]).image.sum(axis=0)
+    own = np.ones((SIDE, SIDE), bool)
+    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
+    planes |= {"inside": (0, SIDE, 0, SIDE)}
+    asked = []
+
+    def fitter(units, planes, sources, **options):
+        asked.append((len(units), options))
+        return least_squares(units, planes, sources)
+
+    chunk = Chunk(fitter, sources, [Unit(0, np.arange(2), 0, 0, SIDE)] * 2, [planes] * 2, Detection(FWHM, (1.0,)))
+    chunk.split, chunk.others = [], [None, None]
+    chunk.fits, asked[:] = [answer(places, [900, 400], added=1), answer(places, [900, 400], added=1)], []
+    chunk.fits[0].image[1] *= 0.5
+    chunk.leave_out()
+    assert asked == [(1, {"grow": False})]
+    np.testing.assert_allclose(chunk.fits[0].flux, [[1000], [300]], rtol=1e-3)
+    assert (chunk.fits[0].flags == [0, FLAGS["added"]]).all()
+    np.testing.assert_allclose(chunk.fits[1].flux, [[900], [400]])
