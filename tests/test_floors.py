@@ -18,6 +18,7 @@ FLOORS = (
         "snapshot",
         "bundle",
         "presets",
+        "packaged_preset",
         "pack",
         "options",
         "interop",
