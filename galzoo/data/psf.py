@@ -10,7 +10,7 @@ from galzoo.data.fits_keywords import OVERSAMPLINGS, number
 from galzoo.data.fits_keywords import pixel_scale as pixel_scale_of
 from galzoo.data.maps import check_bands
 from galzoo.data.planes import open_planes
-from galzoo.data.resample import resample
+from galzoo.data.resample import resample, resample_mask
 from galzoo.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,6 @@ _APART, _NEIGHBOUR = 2.0, 0.1
 _MOST_ZOOM = 10.0
 # Half-widths at half maximum within which a stack of stars is kept pixel by pixel.
 _CORE_RADII = 3.0
-# A pixel of a star is spoilt by so much of a masked one.
-_SPOILT = 0.1
 # Square of the FWHM of a round Gaussian of unit sum times its peak.
 _GAUSSIAN = 0.8825
 
@@ -289,7 +287,7 @@ def psf_from_stars(stars, size=None, taper=0.75, masks=None, noise=None):
         star = _mended(star, mask)
         middle = _inner(star)
         new = resample(star, 1.0, side, centre=middle)
-        seen = resample(mask.astype(float), 1.0, side, centre=middle) < _SPOILT
+        seen = ~resample_mask(mask, 1.0, side, centre=middle)
         rim = seen & (radius > taper) & (radius < 1)
         new -= np.median(new[rim]) if rim.any() else 0.0
         flux = new[radius < 1 / 3].sum()

@@ -299,3 +299,15 @@ def disc(radius):
     reach = max(1, int(np.ceil(radius)))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     return x**2 + y**2 <= max(radius, 1) ** 2
+
+
+def discs(shape, places, radii):
+    """Return which pixels (y, x) are within a radius, or one each, of places (n, 2), x and y; these may be outside."""
+    found = np.zeros(shape, bool)
+    for (x, y), radius in zip(places, np.broadcast_to(radii, len(places)), strict=True):
+        reach = int(np.ceil(radius))
+        y0, x0 = max(int(y) - reach, 0), max(int(x) - reach, 0)
+        part = found[y0 : max(int(y) + reach + 2, 0), x0 : max(int(x) + reach + 2, 0)]
+        line, column = np.ogrid[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]]
+        part |= (column - x) ** 2 + (line - y) ** 2 <= radius**2
+    return found

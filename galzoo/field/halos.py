@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from galzoo.field.coadd import coadd
+from galzoo.field.detection import discs
 from galzoo.field.photometry import moment_axes
 
 # Rings are a pixel wide at first, then this part of their radius.
@@ -135,7 +136,7 @@ def measure_halo(planes, corner, place, others, fwhm, weights):
         return None
     noise = float(np.median(error[~empty]))
     middle = int(round(place[0])) - corner[0], int(round(place[1])) - corner[1]
-    own = ~_discs(image.shape, np.asarray(others, float).reshape(-1, 2) - corner, _MASKED * fwhm)
+    own = ~discs(image.shape, np.asarray(others, float).reshape(-1, 2) - corner, _MASKED * fwhm)
     found = _ellipses(np.where(empty, 0, image), noise, own, middle, fwhm)
     if found is None:
         return None
@@ -207,17 +208,6 @@ def _connected(region, pixel):
     """Return the part of a region that a pixel (y, x) is in."""
     labels, _ = ndimage.label(region)
     return (labels == labels[pixel]) & (labels > 0)
-
-
-def _discs(shape, places, radius):
-    """Return which pixels are within a radius of places (n, 2)."""
-    found, reach = np.zeros(shape, bool), int(np.ceil(radius))
-    for x, y in places:
-        y0, x0 = max(int(y) - reach, 0), max(int(x) - reach, 0)
-        part = found[y0 : max(int(y) + reach + 2, 0), x0 : max(int(x) + reach + 2, 0)]
-        line, column = np.ogrid[y0 : y0 + part.shape[0], x0 : x0 + part.shape[1]]
-        part |= (column - x) ** 2 + (line - y) ** 2 <= radius**2
-    return found
 
 
 def _edges(most):

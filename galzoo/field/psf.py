@@ -7,6 +7,7 @@ import numpy as np
 from galzoo.brief import counted
 from galzoo.data.psf import fwhm_of, psf_from_stars, read_psf, stack_psf
 from galzoo.errors import InputError
+from galzoo.field.detection import discs
 from galzoo.field.open_field import as_list, expand
 from galzoo.field.stars import LEAST_STARS, around, find_stars, sizes
 
@@ -155,17 +156,11 @@ def _stacked(field, sources, rows, radii):
 
 def _others(sources, row, reach):
     """Return which pixels of the square of `reach` about a source are other sources', (y, x)."""
-    x0, y0 = int(round(sources["x"][row])) - reach, int(round(sources["y"][row])) - reach
-    y, x = np.ogrid[y0 : y0 + 2 * reach + 1, x0 : x0 + 2 * reach + 1]
-    radii = np.maximum(_EXTENT * sources["a"], _CORE)
-    near = (np.abs(sources["x"] - sources["x"][row]) < reach + radii) & (
-        np.abs(sources["y"] - sources["y"][row]) < reach + radii
-    )
+    middle = np.round([sources["x"][row], sources["y"][row]])
+    away, radii = np.stack([sources["x"], sources["y"]], axis=-1) - middle, np.maximum(_EXTENT * sources["a"], _CORE)
+    near = (np.abs(away) < (reach + radii)[:, None]).all(axis=1)
     near[row] = False
-    found = np.zeros((2 * reach + 1,) * 2, bool)
-    for other in np.flatnonzero(near):
-        found |= np.hypot(x - sources["x"][other], y - sources["y"][other]) < radii[other]
-    return found
+    return discs((2 * reach + 1,) * 2, away[near] + reach, radii[near])
 
 
 def _widths(field, psf):

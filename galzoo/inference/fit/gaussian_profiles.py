@@ -14,6 +14,7 @@ import numpy as np
 import scipy.fft
 
 from galzoo.data.psf import psf_transfer
+from galzoo.field.photometry import moment_axes
 from galzoo.layers.psf import model_gain
 
 # Odd numbers of pixels that are quick to transform: on an odd grid no frequency is its own mirror image.
@@ -103,10 +104,9 @@ class Profiles:
             In any unit; the brightest band counts, along the longest axis.
         """
         xx, xy, yy = np.moveaxis(self.covariances.astype(float), -1, 0)
-        area = np.sqrt(np.maximum(xx * yy - xy**2, 1e-12))
-        largest = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
+        major, minor, _ = (axis[..., None] for axis in moment_axes(xx, yy, xy))
         radius = np.arange(1, _FARTHEST + 1)
-        shape = np.exp(-0.5 * radius**2 / largest[..., None]) / (2 * np.pi * area[..., None])
+        shape = np.exp(-0.5 * (radius / major) ** 2) / (2 * np.pi * np.maximum(major * minor, 1e-6))
         light = np.einsum("sgb,sgr,sb->srb", self.weights, shape, flux).max(axis=-1)
         return (light > 1).sum(axis=-1).astype(float)
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import warnings
 
 import numpy as np
@@ -88,7 +89,7 @@ class Patches:
         sizes, shine = np.zeros((2, *self.present.shape))
         sizes[self.present] = profiles.moments(profiles.weights.shape[2] // 2)[0][:, 2]
         margin, reach, pad = self._extent(sizes)
-        shine[self.present] = profiles.extent(flux[self.present] / self._noise()[self.scene] / _FAINTEST)
+        shine[self.present] = profiles.extent(flux[self.present] / self._noise[self.scene] / _FAINTEST)
         margin = np.maximum(margin, np.minimum(shine.max(axis=1), _WIDEST_MARGIN))
         before, after = (
             np.array([np.prod([part.stop - part.start for part in self._window(*one)]) for one in enumerate(margins)])
@@ -101,6 +102,7 @@ class Patches:
             self.patches[row] = patch
         return rows
 
+    @functools.cached_property
     def _noise(self):
         """Return the standard deviation of a pixel of each scene and band, (n, band); infinite in bands without one."""
         good = np.isfinite(self.batch["variance"]) & ~self.batch.get("mask", np.False_)

@@ -93,10 +93,8 @@ def deblend(
         part = {key: value[rows] for key, value in batch.items()}
         part["positions"] = part["positions"][:, : number[rows].max()]
         target = result.image, rows
-        rounds = _GROWN if grow else 0
-        found = solver.solve(
-            part, target, method, steps, position_error, samples, refine_steps, rng, rounds, **sampling
-        )
+        how = method, steps, position_error, samples, refine_steps, rng, _GROWN if grow else 0
+        found = solver.solve(part, target, *how, **sampling)
         batches.store(result, rows, found)
     batches.finish(result, batch)
     return result
@@ -137,7 +135,7 @@ class SceneSolver:
         self._base = compiled(self._base_of, model)
         self._profiles = compiled(lambda *values: columns(self._profiles_of, *values), model)
 
-    def solve(self, batch, target, method, steps, position_error, samples, refine_steps, rng, grown=_GROWN, **sampling):
+    def solve(self, batch, target, method, steps, position_error, samples, refine_steps, rng, grown, **sampling):
         """Draw the sources of a batch of scenes and return the other arrays of `Deblended`; see `Patches.draw`."""
         model = self.model
         present = np.arange(batch["positions"].shape[1]) < batch["n_sources"][:, None]
