@@ -5,8 +5,9 @@ import logging
 
 from galzoo.data.bands import spelt
 from galzoo.errors import InputError
+from galzoo.packaged_preset import packaged_preset
 from galzoo.tasks.deblend.adapt_deblender import with_bands, with_pixels
-from galzoo.tasks.deblend.nearest_preset import nearest_preset, scale_of
+from galzoo.tasks.deblend.nearest_preset import scale_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +52,7 @@ def choose_deblender(preset, deblender, method, field, prior=None, conform=False
     from galzoo.presets import card_for, load_for, model_checksum
 
     if preset is None:
-        preset = nearest_preset(field.bands, field.pixel_scale)
-        if preset is None:
-            raise InputError(
-                f"{field.name}: no packaged preset deblends bands {', '.join(field.bands)}; name a preset with "
-                "--preset, and bands of other names with --as"
-            )
-        logger.warning("%s: preset %s is used; --preset names another", field.name, preset)
+        preset = packaged_preset("deblend", field)
     card = card_for("deblend", preset)
     model = load_for("deblend", preset)
     field = field.renamed(spelt(field.bands, model.bands))

@@ -138,9 +138,10 @@ def test_fields_are_brought_to_the_pixels_of_a_preset(choose, caplog, scale, con
 
 
 def test_the_packaged_preset_that_is_used_is_said(choose, caplog, monkeypatch):
-    from galzoo.tasks.deblend import choose_preset
-
-    monkeypatch.setattr(choose_preset, "nearest_preset", lambda bands, scale: f"near_{scale}")
+    scales = {"far_0.3": 0.3, "near_0.2": 0.2}
+    monkeypatch.setattr("galzoo.presets.presets_for", lambda task: list(scales))
+    card = "galzoo.presets.load_card"
+    monkeypatch.setattr(card, lambda name, **_: {"data": {"bands": ["r"], "pixel_scale_arcsec": scales[name]}})
     choose(0.2, False)
     assert "is used" not in caplog.text
     choose(0.2, False, None)
