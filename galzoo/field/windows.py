@@ -17,6 +17,8 @@ _WIDEST = 2048
 BATCH = 32
 # Numbers in one array (n, source, y, x, band) of a batch.
 _BATCH_NUMBERS = 1 << 22
+# Part of the light of a pixel by which models are wrong whatever their parameters: PSFs are not known better.
+_MODEL_ERROR = 0.02
 
 
 @dataclasses.dataclass
@@ -142,7 +144,8 @@ def cut(field, segmentation, unit):
     -------
     dict of arrays
         What `Field.read` gives, ``own`` (y, x), True on the group's footprint, and ``other``, True on that of others;
-        ``inside``, the rows and columns of the window that are in the field, (y0, y1, x0, x1).
+        ``inside``, the rows and columns of the window that are in the field, (y0, y1, x0, x1); ``model_variance``
+        (y, x, band), by which models may be wrong beside the noise.
     """
     y0, x0, side = unit.y0, unit.x0, unit.side
     planes = field.read(y0, y0 + side, x0, x0 + side)
@@ -151,6 +154,8 @@ def cut(field, segmentation, unit):
     labels[top - y0 : bottom - y0, left - x0 : right - x0] = segmentation[top:bottom, left:right]
     planes["own"] = labels == unit.group + 1
     planes["other"] = (labels != 0) & ~planes["own"]
+    light = np.where(planes["mask"], 0, np.maximum(planes["image"], 0))
+    planes["model_variance"] = np.float32(_MODEL_ERROR**2) * light**2
     planes["inside"] = (top - y0, bottom - y0, left - x0, right - x0)
     return planes
 
@@ -178,14 +183,14 @@ def window_batch(units, planes, sources, psf, count):
     Returns
     -------
     dict of arrays
-        ``image, variance, mask`` (n, y, x, band), where light of other groups is masked; ``psf`` (n, p, p, band), at
+        ``image, variance, model_variance, mask`` (n, y, x, band), where light of other groups is masked; ``psf`` (n, p, p, band), at
         the middle of each window; ``positions`` (n, source, 2) in pixels of the window; ``n_sources`` (n,).
     """
     places = np.zeros((len(units), count, 2), np.float32)
     for row, unit in enumerate(units):
         places[row, : len(unit.sources), 0] = sources["x"][unit.sources] - unit.x0
         places[row, : len(unit.sources), 1] = sources["y"][unit.sources] - unit.y0
-    batch = {key: np.stack([one[key] for one in planes]) for key in ("image", "variance", "mask")}
+    batch = {key: np.stack([one[key] for one in planes]) for key in ("image", "variance", "model_variance", "mask")}
     batch["positions"] = places
     batch["n_sources"] = np.array([len(unit.sources) for unit in units], np.int32)
     middle = [(unit.x0 + (unit.side - 1) / 2, unit.y0 + (unit.side - 1) / 2) for unit in units]

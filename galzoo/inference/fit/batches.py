@@ -12,7 +12,7 @@ _POOR = 1.5
 def checked(model, batch):
     """Return the batch as NumPy arrays with all that is needed, or say what does not fit."""
     model.check(batch)
-    keys = ("image", "variance", "mask", "psf", "positions", "n_sources")
+    keys = ("image", "variance", "model_variance", "mask", "psf", "positions", "n_sources")
     batch = {key: np.asarray(batch[key]) for key in keys if batch.get(key) is not None}
     n, height, width, _ = batch["image"].shape
     if "positions" not in batch:

@@ -266,16 +266,19 @@ class Patch:
         True = bad.
     psf, model_sigma, pad
         As `Canvas`.
+    model_variance : array, (y, x, band), optional
+        By which profiles may be wrong in a pixel beside its noise, as for bright stars: it makes `products` less sure.
     """
 
-    def __init__(self, image, variance, mask, psf, model_sigma, pad=16):
+    def __init__(self, image, variance, mask, psf, model_sigma, pad=16, model_variance=None):
         good = np.isfinite(variance) & (variance > 0) & np.isfinite(image)
         if mask is not None:
             good &= ~mask.astype(bool)
         self.canvas = Canvas(image.shape[:2], psf, model_sigma, pad)
         self.variance = np.moveaxis(np.where(good, variance, np.inf), -1, 0)
         self.image = np.moveaxis(np.where(good, image, 0), -1, 0)
-        self.root = (1 / np.sqrt(self.variance)).astype("float32")
+        doubted = 0 if model_variance is None else np.moveaxis(model_variance, -1, 0)
+        self.root = (1 / np.sqrt(self.variance + doubted)).astype("float32")
         self.data = (self.image * self.root).reshape(len(self.image), -1)
 
     def products(self, profiles, positions):

@@ -44,7 +44,7 @@ class Patches:
     Parameters
     ----------
     batch : dict
-        ``image, variance, positions`` and, where present, ``mask`` and ``psf``; NumPy.
+        ``image, variance, positions`` and, where present, ``model_variance``, ``mask`` and ``psf``; NumPy.
     present : bool array, (n, source)
         Which entries are sources.
     sizes : array, (n, source)
@@ -115,8 +115,8 @@ class Patches:
         window = self._window(row, self.margin[row])
         cut = (np.s_[row, window[0], window[1]],)
         image, variance = (self.batch[key][cut[0]] for key in ("image", "variance"))
-        mask = self.batch["mask"][cut[0]] if "mask" in self.batch else None
-        patch = Patch(image, variance, mask, self._psf(row), self.model_sigma, self.pad[row])
+        mask, doubted = (self.batch[key][cut[0]] if key in self.batch else None for key in ("mask", "model_variance"))
+        patch = Patch(image, variance, mask, self._psf(row), self.model_sigma, self.pad[row], doubted)
         patch.corner = np.array([window[1].start, window[0].start])
         return patch
 
@@ -280,6 +280,8 @@ class Patches:
         cuts = [np.s_[y : y + shape[0], x : x + shape[1]] for y, x in corners]
         keys = [key for key in ("image", "variance", "mask") if key in self.batch]
         part = {key: np.stack([self.batch[key][row][cut] for row, cut in enumerate(cuts)]) for key in keys}
+        if "model_variance" in self.batch:
+            part["variance"] += np.stack([self.batch["model_variance"][row][cut] for row, cut in enumerate(cuts)])
         part |= {"positions": self.positions - corners[:, None, ::-1].astype("float32"), "present": self.present}
         if "psf" in self.batch:
             part["psf"] = self.batch["psf"].astype("float32")

@@ -43,6 +43,8 @@ def with_bands(deblend, bands, known):
         wide = dict(batch)
         for key, value in (("image", 0), ("variance", np.inf), ("mask", True)):
             wide[key] = filled(batch[key], value)
+        if "model_variance" in batch:
+            wide["model_variance"] = filled(batch["model_variance"], 0)
         # A PSF must not be empty, whatever its weight.
         wide["psf"] = np.repeat(batch["psf"][..., :1], len(known), axis=-1)
         wide["psf"][..., place] = batch["psf"]
@@ -84,6 +86,9 @@ def with_pixels(deblend, ratio):
         moved["mask"] |= ~(new_variance > 0)
         moved["variance"] = np.where(moved["mask"], np.inf, new_variance).astype(np.float32)
         moved["image"] = np.where(moved["mask"], 0, there(resample, batch["image"], new)).astype(np.float32)
+        if "model_variance" in batch:
+            # A square of light: twice as many powers of the ratio of pixels.
+            moved["model_variance"] = np.maximum(there(resample, batch["model_variance"], new), 0) * ratio**2
         side = int(np.ceil(batch["psf"].shape[1] / ratio)) // 2 * 2 + 1
         psf = there(resample, batch["psf"], side)
         moved["psf"] = (psf / psf.sum(axis=(1, 2), keepdims=True)).astype(np.float32)

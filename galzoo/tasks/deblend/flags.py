@@ -34,6 +34,11 @@ def chi2_of(planes, model, pixels):
     return float(terms.sum()), int(good.sum())
 
 
+def doubted(planes):
+    """Return planes whose variance is that of the noise and of models that are wrong; see `galzoo.field.windows.cut`."""
+    return {**planes, "variance": planes["variance"] + planes["model_variance"]}
+
+
 def judge(unit, planes, fit, fwhm, others=None, first=None):
     """Return the flags of each source; images of sources that must fall back are set to 0.
 
@@ -87,12 +92,14 @@ def judge(unit, planes, fit, fwhm, others=None, first=None):
         broken[:] = True
     fit.image[broken] = 0
     total = base + fit.image.sum(axis=0)
-    best, n = chi2_of(planes, total, near)
-    nothing, _ = chi2_of(planes, base, near)
+    # What a slightly wrong PSF of a bright star leaves says nothing of its neighbours.
+    lenient = doubted(planes)
+    best, n = chi2_of(lenient, total, near)
+    nothing, _ = chi2_of(lenient, base, near)
     if n and best > nothing:
         broken[:] = True
     for row in np.flatnonzero(~broken):
-        without, _ = chi2_of(planes, total - fit.image[row], near)
+        without, _ = chi2_of(lenient, total - fit.image[row], near)
         broken[row] = without < best
     fit.image[broken] = 0
     flags[broken] |= FLAGS["fallback"]

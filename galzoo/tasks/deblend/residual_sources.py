@@ -12,7 +12,7 @@ from scipy import ndimage, stats
 from galzoo.field.coadd import coadd
 from galzoo.field.detection import significance
 from galzoo.field.windows import MOST_SOURCES
-from galzoo.tasks.deblend.flags import chi2_of, normal_equations
+from galzoo.tasks.deblend.flags import chi2_of, doubted, normal_equations
 
 ROUNDS = 3
 """At most so many sources are added in one place, one after the other."""
@@ -133,7 +133,7 @@ def repeated(places, added, dark, fwhm):
 
 def _peaks(planes, model, detection):
     """Return the peaks (n, 2) of a residual, x and y in the window, none of them near a higher one."""
-    bands = (~planes["mask"]).any(axis=(0, 1))
+    bands, planes = (~planes["mask"]).any(axis=(0, 1)), doubted(planes)
     if bands.sum() > 1:
         image = np.zeros(planes["own"].shape)
         for band in np.flatnonzero(bands):
@@ -189,7 +189,7 @@ def gain(planes, before, new, correlation):
     """
     if not (np.isfinite(new.flux).all() and np.isfinite(new.image).all()):
         return 0.0
-    near, after = ~planes["other"], new.image.sum(axis=0)
+    planes, near, after = doubted(planes), ~planes["other"], new.image.sum(axis=0)
     fall = chi2_of(planes, np.nan_to_num(before), near)[0] - chi2_of(planes, after, near)[0]
     # Where the best model still fails, as with a wrong PSF, a fall in chi squared proves less by as much as it fails.
     bright = new.image[-1] > 0.1 * new.image[-1].max(axis=(0, 1))
