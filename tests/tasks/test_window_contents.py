@@ -60,7 +60,7 @@ def windows(handed):
     """Yield the sources, the first pixel (x, y) and the planes of each window."""
     for batch in handed:
         for row in range(len(batch["image"])):
-            planes = {key: batch[key][row] for key in ("image", "variance", "mask", "psf")}
+            planes = {key: batch[key][row] for key in ("image", "variance", "model_variance", "mask", "psf")}
             first = batch["positions"][row, 0]
             corner = PLACES - first
             source = int(np.abs(corner - np.round(corner)).sum(axis=1).argmin())
@@ -99,6 +99,10 @@ def test_pixels_are_those_of_the_place_without_other_groups(run):
             np.testing.assert_allclose(planes["image"][..., band], expected, rtol=1e-5)
             noise = field_of(variance[band], x0, y0, side, np.inf)
             np.testing.assert_allclose(planes["variance"][..., band][~hidden], noise[~hidden], rtol=1e-5)
+            # Two hundredths of the light; of a source, not of a hole.
+            light = np.maximum(field_of(image[band], x0, y0, side, 0), 0)
+            doubted = planes["model_variance"][..., band][~hidden]
+            np.testing.assert_allclose(doubted, (0.02 * light[~hidden]) ** 2, rtol=1e-4)
         for source, (x, y) in enumerate(PLACES.round().astype(int) - [x0, y0]):
             if 0 <= x < side and 0 <= y < side:
                 assert planes["mask"][y, x].all() == (source not in group)

@@ -117,6 +117,20 @@ def test_products_leave_out_bad_pixels(psf):
     assert normal.shape == (2, 2, 2)
 
 
+def test_where_profiles_are_doubted_products_weigh_less_but_the_noise_stays(psf):
+    rng = np.random.default_rng(4)
+    image = rng.normal(size=(*SHAPE, 2)).astype("float32")
+    variance, doubted = np.full(image.shape, 0.25, "float32"), np.zeros(image.shape, "float32")
+    doubted[:, 22:] = 0.75
+    patch = Patch(image, variance, None, psf, 0.7, model_variance=doubted)
+    wide = Patch(image, variance + doubted, None, psf, 0.7)
+    galaxies, places = profiles(np.random.default_rng(5)), np.array([[20.3, 17.8], [25.1, 22.4]])
+    for found, expected in zip(patch.products(galaxies, places), wide.products(galaxies, places), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    # Structure that profiles cannot show is looked for in the noise alone.
+    np.testing.assert_array_equal(patch.variance, 0.25)
+
+
 def test_light_that_leaves_on_one_side_does_not_come_in_on_the_other(psf):
     from galzoo.inference.fit.scene_windows import Patches, workers
 

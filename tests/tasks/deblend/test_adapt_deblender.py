@@ -54,6 +54,40 @@ def test_a_model_of_other_pixels_gives_the_same_fluxes(ratio):
     assert new == pytest.approx(old / ratio, rel=0.08)
 
 
+@pytest.mark.parametrize("ratio", [0.6, 1.19])
+def test_what_models_may_be_wrong_by_is_as_large_a_part_of_the_light_in_other_pixels_and_bands(ratio):
+    seen = {}
+
+    def spied(batch):
+        seen.update(batch)
+        return least_squares(batch)
+
+    batch = batch_of(scale=1.9)
+    batch["model_variance"] = (0.02 * batch["image"]) ** 2
+    with_pixels(spied, ratio)(batch)
+    light = seen["image"][0, ..., 0]
+    bright = light > 0.1 * light.max()
+    np.testing.assert_allclose(np.sqrt(seen["model_variance"][0, ..., 0][bright]) / light[bright], 0.02, rtol=0.1)
+    assert (seen["model_variance"] >= 0).all()
+
+    batch = batch_of()
+    batch["model_variance"] = np.ones_like(batch["image"])
+    batch["model_variance"][..., 1] = 4
+    with pytest.raises(AssertionError, match="seen"):
+        with_bands(stop_with(seen), ("r", "g"), ("g", "u", "r"))(batch)
+    assert (seen["model_variance"] == [4, 0, 1]).all()
+
+
+def stop_with(seen):
+    """Return a deblender that keeps its batch and stops."""
+
+    def stop(batch):
+        seen.update(batch)
+        raise AssertionError("seen")
+
+    return stop
+
+
 def test_absent_bands_have_no_weight():
     seen = {}
 

@@ -36,6 +36,7 @@ def window(image, scale=1.0):
     return {
         "image": (image + board).astype(np.float32), "own": own, "other": np.zeros((SIDE, SIDE), bool),
         "variance": np.full((SIDE, SIDE, 2), NOISE**2, np.float32), "mask": np.zeros((SIDE, SIDE, 2), bool),
+        "model_variance": np.zeros((SIDE, SIDE, 2), np.float32),
         "saturated": np.zeros((SIDE, SIDE, 2), bool), "inside": (0, SIDE, 0, SIDE),
     }  # fmt: skip
 
@@ -101,6 +102,20 @@ def test_a_source_falls_back_where_more_than_half_of_its_core_is_bad():
     assert judged(planes, fit(image)) == [{"masked"}, set()]
     planes["mask"][24, 20, 1] = True
     assert judged(planes, fit(image), "poor_fit") == [{"masked", "fallback"}, set()]
+
+
+def test_what_a_wrong_psf_of_a_bright_star_leaves_does_not_make_its_neighbour_fall_back():
+    """Chi squared is lower without the neighbour, as the star's model has too much light where it rules."""
+    image = draw(flux=FLUX * [[1000], [1]])
+    wrong = np.where(image[0] > image[1], 1.02 * image[0], image[0])
+    planes = window(image.sum(axis=0), 0.01)
+    planes["variance"] /= 1e4
+    found = []
+    for part in (0, 0.02):
+        planes["model_variance"] = ((part * planes["image"]) ** 2).astype(np.float32)
+        given = fit(np.stack([wrong, image[1]]), FLUX * [[1020], [1]])
+        found.append(judged(planes, given, "poor_fit")[1])
+    assert found == [{"fallback"}, set()]
 
 
 @pytest.mark.parametrize("name", ["positions", "flux", "image"])

@@ -29,7 +29,7 @@ def window(*parts, bands=3, seed=5):
     planes = {"image": image.astype(np.float32), "variance": np.ones_like(image, np.float32)}
     planes |= {key: np.zeros((SIDE, SIDE), bool) for key in ("own", "other")}
     planes["own"][16:31, 12:42] = True
-    return planes | {"mask": np.zeros(image.shape, bool)}
+    return planes | {"mask": np.zeros(image.shape, bool), "model_variance": np.zeros_like(image)}
 
 
 def fit(planes, *places):
