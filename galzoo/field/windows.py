@@ -183,8 +183,9 @@ def window_batch(units, planes, sources, psf, count):
     Returns
     -------
     dict of arrays
-        ``image, variance, model_variance, mask`` (n, y, x, band), where light of other groups is masked; ``psf`` (n, p, p, band), at
-        the middle of each window; ``positions`` (n, source, 2) in pixels of the window; ``n_sources`` (n,).
+        ``image, variance, model_variance, mask`` (n, y, x, band), where light of other groups is masked; ``psf``
+        (n, p, p, band), at the middle of each window; ``positions`` (n, source, 2) in pixels of the window;
+        ``n_sources`` (n,).
     """
     places = np.zeros((len(units), count, 2), np.float32)
     for row, unit in enumerate(units):

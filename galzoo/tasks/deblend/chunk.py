@@ -124,9 +124,10 @@ class Chunk:
     def leave_out(self):
         """Fit windows again without sources that are larger than them and faint beside another: they had its wings.
 
-        How bright they are is what detection says, as the fit was wrong. Such a source is kept as `truncated`, without
-        a model. What it had is left to all windows of its group. One that was added is in the data, but not as large:
-        its window is fitted again on the pixels of the first fit alone.
+        What such a source had is left to all windows of its group; then it is fitted to what these leave. If it is
+        still larger than its window, or nothing is left, it is kept as `truncated`, without a model: how bright it is
+        is what detection says, as the fit was wrong. One that was added is in the data, but not as large: its window is
+        fitted again on the pixels of the first fit alone.
         """
         added = [one.flags & FLAGS["added"] > 0 for one in self.fits]
         self._again([i for i in range(len(self.units)) if (self._wide(i) & added[i]).any()], grow=False)
@@ -141,13 +142,19 @@ class Chunk:
         self.others = _others(self.units, self.fits, self.split)
         groups = {unit.group for unit, _, _ in whole.values()}
         self._again([i for i, unit in enumerate(self.units) if unit.group in groups])
-        for i, (unit, one, out) in whole.items():
-            new = self.fits[i]
+        alone = [dataclasses.replace(unit, sources=unit.sources[out]) for unit, _, out in whole.values()]
+        left = [_less(self.planes[i], _total(self.fits[i], self.others[i])) for i in whole]
+        found = self.fitter(alone, left, self.sources, smooth=True, grow=False)
+        for i, rest, single in zip(whole, left, found, strict=True):
+            unit, one, out = whole[i]
             for field in dataclasses.fields(Fit):
-                getattr(one, field.name)[~out] = getattr(new, field.name)
-            one.image[out], one.flux[out] = 0, np.nan
-            one.flags[out] |= FLAGS["truncated"]
+                getattr(one, field.name)[~out] = getattr(self.fits[i], field.name)
+                getattr(one, field.name)[out] = getattr(single, field.name)
+            without = np.flatnonzero(out)[beyond(rest, single) | ~(single.flux.sum(axis=-1) > 0)]
+            one.image[without], one.flux[without] = 0, np.nan
+            one.flags[without] |= FLAGS["truncated"]
             self.units[i], self.fits[i] = unit, one
+        self.others = _others(self.units, self.fits, self.split)
 
     def add_sources(self):
         """Fit windows again with sources where the residual suggests them; keep, one after the other, those proven."""
@@ -230,6 +237,11 @@ def _others(units, fits, split):
                 model[y0 - unit.y0 : y1 - unit.y0, x0 - unit.x0 : x1 - unit.x0] += np.nan_to_num(part).sum(axis=0)
         found[i] = model
     return found
+
+
+def _total(fit, others):
+    """Return the model of all sources of a window, and of others in it, (y, x, band)."""
+    return np.nan_to_num(fit.image).sum(axis=0) + (0 if others is None else others)
 
 
 def _less(planes, model):

@@ -35,7 +35,7 @@ def chi2_of(planes, model, pixels):
 
 
 def doubted(planes):
-    """Return planes whose variance is that of the noise and of models that are wrong; see `galzoo.field.windows.cut`."""
+    """Return planes whose variance is that of the noise and of wrong models; see `galzoo.field.windows.cut`."""
     return {**planes, "variance": planes["variance"] + planes["model_variance"]}
 
 

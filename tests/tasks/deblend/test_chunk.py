@@ -1,6 +1,7 @@
 """Windows of one group: what one gives up is there for the others."""
 
 import numpy as np
+import pytest
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.field.detection import Detection
@@ -90,7 +91,7 @@ def test_a_faint_source_that_is_larger_than_the_window_leaves_its_light_to_the_b
         before = chunk.fits[0].flux.copy()
         chunk.leave_out()
         one = chunk.fits[0]
-        assert (asked == [[0]]) is left_out
+        assert asked == ([[0], [1]] if left_out else [])
         assert list(chunk.units[0].sources) == [0, 1]
         assert (one.flags & FLAGS["truncated"] > 0).tolist() == [False, left_out]
         if left_out:
@@ -106,6 +107,35 @@ def test_a_faint_source_that_is_larger_than_the_window_leaves_its_light_to_the_b
         chunk.fits[0].image[row] *= 0.5
         chunk.leave_out()
         assert asked == []
+
+
+@pytest.mark.parametrize("size", [1.0, 0.5])
+def test_what_is_left_out_is_fitted_to_what_the_others_leave(size):
+    """It has 40 of its own, on all the window or, where it is still larger than that, on a half of its light."""
+    places = PLACES[:2]
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, 17.0])}
+    image = answer(places, [1000, 40]).image.sum(axis=0)
+    own = np.ones((SIDE, SIDE), bool)
+    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
+    planes |= {"inside": (0, SIDE, 0, SIDE)}
+    asked = []
+
+    def fitter(units, planes, sources, **options):
+        asked.append(options)
+        found = least_squares(units, planes, sources)
+        if units and list(units[0].sources) == [1]:
+            found[0].image *= size
+        return found
+
+    chunk = Chunk(fitter, sources, [Unit(0, np.arange(2), 0, 0, SIDE)], [planes], Detection(FWHM, (1.0,)))
+    chunk.fits = [answer(places, [700, 340])]
+    chunk.fits[0].image[1] *= 0.5
+    chunk.leave_out()
+    one, held = chunk.fits[0], size == 1
+    assert asked[-1] == {"smooth": True, "grow": False}
+    assert (one.flags & FLAGS["truncated"] > 0).tolist() == [False, not held]
+    np.testing.assert_allclose(one.flux, [[1000], [40 if held else np.nan]], rtol=1e-3)
+    assert one.image[1].sum() == pytest.approx(40 if held else 0, rel=1e-3)
 
 
 def test_what_a_source_had_that_is_left_out_goes_to_another_window_too():
