@@ -37,6 +37,13 @@ _VEGA = {"2MASS", "WISE", "VIRCAM", "WFCAM"}
 _ORIGINS = ("INSTRUME", "TELESCOP", "ORIGIN")
 _PER_PIXEL = re.compile(r"(/(pix(el)?s?|px)|[.*]?(pix(el)?|px)(\^|\*\*)?\(?-1\)?)$")
 
+# A number as text, with the exponents of Fortran and a unit behind a blank: the one that the key has anyway.
+_NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[de][-+]?\d+)?)(?:\s+(\S.*?))?\s*", re.IGNORECASE)
+_UNITS = {
+    "e/adu", "e-/adu", "electron/adu", "electrons/adu", "e/dn", "e-/dn", "e/count", "adu", "dn", "counts", "e", "e-",
+    "mag", "mag(ab)", "mag (ab)", "abmag", "ab", "s", "sec", "seconds",
+}  # fmt: skip
+
 # Two statements of a pixel's size may differ by so much: one is rounded, or the projection changes it.
 _SAME_SCALE = 0.02
 # Magnitudes by which two zero points in one header may differ.
@@ -44,10 +51,14 @@ _SAME_ZERO_POINT = 0.01
 
 
 def number(header, key):
-    """Return the number that a header has under a key, None where it has none; text like "27.0" counts."""
+    """Return the number that a header has under a key, None where it has none; text like "27.0 mag" counts."""
     value = header.get(key)
     if isinstance(value, bool):
         return None
+    found = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    if found:
+        unit = (found[2] or "").lower()
+        return float(found[1].lower().replace("d", "e")) if not unit or unit in _UNITS else None
     try:
         value = float(value)
     except (TypeError, ValueError):

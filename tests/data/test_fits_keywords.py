@@ -194,3 +194,14 @@ def test_sensitivity_and_maggies_against_astropy():
     )
     # A maggy is 3631 Jy.
     assert flux_scale({"BUNIT": "mgy"}) == pytest.approx(3631e9, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2.0 e/ADU", 2.0), ("2.5", 2.5), (" 27.0 mag ", 27.0), ("1.5D2", 150.0), ("-3e-1", -0.3), (".5 s", 0.5),
+        ("30 min", None), ("2.0e/ADU", None), ("about 2", None), ("", None), ("nan", None), ("inf", None),
+    ],
+)  # fmt: skip
+def test_numbers_as_text_with_the_unit_that_the_key_has(text, value):
+    assert fits_keywords.number({"GAIN": text}, "GAIN") == value
