@@ -1,6 +1,7 @@
 """Windows of some groups that are fitted together: again, where the residual asks for more sources or for structure."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -80,6 +81,31 @@ class Chunk:
             self.fits[i] = new
         self.others = _others(self.units, self.fits, self.split)
 
+    def _in_turn(self, changed, first):
+        """Fit windows again from which sources are gone, and those that overlap with them, one of a group at a time.
+
+        Each without what those before it have become: all at once they would take the light that is free twice.
+
+        Parameters
+        ----------
+        changed : sequence of int
+        first : set of int
+            Windows whose turn is first; then the brightest come, whose the light is rather than of faint ones.
+        """
+        places = {j for i in changed for j in range(len(self.units)) if j == i or self._overlap(i, j)}
+        brightest = [np.nan_to_num(self.sources["snr"][unit.sources], nan=0.0).max() for unit in self.units]
+        turns = {}
+        for i in sorted(places, key=lambda i: (i not in first, -brightest[i], i)):
+            turns.setdefault(self.units[i].group, []).append(i)
+        self.others = _others(self.units, self.fits, self.split)
+        for some in itertools.zip_longest(*turns.values()):
+            self._again([i for i in some if i is not None])
+
+    def _overlap(self, i, j):
+        """Return whether two windows are of one group and have pixels in common."""
+        one, other = self.units[i], self.units[j]
+        return one.group == other.group and _shared(one, other) is not None
+
     def _wide(self, i):
         """Return which sources of the window `i` are larger than it and faint beside another, bool (n,)."""
         snr = np.nan_to_num(self.sources["snr"][self.units[i].sources], nan=0.0)
@@ -115,11 +141,14 @@ class Chunk:
                 gone[own] = residual_sources.repeated(places[own], added[own], dark[own], self.detection.fwhm)
             if not gone.any():
                 return
-            for i in np.unique(window[gone]):
+            # What each had is first of all that of the source in whose place it was.
+            apart = np.hypot(*(places[gone][:, None] - places[~gone]).transpose(2, 0, 1))
+            apart[group[gone][:, None] != group[~gone]] = np.inf
+            first = set(window[~gone][np.nanargmin(apart, axis=1)].tolist())
+            changed = np.unique(window[gone]).tolist()
+            for i in changed:
                 self._keep(i, ~gone[window == i])
-            # What they had is left to all other windows of their groups.
-            self.others = _others(self.units, self.fits, self.split)
-            self._again([i for i, unit in enumerate(self.units) if unit.group in group[gone]])
+            self._in_turn(changed, first)
 
     def leave_out(self):
         """Fit windows again without sources that are larger than them and faint beside another: they had its wings.
@@ -139,9 +168,7 @@ class Chunk:
                 self._keep(i, ~out)
         if not whole:
             return
-        self.others = _others(self.units, self.fits, self.split)
-        groups = {unit.group for unit, _, _ in whole.values()}
-        self._again([i for i, unit in enumerate(self.units) if unit.group in groups])
+        self._in_turn(list(whole), set())
         alone = [dataclasses.replace(unit, sources=unit.sources[out]) for unit, _, out in whole.values()]
         left = [_less(self.planes[i], _total(self.fits[i], self.others[i])) for i in whole]
         found = self.fitter(alone, left, self.sources, smooth=True, grow=False)
@@ -230,13 +257,20 @@ def _others(units, fits, split):
             other = units[j]
             if j == i or other.group != unit.group:
                 continue
-            y0, y1 = max(unit.y0, other.y0), min(unit.y0 + unit.side, other.y0 + other.side)
-            x0, x1 = max(unit.x0, other.x0), min(unit.x0 + unit.side, other.x0 + other.side)
-            if y0 < y1 and x0 < x1:
+            shared = _shared(unit, other)
+            if shared:
+                y0, y1, x0, x1 = shared
                 part = fits[j].image[:, y0 - other.y0 : y1 - other.y0, x0 - other.x0 : x1 - other.x0]
                 model[y0 - unit.y0 : y1 - unit.y0, x0 - unit.x0 : x1 - unit.x0] += np.nan_to_num(part).sum(axis=0)
         found[i] = model
     return found
+
+
+def _shared(one, other):
+    """Return the pixels of the field that two windows have in common, (y0, y1, x0, x1); None where there are none."""
+    y0, y1 = max(one.y0, other.y0), min(one.y0 + one.side, other.y0 + other.side)
+    x0, x1 = max(one.x0, other.x0), min(one.x0 + one.side, other.x0 + other.side)
+    return (y0, y1, x0, x1) if y0 < y1 and x0 < x1 else None
 
 
 def _total(fit, others):

@@ -49,6 +49,56 @@ def test_light_of_a_source_that_is_taken_away_goes_to_another_window_too():
     np.testing.assert_allclose(chunk.others[0], chunk.fits[1].image.sum(axis=0), atol=1e-3)
 
 
+def near_windows(flux):
+    """Return planes of a window that holds sources at 12 and 18, with so much light, and the places of these."""
+    places = np.array([[12.0, 24.0], [18.0, 24.0]])
+    image = answer(places, flux).image.sum(axis=0)
+    own = np.ones((SIDE, SIDE), bool)
+    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
+    return planes | {"inside": (0, SIDE, 0, SIDE)}, places
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_light_that_is_free_goes_to_the_source_in_whose_place_it_was_not_to_all_windows_at_once(turned):
+    """The source beside it, brighter by what detection said, would take a part of it if it were fitted before."""
+    planes, places = near_windows([1000, 100])
+    places = np.vstack([places, places[:1] + [0.1 * FWHM, 0]])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([50.0, 90.0, np.nan])}
+    units = [Unit(0, np.array([0, 2]), 0, 0, SIDE), Unit(0, np.array([1]), 0, 0, SIDE)]
+    fits = [answer(places[[0, 2]], [400, 600], added=1), answer(places[[1]], [100])]
+    step = -1 if turned else 1
+    chunk = Chunk(least_squares, sources, units[::step], [planes, planes], Detection(FWHM, (1.0,)))
+    chunk.fits = fits[::step]
+    chunk.join_added()
+    found = {unit.sources[0]: one.flux[0, 0] for unit, one in zip(chunk.units, chunk.fits, strict=True)}
+    assert found == {0: pytest.approx(1000, rel=1e-3), 1: pytest.approx(100, rel=1e-2)}
+
+
+def test_windows_that_do_not_overlap_are_left_alone():
+    planes, places = near_windows([1000, 100])
+    places = np.vstack([places, places[:1] + [0.1 * FWHM, 0]])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([50.0, 90.0, np.nan])}
+    units = [Unit(0, np.array([0, 2]), 0, 0, SIDE), Unit(0, np.array([1]), SIDE, 0, SIDE)]
+    chunk = Chunk(least_squares, sources, units, [planes, planes], Detection(FWHM, (1.0,)))
+    chunk.fits = [answer(places[[0, 2]], [400, 600], added=1), answer(places[[1]], [123])]
+    chunk.join_added()
+    assert chunk.fits[1].flux[0, 0] == 123
+    assert chunk.fits[0].flux.shape == (1, 1)
+
+
+def test_of_what_is_left_out_the_brightest_window_has_the_first_choice():
+    planes, places = near_windows([1000, 900])
+    places = np.vstack([places, places[:1]])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, 80.0, 5.0])}
+    units = [Unit(0, np.array([1, 2]), 0, 0, SIDE), Unit(0, np.array([0]), 0, 0, SIDE)]
+    chunk = Chunk(least_squares, sources, units, [planes, planes], Detection(FWHM, (1.0,)))
+    chunk.fits = [answer(places[1:], [900, 600]), answer(places[:1], [400])]
+    chunk.fits[0].flux[1] *= 1.4
+    chunk.leave_out()
+    np.testing.assert_allclose(chunk.fits[1].flux, [[1000]], rtol=1e-3)
+    np.testing.assert_allclose(chunk.fits[0].flux[0], [900], rtol=1e-3)
+
+
 def test_added_sources_that_come_together_when_others_are_gone_are_taken_away_too():
     """Two stay where they are; the fit without the third puts the second onto the first."""
     places = np.array([[24.0, 24.0], [24.0 + 0.4 * FWHM, 24.0], [24.0 + 0.5 * FWHM, 24.0]])
