@@ -26,6 +26,9 @@ _OFF_CENTRE = 3.0
 _APART, _NEIGHBOUR = 2.0, 0.1
 # Pixels of a PSF are no coarser than so many of the image.
 _MOST_ZOOM = 10.0
+# What is so many standard deviations, and such a part of the peak, above the other side of a star, so many of its FWHM
+# from the middle, is another source that was not seen; and so are the pixels about it.
+_LONE, _LONE_PART, _LONE_APART, _LONE_REACH = 5.0, 0.02, 1.0, 2
 # Half-widths at half maximum within which a stack of stars is kept pixel by pixel.
 _CORE_RADII = 3.0
 # Square of the FWHM of a round Gaussian of unit sum times its peak.
@@ -261,7 +264,8 @@ def psf_from_stars(stars, size=None, taper=0.75, masks=None, noise=None):
     masks : bool array, (n, y, x), optional
         Pixels that are bad, or another source's.
     noise : array, (n,), optional
-        Standard deviation of a pixel. Without it all stars weigh the same.
+        Standard deviation of a pixel. Without it all stars weigh the same, and sources beside them that are not masked
+        stay.
 
     Returns
     -------
@@ -292,6 +296,9 @@ def psf_from_stars(stars, size=None, taper=0.75, masks=None, noise=None):
         new -= np.median(new[rim]) if rim.any() else 0.0
         flux = new[radius < 1 / 3].sum()
         if flux > 0:
+            if noise is not None:
+                beside = _beside(new, noise[row])
+                new, seen = np.where(beside, new[::-1, ::-1], new), seen & ~beside
             centred.append(new / flux)
             good.append(seen)
             errors.append(1.0 if noise is None else noise[row] / flux)
@@ -303,6 +310,18 @@ def psf_from_stars(stars, size=None, taper=0.75, masks=None, noise=None):
     stack, known = weighted_median(np.array(centred), weights[:, None, None] * good)
     stack *= np.where(radius < taper, 1, np.cos(np.pi / 2 * np.clip((radius - taper) / (1 - taper), 0, 1)) ** 2)
     return prepare_psf(_smooth_wings(stack, radius * side / 2, known), name="stack of stars")
+
+
+def _beside(star, noise):
+    """Return the pixels of a centred star with light of another source: that of PSFs is on both sides."""
+    from scipy import ndimage
+
+    above = star - star[::-1, ::-1] > max(_LONE * np.sqrt(2) * noise, _LONE_PART * star.max())
+    if not above.any():
+        return above
+    y, x = np.indices(star.shape) - (np.array(star.shape) - 1)[:, None, None] / 2
+    above &= np.hypot(x, y) > _LONE_APART * fwhm_of(star)
+    return ndimage.binary_dilation(above, iterations=_LONE_REACH)
 
 
 def weighted_median(values, weights):

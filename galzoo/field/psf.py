@@ -21,6 +21,8 @@ _GAUSSIAN_REACH = 2.5
 _FEW = 8
 # So many stars are stacked, out to so many of their half-light radii.
 _STACKED, _STACK_REACH = 60, 8.0
+# Signal-to-noise of all its stars together below which the stack of a band is noise.
+_LEAST_SNR = 50.0
 # Pixels within so many of a star's middle have to be good; other sources reach so many semi-axes.
 _CORE, _EXTENT = 3, 3.0
 # Without stars, this part of the bright sources is taken to be as small as they would be.
@@ -143,14 +145,27 @@ def _stacked(field, sources, rows, radii):
     image, bad, variance = (np.array([one[key] for one in planes]) for key in ("image", "mask", "variance"))
     with np.errstate(invalid="ignore"):
         noise = np.sqrt(np.nanmedian(np.where(bad, np.nan, variance), axis=(1, 2)))
-    stacks = []
+    stacks, snr = [], np.zeros(image.shape[-1])
+    y, x = np.indices(image.shape[1:3]) - reach
+    core = np.hypot(x, y) <= 2 * np.median(radii)
     for band in range(image.shape[-1]):
         masks = bad[..., band] | others
         # A star that one band masks in its middle still serves the others.
         whole = ~bad[:, reach - _CORE : reach + _CORE + 1, reach - _CORE : reach + _CORE + 1, band].any(axis=(1, 2))
         whole = whole if whole.sum() >= LEAST_STARS else np.ones(len(rows), bool)
         errors = np.where(np.isfinite(noise[:, band]), noise[:, band], 1.0)
-        stacks.append(psf_from_stars(image[whole, ..., band], masks=masks[whole], noise=errors[whole]))
+        light = np.where(core & ~masks, image[..., band], 0).sum(axis=(1, 2)) / errors / np.sqrt(core.sum())
+        snr[band] = np.sqrt(np.sum(np.maximum(light[whole], 0) ** 2))
+        clear = snr[band] >= _LEAST_SNR
+        stack = psf_from_stars(image[whole, ..., band], masks=masks[whole], noise=errors[whole]) if clear else None
+        stacks.append(stack)
+    faint = [band for band, stack in zip(field.bands, stacks, strict=True) if stack is None]
+    if faint:
+        widths = [fwhm_of(stack) for stack in stacks if stack is not None] or [2 * np.median(radii)]
+        logger.warning("%s: its stars are too faint in %s for a PSF; there it is a Gaussian as wide as %s", field.name,
+            ", ".join(faint), "in the other bands" if len(faint) < len(stacks) else "half of their light says",
+        )  # fmt: skip
+        stacks = [gaussian_of(np.median(widths), 1)[0, ..., 0] if stack is None else stack for stack in stacks]
     return stack_psf(stacks)[None]
 
 

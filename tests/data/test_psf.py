@@ -278,6 +278,22 @@ def test_a_brighter_neighbour_does_not_pull_a_star_off_its_place():
     np.testing.assert_allclose(found[8:17, 8:17], gaussian(9, 2.0), atol=0.02 * found.max())
 
 
+@pytest.mark.parametrize("part", [0.08, 0.5])
+def test_a_neighbour_that_nobody_saw_is_no_part_of_the_psf(part):
+    """Two of three stars have it in the same place, so that no median takes it away."""
+    y, x = np.indices((41, 41)) - 20.0
+    star = np.exp(-0.5 * ((x / 3) ** 2 + (y / 2) ** 2)) + 0.01 * np.exp(-np.hypot(x, y) / 6)
+    star /= star.sum()
+    neighbour = part * star.max() * np.exp(-((x - 9) ** 2 + (y - 7) ** 2) / 8)
+    noise = 1e-4 * star.max()
+    stars = np.stack([star, star + neighbour, star + neighbour])
+    found = psf_from_stars(stars, noise=np.full(3, noise))
+    clean = psf_from_stars(np.stack([star] * 3), noise=np.full(3, noise))
+    np.testing.assert_allclose(found, clean, atol=0.01 * star.max())
+    # Beyond the core its light would be that of the whole ring.
+    assert np.abs(psf_from_stars(stars) - clean).sum() > 5 * np.abs(found - clean).sum()
+
+
 def test_a_masked_pixel_beside_the_middle_does_not_move_a_star():
     star = gaussian(31, 2.0)
     mask = np.zeros((1, 31, 31), bool)

@@ -280,7 +280,7 @@ def test_the_brightest_stars_are_stacked(monkeypatch):
 @pytest.mark.parametrize(("spoilt", "stacked"), [(0, [4, 4]), (1, [4, 3]), (2, [4, 4])])
 def test_a_star_that_one_band_masks_serves_the_others(monkeypatch, spoilt, stacked):
     """With less than three left the stack has all of them."""
-    image = np.ones((80, 84, 2))
+    image = np.full((80, 84, 2), 100.0)
     mask = np.zeros(image.shape, bool)
     for x, y in PLACES[:spoilt]:
         mask[y + 3, x, 1] = True
@@ -308,6 +308,23 @@ def test_neighbours_and_the_edge_of_the_field_are_no_part_of_the_stack():
     assert near[12 + 10 + 2, 12 + 3]
     assert not near[12, 12]
     assert not near[12 + 10 - 5, 12]
+
+
+def test_in_a_band_that_hardly_sees_the_stars_the_psf_is_as_wide_as_in_the_others(caplog):
+    """Four stars with a signal-to-noise of some 10 each in the second band, where their stack would be noise."""
+    rng = np.random.default_rng(5)
+    image = np.zeros((84, 84, 2))
+    for x, y in PLACES:
+        image += gaussian(image.shape[:2], x, y, FWHM / 2.3548)[..., None] * [1e4, 100]
+    image += rng.normal(size=image.shape)
+    field = ArrayField(image, np.ones(image.shape), bands=("g", "u"))
+    x, y = np.array(PLACES, float).T
+    found = psf._stacked(field, {"x": x, "y": y, "a": np.full(4, 1.5)}, np.arange(4), np.full(4, FWHM / 2))[0]
+    np.testing.assert_allclose(found.sum(axis=(0, 1)), 1, rtol=1e-5)
+    wide, other = (fwhm_of(found[..., band]) for band in range(2))
+    assert other == pytest.approx(wide, rel=0.05)
+    assert found[..., 1].min() >= 0
+    assert "its stars are too faint in u for a PSF; there it is a Gaussian as wide as in the other bands" in caplog.text
 
 
 def test_faint_stars_have_little_say_in_the_stack():
