@@ -17,10 +17,12 @@ LARGEST_PSF = 65
 """Largest side of a PSF image in pixels."""
 # A Gaussian PSF reaches so many FWHM from its centre.
 _GAUSSIAN_REACH = 2.5
-# A stack of fewer stars is said to be uncertain.
+# A stack of fewer stars becomes a Moffat profile, and is said to be uncertain.
 _FEW = 8
 # So many stars are stacked, out to so many of their half-light radii.
 _STACKED, _STACK_REACH = 60, 8.0
+# Of the stack of few stars, the core out to so many FWHM is kept, as a Moffat profile, and its slopes (beta) at most.
+_CORE_FWHM, _SLOPES = 1.2, (2.2, 20.0)
 # Signal-to-noise of all its stars together below which the stack of a band is noise.
 _LEAST_SNR = 50.0
 # Pixels within so many of a star's middle have to be good; other sources reach so many semi-axes.
@@ -105,8 +107,8 @@ def mean_fwhm(psf_of, field):
 def measured_psf(field, sources):
     """Return PSFs measured on the stars of a field, (1, p, p, band).
 
-    That is the stack of its stars (`galzoo.field.stars`); where they are fewer than three, Gaussians as wide as the
-    smallest bright sources.
+    That is the stack of its stars (`galzoo.field.stars`), or the Moffat profile of that where they are few; fewer than
+    three leave Gaussians as wide as the smallest bright sources.
 
     Parameters
     ----------
@@ -121,7 +123,9 @@ def measured_psf(field, sources):
     """
     rows, radii = find_stars(field, sources)
     if len(rows):
-        psf, how = _stacked(field, sources, rows, radii), f"stack of {counted(min(len(rows), _STACKED), 'star')}"
+        psf = _stacked(field, sources, rows, radii)
+        form = "Moffat profile" if len(rows) < _FEW else "stack"
+        how = f"{form} of {counted(min(len(rows), _STACKED), 'star')}"
     else:
         rows, radii = sizes(field, sources)
         if not len(rows):
@@ -158,7 +162,7 @@ def _stacked(field, sources, rows, radii):
         snr[band] = np.sqrt(np.sum(np.maximum(light[whole], 0) ** 2))
         clear = snr[band] >= _LEAST_SNR
         stack = psf_from_stars(image[whole, ..., band], masks=masks[whole], noise=errors[whole]) if clear else None
-        stacks.append(stack)
+        stacks.append(moffat_like(stack) if clear and len(rows) < _FEW else stack)
     faint = [band for band, stack in zip(field.bands, stacks, strict=True) if stack is None]
     if faint:
         widths = [fwhm_of(stack) for stack in stacks if stack is not None] or [2 * np.median(radii)]
@@ -167,6 +171,40 @@ def _stacked(field, sources, rows, radii):
         )  # fmt: skip
         stacks = [gaussian_of(np.median(widths), 1)[0, ..., 0] if stack is None else stack for stack in stacks]
     return stack_psf(stacks)[None]
+
+
+def moffat_like(stack):
+    """Return the elliptical Moffat profile that is nearest to the core of a stack of stars, (p, p), of unit sum.
+
+    The wings of few stars are noise, their sky and sources that nobody saw: light that fluxes would have too much.
+
+    Parameters
+    ----------
+    stack : array, (p, p)
+        Odd, with the star in the middle.
+
+    References
+    ----------
+    Moffat 1969, A&A 3, 455.
+    """
+    from scipy.optimize import least_squares
+
+    y, x = np.indices(stack.shape) - len(stack) // 2
+    width, peak = fwhm_of(stack), stack.max()
+    near = np.hypot(x, y) <= _CORE_FWHM * width
+
+    def profile(shape):
+        height, xx, yy, xy, slope = shape
+        form = (xx * x) ** 2 + (yy * y) ** 2 + 2 * xy * xx * yy * x * y
+        return height * peak * (1 + form) ** -slope
+
+    start = 2 * np.sqrt(2 ** (1 / 3) - 1) / width
+    low, high = (0.5, 0.2 * start, 0.2 * start, -0.7, _SLOPES[0]), (1.5, 4 * start, 4 * start, 0.7, _SLOPES[1])
+    fit = least_squares(
+        lambda shape: ((profile(shape) - stack)[near]) / peak, (1, start, start, 0, 3), bounds=(low, high)
+    )
+    found = profile(fit.x)
+    return (found / found.sum()).astype(np.float32)
 
 
 def _others(sources, row, reach):

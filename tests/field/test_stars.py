@@ -339,6 +339,31 @@ def test_faint_stars_have_little_say_in_the_stack():
     assert np.abs(plain - star).max() > 3 * np.abs(found - star).max()
 
 
+@pytest.mark.parametrize("slope", [2.5, 4.0])
+def test_the_moffat_profile_of_a_stack_has_the_wings_of_the_core(slope):
+    """An elliptical one, whose wings a companion that nobody saw, and the noise, hide."""
+    y, x = np.indices((41, 41)) - 20.0
+    form = (x / 3.2) ** 2 + (y / 2.6) ** 2 + 0.3 * x * y / 8.3
+    truth = (1 + form) ** -slope
+    truth /= truth.sum()
+    stack = truth + np.random.default_rng(1).normal(0, 0.005 * truth.max(), truth.shape)
+    stack[27:32, 27:32] += 0.1 * truth.max()
+    found = psf.moffat_like(stack)
+    np.testing.assert_allclose(found, truth, atol=0.02 * truth.max())
+    assert found.sum() == pytest.approx(1, rel=1e-5)
+    for radius in (4, 8):
+        held = [one[np.hypot(x, y) <= radius].sum() for one in (found, truth)]
+        assert held[0] == pytest.approx(held[1], abs=0.02)
+
+
+def test_few_stars_are_a_moffat_profile_and_many_a_stack(caplog):
+    places = [(x, y) for x in (20, 50, 80, 110) for y in (20, 50)]
+    for count, form in ((7, "Moffat profile of 7 stars"), (8, "stack of 8 stars")):
+        caplog.clear()
+        measured_psf(*point_field(places[:count], shape=(80, 130)))
+        assert form in caplog.text
+
+
 def test_few_stars_are_said_to_be_few(caplog):
     places = [(x, y) for x in (20, 50, 80, 110) for y in (20, 50)]
     for count, said in ((7, True), (8, False)):

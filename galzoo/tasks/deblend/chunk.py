@@ -11,8 +11,10 @@ from galzoo.tasks.deblend import residual_sources
 from galzoo.tasks.deblend.fit_windows import Fit, fit
 from galzoo.tasks.deblend.flags import beyond, rough
 
-# Of the signal-to-noise of the brightest source of a window: below, a source is faint beside it.
+# Of the signal-to-noise of another source: below, a source is faint beside it.
 _FAINT = 0.2
+# In FWHM: a peak is no further from the place of its source.
+_FARTHEST = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,10 +108,13 @@ class Chunk:
         one, other = self.units[i], self.units[j]
         return one.group == other.group and _shared(one, other) is not None
 
-    def _wide(self, i):
-        """Return which sources of the window `i` are larger than it and faint beside another, bool (n,)."""
-        snr = np.nan_to_num(self.sources["snr"][self.units[i].sources], nan=0.0)
-        return beyond(self.planes[i], self.fits[i]) & (snr < _FAINT * snr.max())
+    def _astray(self, i):
+        """Return which sources of the window `i`, faint beside another, are larger than it or on that, bool (n,)."""
+        unit, places = self.units[i], self.fits[i].positions
+        snr = np.nan_to_num(self.sources["snr"][unit.sources], nan=0.0)
+        brighter = snr[:, None] < _FAINT * snr
+        near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) < residual_sources.SAME * self.detection.fwhm
+        return beyond(self.planes[i], self.fits[i]) & brighter.any(axis=1) | (near & brighter).any(axis=1)
 
     def _keep(self, i, rows):
         """Keep some of the sources of the window `i`."""
@@ -151,7 +156,7 @@ class Chunk:
             self._in_turn(changed, first)
 
     def leave_out(self):
-        """Fit windows again without sources that are larger than them and faint beside another: they had its wings.
+        """Fit windows again without faint sources that have the light of a brighter one: its wings, or its place.
 
         What such a source had is left to all windows of its group; then it is fitted to what these leave. If it is
         still larger than its window, or nothing is left, it is kept as `truncated`, without a model: how bright it is
@@ -159,28 +164,27 @@ class Chunk:
         fitted again on the pixels of the first fit alone.
         """
         added = [one.flags & FLAGS["added"] > 0 for one in self.fits]
-        self._again([i for i in range(len(self.units)) if (self._wide(i) & added[i]).any()], grow=False)
-        whole = {}
-        for i, (unit, one) in enumerate(zip(self.units, self.fits, strict=True)):
-            out = self._wide(i) & ~added[i]
+        self._again([i for i in range(len(self.units)) if (self._astray(i) & added[i]).any()], grow=False)
+        alone = {}
+        for i, unit in enumerate(self.units):
+            out = self._astray(i) & ~added[i]
             if out.any():
-                whole[i] = unit, one, out
+                alone[i] = dataclasses.replace(unit, sources=unit.sources[out])
                 self._keep(i, ~out)
-        if not whole:
+        if not alone:
             return
-        self._in_turn(list(whole), set())
-        alone = [dataclasses.replace(unit, sources=unit.sources[out]) for unit, _, out in whole.values()]
-        left = [_less(self.planes[i], _total(self.fits[i], self.others[i])) for i in whole]
-        found = self.fitter(alone, left, self.sources, smooth=True, grow=False)
-        for i, rest, single in zip(whole, left, found, strict=True):
-            unit, one, out = whole[i]
-            for field in dataclasses.fields(Fit):
-                getattr(one, field.name)[~out] = getattr(self.fits[i], field.name)
-                getattr(one, field.name)[out] = getattr(single, field.name)
-            without = np.flatnonzero(out)[beyond(rest, single) | ~(single.flux.sum(axis=-1) > 0)]
+        self._in_turn(list(alone), set())
+        self.join_added()
+        left = [_less(self.planes[i], _total(self.fits[i], self.others[i])) for i in alone]
+        found = self.fitter(list(alone.values()), left, self.sources, smooth=True, grow=False)
+        for (i, unit), rest, one in zip(alone.items(), left, found, strict=True):
+            without = beyond(rest, one) | ~(one.flux.sum(axis=-1) > 0)
             one.image[without], one.flux[without] = 0, np.nan
             one.flags[without] |= FLAGS["truncated"]
-            self.units[i], self.fits[i] = unit, one
+            both = [(getattr(self.fits[i], field.name), getattr(one, field.name)) for field in dataclasses.fields(Fit)]
+            self.fits[i] = Fit(*(np.concatenate(pair) for pair in both))
+            rows = np.concatenate([self.units[i].sources, unit.sources])
+            self.units[i] = dataclasses.replace(self.units[i], sources=rows)
         self.others = _others(self.units, self.fits, self.split)
 
     def add_sources(self):
@@ -304,7 +308,11 @@ def _moved(sources, unit, result, fwhm):
     known, n = len(unit.sources), len(result.positions)
     rows = np.append(unit.sources, np.repeat(unit.sources[:1], n - known))
     copies = {key: values[rows] for key, values in sources.items()}
-    copies["x"], copies["y"] = result.positions.T.copy()
+    start = np.stack([copies["x"], copies["y"]], axis=-1)[:known]
+    step = result.positions[:known] - start
+    # A source that goes further has gone to another.
+    step *= np.minimum(1, _FARTHEST * fwhm / np.maximum(np.hypot(*step.T), 1e-9))[:, None]
+    copies["x"], copies["y"] = np.vstack([start + step, result.positions[known:]]).T.copy()
     sigma = fwhm / 2.3548
     for key, value in {"a": sigma, "b": sigma, "theta": 0.0, "snr": np.nan, "row": -1}.items():
         copies[key][known:] = value

@@ -36,8 +36,8 @@ _CHANCE, _MOST_PEAKS = 3e-4, 3
 _APART, _NEAR = 2.0, 3.0
 # A source in two halves begins with them so far from the middle, in FWHM; a peak within is the source's own.
 _HALF, _OWN = 0.35, 0.4
-# In FWHM: an added source and another that a fit has put nearer to each other are one.
-_SAME = 0.25
+SAME = 0.25
+"""In FWHM: an added source, or a faint one, and another that a fit has put nearer to it are one."""
 # Images whose normalised product is below this do not touch.
 _TOUCH = 0.01
 # Parts of its host that a source of the host's colours may be.
@@ -123,7 +123,7 @@ def repeated(places, added, dark, fwhm):
         Pixels.
     """
     apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
-    near = apart < _SAME * fwhm * np.where(dark[:, None] | dark[None], 2, 1)
+    near = apart < SAME * fwhm * np.where(dark[:, None] | dark[None], 2, 1)
     found = np.zeros(len(places), bool)
     np.fill_diagonal(near, False)
     for row in np.flatnonzero(added)[::-1]:

@@ -6,7 +6,7 @@ import pytest
 from galzoo.contracts.deblended import FLAGS
 from galzoo.field.detection import Detection
 from galzoo.field.windows import Unit
-from galzoo.tasks.deblend.chunk import Chunk
+from galzoo.tasks.deblend.chunk import Chunk, _moved
 from galzoo.tasks.deblend.fit_windows import Fit
 from tests.field.fields import FWHM, SIGMA, gaussian
 
@@ -84,6 +84,50 @@ def test_windows_that_do_not_overlap_are_left_alone():
     chunk.join_added()
     assert chunk.fits[1].flux[0, 0] == 123
     assert chunk.fits[0].flux.shape == (1, 1)
+
+
+def test_a_faint_source_that_went_to_a_star_gives_its_light_back_and_is_looked_for_where_it_was_seen():
+    """At a fifth of the star's signal-to-noise it is no more than a half of a pair, which is kept."""
+    planes, places = near_windows([1000, 40])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, 17.0])}
+    together = np.array([places[0], places[0] + [0.2 * FWHM, 0]])
+    for snr, gone in ((17.0, True), (18.5, False)):
+        sources["snr"][1] = snr
+        chunk = Chunk(least_squares, sources, [Unit(0, np.arange(2), 0, 0, SIDE)], [planes], Detection(FWHM, (1.0,)))
+        chunk.fits = [answer(together, [400, 640])]
+        chunk.leave_out()
+        expected = [1000, 40] if gone else [400, 640]
+        np.testing.assert_allclose(chunk.fits[0].flux[:, 0], expected, rtol=0.05)
+        assert list(chunk.units[0].sources) == [0, 1]
+        assert not chunk.fits[0].flags.any()
+    sources["snr"][1] = 17.0
+    chunk.fits = [answer([places[0], places[0] + [0.3 * FWHM, 0]], [400, 640])]
+    chunk.leave_out()
+    np.testing.assert_allclose(chunk.fits[0].flux[:, 0], [400, 640])
+
+
+def test_an_added_source_that_comes_to_a_star_when_another_is_left_out_is_joined():
+    planes, places = near_windows([1000, 40])
+    places = np.vstack([places, places[:1] + [0.1 * FWHM, 0]])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, 17.0, np.nan])}
+    chunk = Chunk(least_squares, sources, [Unit(0, np.array([0, 2, 1]), 0, 0, SIDE)], [planes], Detection(FWHM, (1.0,)))
+    apart = np.array([places[0], places[0] + [0.4 * FWHM, 0], places[1]])
+    chunk.fits = [answer(apart, [700, 300, 40])]
+    chunk.fits[0].flags[1] |= FLAGS["added"]
+    chunk.fits[0].image[2] *= 0.5
+    chunk.leave_out()
+    assert list(chunk.units[0].sources) == [0, 1]
+    np.testing.assert_allclose(chunk.fits[0].flux[:, 0], [1000, 40], rtol=0.05)
+
+
+def test_sources_are_looked_for_no_further_than_half_a_fwhm_from_where_they_were():
+    """One at the far end of the window has the place of another; one that moved a little begins there."""
+    sources = {key: np.zeros(2) for key in ("a", "b", "theta", "snr", "row")}
+    sources |= {"x": np.array([10.0, 30.0]), "y": np.array([20.0, 20.0])}
+    places = np.array([[10.0, 21.0], [10.0, 20.0], [25.0, 5.0]])
+    table, unit = _moved(sources, Unit(0, np.arange(2), 0, 0, SIDE), answer(places, [9, 9, 9], added=1), FWHM)
+    found = np.stack([table["x"], table["y"]], axis=-1)[unit.sources]
+    np.testing.assert_allclose(found, [[10, 21], [30 - 0.5 * FWHM, 20], [25, 5]])
 
 
 def test_of_what_is_left_out_the_brightest_window_has_the_first_choice():
