@@ -89,7 +89,8 @@ def measure_tile(field, instances, rows, core, psf_of):
     radius = half_light_radius(image, empty, x, y, np.maximum(_LIGHT * a, 2), total, labels)
     snr = np.divide(total, total_error, out=np.zeros(len(own)), where=total_error > 0)
     step = _STAR_STEP + 1 / np.maximum(snr, 1)
-    starlike = 1 / (1 + np.exp(np.clip((radius / width - _STAR_RADIUS) / step, -30, 30)))
+    # Noise alone makes a source smaller than the PSF: that is no proof of a star.
+    starlike = 1 / (1 + np.exp(np.clip((np.maximum(radius / width, 1) - _STAR_RADIUS) / step, -30, 30)))
     return {
         "row": own, "aperture_flux": flux, "aperture_flux_error": flux_error, "a": a, "b": b, "theta": theta,
         "radius": radius, "snr": snr, "starlike": starlike,

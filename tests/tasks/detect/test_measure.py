@@ -115,6 +115,22 @@ def test_numbers_of_sources_whose_light_and_noise_are_known():
         np.testing.assert_allclose(part[key][0], found[key][0], rtol=1e-5)
 
 
+def test_a_source_that_noise_makes_smaller_than_the_psf_is_no_surer_a_star_than_one_of_its_size():
+    """Half of its light within .7 of the PSF's radius, at a signal-to-noise of some 6."""
+    image, narrow = np.zeros((60, 60, 1)), 1.6 * 0.7
+    y, x = np.mgrid[:60, :60]
+    image[..., 0] = 90 * np.exp(-0.5 * ((x - 30) ** 2 + (y - 30) ** 2) / narrow**2) / (2 * np.pi * narrow**2)
+    field = ArrayField(image, np.full(image.shape, 9.0), bands=("r",))
+    instances = (np.hypot(x - 30, y - 30) < 5).astype(np.int32)
+    rows = {"x": np.array([30.0]), "y": np.array([30.0]), "box": np.array([[25.0, 25.0, 35.0, 35.0]])}
+    line = np.exp(-0.5 * (np.arange(21) - 10) ** 2 / 1.6**2)
+    psf = (np.outer(line, line) / line.sum() ** 2)[None, ..., None]
+    found = measure_tile(field, instances, rows, (0, 60, 0, 60), lambda x, y: np.repeat(psf, len(x), axis=0))
+    assert found["radius"][0] < 0.8 * 1.1774 * 1.6
+    assert found["starlike"][0] == pytest.approx(1 / (1 + np.exp(-0.2 / (0.05 + 1 / found["snr"][0]))), abs=1e-3)
+    assert found["starlike"][0] < 0.8
+
+
 def test_flags_by_band():
     """A band that is bad everywhere says nothing; one that is bad in the core does, and so does a saturated one."""
 
