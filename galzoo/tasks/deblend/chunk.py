@@ -110,8 +110,9 @@ class Chunk:
 
     def _astray(self, i):
         """Return which sources of the window `i`, faint beside another, are larger than it or on that, bool (n,)."""
-        unit, places = self.units[i], self.fits[i].positions
-        snr = np.nan_to_num(self.sources["snr"][unit.sources], nan=0.0)
+        places = self.fits[i].positions
+        # Listed places on dark sky have negative ones.
+        snr = np.maximum(np.nan_to_num(self.sources["snr"][self.units[i].sources], nan=0.0), 0)
         brighter = snr[:, None] < _FAINT * snr
         near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) < residual_sources.SAME * self.detection.fwhm
         return beyond(self.planes[i], self.fits[i]) & brighter.any(axis=1) | (near & brighter).any(axis=1)

@@ -106,6 +106,17 @@ def test_a_faint_source_that_went_to_a_star_gives_its_light_back_and_is_looked_f
     np.testing.assert_allclose(chunk.fits[0].flux[:, 0], [400, 640])
 
 
+def test_places_without_light_are_faint_beside_nothing():
+    """Both are listed on dark sky and larger than the window."""
+    planes, places = near_windows([0, 0])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([-5.0, -3.0])}
+    chunk = Chunk(least_squares, sources, [Unit(0, np.arange(2), 0, 0, SIDE)], [planes], Detection(FWHM, (1.0,)))
+    chunk.fits = [answer(places, [4, 3])]
+    chunk.fits[0].image *= 0.5
+    chunk.leave_out()
+    np.testing.assert_array_equal(chunk.fits[0].flux[:, 0], [4, 3])
+
+
 def test_an_added_source_that_comes_to_a_star_when_another_is_left_out_is_joined():
     planes, places = near_windows([1000, 40])
     places = np.vstack([places, places[:1] + [0.1 * FWHM, 0]])
