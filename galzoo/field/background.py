@@ -114,7 +114,7 @@ def _clipped(pixels):
     if len(values) < min(_LEAST_PIXELS, pixels.size // 4 + 1):
         return np.nan, np.nan
     # The MAD starts the clipping: a bright star would stretch the standard deviation over everything.
-    middle = np.median(values)
+    middle = _median(values)
     spread = 1.4826 * np.median(np.abs(values - middle))
     spread = spread if spread > 0 else values.std()
     low, high = 0, len(values)
@@ -126,7 +126,7 @@ def _clipped(pixels):
         if new == (low, high) or new[1] - new[0] < 2:
             break
         low, high = new
-        middle, spread = np.median(values[low:high]), values[low:high].std()
+        middle, spread = _median(values[low:high]), values[low:high].std()
     kept = values[low:high]
     mean = kept.mean()
     # Rounding leaves a trace of spread in an image that is constant.
@@ -134,6 +134,22 @@ def _clipped(pixels):
         return middle, 0.0
     mode = 2.5 * middle - 1.5 * mean if abs(mean - middle) < _CROWDED * spread else middle
     return mode, spread / _CLIPPED_SIGMA
+
+
+def _median(values):
+    """Return the median of sorted values, within its step where values are tied, as whole counts are.
+
+    A value stands for all from half-way to that below it to half-way to that above it: the middle one of them alone
+    would be off by up to half a step.
+    """
+    middle = values[len(values) // 2]
+    first, last = np.searchsorted(values, middle), np.searchsorted(values, middle, "right")
+    below = middle - values[first - 1] if first else np.inf
+    above = values[last] - middle if last < len(values) else np.inf
+    below, above = (gap if np.isfinite(gap) else min(below, above) for gap in (below, above))
+    if not np.isfinite(below):
+        return middle
+    return middle - below / 2 + (len(values) / 2 - first) / (last - first) * (below + above) / 2
 
 
 def _smooth(values):

@@ -121,3 +121,11 @@ def test_parts_of_one_value_are_no_holes_where_the_noise_is_given():
     image[:CELL, :CELL] = 5
     mesh = measure_sky(lambda y0, y1, x0, x1: image[y0:y1, x0:x1, None], image.shape, ("r",), False)
     assert not mesh.dead.any()
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("sky", [100.0, 100.3, 100.5, 100.8])
+def test_whole_counts_do_not_shift_the_level(dtype, sky):
+    """The noise is as wide as a step; a median that is a whole number is off by up to half of one."""
+    counts = np.random.default_rng(5).normal(sky, 1.0, (2 * CELL, 2 * CELL)).round().astype(dtype)
+    assert sky_of(counts.astype(float)).level.mean() == pytest.approx(sky, abs=0.05)
