@@ -19,6 +19,8 @@ from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
 
 LSST_BANDS = ("u", "g", "r", "i", "z", "y")
+# Columns of lengths: pixels, unless they have another unit.
+_LENGTHS = ("r50", "r90", "a", "b", "neigh_dist")
 _LEAST_STARS = 5
 _STAR_SNR = 50.0
 
@@ -80,9 +82,10 @@ def conform(stamps, bands, pixel_scale, size, mapping=None):
     for name, old in (("x", stamps.shape[1]), ("y", stamps.shape[0])):
         if name in table.colnames:
             table[name] = (u.Quantity(table[name], u.pix) - (old - 1) / 2 * u.pix) / ratio + (size - 1) / 2 * u.pix
-    for name in ("r50", "r90", "a", "b"):
-        if name in table.colnames:
-            table[name] = u.Quantity(table[name], u.pix) / ratio
+    for name in _LENGTHS:
+        # Without a unit they are pixels too; what is in arcsec or kpc is as long in other pixels.
+        if name in table.colnames and getattr(table[name], "unit", None) in (None, u.pix, u.dimensionless_unscaled):
+            table[name] = np.asarray(table[name]) / ratio * u.pix
     for name in (f"sky_{band}" for band in stamps.bands):
         # A level in a pixel; what an electron is in the unit stays.
         if name in table.colnames:
@@ -151,7 +154,7 @@ def read_survey(path, group, psf=None, isolated=True):
     image = image[rows]
     catalogue = QTable()
     for name, values in table.items():
-        unit = u.pix if name in ("r50", "r90", "a", "b", "neigh_dist") else u.rad if name == "theta" else None
+        unit = u.pix if name in _LENGTHS else u.rad if name == "theta" else None
         new = f"{name}_mosaic" if name in ("x", "y") else name
         catalogue[new] = values[rows] if unit is None else values[rows] * unit
     catalogue["id"] = [f"{group}-{number}" for number in table["id"][rows]]

@@ -1,5 +1,6 @@
 """AB magnitudes, nJy, and what one count of an image is in nJy."""
 
+import contextlib
 import logging
 import math
 import warnings
@@ -75,9 +76,11 @@ def flux_scale(header, zero_point=None, pixel_area=None, name="image"):
             f"{name}: {fits_keywords.ASINH} is {header[fits_keywords.ASINH]}: pixels v are on an asinh scale; write "
             "BOFFSET + 2 BSOFTEN sinh(0.921034 v), and remove BSOFTEN"
         )
-    if zero_point is not None:
-        return njy_per_count(_possible(zero_point, name))
     text = " ".join(str(header.get("BUNIT") or "").split())
+    if zero_point is not None:
+        scale = njy_per_count(_possible(zero_point, name))
+        _given_instead(zero_point, text, header, pixel_area, name)
+        return scale
     scale = _of_unit(text, header, pixel_area, name)
     if scale is not None:
         _other_than(scale, text, header, name)
@@ -110,6 +113,24 @@ def _other_than(scale, text, header, name):
             "%s: BUNIT %s is a zero point of %.2f, the header has %.2f too; the former is taken (or pass --zero-point)",
             name, text, own, stated,
         )  # fmt: skip
+
+
+def _given_instead(zero_point, text, header, pixel_area, name):
+    """Say where the header has a zero point too, or a unit, and none is that which was given."""
+    stated = []
+    # What is odd about a header that is not used does not matter.
+    with contextlib.suppress(InputError):
+        stated.append(fits_keywords.zero_point(header, name))
+    with contextlib.suppress(InputError):
+        scale = _of_unit(text, header, pixel_area, name)
+        if scale is None and stated == [None]:
+            scale = _of_sensitivity(fits_keywords.unit_of(header), header, name)
+        stated.append(None if scale is None else AB_NJY - 2.5 * math.log10(scale))
+    stated = [one for one in stated if one is not None]
+    if stated and all(abs(one - zero_point) > _SAME_MAGNITUDE for one in stated):
+        logger.warning(
+            "%s: its header has a zero point of %.2f; the %.2f that was given is taken", name, stated[0], zero_point
+        )
 
 
 def _of_unit(text, header, pixel_area, name):

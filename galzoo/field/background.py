@@ -9,6 +9,8 @@ CELL = 128
 _CLIP = 3.0
 # Standard deviation of a unit Gaussian that is cut at 3 sigma.
 _CLIPPED_SIGMA = 0.98658
+# Share of the pixels of which the mean is taken for their median.
+_MIDDLE = 0.4
 # A cell with fewer good pixels takes the values of its neighbours.
 _LEAST_PIXELS = 50
 # Beyond this skewness the cell is full of light, and the median is the safer level (SExtractor).
@@ -113,8 +115,9 @@ def _clipped(pixels):
     values = values[: np.searchsorted(values, np.inf)]
     if len(values) < min(_LEAST_PIXELS, pixels.size // 4 + 1):
         return np.nan, np.nan
+    even = _spread_ties(values)
     # The MAD starts the clipping: a bright star would stretch the standard deviation over everything.
-    middle = np.median(values)
+    middle = _middle(even)
     spread = 1.4826 * np.median(np.abs(values - middle))
     spread = spread if spread > 0 else values.std()
     low, high = 0, len(values)
@@ -126,7 +129,7 @@ def _clipped(pixels):
         if new == (low, high) or new[1] - new[0] < 2:
             break
         low, high = new
-        middle, spread = np.median(values[low:high]), values[low:high].std()
+        middle, spread = _middle(even[low:high]), values[low:high].std()
     kept = values[low:high]
     mean = kept.mean()
     # Rounding leaves a trace of spread in an image that is constant.
@@ -134,6 +137,27 @@ def _clipped(pixels):
         return middle, 0.0
     mode = 2.5 * middle - 1.5 * mean if abs(mean - middle) < _CROWDED * spread else middle
     return mode, spread / _CLIPPED_SIGMA
+
+
+def _middle(values):
+    """Return the mean of the middle part of sorted values.
+
+    The pixels of many cameras are whole counts, and lie in steps still where each was calibrated a little differently:
+    one pixel alone, the median, is off by up to half a step.
+    """
+    out = int((1 - _MIDDLE) / 2 * len(values))
+    return values[out : len(values) - out].mean()
+
+
+def _spread_ties(values):
+    """Return sorted values, those that are tied evenly from half-way to the value below to half-way to that above."""
+    steps, first, many = np.unique(values, return_index=True, return_counts=True)
+    if len(steps) < 2:
+        return values
+    between = (steps[1:] + steps[:-1]) / 2
+    edges = np.concatenate([[2 * steps[0] - between[0]], between, [2 * steps[-1] - between[-1]]])
+    share = (np.arange(len(values)) - np.repeat(first, many) + 0.5) / np.repeat(many, many)
+    return np.repeat(edges[:-1], many) + share * np.repeat(np.diff(edges), many)
 
 
 def _smooth(values):

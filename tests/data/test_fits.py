@@ -161,6 +161,24 @@ def test_zero_points_from_headers():
     assert flux_scale({"MAGZERO": 20.0}, zero_point=31.4) == 1
 
 
+@pytest.mark.parametrize(
+    ("stated", "given", "says"),
+    [
+        ({"MAGZERO": 27.0}, 25.0, "zero point of 27.00; the 25.00"),
+        ({"BUNIT": "nanomaggy"}, 25.0, "zero point of 22.50; the 25.00"),
+        ({"FLUXMAG0": 10**10.8}, 25.0, "zero point of 27.00; the 25.00"),
+        ({"MAGZERO": 27.0}, 27.01, None),
+        ({"BUNIT": "nJy", "MAGZERO": 27.0}, 31.4, None),
+        ({"MAGZERO": 27.0, "MAGZPT": 25.0}, 25.0, None),
+        ({"BUNIT": "count"}, 25.0, None),
+    ],
+)
+def test_a_zero_point_that_is_not_that_of_the_header_is_said(stated, given, says, caplog):
+    assert flux_scale(stated, zero_point=given, name="here") == pytest.approx(10 ** (0.4 * (31.4 - given)))
+    assert len(caplog.messages) == (says is not None)
+    assert says is None or f"here: its header has a {says} that was given is taken" == caplog.messages[0]
+
+
 def refuse(match, *arguments, **options):
     with pytest.raises(InputError, match=match) as caught:
         open_mosaic(*arguments, **options)

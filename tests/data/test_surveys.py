@@ -74,6 +74,15 @@ def test_conform_of_stamps_that_are_wider_than_high():
     assert abs(row - found["y"]) <= 0.5
 
 
+def test_conform_scales_the_lengths_that_are_in_pixels():
+    """Of galzoo's own catalogues `a` and `b` are in arcsec; without a unit, a length is in pixels."""
+    old = stamps_of(1)
+    old.catalogue["a"], old.catalogue["r90"], old.catalogue["b"] = [1.5] * u.arcsec, [7.0] * u.kpc, [4.0]
+    new = conform(old, ("G", "Z"), 0.15, 64).catalogue
+    assert (new["a"][0], new["r90"][0]) == (1.5 * u.arcsec, 7.0 * u.kpc)
+    assert (new["b"][0], new["r50"][0]) == (8.0 * u.pix, 7.0 * u.pix)
+
+
 def test_conform_keeps_the_sky_per_area():
     old = stamps_of()
     old.catalogue["sky_G"], old.catalogue["gain_G"] = 9.0, 2.0

@@ -121,3 +121,19 @@ def test_parts_of_one_value_are_no_holes_where_the_noise_is_given():
     image[:CELL, :CELL] = 5
     mesh = measure_sky(lambda y0, y1, x0, x1: image[y0:y1, x0:x1, None], image.shape, ("r",), False)
     assert not mesh.dead.any()
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("sky", [100.0, 100.3, 100.5, 100.8])
+def test_whole_counts_do_not_shift_the_level(dtype, sky):
+    """The noise is as wide as a step; a median that is a whole number is off by up to half of one."""
+    counts = np.random.default_rng(5).normal(sky, 1.0, (2 * CELL, 2 * CELL)).round().astype(dtype)
+    assert sky_of(counts.astype(float)).level.mean() == pytest.approx(sky, abs=0.05)
+
+
+@pytest.mark.parametrize("sky", [250.0, 250.25, 250.5, 250.75])
+def test_counts_that_are_each_calibrated_a_little_differently_do_not_shift_the_level(sky):
+    """As in frames of SDSS: steps of a seventh of the noise, in which no two pixels are tied."""
+    rng = np.random.default_rng(6)
+    counts = rng.normal(sky, 7.0, (3 * CELL, 3 * CELL)).round() * rng.uniform(0.9999, 1.0001, (3 * CELL, 3 * CELL))
+    assert sky_of(counts).level.mean() == pytest.approx(sky, abs=0.03 * 7)

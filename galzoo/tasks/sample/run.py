@@ -1,6 +1,7 @@
 """Sampled galaxies as another telescope would see them, and the files that hold them."""
 
 import logging
+import math
 import re
 from pathlib import Path
 
@@ -155,11 +156,20 @@ def _number(text, column, value, known, n, generator):
     if len(ends) not in (1, 2) or not np.all(np.isfinite(ends)) or sorted(ends) != ends:
         raise InputError(f"condition {text!r} cannot be read; give a number, or a range as low:high, e.g. mag=22:24")
     if known is not None and not (known[0] <= ends[0] and ends[-1] <= known[1]):
+        # Ends that are rounded inwards can be typed: the exact ones would look like those that were asked for.
+        outside = [f"below {_inside(known[0], math.ceil)}"] if ends[0] < known[0] else []
+        outside += [f"above {_inside(known[1], math.floor)}"] if ends[-1] > known[1] else []
         logger.warning(
-            "%s=%s is outside what the model was trained on, %g to %g: its galaxies there are a guess",
-            *(column, value, *known),
+            "%s=%s goes %s, outside what the model was trained on, %g to %g: its galaxies there are a guess",
+            *(column, value, " and ".join(outside), *known),
         )
     return ends[0] if len(ends) == 1 else generator.uniform(*ends, size=n)
+
+
+def _inside(end, rounded):
+    """Return an end of a range with four digits, rounded into the range."""
+    step = 10.0 ** (math.floor(math.log10(abs(end))) - 3) if end else 1.0
+    return f"{rounded(end / step) * step:g}"
 
 
 def warnings_of(card):

@@ -320,11 +320,24 @@ class TestConditions:
         assert not np.array_equal(found["mag"], parse_conditions(texts, StubModel(), 200, 2)["mag"])
         assert not caplog.records
 
+    @pytest.mark.parametrize(
+        ("asked", "said"),
+        [("21:23", "below 21.02,"), ("22:27", "above 26.47,"), ("20:27", "below 21.02 and above 26.47,")],
+    )
+    def test_the_end_that_is_outside_is_named_as_one_that_is_inside(self, asked, said, caplog):
+        model = StubModel()
+        model.condition_ranges = {"mag": (21.0174, 26.4709)}
+        parse_conditions([f"mag={asked}"], model, n=2)
+        assert f"mag={asked} goes {said} outside what the model was trained on" in caplog.text
+        caplog.clear()
+        parse_conditions(["mag=21.02:26.47"], model, n=2)
+        assert not caplog.records
+
     def test_outside_the_training_is_said(self, caplog):
         assert parse_conditions(["mag=24:26"], StubModel(), n=2)["mag"].shape == (2,)
         assert parse_conditions(["t_type=-7"], StubModel())["t_type"] == -7
         assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
-        assert "mag=24:26 is outside what the model was trained on, 18 to 25" in caplog.text
+        assert "mag=24:26 goes above 25, outside what the model was trained on, 18 to 25" in caplog.text
         caplog.clear()
         model = StubModel()
         model.condition_ranges = {"mag": (18.0, 25.0)}
