@@ -60,6 +60,11 @@ def field_psf(field, paths=None, seeing=None):
         return None
     if not 0 < seeing < np.inf:
         raise InputError(f"--seeing is {seeing}; give the FWHM in arcsec, above 0")
+    if seeing > LARGEST_PSF / 2 * field.pixel_scale:
+        raise InputError(
+            f"--seeing is {seeing:g} arcsec, {seeing / field.pixel_scale:.0f} pixels, more than half of the largest "
+            f"PSF ({LARGEST_PSF}); give the FWHM in arcsec, and check the pixel scale ({field.pixel_scale:g} arcsec)"
+        )
     return gaussian_of(seeing / field.pixel_scale, len(field.bands))
 
 

@@ -198,6 +198,9 @@ def test_the_seeing_is_in_arcsec_and_what_cannot_be_used_is_refused(tmp_path):
     for seeing in (0, -1, np.inf, np.nan):
         with pytest.raises(InputError, match="--seeing is"):
             field_psf(field, seeing=seeing)
+    assert field_psf(field, seeing=32 * field.pixel_scale) is not None
+    with pytest.raises(InputError, match="33 pixels, more than half of the largest PSF"):
+        field_psf(field, seeing=33 * field.pixel_scale)
     with pytest.raises(InputError, match="both --psf and --seeing"):
         field_psf(field, tmp_path / "psf.fits", 0.7)
     for given, words in (

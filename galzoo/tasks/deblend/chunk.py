@@ -95,7 +95,9 @@ class Chunk:
             Windows whose turn is first; then the brightest come, whose the light is rather than of faint ones.
         """
         places = {j for i in changed for j in range(len(self.units)) if j == i or self._overlap(i, j)}
-        brightest = [np.nan_to_num(self.sources["snr"][unit.sources], nan=0.0).max() for unit in self.units]
+        # All sources of a window may be gone.
+        snr = np.nan_to_num(self.sources["snr"], nan=0.0)
+        brightest = [snr[unit.sources].max(initial=0.0) for unit in self.units]
         turns = {}
         for i in sorted(places, key=lambda i: (i not in first, -brightest[i], i)):
             turns.setdefault(self.units[i].group, []).append(i)

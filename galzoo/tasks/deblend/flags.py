@@ -247,7 +247,9 @@ def measure(unit, planes, fit, sources, detection, mates, others=None):
     with np.errstate(divide="ignore", invalid="ignore"):
         blendedness = np.where(shared > 0, 1 - square / shared, np.nan)
     chi2, n = chi2_of(planes, total, planes["own"])
-    like = np.where(np.isfinite(fit.flux_width), fit.flux_width, _likelihood_width(planes, fit))
+    # What a deblender says counts what models are wrong by as noise.
+    like = _likelihood_width(planes, fit)
+    like = np.where(np.isfinite(like), like, fit.flux_width)
     kron, error = aperture(unit, planes, sources, detection, mates)
     return {
         "blendedness": blendedness, "flux_like_err": like, "aperture_flux": kron, "aperture_flux_err": error,

@@ -17,7 +17,7 @@ PLACES = np.array([[12.0, 24.0], [34.0, 24.0], [12.0 + 0.1 * FWHM, 24.0]])
 def answer(places, flux, added=0):
     """Return a fit of point sources of one band, of which the last ones were added."""
     n = len(places)
-    images = np.array([gaussian((SIDE, SIDE), *place, SIGMA) for place in places])[..., None]
+    images = np.array([gaussian((SIDE, SIDE), *place, SIGMA) for place in places]).reshape(n, SIDE, SIDE, 1)
     nothing, flags = np.full((n, 3), np.nan), np.zeros(n, int)
     flags[n - added :] = FLAGS["added"]
     flux = np.reshape(flux, (n, 1)).astype(float)
@@ -29,7 +29,7 @@ def least_squares(units, planes, sources, **_):
     found = []
     for unit, one in zip(units, planes, strict=True):
         places = np.stack([sources["x"], sources["y"]], axis=-1)[unit.sources]
-        images = answer(places, np.ones(len(places))).image.reshape(len(places), -1)
+        images = answer(places, np.ones(len(places))).image.reshape(len(places), SIDE * SIDE)
         found.append(answer(places, np.linalg.lstsq(images.T, one["image"].ravel(), rcond=None)[0]))
     return found
 
@@ -72,6 +72,18 @@ def test_light_that_is_free_goes_to_the_source_in_whose_place_it_was_not_to_all_
     chunk.join_added()
     found = {unit.sources[0]: one.flux[0, 0] for unit, one in zip(chunk.units, chunk.fits, strict=True)}
     assert found == {0: pytest.approx(1000, rel=1e-3), 1: pytest.approx(100, rel=1e-2)}
+
+
+def test_a_window_all_of_whose_sources_are_gone_leaves_its_light_to_the_others():
+    planes, places = near_windows([1000, 100])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([50.0, 90.0])}
+    units = [Unit(0, np.array([0]), 0, 0, SIDE), Unit(0, np.array([1]), 0, 0, SIDE)]
+    chunk = Chunk(least_squares, sources, units, [planes, planes], Detection(FWHM, (1.0,)))
+    chunk.fits = [answer(places[:1], [400]), answer(places[:1] + 0.0, [600])]
+    chunk._keep(1, np.zeros(1, bool))
+    chunk._in_turn([1], {0})
+    assert [one.flux.shape for one in chunk.fits] == [(1, 1), (0, 1)]
+    assert chunk.fits[0].flux[0, 0] == pytest.approx(1000, rel=0.02)
 
 
 def test_windows_that_do_not_overlap_are_left_alone():

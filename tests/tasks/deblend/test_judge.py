@@ -291,14 +291,14 @@ def test_apertures_of_a_gaussian_reach_as_far_as_kron_says():
     np.testing.assert_allclose(found["aperture_flux_err"], [np.sqrt(area) * NOISE], rtol=0.03)
 
 
-def test_errors_by_the_likelihood_are_those_said_or_of_the_pixels_of_the_group():
+def test_errors_by_the_likelihood_are_of_the_pixels_of_the_group_or_where_there_is_no_light_those_said():
     """Where the right half is another group's the error of a source in the middle of both grows by a root of two."""
     planes, given, sources = alone()
     given.positions, given.image = np.array([[23.5, 24.0]]) + CORNER, draw(np.array([[23.5, 24.0]]), FLUX[:1])
     planes["other"][:, 24:] = True
     expected = np.sqrt(2) * np.sqrt(4 * np.pi) * SIGMA * NOISE
     np.testing.assert_allclose(measured(planes, given, sources)["flux_like_err"], [expected], rtol=2e-3)
-    given.flux_width = np.array([[7.0, np.nan]])
+    given.flux_width, given.flux = np.array([[7.0, 8.0]]), given.flux * [[0, 1]]
     np.testing.assert_allclose(measured(planes, given, sources)["flux_like_err"], [[7, expected[1]]], rtol=2e-3)
 
 
