@@ -128,7 +128,12 @@ def measured_psf(field, sources):
     """
     rows, radii = find_stars(field, sources)
     if len(rows):
-        psf = _stacked(field, sources, rows, radii)
+        psf, faint = _stacked(field, sources, rows, radii)
+        if faint:
+            logger.warning("%s: its stars are too faint in %s for a PSF; there it is a Gaussian as wide as %s",
+                field.name, ", ".join(faint),
+                "in the other bands" if len(faint) < len(field.bands) else "half of their light says",
+            )  # fmt: skip
         form = "Moffat profile" if len(rows) < _FEW else "stack"
         how = f"{form} of {counted(min(len(rows), _STACKED), 'star')}"
     else:
@@ -146,7 +151,7 @@ def measured_psf(field, sources):
 
 
 def _stacked(field, sources, rows, radii):
-    """Return the stack of stars, (1, p, p, band)."""
+    """Return the stack of stars, (1, p, p, band), and the bands that hardly see them, where it is a Gaussian."""
     reach = int(np.clip(np.ceil(_STACK_REACH * np.median(radii)), 8, LARGEST_PSF // 2))
     rows = rows[:_STACKED]
     planes = [around(field, sources["x"][row], sources["y"][row], reach)[0] for row in rows]
@@ -154,7 +159,7 @@ def _stacked(field, sources, rows, radii):
     image, bad, variance = (np.array([one[key] for one in planes]) for key in ("image", "mask", "variance"))
     with np.errstate(invalid="ignore"):
         noise = np.sqrt(np.nanmedian(np.where(bad, np.nan, variance), axis=(1, 2)))
-    stacks, snr = [], np.zeros(image.shape[-1])
+    stacks = []
     y, x = np.indices(image.shape[1:3]) - reach
     core = np.hypot(x, y) <= 2 * np.median(radii)
     for band in range(image.shape[-1]):
@@ -164,18 +169,14 @@ def _stacked(field, sources, rows, radii):
         whole = whole if whole.sum() >= LEAST_STARS else np.ones(len(rows), bool)
         errors = np.where(np.isfinite(noise[:, band]), noise[:, band], 1.0)
         light = np.where(core & ~masks, image[..., band], 0).sum(axis=(1, 2)) / errors / np.sqrt(core.sum())
-        snr[band] = np.sqrt(np.sum(np.maximum(light[whole], 0) ** 2))
-        clear = snr[band] >= _LEAST_SNR
+        clear = np.sqrt(np.sum(np.maximum(light[whole], 0) ** 2)) >= _LEAST_SNR
         stack = psf_from_stars(image[whole, ..., band], masks=masks[whole], noise=errors[whole]) if clear else None
         stacks.append(moffat_like(stack) if clear and len(rows) < _FEW else stack)
     faint = [band for band, stack in zip(field.bands, stacks, strict=True) if stack is None]
     if faint:
         widths = [fwhm_of(stack) for stack in stacks if stack is not None] or [2 * np.median(radii)]
-        logger.warning("%s: its stars are too faint in %s for a PSF; there it is a Gaussian as wide as %s", field.name,
-            ", ".join(faint), "in the other bands" if len(faint) < len(stacks) else "half of their light says",
-        )  # fmt: skip
         stacks = [gaussian_of(np.median(widths), 1)[0, ..., 0] if stack is None else stack for stack in stacks]
-    return stack_psf(stacks)[None]
+    return stack_psf(stacks)[None], faint
 
 
 def moffat_like(stack):
@@ -246,9 +247,10 @@ def contradiction(field, sources, psf_of):
         return {}
     middle = np.median(sources["x"][rows]), np.median(sources["y"][rows])
     given = _widths(field, np.asarray(psf_of(*np.array(middle)[:, None])))
-    seen = _widths(field, _stacked(field, sources, rows, radii))
+    stack, faint = _stacked(field, sources, rows, radii)
+    seen = {band: width for band, width in _widths(field, stack).items() if band not in faint}
     found = {
-        band: (given[band], seen[band]) for band in field.bands if abs(np.log(given[band] / seen[band])) > _CONTRADICTS
+        band: (given[band], width) for band, width in seen.items() if abs(np.log(given[band] / width)) > _CONTRADICTS
     }
     if found:
         said = ", ".join(

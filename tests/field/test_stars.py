@@ -302,7 +302,7 @@ def test_neighbours_and_the_edge_of_the_field_are_no_part_of_the_stack():
     places = [(20, 20), (60, 20), (20, 60), (76, 60)]
     # 10 pixels off to the same side: no median takes them away.
     field, sources = point_field([*places, *((x, y + 10) for x, y in places)])
-    found = psf._stacked(field, sources, np.arange(4), np.full(4, 1.75))[0, ..., 0]
+    found = psf._stacked(field, sources, np.arange(4), np.full(4, 1.75))[0][0, ..., 0]
     truth = gaussian(found.shape, *(np.array(found.shape) // 2), FWHM / 2.3548)
     np.testing.assert_allclose(found, truth / truth.sum(), atol=0.02 * truth.max())
     assert found[found.shape[0] // 2 + 10].sum() == pytest.approx(0, abs=0.005)
@@ -313,7 +313,7 @@ def test_neighbours_and_the_edge_of_the_field_are_no_part_of_the_stack():
     assert not near[12 + 10 - 5, 12]
 
 
-def test_in_a_band_that_hardly_sees_the_stars_the_psf_is_as_wide_as_in_the_others(caplog):
+def test_in_a_band_that_hardly_sees_the_stars_the_psf_is_as_wide_as_in_the_others(caplog, monkeypatch):
     """Four stars with a signal-to-noise of some 10 each in the second band, where their stack would be noise."""
     rng = np.random.default_rng(5)
     image = np.zeros((84, 84, 2))
@@ -322,12 +322,20 @@ def test_in_a_band_that_hardly_sees_the_stars_the_psf_is_as_wide_as_in_the_other
     image += rng.normal(size=image.shape)
     field = ArrayField(image, np.ones(image.shape), bands=("g", "u"))
     x, y = np.array(PLACES, float).T
-    found = psf._stacked(field, {"x": x, "y": y, "a": np.full(4, 1.5)}, np.arange(4), np.full(4, FWHM / 2))[0]
+    sources = {"x": x, "y": y, "a": np.full(4, 1.5)}
+    monkeypatch.setattr(psf, "find_stars", lambda *_: (np.arange(4), np.full(4, FWHM / 2)))
+    found = measured_psf(field, sources)[0]
     np.testing.assert_allclose(found.sum(axis=(0, 1)), 1, rtol=1e-5)
     wide, other = (fwhm_of(found[..., band]) for band in range(2))
     assert other == pytest.approx(wide, rel=0.05)
     assert found[..., 1].min() >= 0
     assert "its stars are too faint in u for a PSF; there it is a Gaussian as wide as in the other bands" in caplog.text
+    # Nor does such a band say that a PSF is wrong.
+    caplog.clear()
+    monkeypatch.setattr(psf, "_WITNESSES", 4)
+    other = gaussian_of([FWHM, 2 * FWHM], 2)
+    assert contradiction(field, sources, constant_psf(other, field)) == {}
+    assert not caplog.text
 
 
 def test_faint_stars_have_little_say_in_the_stack():
