@@ -34,13 +34,20 @@ def least_squares(units, planes, sources, **_):
     return found
 
 
+def planes_of(image):
+    """Return the planes of a window, all of it good and its group's."""
+    return {
+        "image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool),
+        "own": np.ones((SIDE, SIDE), bool), "inside": (0, SIDE, 0, SIDE),
+    }  # fmt: skip
+
+
 def test_light_of_a_source_that_is_taken_away_goes_to_another_window_too():
     """The first has 400 of its 1,000, as a source added in the other window, in its place, has the rest."""
     sources = {"x": PLACES[:, 0], "y": PLACES[:, 1], "snr": np.array([9.0, 5.0, np.nan])}
     units = [Unit(0, np.array([0]), 0, 0, SIDE), Unit(0, np.array([1, 2]), 0, 0, SIDE)]
     image = answer(PLACES[:2], [1000, 500]).image.sum(axis=0)
-    own = np.ones((SIDE, SIDE), bool)
-    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
+    planes = planes_of(image)
     chunk = Chunk(least_squares, sources, units, [planes, planes], Detection(FWHM, (1.0,)))
     chunk.fits = [answer(PLACES[:1], [400]), answer(PLACES[1:], [500, 600], added=1)]
     chunk.join_added()
@@ -53,9 +60,7 @@ def near_windows(flux):
     """Return planes of a window that holds sources at 12 and 18, with so much light, and the places of these."""
     places = np.array([[12.0, 24.0], [18.0, 24.0]])
     image = answer(places, flux).image.sum(axis=0)
-    own = np.ones((SIDE, SIDE), bool)
-    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
-    return planes | {"inside": (0, SIDE, 0, SIDE)}, places
+    return planes_of(image), places
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -171,8 +176,7 @@ def test_added_sources_that_come_together_when_others_are_gone_are_taken_away_to
     places = np.array([[24.0, 24.0], [24.0 + 0.4 * FWHM, 24.0], [24.0 + 0.5 * FWHM, 24.0]])
     sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([9.0, np.nan, np.nan])}
     image = answer(places[:1], [1000]).image.sum(axis=0)
-    own = np.ones((SIDE, SIDE), bool)
-    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
+    planes = planes_of(image)
     asked = []
 
     def together(units, planes, sources, **_):
@@ -192,9 +196,7 @@ def test_a_faint_source_that_is_larger_than_the_window_leaves_its_light_to_the_b
     places = PLACES[:2]
     sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, 17.0])}
     image = answer(places[:1], [1000]).image.sum(axis=0)
-    own = np.ones((SIDE, SIDE), bool)
-    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
-    planes |= {"inside": (0, SIDE, 0, SIDE)}
+    planes = planes_of(image)
     asked = []
 
     def fitter(units, planes, sources, **_):
@@ -232,9 +234,7 @@ def test_what_is_left_out_is_fitted_to_what_the_others_leave(size):
     places = PLACES[:2]
     sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, 17.0])}
     image = answer(places, [1000, 40]).image.sum(axis=0)
-    own = np.ones((SIDE, SIDE), bool)
-    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
-    planes |= {"inside": (0, SIDE, 0, SIDE)}
+    planes = planes_of(image)
     asked = []
 
     def fitter(units, planes, sources, **options):
@@ -261,9 +261,7 @@ def test_what_a_source_had_that_is_left_out_goes_to_another_window_too():
     sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, 80.0, np.nan])}
     units = [Unit(0, np.array([0]), 0, 0, SIDE), Unit(0, np.array([1, 2]), 0, 0, SIDE)]
     image = answer(places[:2], [1000, 900]).image.sum(axis=0)
-    own = np.ones((SIDE, SIDE), bool)
-    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
-    planes |= {"inside": (0, SIDE, 0, SIDE)}
+    planes = planes_of(image)
     chunk = Chunk(least_squares, sources, units, [planes, planes], Detection(FWHM, (1.0,)))
     chunk.fits = [answer(places[:1], [400]), answer(places[1:], [900, 600])]
     chunk.fits[1].flux[1] *= 1.4
@@ -278,9 +276,7 @@ def test_an_added_source_that_grew_larger_than_the_window_is_fitted_as_it_was():
     places = PLACES[:2]
     sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, np.nan])}
     image = answer(places, [1000, 300]).image.sum(axis=0)
-    own = np.ones((SIDE, SIDE), bool)
-    planes = {"image": image, "variance": np.ones_like(image), "mask": np.zeros(image.shape, bool), "own": own}
-    planes |= {"inside": (0, SIDE, 0, SIDE)}
+    planes = planes_of(image)
     asked = []
 
     def fitter(units, planes, sources, **options):
