@@ -8,7 +8,8 @@ import numpy as np
 from galzoo.brief import counted
 from galzoo.data import fits_keywords
 from galzoo.data.hdus import full_header
-from galzoo.data.planes import is_band, open_fits
+from galzoo.data.maps import filter_of
+from galzoo.data.planes import is_band, of_layer, open_fits
 from galzoo.data.sky import pixel_to_sky, read_wcs
 from galzoo.data.zeropoint import AB_NJY, flux_scale
 from galzoo.errors import InputError
@@ -76,8 +77,12 @@ def _image(header, hdu, hdus):
     saturated = fits_keywords.saturation(header)
     if math.isfinite(saturated):
         lines[0] += f", saturated at {saturated:g}"
-    if "FILTER" in header:
-        lines[0] += f", filter {str(header['FILTER']).strip()}"
+    layers = hdu.shape[:-2]
+    bands = [filter_of(of_layer(header, number, layers)) for number in range(int(np.prod(layers)))]
+    if any(bands):
+        # The one filter of a cube says nothing of its layers.
+        bands = list(dict.fromkeys(bands))
+        lines[0] += f", {'filter' if len(bands) == 1 else 'bands'} {', '.join(bands)}"
     try:
         wcs = read_wcs(header, hdus=hdus)
         if wcs is not None:

@@ -193,7 +193,7 @@ def open_planes(path, names=None, kind="image"):
     hdus = open_fits(file)
     try:
         return [
-            Plane(str(path), source, _of_layer(header, number, source.shape[:-2]), layer or None, packed, hdus)
+            Plane(str(path), source, of_layer(header, number, source.shape[:-2]), layer or None, packed, hdus)
             for source, header, packed in _images(hdus, file, extension, names or (), kind)
             for number, layer in enumerate(np.ndindex(*source.shape[:-2]))
         ]
@@ -202,7 +202,7 @@ def open_planes(path, names=None, kind="image"):
         raise
 
 
-def _of_layer(header, number, shape):
+def of_layer(header, number, shape):
     """Return the header of a layer of a cube: BAND0, BAND1, ... name the bands in cut-outs of the Legacy Surveys."""
     names = [header.get(f"BAND{layer}") for layer in range(int(np.prod(shape)))]
     if "FILTER" in header or not all(isinstance(name, str) and name.strip() for name in names):

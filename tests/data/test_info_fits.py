@@ -58,6 +58,20 @@ def test_what_a_header_lacks_is_said_with_the_option(tmp_path):
     assert "1e+02 % exactly 0" in text
 
 
+def test_bands_are_those_that_other_commands_read(tmp_path):
+    """BAND0, BAND1, ... of a cube, and BAND where there is no FILTER."""
+    for shape, cards, said in (
+        ((2, 20, 30), {"BAND0": "g", "BAND1": "z"}, "bands g, z"),
+        ((2, 20, 30), {"BAND0": "g"}, None),
+        ((20, 30), {"BAND": "r"}, "filter r"),
+        ((20, 30), {"FILTER": "r DECam SDSS c0002 6415.0 1480.0"}, "filter r"),
+    ):
+        path = tmp_path / "cube.fits"
+        fits.writeto(path, np.ones(shape, "f4"), fits.Header(cards), overwrite=True)
+        line = describe(path)[1]
+        assert line.endswith(f", {said}") if said else "band" not in line
+
+
 def test_contradictions_are_told_not_raised(written):
     with fits.open(written, "update") as hdus:
         hdus[1].header["PIXSCALE"] = 0.4
