@@ -25,7 +25,7 @@ SKY_NAMES = (
 PIXEL_NAMES = (
     ("x", "y"), ("xwin_image", "ywin_image"), ("x_image", "y_image"), ("xmodel_image", "ymodel_image"),
     ("xpsf_image", "ypsf_image"), ("xpeak_image", "ypeak_image"), ("xpos", "ypos"), ("xcentroid", "ycentroid"),
-    ("x_centroid", "y_centroid"),
+    ("x_centroid", "y_centroid"), ("x_fit", "y_fit"), ("xcenter", "ycenter"), ("x_center", "y_center"),
 )  # fmt: skip
 _FRAMES = (
     (re.compile(r"(gal_)?[lb]|glon|glat|gal_lon|gal_lat"), "galactic"),
@@ -36,8 +36,9 @@ _FRAMES = (
     # It makes no difference between ICRS and FK5: what it measured on an image in FK5 is in FK5.
     (re.compile(r"(alpha|delta)[a-z]*_j2000"), "j2000"),
 )
-# SExtractor counts pixels from 1, with whatever stands before and behind: XWIN_IMAGE, XPEAK_IMAGE, X_IMAGE_F160W.
-_ONE_BASED = re.compile(r"[xy][a-z]*_image(_.*)?", re.IGNORECASE)
+# SExtractor counts pixels from 1, with whatever stands before and behind: XWIN_IMAGE, XPEAK_IMAGE, X_IMAGE_F160W. So do
+# IRAF and DAOPHOT; the xcenter of photutils, in small letters, counts from 0.
+_ONE_BASED = re.compile(r"(?i:[xy][a-z]*_image(_.*)?)|[XY]CENTER")
 _UNITS = {
     "deg": ("deg", "degs", "degree", "degrees", "d", "°", "decimaldegrees", "decimaldegree"),
     "hourangle": ("h", "hr", "hrs", "hour", "hours", "hourangle", "decimalhours"),

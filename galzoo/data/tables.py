@@ -12,6 +12,7 @@ import numpy as np
 from astropy.table import Table
 
 from galzoo.data.coordinates import PIXEL_NAMES, SKY_NAMES
+from galzoo.data.daophot import is_daophot, read_daophot
 from galzoo.data.hdus import NOT_FETCHED, check_file, contents, get_hdu, split_extension
 from galzoo.data.plain import ABSENT
 from galzoo.errors import InputError
@@ -30,7 +31,8 @@ _NO_CATALOGUE = ("LDAC_IMHEAD",)
 
 
 def read_table(path):
-    """Read a catalogue: FITS, also FITS_LDAC, VOTable, ECSV, SExtractor's ASCII, CSV or other text, packed or not.
+    """Read a catalogue: FITS, also FITS_LDAC, VOTable, ECSV, ASCII of SExtractor or DAOPHOT, CSV or other text, packed or
+    not.
 
     Parameters
     ----------
@@ -163,6 +165,8 @@ def _read_text(file, text):
         raise InputError(f"{file}: not a catalogue that can be read (no text in it); give FITS, ECSV or CSV")
     if lines[0].startswith("# %ECSV"):
         return Table.read(lines, format="ascii.ecsv")
+    if is_daophot(lines):
+        return read_daophot(lines, file)
     if re.match(r"#\s*1\s+\S+", lines[0]):
         return Table.read(lines, format="ascii.sextractor")
     if _OWN_READERS.match("\n".join(lines[:2])) or any(line.startswith("Byte-by-byte") for line in lines):
