@@ -63,6 +63,11 @@ def is_one_based(column):
     return _ONE_BASED.fullmatch(column) is not None
 
 
+def is_spelt(text):
+    """Return whether a text is a spelling of a unit of coordinates."""
+    return "".join(text.lower().split()) in _SPELT
+
+
 def unit_of(column, name):
     """Return what the unit of a column of coordinates means: a key of the table of spellings, another unit, or None.
 

@@ -15,6 +15,7 @@ from galzoo.data.coordinates import PIXEL_NAMES, SKY_NAMES
 from galzoo.data.daophot import is_daophot, read_daophot
 from galzoo.data.hdus import NOT_FETCHED, check_file, contents, get_hdu, split_extension
 from galzoo.data.plain import ABSENT
+from galzoo.data.unit_line import take_units
 from galzoo.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,7 @@ _NO_CATALOGUE = ("LDAC_IMHEAD",)
 
 
 def read_table(path):
-    """Read a catalogue: FITS, also FITS_LDAC, VOTable, ECSV, ASCII of SExtractor or DAOPHOT, CSV or other text, packed or
-    not.
+    """Read a catalogue, packed or not: FITS, FITS_LDAC, VOTable, ECSV, ASCII of SExtractor or DAOPHOT, CSV, other text.
 
     Parameters
     ----------
@@ -172,12 +172,13 @@ def _read_text(file, text):
     if _OWN_READERS.match("\n".join(lines[:2])) or any(line.startswith("Byte-by-byte") for line in lines):
         # IPAC's and LaTeX, and tables of the AAS and CDS.
         return Table.read(lines, format="ascii", fill_values=_ABSENT)
-    names, rows, units, commented = _parts(lines)
+    names, rows, units, commented = _parts(file, lines)
     mark = _mark(names)
     if mark is None:
         _check_names(file, names.split())
         kind = "ascii.commented_header" if commented else "ascii"
-        return Table.read([f"# {names}" if commented else names, *rows], format=kind, fill_values=_ABSENT)
+        table = Table.read([f"# {names}" if commented else names, *rows], format=kind, fill_values=_ABSENT)
+        return _with_units(table, units)
     _check_names(file, [name.strip(" \"'") for name in names.split(mark)])
     # Readers of other marks take blanks off both ends of a row, and with them empty fields between tabs.
     kind = {"format": "ascii.tab"} if mark == "\t" else {"format": "ascii.basic", "delimiter": mark}
@@ -189,9 +190,14 @@ def _read_text(file, text):
         fast_reader=False,
         **kind,
     )
+    table = _with_decimal_points(table) if mark == ";" else table
+    return _with_units(table, units)
+
+
+def _with_units(table, units):
     for name, unit in zip(table.colnames, units, strict=False):
         table[name].unit = unit.strip() or None
-    return _with_decimal_points(table) if mark == ";" else table
+    return table
 
 
 def _mark(line):
@@ -200,7 +206,7 @@ def _mark(line):
     return mark if line.count(mark) else None
 
 
-def _parts(lines):
+def _parts(file, lines):
     """Return the line with the names of a text table, its rows, its units, and whether a comment has the names.
 
     Names are on the first line that is no comment, or on a comment above it: the last with as many fields as the first
@@ -216,11 +222,16 @@ def _parts(lines):
     fields = [line.split(mark) for line in comments]
     fit = [number for number, one in enumerate(fields) if len(one) == len(rows[0].split(mark))]
     known = [number for number in fit if _KNOWN.intersection(name.strip(" \"'").lower() for name in fields[number])]
-    # Words above numbers are names themselves.
-    own = not _numbers(rows[0], mark) and len(rows) > 1 and _numbers(rows[1], mark)
-    if own or not fit:
-        return rows[0], rows[1:], [], False
-    return comments[(known or fit)[-1]], rows, [], True
+    if fit:
+        names = (known or fit)[-1]
+        said = [f"# {line}" for line in comments[names + 1 : names + 2]]
+        below, units = take_units(file, comments[names], [*said, *rows], mark, refuse=False)
+        below = below[len(below) - len(rows) :] if len(below) > len(rows) else below
+    # Words above numbers are names themselves, if they are no units.
+    if not fit or (not units and not _numbers(rows[0], mark) and len(rows) > 1 and _numbers(rows[1], mark)):
+        below, units = take_units(file, rows[0], rows[1:], mark)
+        return rows[0], below, units, False
+    return comments[names], below, units, True
 
 
 def _numbers(line, mark):
