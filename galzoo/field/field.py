@@ -207,6 +207,14 @@ class Field:
         other.bands = tuple(bands)
         return other
 
+    def say_noise(self):
+        """Say in the log that errors lack the noise of photons, where no map has it."""
+        if self.mosaic.noise is None:
+            logger.warning(
+                "%s: errors are of the noise of the sky, without that of the sources' own photons; --rms or --variance "
+                "gives a map that has both", self.name,
+            )  # fmt: skip
+
     def noise_levels(self):
         """Return a typical standard deviation of a sky pixel in each band, nJy, (band,)."""
         levels = np.median(self.sky.rms, axis=(0, 1))

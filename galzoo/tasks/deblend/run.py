@@ -137,6 +137,7 @@ def deblend_field(
         known = psf if callable(psf) or isinstance(psf, np.ndarray) else field_psf(field, psf, seeing)
         ids, listed = _listed(catalogue, columns, field)
         deblend, field, about = choose_deblender(preset, deblender, method, field, prior, conform)
+        field.say_noise()
         key = {
             "field": request_stamp(paths, options, psf, catalogue),
             "about": about,

@@ -155,11 +155,8 @@ def detect_field(
         listed = None if truth is None else read_truth(truth, columns, field)
         search = Search.of(field, preset, detector, known, settings)
         field = search.field
-        if search.detect is None and field.mosaic.noise is None:
-            logger.warning(
-                "%s: errors are of the noise of the sky, without that of the sources' own photons; --rms or --variance "
-                "gives a map that has both", field.name,
-            )  # fmt: skip
+        if search.detect is None:
+            field.say_noise()
         key = {"field": request_stamp(paths, options, psf, truth), "seeing": seeing}
         # What a field says of itself is fitted anew in each run, and may end a rounding error apart.
         key["about"] = {name: search.about[name] for name in search.about if name not in search.fitted}

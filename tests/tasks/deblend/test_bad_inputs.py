@@ -324,3 +324,13 @@ def test_mask_all_true(field, tmp_path):
 
 def test_mask_of_wrong_shape(field, tmp_path):
     fails(field, tmp_path, "m.fits", "shape", flags=plane(tmp_path / "m.fits", np.ones((9, 9))))
+
+
+def test_errors_without_photon_noise_are_said(tmp_path, caplog):
+    """As `galzoo detect` does."""
+    path = write(tmp_path / "field.fits", good())
+    deblend(path, tmp_path)
+    assert caplog.text.count("errors are of the noise of the sky, without that of the sources' own photons") == 1
+    caplog.clear()
+    deblend(path, tmp_path, rms=write(tmp_path / "rms.fits", np.ones_like(good())))
+    assert "own photons" not in caplog.text
