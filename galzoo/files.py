@@ -8,6 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from galzoo import __version__
 from galzoo.errors import InputError
 
 # Rows of a table that are text at once.
@@ -85,12 +86,14 @@ def write_text(path, text):
 def write_table(path, table):
     """Write an astropy table to `path` as ECSV, atomically; return the path.
 
-    It is written a part at a time: as text a table takes ten times its memory.
+    It is written a part at a time: as text a table takes ten times its memory. Its header says the version of galzoo.
     """
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for start in range(0, max(len(table), 1), _ROWS):
             text = io.StringIO()
-            table[start : start + _ROWS].write(text, format="ascii.ecsv")
+            part = table[start : start + _ROWS]
+            part.meta.setdefault("galzoo", __version__)
+            part.write(text, format="ascii.ecsv")
             text.seek(0)
             lines = list(text)
             # Comments, then the names of the columns.

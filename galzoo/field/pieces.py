@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -20,47 +21,80 @@ logger = logging.getLogger(__name__)
 WORK = "unfinished"
 """Name of the work folder in the output folder."""
 PRODUCTS = {
-    "catalogue.ecsv", "catalogue.fits", "catalogue.parquet", "classes.ecsv", "classes.fits", "codes.ecsv",
-    "counts.ecsv", "deconvolved.h5", "embedding.ecsv", "instances.fits", "instances.json", "model.fits",
-    "outliers.ecsv", "pairs.ecsv", "posterior.h5", "reconstruction.fits", "regions.reg", "residual.fits",
-    "samples.fits", "screen.ecsv", "screen.fits", "segmentation.fits", "sources.reg", "stamps.h5",
+    "classify": ("classes.ecsv",),
+    "deblend": (
+        "catalogue.ecsv", "catalogue.fits", "sources.reg", "model.fits", "residual.fits", "segmentation.fits",
+        "stamps.h5",
+    ),
+    "detect": (
+        "catalogue.ecsv", "catalogue.fits", "catalogue.parquet", "counts.ecsv", "instances.fits", "instances.json",
+        "model.fits", "posterior.h5", "regions.reg", "residual.fits",
+    ),
+    "embed": ("codes.ecsv", "embedding.ecsv", "outliers.ecsv", "pairs.ecsv"),
+    "reconstruct": ("catalogue.ecsv", "deconvolved.h5", "reconstruction.fits"),
+    "sample": ("samples.fits", "stamps.h5"),
+    "screen": ("screen.ecsv", "screen.fits"),
+    "segment": ("catalogue.ecsv", "catalogue.fits", "classes.fits", "segmentation.fits"),
 }  # fmt: skip
 """Names of the files with which tasks answer in a folder, beside their pictures and reports."""
+# How files of text and FITS say that galzoo wrote them, within so many bytes of their ends.
+_MARK, _ENDS = re.compile(rb"CREATOR = 'galzoo |galzoo: |\"galzoo\"|# galzoo "), 1 << 20
 
 
-def output_folder(output, *inputs, bands=()):
+def output_folder(output, task, *inputs, bands=()):
     """Return a folder to write to, made if absent.
 
     Parameters
     ----------
     output : str or Path
+    task : str
+        Which of `PRODUCTS` are written.
     *inputs
         What is read, as `galzoo.contents.digests` takes it with `bands`.
 
     Raises
     ------
     InputError
-        If that cannot be, or products would be written over what is read.
+        If that cannot be, or products would be written over what is read, or over what galzoo did not write.
     """
-    output = check_folder(output, *inputs, bands=bands)
+    output = check_folder(output, task, *inputs, bands=bands)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{output}: cannot be made ({error.strerror}); name another folder") from None
-    return check_folder(output)
+    return check_folder(output, task)
 
 
-def check_folder(output, *inputs, bands=()):
+def check_folder(output, task, *inputs, bands=()):
     """Return what `output_folder` does, but make no folder: for commands that may yet find their input wrong."""
     output = Path(output)
     for path in map(Path, files_of(*inputs, bands=bands)):
-        if path.name in PRODUCTS and path.resolve().parent == output.resolve():
+        if any(path.name in names for names in PRODUCTS.values()) and path.resolve().parent == output.resolve():
             raise InputError(f"{path}: is read, and could be written over; name another --output than its own folder")
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file; name a folder to write to")
     if output.exists() and not os.access(output, os.W_OK | os.X_OK):
         raise InputError(f"{output}: cannot be written to; name another folder")
+    for path in (output / name for name in PRODUCTS[task]):
+        if path.is_file() and not _is_own(path):
+            raise InputError(f"{path}: is not of galzoo, and would be written over; move it, or name another --output")
     return output
+
+
+def _is_own(path):
+    """Return whether a file says that galzoo wrote it; an empty one holds nothing that could be lost."""
+    if path.suffix == ".h5":
+        import h5py
+
+        try:
+            with h5py.File(path) as file:
+                return str(file.attrs.get("format", "")).startswith("galzoo")
+        except OSError:
+            return False
+    with open(path, "rb") as file:
+        start = file.read(_ENDS)
+        file.seek(max(path.stat().st_size - _ENDS, 0))
+        return not start or _MARK.search(start + file.read()) is not None
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ from galzoo.data.hdus import ascii_columns, ascii_text
 from galzoo.data.sky import wcs_cards
 from galzoo.data.zeropoint import AB_NJY
 
+CREATOR = f"galzoo {__version__}"
+"""What headers of FITS files say made them."""
 # Letters that fit into a card behind a number.
 _COMMENT = 47
 
@@ -31,7 +33,7 @@ def provenance(field, about):
     """
     header = fits.Header()
     made = made_by()
-    header["CREATOR"] = f"galzoo {made['galzoo']}"
+    header["CREATOR"] = CREATOR
     if about.get("preset"):
         # Paths, and the sum below, leave no room for a comment.
         header["PRESET"] = ascii_text(about["preset"])
@@ -66,12 +68,13 @@ def sky_header(field):
     Returns
     -------
     header : astropy.io.fits.Header
-        The WCS, and PIXSCALE.
+        The WCS, PIXSCALE and CREATOR.
     tables : list of astropy.io.fits.ImageHDU
         Of a distortion; the file needs them once.
     """
     header, tables = wcs_cards(field.wcs)
     header["PIXSCALE"] = field.pixel_scale, "arcsec per pixel"
+    header["CREATOR"] = CREATOR
     return header, tables
 
 

@@ -104,7 +104,7 @@ def coco_dataset(shape, boxes, classes, names, file_name="", scores=None, pixels
     Returns
     -------
     dict
-        ``images, categories, annotations``, as JSON can hold them.
+        ``info, images, categories, annotations``, as JSON can hold them.
     """
     boxes, classes = np.asarray(boxes, float).reshape(-1, 4), np.asarray(classes, int)
     keys = range(1, len(boxes) + 1) if keys is None else keys
@@ -119,6 +119,7 @@ def coco_dataset(shape, boxes, classes, names, file_name="", scores=None, pixels
             one |= {"segmentation": encode_pixels(*pixels[row], shape), "area": float(len(pixels[row][0]))}
         annotations.append(one)
     return {
+        "info": {"contributor": "galzoo"},
         "images": [{"id": 1, "width": int(shape[1]), "height": int(shape[0]), "file_name": file_name}],
         "categories": [{"id": number + 1, "name": name} for number, name in enumerate(names)],
         "annotations": annotations,

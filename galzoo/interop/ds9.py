@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from galzoo import __version__
 from galzoo.files import write_text
 
 # Radius in pixels of sources without a shape, and half-light radii at which an ellipse is drawn.
@@ -33,7 +34,7 @@ def write_regions(path, positions, labels=None, shape=None, colours=None):
     shape = np.full((n, 3), np.nan) if shape is None else np.asarray(shape, float)
     labels = [""] * n if labels is None else labels
     colours = ["green"] * n if colours is None else colours
-    lines = ["# Region file format: DS9 version 4.1", "global color=green width=1", "image"]
+    lines = ["# Region file format: DS9 version 4.1", f"# galzoo {__version__}", "global color=green width=1", "image"]
     for (x, y), (e1, e2, radius), label, colour in zip(positions + 1, shape, labels, colours, strict=True):
         text = " ".join(str(label).replace("{", "(").replace("}", ")").split())
         end = f" # color={colour}" + (f" text={{{text}}}" if text else "")

@@ -15,14 +15,14 @@ def test_positions_shapes_and_labels(tmp_path):
     shape = [[np.nan, 0.0, 1.0], [-0.6, 0.0, 2.0], [0.0, 0.5, 1.5]]
     write_regions(path, positions, ["1", "a}b\nc", ""], shape, ["green", "red", "cyan"])
     lines = path.read_text().splitlines()
-    assert lines[2] == "image"
-    assert lines[3] == "circle(1.000,1.000,3) # color=green text={1}"
-    numbers = [float(value) for value in re.match(r"ellipse\(([^)]*)\)", lines[4])[1].split(",")]
+    assert lines[3] == "image"
+    assert lines[4] == "circle(1.000,1.000,3) # color=green text={1}"
+    numbers = [float(value) for value in re.match(r"ellipse\(([^)]*)\)", lines[5])[1].split(",")]
     x, y, a, b, angle = numbers
     assert (x, y) == (11.5, 21.25)
     assert a / b == pytest.approx(2, rel=1e-3)
     assert np.sqrt(a * b) == pytest.approx(2 * 2.0, rel=1e-3)
     assert angle == pytest.approx(90)
-    assert lines[4].endswith("# color=red text={a)b c}")
-    assert float(re.match(r"ellipse\(([^)]*)\)", lines[5])[1].split(",")[-1]) == pytest.approx(45)
-    assert len(lines) == 6
+    assert lines[5].endswith("# color=red text={a)b c}")
+    assert float(re.match(r"ellipse\(([^)]*)\)", lines[6])[1].split(",")[-1]) == pytest.approx(45)
+    assert len(lines) == 7

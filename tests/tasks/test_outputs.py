@@ -5,20 +5,23 @@ import sys
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from galzoo import cli
 from galzoo.data.build_dataset import make_named
 from galzoo.data.hdf5_writer import StampsWriter
 from galzoo.errors import InputError
 from galzoo.field.cutouts import cutouts_from_files
-from galzoo.field.pieces import held, output_folder
+from galzoo.field.pieces import PRODUCTS, check_folder, held, output_folder
 from galzoo.files import atomic_path
 from galzoo.tasks.deblend.run import deblend_field
 from galzoo.tasks.detect.iterate import detect_iterated
+from galzoo.tasks.detect.run import Settings as Detecting
 from galzoo.tasks.detect.run import detect_field
 from galzoo.tasks.screen.field import screen_field
 from galzoo.tasks.segment.run import segment_field
 from tests.data.test_doors import noise, write
+from tests.field.fields import gaussian, least_squares
 
 
 @pytest.mark.parametrize("task", [deblend_field, detect_field, detect_iterated, segment_field, screen_field])
@@ -41,9 +44,39 @@ def test_inputs_beside_products_are_fine(tmp_path):
     (tmp_path / "deep").mkdir()
     write(tmp_path / "deep" / "model.fits", noise())
     inputs = tmp_path / "field.fits", [str(tmp_path / "deep" / "model.fits"), "model.fits"], np.zeros(3), None
-    assert output_folder(tmp_path, *inputs) == tmp_path
+    assert output_folder(tmp_path, "deblend", *inputs) == tmp_path
     with pytest.raises(InputError, match="model.fits: is read"):
-        output_folder(tmp_path / "deep", tmp_path / "deep" / "{band}.fits", bands=["model"])
+        output_folder(tmp_path / "deep", "deblend", tmp_path / "deep" / "{band}.fits", bands=["model"])
+
+
+@pytest.mark.parametrize("task", sorted(PRODUCTS))
+def test_files_of_the_user_are_not_written_over(tmp_path, task):
+    for name in PRODUCTS[task]:
+        path = tmp_path / name
+        path.write_bytes(b"precious")
+        with pytest.raises(InputError, match=f"{name}: is not of galzoo, and would be written over; move it, or name"):
+            check_folder(tmp_path, task)
+        assert path.read_bytes() == b"precious"
+        path.unlink()
+    (tmp_path / "mine.fits").write_bytes(b"precious")
+    assert check_folder(tmp_path, task) == tmp_path
+
+
+def test_products_may_be_written_again(tmp_path):
+    """Each says that galzoo wrote it."""
+    field, seeing = write(tmp_path / "field.fits", noise(size=96) + 300 * gaussian((96, 96), 40, 40, 1.7)), 0.8
+    table = Table({"x": [40.0], "y": [40.0]})
+    folders = {}
+    for task, run, options in (
+        ("deblend", deblend_field, {"catalogue": table, "deblender": least_squares}),
+        ("detect", detect_field, {"settings": Detecting(report=False, coco=True)}),
+    ):
+        for _ in range(2):
+            written = run(field, output=tmp_path / task, bands=["r"], seeing=seeing, **options)
+        folders[task] = {path.name for path in written} & set(PRODUCTS[task])
+    assert folders["deblend"] == set(PRODUCTS["deblend"])
+    starlike = {"counts.ecsv", "posterior.h5", "model.fits", "residual.fits"}
+    assert set(PRODUCTS["detect"]) - folders["detect"] - starlike <= {"catalogue.parquet"}
 
 
 def test_stamps_do_not_fall_on_what_they_are_cut_from(tmp_path):

@@ -49,7 +49,7 @@ def classify(
     from galzoo.field.pieces import check_folder
     from galzoo.tasks.classify.saved import is_classifier
 
-    check_folder(output, stamps, labels)
+    check_folder(output, "classify", stamps, labels)
     if is_classifier(preset):
         if column is not None or labels is not None:
             raise InputError(f"{preset} is a fitted classifier, which takes no labels; name a preset to fit another")

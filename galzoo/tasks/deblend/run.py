@@ -125,7 +125,8 @@ def deblend_field(
     from galzoo.tasks.deblend.products import write_products
 
     settings = settings or Settings()
-    output = output_folder(output, paths, psf, catalogue, list(options.values()), bands=options.get("bands") or ())
+    inputs = paths, psf, catalogue, list(options.values())
+    output = output_folder(output, "deblend", *inputs, bands=options.get("bands") or ())
     if detector is not None and catalogue is not None:
         raise InputError("both --detector and --catalog given; positions come from one of them")
     if detector is not None and not hasattr(detector, "detect"):

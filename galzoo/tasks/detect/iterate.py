@@ -70,7 +70,8 @@ def detect_iterated(
         raise InputError(f"--rounds is {rounds}; give 1 or more")
     if settings.inject:
         raise InputError("--inject and --iterate given; artificial sources are searched for without --iterate")
-    output = output_folder(output, paths, psf, truth, list(options.values()), bands=options.get("bands") or ())
+    inputs = paths, psf, truth, list(options.values())
+    output = output_folder(output, "detect", *inputs, bands=options.get("bands") or ())
     wanted = (("detect", preset, "model"), ("detect", residual, "residual"), ("deblend", deblender, "model"))
     for task, name, role in wanted:
         if name is not None:

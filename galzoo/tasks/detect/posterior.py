@@ -114,6 +114,7 @@ def write_posterior(field, paths, n, output, region=REGION):
                 sets[key][start:] = values
             counts += _counted(arrays, n, field.shape, region)
             total += np.bincount(arrays["draw"], minlength=n)
+        file.attrs["format"] = "galzoo-posterior"
         file.attrs.update({"bands": list(field.bands), "draws": n, "unit": "nJy", "shape": field.shape})
         file.create_dataset("count", data=total)
         file["count"].attrs["of"] = "stars of each draw"

@@ -9,7 +9,7 @@ from astropy.table import QTable
 
 from galzoo.data.sky import pixel_to_sky
 from galzoo.data.zeropoint import AB_NJY, njy_to_magnitude
-from galzoo.field.provenance import catalogue_hdu, made_by, provenance, sky_header
+from galzoo.field.provenance import CREATOR, catalogue_hdu, made_by, provenance, sky_header
 from galzoo.files import atomic_path, write_table, write_text
 from galzoo.resources import release
 from galzoo.tasks.detect.measure import FLAGS
@@ -52,7 +52,7 @@ def write_products(field, rows, instances, search, output, settings, scores):
     if _has_pyarrow():
         written.append(output / "catalogue.parquet")
         with atomic_path(written[-1]) as path:
-            _without_meta(table).write(path, format="parquet", overwrite=True)
+            _with_little_meta(table).write(path, format="parquet", overwrite=True)
     written.append(output / "instances.fits")
     with atomic_path(written[-1]) as path:
         _write_map(path, instances, field)
@@ -178,7 +178,7 @@ def position_angle(wcs, x, y, theta):
 
 def regions(table, field):
     """Return the ellipses of a catalogue as a DS9 region file, in image coordinates."""
-    lines = ["# Region file format: DS9", "global width=1", "image"]
+    lines = ["# Region file format: DS9", f"# {CREATOR}", "global width=1", "image"]
     names = list(dict.fromkeys(name[2:] for name in table.colnames if name.startswith("p_")))
     colours = {name: CLASS_COLOURS[number % len(CLASS_COLOURS)] for number, name in enumerate(names)}
     # Plain columns, as a row of quantities takes a hundred times as long. Two sigma of a Gaussian; pixels are counted
@@ -226,9 +226,9 @@ def _write_map(path, instances, field):
     release(instances)
 
 
-def _without_meta(table):
+def _with_little_meta(table):
     table = table.copy()
-    table.meta = {}
+    table.meta = {"galzoo": table.meta["galzoo"]}
     return table
 
 

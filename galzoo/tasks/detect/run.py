@@ -147,7 +147,8 @@ def detect_field(
     from galzoo.tasks.detect.products import write_products
 
     settings = settings or Settings()
-    output = output_folder(output, paths, psf, truth, list(options.values()), bands=options.get("bands") or ())
+    inputs = paths, psf, truth, list(options.values())
+    output = output_folder(output, "detect", *inputs, bands=options.get("bands") or ())
     if preset is not None and detector is None:
         card_for("detect", preset)
     with held(output), open_field(paths, **options) as field:

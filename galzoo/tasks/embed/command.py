@@ -50,7 +50,7 @@ def embed(
 
     if limit is not None and limit < 3:
         raise InputError(f"--limit is {limit}; a map needs at least 3 stamps")
-    check_folder(output, stamps, pairs)
+    check_folder(output, "embed", stamps, pairs)
     data = Stamps.load(stamps, _rows(hdf5.read_header(stamps)["n"], limit, seed))
     card = card_for("embed", preset, "model", "prior", "encoder")
     data = in_domain(data, card, conform)

@@ -29,7 +29,7 @@ def reconstruct(
 
     if limit is not None and limit < 1:
         raise InputError(f"--limit is {limit}; give 1 or more")
-    check_folder(output, stamps)
+    check_folder(output, "reconstruct", stamps)
     data = in_domain(Stamps.load(stamps, slice(0, limit)), card_for("reconstruct", preset), conform)
     # What is wrong with the stamps is said before TensorFlow is loaded.
     from galzoo.tasks.reconstruct.products import write_reconstruction

@@ -10,6 +10,7 @@ from astropy.table import QTable
 
 from galzoo.data.bands import observed
 from galzoo.data.stamps import Stamps
+from galzoo.field.provenance import CREATOR
 from galzoo.files import atomic_path, write_table
 from galzoo.metrics.shape import adaptive_moments, aperture_flux
 
@@ -143,6 +144,7 @@ def absent_bands(stamps):
 
 def _fits(stamps, reconstruction):
     primary, absent = fits.PrimaryHDU(), absent_bands(stamps)
+    primary.header["CREATOR"] = CREATOR
     primary.header["PIXSCALE"] = stamps.pixel_scale, "arcsec per pixel"
     primary.header["BUNIT"] = stamps.unit, "unit of the pixels"
     primary.header["MSIGMA"] = reconstruction.model_sigma, "pixels, Gaussian PSF of DECONVOLVED"

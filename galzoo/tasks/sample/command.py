@@ -47,7 +47,7 @@ def sample(
 
         # What is wrong with the command line is said before TensorFlow is loaded.
         get_survey(survey)
-    check_folder(output, psf)
+    check_folder(output, "sample", psf)
     if not temperature > 0:
         raise InputError(f"--temperature is {temperature}; give a number above 0")
     if not depth > 0:

@@ -9,6 +9,7 @@ import numpy as np
 
 from galzoo.data.hdus import ascii_columns, ascii_text
 from galzoo.errors import InputError, UnknownNameError
+from galzoo.field.provenance import CREATOR
 from galzoo.files import atomic_path
 from galzoo.simulate.observe import IN_FRAME
 from galzoo.values import split_numbers
@@ -66,6 +67,7 @@ def _fits(samples, stamps):
         return hdu
 
     primary = fits.PrimaryHDU()
+    primary.header["CREATOR"] = CREATOR
     primary.header["SURVEY"] = ascii_text(stamps.survey), "who sees the galaxies"
     primary.header["PRIOR"] = ascii_text(samples.survey), "whose galaxies the model was trained on"
     sigma = stamps.meta["model_sigma"] if stamps.meta.get("content") == IN_FRAME else None

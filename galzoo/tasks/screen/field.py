@@ -93,7 +93,7 @@ def screen_field(
 
     settings = settings or Settings()
     inputs = paths, catalogue, psf, list(options.values())
-    output = output_folder(output, *inputs, bands=options.get("bands") or ())
+    output = output_folder(output, "screen", *inputs, bands=options.get("bands") or ())
     if preset is not None:
         card_for("screen", preset)
     table = read_table(catalogue)

@@ -93,7 +93,7 @@ def segment_field(paths, output, preset=None, settings=None, progress=False, res
     from galzoo.tasks.segment.products import write_products
 
     settings = settings or Settings()
-    output = output_folder(output, paths, list(options.values()), bands=options.get("bands") or ())
+    output = output_folder(output, "segment", paths, list(options.values()), bands=options.get("bands") or ())
     if preset is not None:
         # What is wrong with it is said before a large field is read.
         card_for("segment", preset)

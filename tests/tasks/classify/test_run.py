@@ -8,6 +8,7 @@ from astropy.table import QTable
 
 from galzoo.data.batches import stamps_batch
 from galzoo.errors import InputError
+from galzoo.field.pieces import check_folder
 from galzoo.models.galaxy_vae.model import GalaxyVAE
 from galzoo.tasks.classify.labels import labels_of
 from galzoo.tasks.classify.products import write_products
@@ -45,6 +46,7 @@ def test_from_labels_to_files_and_back(model, stamps, labels, tmp_path):
     # Even an untrained encoder sees how bright a galaxy is.
     assert result.metrics["balanced_accuracy"] > 0.8
     written = write_products(stamps, result, tmp_path, {"file": "x"})
+    assert check_folder(tmp_path, "classify")
     assert all(path.is_file() for path in written)
     table = QTable.read(tmp_path / "classes.ecsv")
     np.testing.assert_allclose(table["p_bright"] + table["p_faint"], 1)

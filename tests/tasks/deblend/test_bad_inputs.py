@@ -31,14 +31,14 @@ def deblend(path, folder, **options):
 def fails(path, folder, *words, error=InputError, **options):
     """Deblending must fail with one line that holds `words`, and leave an older catalogue as it was."""
     (folder / "out").mkdir(exist_ok=True)
-    (folder / "out" / "catalogue.ecsv").write_text("precious")
+    (folder / "out" / "catalogue.ecsv").write_text("# galzoo 0: precious")
     with pytest.raises(error) as caught:
         deblend(path, folder, **options)
     message = str(caught.value)
     assert "\n" not in message
     for word in words:
         assert word in message, message
-    assert (folder / "out" / "catalogue.ecsv").read_text() == "precious"
+    assert (folder / "out" / "catalogue.ecsv").read_text() == "# galzoo 0: precious"
     assert not (folder / "out" / "model.fits").exists()
 
 

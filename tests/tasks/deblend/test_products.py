@@ -143,7 +143,7 @@ def test_stamps_have_masks_psfs_and_places_of_their_own(written):
 def test_regions_have_the_colour_and_the_size_in_pixels(written):
     """A half-light radius of 4 pixels is drawn twice as large; of what is lost there is no shape."""
     folder, _ = written
-    first, added, lost = (folder / "sources.reg").read_text().splitlines()[3:]
+    first, added, lost = (folder / "sources.reg").read_text().splitlines()[4:]
     assert [re.search("color=([a-z]*)", line)[1] for line in (first, added, lost)] == ["green", "cyan", "red"]
     a, b = (float(value) for value in re.match(r"ellipse\(([^)]*)\)", first)[1].split(",")[2:4])
     assert np.sqrt(a * b) == pytest.approx(8, rel=1e-3)

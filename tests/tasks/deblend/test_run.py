@@ -185,7 +185,7 @@ def test_zero_points_of_the_input_are_in_the_header(tmp_path):
 
 def test_regions_are_where_the_sources_are(done):
     folder, table, _, _ = done
-    lines = (folder / "sources.reg").read_text().splitlines()[3:]
+    lines = (folder / "sources.reg").read_text().splitlines()[4:]
     assert len(lines) == len(table)
     for line, row in zip(lines, table, strict=True):
         x, y = (float(value) for value in line.partition("(")[2].split(",")[:2])

@@ -27,7 +27,7 @@ def field(tmp_path_factory):
 def fails(function, field, folder, *words, error=InputError, **options):
     """The call must fail with one line that holds `words`, and leave an older catalogue as it was."""
     (folder / "out").mkdir(exist_ok=True)
-    (folder / "out" / "catalogue.ecsv").write_text("precious")
+    (folder / "out" / "catalogue.ecsv").write_text("# galzoo 0: precious")
     options = {"seeing": FWHM * SCALE, "bands": list(BANDS), "settings": QUICK, **options}
     with pytest.raises(error) as caught:
         function(field, folder / "out", **options)
@@ -35,7 +35,7 @@ def fails(function, field, folder, *words, error=InputError, **options):
     assert "\n" not in message
     for word in words:
         assert word in message, message
-    assert (folder / "out" / "catalogue.ecsv").read_text() == "precious"
+    assert (folder / "out" / "catalogue.ecsv").read_text() == "# galzoo 0: precious"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from astropy.table import QTable
 
 from galzoo.contracts.catalogues import Catalogues
+from galzoo.field.pieces import check_folder
 from galzoo.tasks.detect.posterior import count_table, draw_field, read_draw, write_posterior
 
 # (y, x), so two squares along x, of which the second is narrow.
@@ -34,6 +35,7 @@ def test_the_file_holds_every_star_of_every_draw(tmp_path):
         np.savez(tmp_path / f"{name}.npz", draw=np.array(draw), x=np.array(x), y=np.array(x) / 10, flux=flux)
     field = SimpleNamespace(shape=SHAPE, bands=("g", "r"))
     write_posterior(field, [tmp_path / "a.npz", tmp_path / "b.npz"], 4, tmp_path, REGION)
+    assert check_folder(tmp_path, "detect")
     with h5py.File(tmp_path / "posterior.h5") as file:
         assert (file.attrs["draws"], file.attrs["unit"]) == (4, "nJy")
         assert list(file.attrs["shape"]) == [20, 50]

@@ -108,7 +108,7 @@ def test_headers_say_pixels_and_psf(written):
 
 
 def test_regions_reach_two_sigma_and_count_from_one(written):
-    lines = (written[0] / "regions.reg").read_text().splitlines()[3:]
+    lines = (written[0] / "regions.reg").read_text().splitlines()[4:]
     places = [[float(one) for one in re.match(r"ellipse\(([^)]*)\)", line)[1].split(",")] for line in lines]
     np.testing.assert_allclose(places, [[11, 21, 4, 2, 30], [18, 21, 8, 3, 60], [61, 45, 6, 6, 90]])
     assert [line.partition(" # ")[2] for line in lines] == [

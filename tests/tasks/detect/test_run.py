@@ -120,7 +120,7 @@ def test_a_detector_says_how_much_about_a_part_it_is_shown(place, tmp_path, marg
 def test_regions_are_of_ds9(done):
     folder, table, _, _ = done
     lines = (folder / "regions.reg").read_text().splitlines()
-    assert lines[2] == "image"
+    assert lines[3] == "image"
     ellipses = [line for line in lines if line.startswith("ellipse(")]
     assert len(ellipses) == len(table)
     # DS9 counts pixels from 1.

@@ -12,6 +12,7 @@ from astropy.table import QTable
 from typer.testing import CliRunner
 
 from galzoo.errors import InputError, MissingDependencyError, UnknownNameError
+from galzoo.field.pieces import check_folder
 from galzoo.models.vqvae.model import VQVAE
 from galzoo.tasks.embed.command import embed as command
 from galzoo.tasks.embed.latent_scores import code_usage, scores, telling
@@ -240,6 +241,7 @@ class TestScores:
 class TestFiles:
     def test_all_can_be_read_back(self, many, embedding, tmp_path):
         paths = write_embedding(many, embedding, tmp_path, ["width", "kind"], {"model": "tiny"})
+        assert check_folder(tmp_path, "embed")
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in paths)
         table = QTable.read(tmp_path / "embedding.ecsv")
         assert list(table["id"]) == list(many.catalogue["id"])

@@ -6,6 +6,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from galzoo.data.stamps import Stamps
+from galzoo.field.pieces import check_folder
 from galzoo.tasks.reconstruct.products import absent_bands, catalogue, shown_rows, write_reconstruction
 from galzoo.tasks.reconstruct.run import Reconstruction
 from tests.conftest import make_stamps
@@ -69,6 +70,7 @@ def test_new_columns_have_descriptions_and_units(one_band):
 
 def test_files_name_the_bands_that_are_guessed(one_band, tmp_path, caplog):
     write_reconstruction(*one_band, tmp_path)
+    assert check_folder(tmp_path, "reconstruct")
     assert caplog.text.count("bands g were not observed") == 1
     header = fits.getheader(tmp_path / "reconstruction.fits")
     assert "not observed" in header.comments["BAND0"]

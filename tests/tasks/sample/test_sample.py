@@ -14,6 +14,7 @@ from galzoo import Stamps
 from galzoo.contracts.prior import Samples
 from galzoo.data.psf import fwhm_of
 from galzoo.errors import InputError, UnknownNameError
+from galzoo.field.pieces import check_folder
 from galzoo.simulate.observe import observe
 from galzoo.simulate.other_telescope import Optics
 from galzoo.simulate.surveys import get_survey, noise_sigma
@@ -220,6 +221,7 @@ class TestFiles:
         samples.condition = {"t_type": np.array([1.0, np.nan, 3.0]), "flux_g": np.arange(3.0)}
         stamps = observe(samples, "HSC", noise=True)
         paths = write_samples(samples, stamps, tmp_path / "out")
+        assert check_folder(tmp_path / "out", "sample")
         assert [path.name for path in paths] == ["stamps.h5", "samples.fits", "samples.png"]
         read = Stamps.load(paths[0])
         np.testing.assert_array_equal(read.image, stamps.image)

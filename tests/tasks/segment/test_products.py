@@ -9,6 +9,7 @@ from astropy.table import QTable
 
 from galzoo.contracts.segmentation import Segmented
 from galzoo.field.array_field import ArrayField
+from galzoo.field.pieces import check_folder
 from galzoo.tasks.segment.catalogue import FLAGS, make_catalogue
 from galzoo.tasks.segment.products import write_products
 from galzoo.tasks.segment.segments import split_segments
@@ -43,6 +44,7 @@ def written(tmp_path_factory):
     settings = SimpleNamespace(stride=7, threshold=0.1, report=True)
     segmented = Segmented(votes, windows, labels, CLASSES)
     write_products(field, segmented, "H", folder, settings, {"preset": "some"})
+    assert check_folder(folder, "segment")
     return folder, QTable.read(folder / "catalogue.ecsv"), segmented
 
 
