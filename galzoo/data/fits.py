@@ -164,13 +164,13 @@ class Mosaic:
                     image[(row, *inside, band)] = piece
                 if self.flags is not None:
                     mask[(row, *inside, band)] = self.flagged(band, *window)
+                noise = None if variance is None else self.read_noise(band, *window)
                 if self.dtype != np.uint8:
-                    empty = without_data(self.planes[band], *window, piece, zeros=self.noise is None)
+                    empty = without_data(self.planes[band], *window, piece, noise)
                     mask[(row, *inside, band)] |= empty
                     image[(row, *inside, band)][empty] = 0
                 if variance is not None:
-                    noise = variance_of(self.read_noise(band, *window), self.noise_kind)
-                    variance[(row, *inside, band)] = noise * scales[band] ** 2
+                    variance[(row, *inside, band)] = variance_of(noise, self.noise_kind) * scales[band] ** 2
         if image.dtype != np.uint8:
             # A sum is finite where every term is: one fast pass finds the few stamps to look at.
             with np.errstate(invalid="ignore", over="ignore"):

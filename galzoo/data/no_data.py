@@ -10,6 +10,9 @@ logger = logging.getLogger(__name__)
 _MARKS = (-99.0, -999.0, -9999.0, -99999.0, -32768.0, -2147483648.0)
 # Marks lie so many standard deviations below the sky; another value does if it is the least and comes so often.
 _FAR, _OFTEN = 20.0, 3
+# Zeros are a gap in blocks of so many a side, whatever a noise map says; unless they are more than this part of the
+# image, or this part of its pixels are zeros in shorter rows.
+_BLOCK, _MOST_ZERO, _MOST_SCATTERED = 5, 0.5, 0.01
 # Rows that are looked at, spread over the image, and the least number of pixels that tell of the sky.
 _ROWS, _LEAST = 64, 50
 
@@ -61,11 +64,23 @@ def fills_of(plane):
     return found
 
 
-def without_data(plane, y0, y1, x0, x1, pixels, zeros=True):
+def has_gaps(plane):
+    """Return whether areas of exact zeros of a plane are gaps, though a noise map may say that they are measured.
+
+    They are, unless most of the image is 0, as where it has no noise, or zeros lie scattered, as where it is clipped.
+    """
+    from scipy import ndimage
+
+    zero = some_rows(plane.read, plane.shape) == 0
+    alone = zero & ~ndimage.binary_opening(zero, np.ones((1, _BLOCK), bool))
+    return zero.mean() < _MOST_ZERO and alone.mean() < _MOST_SCATTERED
+
+
+def without_data(plane, y0, y1, x0, x1, pixels, noise=None):
     """Return which pixels of a window hold no data, bool (y, x).
 
-    Exact zeros, 3 by 3 and more of them, are where no exposure reached a coadd. In counts zeros are a measurement, so
-    images of whole numbers have none.
+    Exact zeros, 3 by 3 and more of them, are where no exposure reached a coadd; where a noise map says otherwise 5 by 5
+    are, see `has_gaps`, which a log line says. In counts zeros are a measurement, so images of whole numbers have none.
 
     Parameters
     ----------
@@ -75,18 +90,29 @@ def without_data(plane, y0, y1, x0, x1, pixels, zeros=True):
         The window.
     pixels : array, (y, x)
         What `plane` has in it.
-    zeros : bool
-        Whether zeros may be no data: a noise map says it otherwise.
+    noise : array, (y, x), optional
+        What the noise map of `plane` has in it: above 0 where it takes a pixel for measured.
     """
     filled = np.isin(pixels, plane.fills) if plane.fills else np.zeros(pixels.shape, bool)
     empty = pixels == 0
-    if not zeros or not empty.any() or plane.holds_counts:
+    if not empty.any() or plane.holds_counts or (noise is not None and not plane.has_gaps):
         return filled
     from scipy import ndimage
 
-    # A block that holds a pixel reaches two further; beyond the image nothing is known against it.
-    low_y, low_x = max(y0 - 2, 0), max(x0 - 2, 0)
-    wide = plane.read(low_y, min(y1 + 2, plane.shape[0]), low_x, min(x1 + 2, plane.shape[1])) == 0
-    block = np.ones((3, 3), bool)
-    wide = ndimage.binary_dilation(ndimage.binary_erosion(wide, block, border_value=1), block) & wide
-    return filled | wide[y0 - low_y : y1 - low_y, x0 - low_x : x1 - low_x]
+    # Of a gap the ragged edge, too, where a few pixels do not tell of one.
+    size, edge = (3, 0) if noise is None else (_BLOCK, _BLOCK)
+    # A block that holds a pixel reaches so much further; beyond the image nothing is known against it.
+    reach = size - 1 + edge
+    low_y, low_x = max(y0 - reach, 0), max(x0 - reach, 0)
+    wide = plane.read(low_y, min(y1 + reach, plane.shape[0]), low_x, min(x1 + reach, plane.shape[1])) == 0
+    block = np.ones((size, size), bool)
+    gap = ndimage.binary_dilation(ndimage.binary_erosion(wide, block, border_value=1), block) & wide
+    if edge:
+        gap = ndimage.binary_dilation(gap, iterations=edge, mask=wide)
+    gap = gap[y0 - low_y : y1 - low_y, x0 - low_x : x1 - low_x]
+    if noise is not None and not plane.gaps_said and (gap & (noise > 0)).any():
+        plane.gaps_said = True
+        logger.warning(
+            "%s: areas of exactly 0 are taken as no data, though the noise map has noise there", plane.name
+        )
+    return filled | gap

@@ -85,6 +85,7 @@ class Plane:
         self._owner = owner
         self._file = None
         self._taken = 0
+        self.gaps_said = False
         self.shape = tuple(int(size) for size in source.shape[-2:])
 
     @property
@@ -120,6 +121,13 @@ class Plane:
         from galzoo.data.no_data import fills_of
 
         return fills_of(self)
+
+    @functools.cached_property
+    def has_gaps(self):
+        """Whether areas of zeros are gaps whatever a noise map says, see `galzoo.data.no_data.has_gaps`."""
+        from galzoo.data.no_data import has_gaps
+
+        return has_gaps(self)
 
     def read(self, y0, y1, x0, x1):
         """Return the pixels [y0, y1) x [x0, x1), which must lie inside."""

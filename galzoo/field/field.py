@@ -129,7 +129,7 @@ class Field:
                 noise[..., band] = self.mosaic.read_noise(band, y0, y1, x0, x1)
             if self.mosaic.flags is not None:
                 bad[..., band] = self.mosaic.flagged(band, y0, y1, x0, x1)
-            bad[..., band] |= without_data(plane, y0, y1, x0, x1, pixels, zeros=noise is None)
+            bad[..., band] |= without_data(plane, y0, y1, x0, x1, pixels, None if noise is None else noise[..., band])
             bad[..., band] |= np.abs(image[..., band]) > LARGEST
         return image, noise, bad, saturated
 

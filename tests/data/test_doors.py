@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
+from scipy import ndimage
 
 from galzoo.data.fits import open_mosaic, without_data
 from galzoo.data.planes import Plane
@@ -51,11 +52,12 @@ def test_zeros_side_by_side_are_no_data(tmp_path):
     np.testing.assert_array_equal(cut["mask"][0, :, :, 0], np.arange(32)[None] < np.full((32, 1), 10))
 
 
-def empty_of(image, *window):
-    """Return which pixels of a window are no data."""
+def empty_of(image, *window, noise=None):
+    """Return which pixels of a window are no data; `noise` is that of a pixel in a map."""
     plane = Plane("image", image, {})
     y0, y1, x0, x1 = window or (0, image.shape[0], 0, image.shape[1])
-    return without_data(plane, y0, y1, x0, x1, image[y0:y1, x0:x1])
+    own = image[y0:y1, x0:x1]
+    return without_data(plane, y0, y1, x0, x1, own, None if noise is None else np.full(own.shape, noise))
 
 
 def test_zeros_that_are_measured_stay():
@@ -76,12 +78,13 @@ def test_what_is_no_data_does_not_depend_on_the_window():
     # Rounded in one part; and zeros of which some windows see two columns of three, or a part of the empty corner.
     flux[:30, :30] = np.round(flux[:30, :30] * 10)
     flux[20:24, 60:62] = flux[70:, 60:] = flux[5:9, 5:8] = 0
-    for image in (counts, flux):
-        whole = empty_of(image)
+    for image, noise_of in ((counts, None), (flux, None), (flux, 1.0)):
+        whole = empty_of(image, noise=noise_of)
         for y0 in range(0, 96, 16):
             for x0 in range(0, 80, 10):
                 window = (y0, y0 + 16, x0, x0 + 10)
-                np.testing.assert_array_equal(empty_of(image, *window), whole[y0 : y0 + 16, x0 : x0 + 10])
+                found = empty_of(image, *window, noise=noise_of)
+                np.testing.assert_array_equal(found, whole[y0 : y0 + 16, x0 : x0 + 10])
     assert not empty_of(counts).any()
     empty = empty_of(flux)
     assert empty[70:, 60:].all()
@@ -89,12 +92,43 @@ def test_what_is_no_data_does_not_depend_on_the_window():
     assert not empty[20:24, 60:62].any()
 
 
-def test_with_a_noise_map_zeros_stay(tmp_path):
-    image = noise()
-    image[:20] = 0
-    rms = write(tmp_path / "rms.fits", np.ones((SIZE, SIZE), "f4"))
-    with open_field(write(tmp_path / "image.fits", image), bands=["r"], rms=rms) as field:
-        assert not field.read(0, SIZE, 0, SIZE)["mask"].any()
+@pytest.mark.parametrize("kind", ["rms", "weight", "variance"])
+def test_a_gap_is_no_data_although_a_noise_map_is_constant(tmp_path, kind, caplog):
+    """A chip gap, oblique; its ragged edge too, but not a few zeros."""
+    image = noise(size=192) + 5
+    y, x = np.indices(image.shape)
+    gap = abs(x - 60 - 0.4 * y) < 7
+    image[gap] = image[150, 30] = image[170:173, 20:24] = 0
+    path, options = write(tmp_path / "image.fits", image), {kind: write(tmp_path / "map.fits", np.ones_like(image))}
+    said = "image.fits: areas of exactly 0 are taken as no data, though the noise map has noise there"
+    with open_field(path, bands=["r"], **options) as field:
+        planes = field.read(0, 192, 0, 192)
+    np.testing.assert_array_equal(planes["mask"][..., 0], gap)
+    assert caplog.text.count(said) == 1
+    with open_mosaic(path, ["r"], **options) as mosaic:
+        cut = mosaic.gather([40, 60], [40, 60], 64)
+    np.testing.assert_array_equal(cut["mask"][1, ..., 0], gap[60:124, 60:124])
+    assert np.isfinite(cut["variance"][..., 0][~cut["mask"][..., 0]]).all()
+    assert caplog.text.count(said) == 2
+
+
+def test_gaps_that_a_noise_map_has_too_are_not_said(tmp_path, caplog):
+    image, weight = noise(), np.ones((SIZE, SIZE), "f4")
+    image[:20] = weight[:20] = 0
+    weight = write(tmp_path / "weight.fits", weight)
+    with open_field(write(tmp_path / "image.fits", image), bands=["r"], weight=weight) as field:
+        np.testing.assert_array_equal(field.read(0, SIZE, 0, SIZE)["mask"][:, 5, 0], np.arange(SIZE) < 20)
+    assert "exactly 0" not in caplog.text
+
+
+def test_zeros_of_images_that_have_many_stay_with_a_noise_map():
+    """Without noise outside of sources, and clipped at 0 below the sky."""
+    bare = np.zeros((SIZE, SIZE), "f4")
+    bare[20:40, 20:40] = 1 + noise()[:20, :20] ** 2
+    clipped = np.clip(ndimage.gaussian_filter(noise(), 2), 0, None)
+    for image in (bare, clipped):
+        assert empty_of(image).any()
+        assert not empty_of(image, noise=1.0).any()
 
 
 def test_a_zero_point_must_be_possible():
