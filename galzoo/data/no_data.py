@@ -112,7 +112,5 @@ def without_data(plane, y0, y1, x0, x1, pixels, noise=None):
     gap = gap[y0 - low_y : y1 - low_y, x0 - low_x : x1 - low_x]
     if noise is not None and not plane.gaps_said and (gap & (noise > 0)).any():
         plane.gaps_said = True
-        logger.warning(
-            "%s: areas of exactly 0 are taken as no data, though the noise map has noise there", plane.name
-        )
+        logger.warning("%s: areas of exactly 0 are taken as no data, though the noise map has noise there", plane.name)
     return filled | gap

@@ -16,6 +16,7 @@ from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder
 from galzoo.field.provenance import provenance
 from galzoo.field.psf import field_psf
+from galzoo.field.same_depth import say_depth
 from galzoo.field.same_pixels import same_pixels
 from galzoo.packaged_preset import packaged_preset, say_absent
 from galzoo.presets import card_for, hyper_parameters, load_for, model_checksum
@@ -117,6 +118,7 @@ def screen_field(
         card, model = card_for("screen", preset), load_for("screen", preset)
         order = _order(field, model, preset)
         say_absent(field, model.bands, preset)
+        say_depth(field, card, preset)
         size = settings.size or _trained_size(card)
         known = field_psf(field, psf, seeing)
         rows = np.flatnonzero(chosen)

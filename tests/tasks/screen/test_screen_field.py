@@ -12,6 +12,8 @@ import galzoo
 from galzoo.contracts.counts import Counts
 from galzoo.errors import GalzooError, InputError
 from galzoo.field.array_field import ArrayField
+from galzoo.field.open_field import open_field
+from galzoo.field.same_depth import say_depth
 from galzoo.packaged_preset import packaged_preset, say_absent
 from galzoo.tasks.screen import field as screening
 from galzoo.tasks.screen.field import FLAGS, Settings, corrected, cut, neighbours, screen_field, screen_rows
@@ -308,6 +310,37 @@ def test_what_does_not_fit_is_said_before_the_network_is_loaded(field, catalogue
     monkeypatch.setattr(screening, "load_for", lambda *_: pytest.fail("loaded"))
     with pytest.raises(InputError, match="mc_resnet_lsst_i_30s"):
         screen_field(field, catalogue, tmp_path / "out", "mc_resnet_lsst_i_30s")
+
+
+@pytest.mark.parametrize(
+    ("depth", "said"),
+    [
+        # A pixel has a noise of 1 nJy; LSST's i of ten years 2.15, of 30 s 29.
+        ({"make": {"depth": 0.005435}}, "it is too deep for that"),
+        ({"simulation": {"depth": 100.0}}, "it is too shallow for that"),
+        ({"simulation": {"depth": 4.0}}, None),
+        ({"simulation": {"survey": None}}, None),
+        ({"simulation": {"survey": "none of these"}}, None),
+    ],
+)
+def test_another_depth_than_that_of_training_is_said(depth, said, tmp_path, caplog):
+    """By the noise of a pixel of the nominal survey."""
+    made = {"survey": "LSST", "bands": ["i"], "depth": 1.0, **depth.get("simulation", {})}
+    card = {"recipe": {"data": {"make": depth.get("make")}}, "data": {"meta": {"simulation": made}}}
+    fields.write(tmp_path / "field.fits", fields.draw((120, 128), [(40.0, 40.0, 600.0, 1.0)]))
+    with open_field(tmp_path / "field.fits", fields.BANDS, names=["g", "r", "I"]) as field:
+        level = field.noise_levels()[2]
+        say_depth(field, card, "mine")
+    assert len(caplog.records) == (said is not None)
+    assert said is None or f"its noise is {level:.3g} nJy a pixel in i, mine learnt with " in caplog.text
+    assert said is None or said in caplog.text
+
+
+def test_a_screened_field_of_another_depth_is_said(field, catalogue, preset, tmp_path, caplog):
+    card = screening.card_for()
+    card["recipe"]["data"] |= {"options": {"survey": "LSST", "depth": 1e-4}}
+    screen_field(field, catalogue, tmp_path / "out", preset, Settings(report=False))
+    assert "p learnt with" in caplog.text
 
 
 def test_absent_bands_are_said(field, catalogue, preset, tmp_path, caplog):
