@@ -62,7 +62,7 @@ def say_depth(field, card, name):
     if worst is None or 1 / _MOST <= levels[worst] / known[worst] <= _MOST:
         return
     logger.warning(
-        "%s: its noise is %.3g nJy a pixel in %s, %s learnt with %.3g: it is too %s for that, whose probabilities are "
-        "a guess; use a preset of its depth", field.name, levels[worst], worst, name, known[worst],
+        "%s: its noise is %.3g nJy a pixel in %s, %s learnt with %.3g: the image is too %s for it, so what it says "
+        "is a guess; use a preset of that depth", field.name, levels[worst], worst, name, known[worst],
         "shallow" if levels[worst] > known[worst] else "deep",
     )  # fmt: skip

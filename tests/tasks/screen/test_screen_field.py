@@ -316,8 +316,8 @@ def test_what_does_not_fit_is_said_before_the_network_is_loaded(field, catalogue
     ("depth", "said"),
     [
         # A pixel has a noise of 1 nJy; LSST's i of ten years 2.15, of 30 s 29.
-        ({"make": {"depth": 0.005435}}, "it is too deep for that"),
-        ({"simulation": {"depth": 100.0}}, "it is too shallow for that"),
+        ({"make": {"depth": 0.005435}}, "the image is too deep for it"),
+        ({"simulation": {"depth": 100.0}}, "the image is too shallow for it"),
         ({"simulation": {"depth": 4.0}}, None),
         ({"simulation": {"survey": None}}, None),
         ({"simulation": {"survey": "none of these"}}, None),
