@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.data.bands import checked
+from galzoo.data.fits_keywords import filter_of
 from galzoo.data.fits_keywords import pixel_scale as stated_scale
 from galzoo.data.maps import (
     bad_bits,
@@ -15,7 +16,6 @@ from galzoo.data.maps import (
     check_flags,
     check_noise,
     check_place,
-    filter_of,
     flagged,
     most_noise,
     noise_factor,

@@ -21,6 +21,11 @@ PIXEL_SCALE_PAIRS = (("SECPIX1", "SECPIX2"), ("PIXSCAL1", "PIXSCAL2"), ("PIXSCLX
 """Arcsec per pixel along x and y."""
 OVERSAMPLINGS = ("OVERSAMP", "DET_SAMP")
 """Pixels of a PSF image per pixel of the detector, a side."""
+FILTERS = (
+    "FILTER", "BAND", "FILTER1", "FILTER2", "FILTNAM1", "FILTNAM2", "FILTER01", "FPA.FILTER", "ESO INS FILT1 NAME",
+)  # fmt: skip
+"""What the band was seen through; of two wheels one may hold nothing."""
+_NO_FILTER = re.compile(r"(?i)clear\w*|open|none|n/?a|empty|blank|air")
 EXPOSURE_TIMES = ("EXPTIME", "EXPOSURE", "TEXPTIME", "XPOSURE", "EFFEXPTM")
 """Seconds."""
 SATURATIONS = ("SATURATE", "SATLEVEL", "SATURATA")
@@ -64,6 +69,16 @@ def number(header, key):
     except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
+
+
+def filter_of(header):
+    """Return the name of the filter that a header states, "" where it states none."""
+    found = [(str(header.get(key) or "").split() or [""])[0] for key in FILTERS]
+    named = [one for one in found if one]
+    name = next((one for one in named if not _NO_FILTER.fullmatch(one)), (named or [""])[0])
+    # JWST has some filters in another wheel; PanSTARRS numbers its own, as r.00000.
+    pupil = str(header.get("PUPIL") or "").strip()
+    return pupil if re.fullmatch(r"F\d{3}[WMN]", pupil) else re.sub(r"\.0\d+$", "", name)
 
 
 def unit_of(header):
@@ -181,7 +196,7 @@ def _saturation_scale(header, key):
             return None
         scale = gain if counts in _ELECTRONS else 1 / gain
     if counts != unit:
-        time = next((value for other in EXPOSURE_TIMES if (value := number(header, other))), 0)
+        time = seconds(header)
         return scale / time if time > 0 else None
     return scale
 
@@ -197,12 +212,16 @@ def electrons_per_unit(header):
     return gain if gain > 0 else None
 
 
+def seconds(header):
+    """Return the exposure time in seconds, 0 where a header has none that is positive."""
+    return next((value for key in EXPOSURE_TIMES if (value := number(header, key)) is not None and value > 0), 0.0)
+
+
 def exposure_time(header, name="image"):
     """Return the exposure time in seconds; raise `InputError` where it is absent or not positive."""
-    for key in EXPOSURE_TIMES:
-        value = number(header, key)
-        if value is not None and value > 0:
-            return value
+    time = seconds(header)
+    if time:
+        return time
     raise InputError(f"{name}: pixels are counts and EXPTIME is absent; pass --zero-point")
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from galzoo.brief import counted
 from galzoo.data import fits_keywords
 from galzoo.data.hdus import full_header
-from galzoo.data.maps import filter_of
 from galzoo.data.planes import is_band, of_layer, open_fits
 from galzoo.data.sky import pixel_to_sky, read_wcs
 from galzoo.data.zeropoint import AB_NJY, flux_scale
@@ -71,14 +70,15 @@ def _image(header, hdu, hdus):
         lines.append(str(error))
     try:
         area = None if scale is None else scale**2
-        lines[0] += f", AB zero point {AB_NJY - 2.5 * math.log10(flux_scale(header, pixel_area=area)):.5g}"
+        point = round(AB_NJY - 2.5 * math.log10(flux_scale(header, pixel_area=area)), 6) + 0.0
+        lines[0] += f", AB zero point {point:.5g}"
     except InputError as error:
         lacking["zero point"] = str(error).removeprefix("image: ")
     saturated = fits_keywords.saturation(header)
     if math.isfinite(saturated):
         lines[0] += f", saturated at {saturated:g}"
     layers = hdu.shape[:-2]
-    bands = [filter_of(of_layer(header, number, layers)) for number in range(int(np.prod(layers)))]
+    bands = [fits_keywords.filter_of(of_layer(header, number, layers)) for number in range(int(np.prod(layers)))]
     if any(bands):
         # The one filter of a cube says nothing of its layers.
         bands = list(dict.fromkeys(bands))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from galzoo.data import fits_keywords
+from galzoo.data.fits_keywords import filter_of
 from galzoo.data.hdus import split_extension
 from galzoo.data.no_data import sky_of, some_rows
 from galzoo.data.sky import largest_shift, read_wcs
@@ -24,6 +26,8 @@ _STATED = {
 }  # fmt: skip
 _POWERS = {"rms": 1, "variance": 2, "weight": -2}
 _SAME_UNIT = 1e-6
+# The largest weight is the exposure time if they differ by less than this part.
+_SAME_TIME = 0.01
 _NAMES = {
     "rms": re.compile(r"(?i)err(ors?)?|rms|sig(ma)?|std(dev)?|rms_?map|sigma_?map"),
     "variance": re.compile(r"(?i)var(iance)?(_(poisson|rnoise|flat))?|stat|var_?map"),
@@ -66,6 +70,8 @@ def check_noise(plane, kind, image):
         own = own or words.get(text.lower())
         if own is not None and own != kind:
             raise InputError(f"{plane.name}: {key} is {text}: it holds {_OPTIONS[own]}, given as {_OPTIONS[kind]}")
+    if kind == "weight":
+        _say_seconds(plane, image)
     if own is not None:
         return
     power, text = _power(header.get("BUNIT"), image.header.get("BUNIT")), str(header.get("BUNIT"))
@@ -84,6 +90,18 @@ def check_noise(plane, kind, image):
     words = {_kind_of(word) for word in re.split(r"[._\-\s]+", stem)} - {None}
     if stated is None and words and kind not in words:
         logger.warning("%s: by its name %s, but it is taken as %s", plane.name, _OPTIONS[min(words)], _OPTIONS[kind])
+
+
+def _say_seconds(plane, image):
+    """Say in the log where the largest value of a weight map is the exposure time, as Hubble's have."""
+    time = fits_keywords.seconds(image.header)
+    values = some_rows(plane.read, plane.shape)
+    largest = np.max(values, where=np.isfinite(values), initial=0)
+    if time > 1 and abs(largest / time - 1) < _SAME_TIME:
+        logger.warning(
+            "%s: its largest value is the exposure time, %g s, so it may be no inverse variance, as which it is taken; "
+            "leave it out, or give --rms", plane.name, time,
+        )  # fmt: skip
 
 
 def _kind_of(word):
@@ -185,11 +203,6 @@ def check_place(plane, image, wcs):
     if moved > _MOST_SHIFT:
         far = f"{moved:.1f} px off" if np.isfinite(moved) else "nowhere near"
         raise InputError(f"{plane.name}: its WCS is {far} {image.name}; give the map of that image")
-
-
-def filter_of(header):
-    """Return the name of the filter that a header states, "" where it states none."""
-    return (str(header.get("FILTER") or header.get("BAND") or "").split() or [""])[0]
 
 
 def check_bands(planes, bands, images=(), what="maps"):

@@ -205,3 +205,25 @@ def test_sensitivity_and_maggies_against_astropy():
 )  # fmt: skip
 def test_numbers_as_text_with_the_unit_that_the_key_has(text, value):
     assert fits_keywords.number({"GAIN": text}, "GAIN") == value
+
+
+@pytest.mark.parametrize(
+    ("cards", "name"),
+    [
+        ({"FILTER": "HSC-I"}, "HSC-I"),
+        ({"FILTER": "r DECam SDSS c0002 6415.0 1480.0", "BAND": "r"}, "r"),
+        ({"FILTER1": "CLEAR1L", "FILTER2": "F814W"}, "F814W"),
+        ({"FILTER1": "F606W", "FILTER2": "CLEAR2L"}, "F606W"),
+        ({"FILTNAM1": "F814W", "FILTNAM2": ""}, "F814W"),
+        ({"FILTER": "F444W", "PUPIL": "F405N"}, "F405N"),
+        ({"FILTER": "CLEAR", "PUPIL": "F150W"}, "F150W"),
+        ({"FILTER": "F200W", "PUPIL": "CLEAR"}, "F200W"),
+        ({"HIERARCH FPA.FILTER": "r.00000"}, "r"),
+        ({"HIERARCH ESO INS FILT1 NAME": "Ks"}, "Ks"),
+        ({"FILTER": "Clear"}, "Clear"),
+        ({"FILTER": "N708"}, "N708"),
+        ({}, ""),
+    ],
+)
+def test_filters_of_one_wheel_or_two(cards, name):
+    assert fits_keywords.filter_of(header(**cards)) == name

@@ -64,6 +64,7 @@ def test_bands_are_those_that_other_commands_read(tmp_path):
         ((2, 20, 30), {"BAND0": "g", "BAND1": "z"}, "bands g, z"),
         ((2, 20, 30), {"BAND0": "g"}, None),
         ((20, 30), {"BAND": "r"}, "filter r"),
+        ((20, 30), {"FILTER1": "CLEAR1L", "FILTER2": "F814W"}, "filter F814W"),
         ((20, 30), {"FILTER": "r DECam SDSS c0002 6415.0 1480.0"}, "filter r"),
     ):
         path = tmp_path / "cube.fits"

@@ -339,3 +339,17 @@ def test_bands_that_are_called_after_the_file_are_said(tmp_path, caplog):
     for path, bands in ((image, ["r"]), (write(tmp_path / "i.fits", noise(), FILTER="i"), None)):
         with open_mosaic(path, bands):
             assert "filter" not in caplog.text
+
+
+def test_a_weight_that_is_an_exposure_time_is_said(tmp_path, caplog):
+    """As drizzled images of Hubble have it; where an inverse variance is that large by chance, too."""
+    path, said = (
+        write(tmp_path / "image.fits", 0.02 * noise(), EXPTIME=2000.0),
+        "its largest value is the exposure time, ",
+    )
+    seconds = np.full((SIZE, SIZE), 1800.0)
+    for largest in (2000.0, 1900.0):
+        seconds[: SIZE // 2] = largest
+        caplog.clear()
+        with open_mosaic(path, ["r"], weight=write(tmp_path / "map.fits", seconds)):
+            assert (f"map.fits: {said}2000 s" in caplog.text) == (largest == 2000)
