@@ -95,7 +95,12 @@ def without_data(plane, y0, y1, x0, x1, pixels, noise=None):
     """
     filled = np.isin(pixels, plane.fills) if plane.fills else np.zeros(pixels.shape, bool)
     empty = pixels == 0
-    if not empty.any() or plane.holds_counts or (noise is not None and not plane.has_gaps):
+    measured = empty if noise is None else empty & (noise > 0)
+    if not measured.any() or plane.holds_counts:
+        return filled
+    if noise is not None and not plane.has_gaps:
+        if measured.mean() > _MOST_ZERO:
+            _say_once(plane, "%s: most pixels are exactly 0, and measured by the noise map; --flags masks some")
         return filled
     from scipy import ndimage
 
@@ -110,7 +115,12 @@ def without_data(plane, y0, y1, x0, x1, pixels, noise=None):
     if edge:
         gap = ndimage.binary_dilation(gap, iterations=edge, mask=wide)
     gap = gap[y0 - low_y : y1 - low_y, x0 - low_x : x1 - low_x]
-    if noise is not None and not plane.gaps_said and (gap & (noise > 0)).any():
-        plane.gaps_said = True
-        logger.warning("%s: areas of exactly 0 are taken as no data, though the noise map has noise there", plane.name)
+    if noise is not None and (gap & measured).any():
+        _say_once(plane, "%s: areas of exactly 0 are taken as no data, though the noise map has noise there")
     return filled | gap
+
+
+def _say_once(plane, text):
+    if not plane.gaps_said:
+        plane.gaps_said = True
+        logger.warning(text, plane.name)
