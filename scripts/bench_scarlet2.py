@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.data.scenes import Scenes
+from galzoo.data.zeropoint import AB_NJY
 from galzoo.files import plain, write_json
 from galzoo.metrics.calibration import resample
 
@@ -50,7 +51,7 @@ def morphology_of(image):
     return np.clip(made, 1e-6, 1 - 1e-6)
 
 
-def fit(scene, positions, density, steps):
+def fit(scene, positions, density, steps, told=False, strength=1.0):
     """Fit a scene's sources; return their images as observed (source, y, x, band) and the log p of each prior.
 
     Parameters
@@ -60,6 +61,10 @@ def fit(scene, positions, density, steps):
     positions : array, (source, 2)
     density : galzoo.interop.scarlet2.DensityOfPrior or None
     steps : int
+    told : bool
+        Tell the prior the magnitude of each source's start.
+    strength : float
+        Of the prior against the likelihood.
     """
     import jax.numpy as jnp
     import scarlet2
@@ -77,11 +82,12 @@ def fit(scene, positions, density, steps):
     observed = scarlet2.Observation(image, weight, psf=scarlet2.ArrayPSF(psf), channels=channels)
     frame = scarlet2.Frame(scarlet2.Box(image.shape), psf=scarlet2.GaussianPSF(MODEL_SIGMA), channels=channels)
     observed.match(frame)
-    starts = []
+    starts, magnitudes = [], []
     with scarlet2.Scene(frame) as model:
         for x, y in positions:
             spectrum, morphology = _start(observed, jnp.array([y, x]), float(jnp.abs(image).max()))
             starts.append(spectrum)
+            magnitudes.append(AB_NJY - 2.5 * np.log10(float(spectrum[REFERENCE] * morphology.sum())))
             scarlet2.Source(jnp.array([y, x]), spectrum, jnp.asarray(morphology_of(morphology), "float32"))
     priors = []
     with scarlet2.Parameters(model):
@@ -90,7 +96,9 @@ def fit(scene, positions, density, steps):
             if density is not None:
                 form = "distribution" if density.prior.exact_score else "score"
                 flux = float(starts[number][REFERENCE])
-                prior = scarlet2_prior(density, flux=flux, form=form, shape=(BOX, BOX))
+                low, high = density.prior.condition_ranges["mag"]
+                known = {"mag": float(np.clip(magnitudes[number], low, high))} if told else None
+                prior = scarlet2_prior(density, flux, known, strength, form=form, shape=(BOX, BOX))
             priors.append(prior)
             scarlet2.Parameter(
                 source.spectrum, name=f"spectrum{number}", constraint=constraints.positive,
@@ -160,6 +168,8 @@ def main():
     two.add_argument("--fits", type=Path, help="where each fit is kept; beside the pairs by default")
     two.add_argument("--number", type=int, default=50)
     two.add_argument("--steps", type=int, default=150)
+    two.add_argument("--told", action="store_true", help="the prior is told the magnitude of each source's start")
+    two.add_argument("--weight", type=float, default=1.0, help="of the prior against the likelihood")
     two.add_argument("--scaled", action="store_true", help="the prior's density is that of its scaled values")
     two.add_argument("--minutes", type=float, default=3.0, help="begin no fit after so long")
     options = parser.parse_args()
@@ -183,7 +193,7 @@ def main():
         pair = {}
         for way, prior in (("without", None), ("with", density)):
             start = time.monotonic()
-            found, said = fit(scene, np.asarray(batch["positions"][0, :2]), prior, options.steps)
+            found, said = fit(scene, np.asarray(batch["positions"][0, :2]), prior, options.steps, options.told, options.weight)
             result = {"likeness": likeness(found, batch["isolated"][0, :2]), "log_prob": said}
             pair[way] = result | {"seconds": time.monotonic() - start}
         pairs.append(pair)

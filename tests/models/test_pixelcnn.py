@@ -276,6 +276,15 @@ class TestSampling:
         np.testing.assert_array_equal(one.codes, two.codes)
         np.testing.assert_allclose(one.log_prob, model.log_prob(one.codes, one.condition), rtol=1e-4)
 
+    def test_the_models_own_guidance_counts_where_the_caller_says_none(self):
+        plain, guided = prior(), prior(guidance=3.0)
+        wanted = {"n": 8, "condition": {"t_type": -1}, "seed": 4}
+        asked = plain.sample(guidance=3.0, **wanted).codes
+        np.testing.assert_array_equal(guided.sample(**wanted).codes, asked)
+        assert np.any(plain.sample(**wanted).codes != asked)
+        np.testing.assert_array_equal(guided.sample(guidance=1.0, **wanted).codes, plain.sample(**wanted).codes)
+        assert type(guided).from_config(guided.get_config()).guidance == 3.0
+
     @pytest.mark.parametrize("head", ["gaussian", "logistic"])
     def test_cached_is_naive_for_pixels(self, head):
         model = prior(head=head, size=8)
@@ -531,6 +540,7 @@ class TestBadInput:
             ({"classes": {"kind": [1]}}, "'kind'"),
             ({"flux_column": "mag", "flux_band": "r"}, "must be a condition"),
             ({"handed": {"spin": [1, 2]}}, "handed names 'spin'"),
+            ({"head": "gaussian", "codec": None, "guidance": 2.0}, "guidance is 2.0; give 1"),
         ],
     )
     def test_recipe(self, arguments, message):

@@ -15,8 +15,8 @@ _LOG_2PI = float(np.log(2 * np.pi))
 _LEVELS, _HALF = 255, 1.0 / 255
 
 
-def check_head(head, codec):
-    """Raise `RecipeError` if a prior has no such head, or the head and the codec do not go together."""
+def check_head(head, codec, guidance=1.0):
+    """Raise `RecipeError` if a prior has no such head, or codec and guidance do not go together with it."""
     if head not in HEADS:
         raise RecipeError(f"head {head!r} is unknown; use {', '.join(HEADS)}")
     if (head == "codes") != (codec is not None):
@@ -24,6 +24,8 @@ def check_head(head, codec):
         if codec is None:
             needs = "needs a codec: name a vqvae preset with parts.codec"
         raise RecipeError(f"head {head!r} {needs}")
+    if not 0 <= guidance < np.inf or (guidance != 1.0 and head != "codes"):
+        raise RecipeError(f"guidance is {guidance}; give 1, or for the head 'codes' any number from 0 on")
 
 
 class CodeHead(keras.layers.Layer):

@@ -69,9 +69,10 @@ class PixelCNN(PriorModel):
         Rotate and flip in training; not for conditions that turn with the galaxy.
     handed : dict of str to [float, float], optional
         Columns with two values that change places where a galaxy is mirrored, such as clockwise and anticlockwise.
-    references : int
-        As in `Conditions`.
-    seed : int
+    guidance : float
+        Of samples of codes where the caller says none: see `galzoo.models.pixelcnn.sample.sample`.
+    references, seed : int
+        As in `Conditions`; of what training draws.
 
     Notes
     -----
@@ -114,6 +115,7 @@ class PixelCNN(PriorModel):
         model_sigma=0.7,
         augment=True,
         handed=None,
+        guidance=1.0,
         references=1024,
         seed=0,
         **kwargs,
@@ -125,16 +127,15 @@ class PixelCNN(PriorModel):
             condition_dropout=condition_dropout, noiseless_snr=noiseless_snr, noiseless=noiseless, jitter=jitter,
             flux_column=flux_column, flux_band=flux_band, pixel_scale=pixel_scale, unit=unit, survey=survey,
             stamp_size=stamp_size, model_sigma=model_sigma, augment=augment, handed=handed,
-            references=references, seed=seed,
+            guidance=guidance, references=references, seed=seed,
         )  # fmt: skip
-        check_head(head, codec)
+        check_head(head, codec, guidance)
         if noiseless and (head != "gaussian" or noiseless_snr):
             raise RecipeError("noiseless is for the head 'gaussian' without noiseless_snr, which is noiseless too")
         check_flux(flux_column, flux_band, self.columns, self.bands)
         self.codec = None if codec is None else checked_codec(codec, self.bands)
         self._arguments["codec"] = None if codec is None else self.codec.get_config()
-        self.kind = head
-        self.channels = int(channels)
+        self.kind, self.guidance, self.channels = head, float(guidance), int(channels)
         self.noiseless_snr = None if noiseless_snr is None else float(noiseless_snr)
         self.noiseless, self.jitter = bool(noiseless), float(jitter)
         self.flux_column, self.flux_band = flux_column, flux_band

@@ -42,7 +42,7 @@ def sample(
     seed=0,
     temperature=1.0,
     top_k=None,
-    guidance=1.0,
+    guidance=None,
     partial=None,
     size=None,
     batch_size=64,
@@ -64,9 +64,9 @@ def sample(
         Below 1 draws what is more probable, above 1 what is less.
     top_k : int, optional
         Draw among the so many most probable codes alone.
-    guidance : float
+    guidance : float, optional
         Weight of the condition (Ho & Salimans 2022): 1 draws from the conditional distribution, more exaggerates it, 0
-        ignores it. For codes.
+        ignores it. For codes. The model's own `guidance` by default.
     partial : array, (y, x) or (n, y, x) of codes, or (y, x, band) or (n, y, x, band) of pixels, optional
         What is known already; negative codes and NaN pixels are drawn. A position is drawn given those before it in
         raster order, so what is known further on does not inform it.
@@ -88,6 +88,7 @@ def sample(
     InputError
         If a number is out of range, or condition or known part do not fit the model.
     """
+    guidance = model.guidance if guidance is None else guidance
     _check(n, temperature, top_k, guidance, batch_size)
     if guidance != 1.0 and model.space != "codes":
         raise InputError(f"guidance is {guidance}; a prior over pixels draws with guidance 1 alone")

@@ -25,7 +25,9 @@ def sample(
         float, typer.Option(min=0, help="Below 1 more typical galaxies, above 1 stranger ones.")
     ] = 1.0,
     top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the k most probable codes only.")] = None,
-    guidance: Annotated[float, typer.Option(help="Above 1 conditions count for more than in the data.")] = 1.0,
+    guidance: Annotated[
+        float | None, typer.Option(help="Above 1 conditions count for more than in the data; the preset's by default.")
+    ] = None,
     survey: Annotated[str | None, typer.Option(help="Who looks, e.g. HSC; nobody by default.")] = None,
     bands: Annotated[str | None, typer.Option(help="Bands of the survey, comma-separated.")] = None,
     noise: Annotated[bool, typer.Option("--noise", help="Add the noise of the survey.")] = False,
@@ -59,7 +61,7 @@ def sample(
     card = load_card(name, metrics=False)
     names = class_names(card)
     # Not every prior has these: what is asked for is passed on, and refused where it means nothing.
-    usual = {"temperature": 1.0, "top_k": None, "guidance": 1.0}
+    usual = {"temperature": 1.0, "top_k": None, "guidance": None}
     asked = {"temperature": temperature, "top_k": top_k, "guidance": guidance}
     drawn = model.sample(
         number,
