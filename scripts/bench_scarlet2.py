@@ -193,7 +193,8 @@ def main():
         pair = {}
         for way, prior in (("without", None), ("with", density)):
             start = time.monotonic()
-            found, said = fit(scene, np.asarray(batch["positions"][0, :2]), prior, options.steps, options.told, options.weight)
+            places, how = np.asarray(batch["positions"][0, :2]), (options.steps, options.told, options.weight)
+            found, said = fit(scene, places, prior, *how)
             result = {"likeness": likeness(found, batch["isolated"][0, :2]), "log_prob": said}
             pair[way] = result | {"seconds": time.monotonic() - start}
         pairs.append(pair)

@@ -1,4 +1,4 @@
-"""`galzoo data info`, `galzoo data cutouts` and `galzoo data make`."""
+"""`galzoo data info`, `galzoo data cutouts`, `galzoo data align` and `galzoo data make`."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from galzoo.options import ZeroPoint, column_names, listed
 def register(app):
     """Add the group `data` to the application."""
     group = typer.Typer(help="Make and look at data.", no_args_is_help=True, rich_markup_mode=None)
-    for command in (info, cutouts, make):
+    for command in (info, cutouts, align, make):
         group.command()(command)
     app.add_typer(group, name="data")
 
@@ -84,6 +84,18 @@ def cutouts(
         progress=True,
     )
     sys.stdout.write(f"{counted(count, 'stamp')} in {output}\n")
+
+
+def align(
+    images: Annotated[list[str], typer.Argument(help="FITS images, one a band; the first says the pixels.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write (FITS).")],
+    bands: Annotated[str | None, typer.Option(help="Names of the bands; FILTER of the headers by default.")] = None,
+):
+    """Bring images of one sky onto the pixels of the first."""
+    from galzoo.field.align import align as bring
+
+    names = bring(images, output, listed(bands, "--bands"), progress=True)
+    sys.stdout.write(f"{', '.join(names)} in {output}\n")
 
 
 def make(

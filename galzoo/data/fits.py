@@ -385,7 +385,7 @@ def _common_wcs(planes):
     for plane in planes:
         if plane.shape != planes[0].shape:
             raise InputError(
-                f"{plane.name}: shape {plane.shape}, {planes[0].name} has {planes[0].shape}; resample them to one grid"
+                f"{plane.name}: shape {plane.shape}, {planes[0].name} has {planes[0].shape}; try galzoo data align"
             )
         wcs = read_wcs(plane.header, plane.name, plane.hdus)
         if wcs is None:
@@ -396,5 +396,5 @@ def _common_wcs(planes):
         moved = largest_shift(first, wcs, plane.shape)
         if moved >= _WCS_TOLERANCE:
             far = f"{moved:.2f} px off" if np.isfinite(moved) else "nowhere near"
-            raise InputError(f"{plane.name}: its WCS is {far} {planes[0].name}; resample them to one grid")
+            raise InputError(f"{plane.name}: its WCS is {far} {planes[0].name}; first galzoo data align")
     return first
