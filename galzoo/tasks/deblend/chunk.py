@@ -15,6 +15,8 @@ from galzoo.tasks.deblend.flags import beyond, rough
 _FAINT = 0.2
 # In FWHM: a peak is no further from the place of its source.
 _FARTHEST = 0.5
+# Of an added source whose light was another's, fitted alone.
+_LEAST_SNR = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,12 +114,20 @@ class Chunk:
 
     def _astray(self, i):
         """Return which sources of the window `i`, faint beside another, are larger than it or on that, bool (n,)."""
-        places = self.fits[i].positions
-        # Listed places on dark sky have negative ones.
-        snr = np.maximum(np.nan_to_num(self.sources["snr"][self.units[i].sources], nan=0.0), 0)
-        brighter = snr[:, None] < _FAINT * snr
+        places, brighter = self.fits[i].positions, self._brighter(i)
         near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) < residual_sources.SAME * self.detection.fwhm
         return beyond(self.planes[i], self.fits[i]) & brighter.any(axis=1) | (near & brighter).any(axis=1)
+
+    def _brighter(self, i):
+        """Return for each source of the window `i` beside which it is faint, bool (n, n)."""
+        # Added ones have no signal-to-noise; listed places on dark sky have negative ones.
+        snr = np.maximum(np.nan_to_num(self.sources["snr"][self.units[i].sources], nan=0.0), 0)
+        return snr[:, None] < _FAINT * snr
+
+    def _moved(self, unit, fit):
+        """Return how far sources of a window are from where they were seen, in FWHM (n,)."""
+        seen = np.stack([self.sources["x"][unit.sources], self.sources["y"][unit.sources]], axis=-1)
+        return np.hypot(*(fit.positions - seen).T) / self.detection.fwhm
 
     def _keep(self, i, rows):
         """Keep some of the sources of the window `i`."""
@@ -178,10 +188,46 @@ class Chunk:
             return
         self._in_turn(list(alone), set())
         self.join_added()
+        self._fit_alone(alone)
+
+    def give_back(self):
+        """Give bright sources the light of faint ones that left their place for it, and fit these to what is left.
+
+        A galaxy that no one profile fits draws what was seen beside it into its middle, and is two profiles there.
+        Images and fluxes are added, shapes are means by flux, and errors those of independent fluxes, which is more
+        than they are.
+        """
+        alone, flags = {}, {}
+        for i, unit in enumerate(self.units):
+            one, brighter, moved = self.fits[i], self._brighter(i), self._moved(unit, self.fits[i])
+            far = moved > 1
+            apart = np.hypot(*(one.positions[:, None] - one.positions).transpose(2, 0, 1)) / self.detection.fwhm
+            apart[~brighter] = np.inf
+            apart[:, far] = np.inf
+            gone = far & (apart.min(axis=1, initial=np.inf) < 1)
+            for row in np.flatnonzero(gone):
+                _add(one, int(np.argmin(apart[row])), row)
+            if gone.any():
+                alone[i] = dataclasses.replace(unit, sources=unit.sources[gone])
+                flags[i] = one.flags[gone] & FLAGS["added"]
+                self._keep(i, ~gone)
+        if alone:
+            self.others = _others(self.units, self.fits, self.split)
+            self._fit_alone(alone, flags)
+
+    def _fit_alone(self, alone, flags=None):
+        """Fit sources to what is left beside all others, and keep those it does not show without a model.
+
+        `alone` has windows of these sources by the number of that which they were in, `flags` what they have of old.
+        """
         left = [_less(self.planes[i], _total(self.fits[i], self.others[i])) for i in alone]
         found = self.fitter(list(alone.values()), left, self.sources, smooth=True, grow=False)
         for (i, unit), rest, one in zip(alone.items(), left, found, strict=True):
-            without = beyond(rest, one) | ~(one.flux.sum(axis=-1) > 0)
+            one.flags |= (flags or {}).get(i, 0)
+            flux, width = one.flux.sum(axis=-1), np.sqrt(np.nansum(one.flux_width**2, axis=-1))
+            # What was added has nothing but its light to speak for it.
+            least = np.where(one.flags & FLAGS["added"], _LEAST_SNR * width, 0)
+            without = beyond(rest, one) | ~(flux > least) | (self._moved(unit, one) > 1)
             one.image[without], one.flux[without] = 0, np.nan
             one.flags[without] |= FLAGS["truncated"]
             both = [(getattr(self.fits[i], field.name), getattr(one, field.name)) for field in dataclasses.fields(Fit)]
@@ -290,6 +336,17 @@ def _less(planes, model):
     if model is None:
         return planes
     return {**planes, "image": np.where(planes["mask"], np.float32(0), planes["image"] - model)}
+
+
+def _add(one, host, row):
+    """Make a source of a fit a part of another, `host`, in place."""
+    flux = [max(np.nansum(one.flux[number]), 0) for number in (host, row)]
+    share = flux[1] / max(sum(flux), 1e-30)
+    for values in (one.image, one.flux):
+        values[host] += np.nan_to_num(values[row])
+    for values in (one.flux_error, one.flux_width):
+        values[host] = np.hypot(values[host], np.nan_to_num(values[row]))
+    one.shape[host] = (1 - share) * one.shape[host] + share * one.shape[row]
 
 
 def _joined(old, rows, new):

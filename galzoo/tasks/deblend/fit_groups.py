@@ -106,6 +106,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     chunk.refine()
     chunk.join_added()
     chunk.leave_out()
+    chunk.give_back()
     of_group = mates(chunk.units)
     rows = [
         _rows(

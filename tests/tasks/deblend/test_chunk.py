@@ -292,3 +292,34 @@ def test_an_added_source_that_grew_larger_than_the_window_is_fitted_as_it_was():
     np.testing.assert_allclose(chunk.fits[0].flux, [[1000], [300]], rtol=1e-3)
     assert (chunk.fits[0].flags == [0, FLAGS["added"]]).all()
     np.testing.assert_allclose(chunk.fits[1].flux, [[900], [400]])
+
+
+@pytest.mark.parametrize(("left", "kept"), [(40, True), (0, False)])
+def test_light_of_a_faint_source_that_went_into_a_bright_galaxy_is_the_galaxys(left, kept):
+    """Both profiles are the galaxy; what is left where the faint one was seen is its own, if it is above the noise."""
+    planes, places = near_windows([1000, left])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, np.nan])}
+    chunk = Chunk(least_squares, sources, [Unit(0, np.arange(2), 0, 0, SIDE)], [planes], Detection(FWHM, (1.0,)))
+    chunk.fits = [answer(places[[0]] + [[0, 0], [0.6 * FWHM, 0]], [800, 200], added=1)]
+    both = chunk.fits[0].image.sum(axis=0)
+    chunk.fits[0].flux_width[:] = 3.0
+    chunk.fits[0].flux_error[:] = [[30.0], [40.0]]
+    chunk.fits[0].shape[:] = [[0.0, 0.0, 1.0], [0.0, 0.0, 6.0]]
+    chunk.give_back()
+    one = chunk.fits[0]
+    assert one.flux[0, 0] == 1000
+    assert one.flux_error[0, 0] == 50
+    np.testing.assert_allclose(one.shape[0], [0, 0, 2])
+    np.testing.assert_allclose(one.image[0], both)
+    assert (one.flags[1] & FLAGS["added"] > 0, one.flags[1] & FLAGS["truncated"] > 0) == (True, not kept)
+
+
+def test_sources_near_their_place_and_those_as_bright_as_each_other_keep_their_light():
+    planes, places = near_windows([1000, 40])
+    for snr, moved in ((17.0, 0.9), (60.0, 3.0)):
+        sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, snr])}
+        chunk = Chunk(least_squares, sources, [Unit(0, np.arange(2), 0, 0, SIDE)], [planes], Detection(FWHM, (1.0,)))
+        towards = (places[0] - places[1]) / np.hypot(*(places[0] - places[1]))
+        chunk.fits = [answer(np.array([places[0], places[1] + moved * FWHM * towards]), [900, 100])]
+        chunk.give_back()
+        np.testing.assert_array_equal(chunk.fits[0].flux[:, 0], [900, 100])
