@@ -80,8 +80,8 @@ def check_noise(plane, kind, image):
     power, text = _power(header.get("BUNIT"), image.header.get("BUNIT")), str(header.get("BUNIT"))
     if _is_time(header.get("BUNIT")):
         raise InputError(
-            f"{plane.name}: BUNIT is {text}: it holds {_TIME}, given as {OPTIONS[kind]}; leave it out, or give a map of "
-            "the noise"
+            f"{plane.name}: BUNIT is {text}: it holds {_TIME}, given as {OPTIONS[kind]}; leave it out, "
+            "or give a map of the noise"
         )
     if power in (2, -2) and kind != (stated := {2: "variance", -2: "weight"}[power]):
         raise InputError(f"{plane.name}: BUNIT is {text}: it holds {OPTIONS[stated]}, given as {OPTIONS[kind]}")
