@@ -53,8 +53,8 @@ def packaged_preset(task, field, every=False, ratios=(0, np.inf), mend="resample
         theirs = "; ".join(f"{name} knows {own:.4g}" for name, own in scales.items())
         train = " or ".join(dict.fromkeys(f"galzoo train {cards[name].get('family', 'FAMILY')}" for name in odd))
         raise InputError(
-            f"{field.name}: no packaged preset of `galzoo {task}` takes pixels of {scale:.4g} arcsec ({theirs}); {mend}, "
-            f"or train one on such pixels ({train}) and name it with --preset"
+            f"{field.name}: no packaged preset of `galzoo {task}` takes pixels of {scale:.4g} arcsec ({theirs}); "
+            f"{mend}, or train one on such pixels ({train}) and name it with --preset"
         )
     name = min(fits, key=fits.get)
     logger.warning("%s: preset %s is used; --preset names another", field.name, name)

@@ -299,7 +299,7 @@ def test_a_preset_that_would_be_refused_is_not_said_to_be_used(monkeypatch, capl
     assert packaged_preset("screen", made, ratios=(0.8, 1.25)) == "near"
     caplog.clear()
     made.pixel_scale = 0.8
-    said = r"a.fits: no .*`galzoo screen` takes pixels of 0.8 arcsec \(near knows 0.2; far knows 0.4\); resample .* train"
+    said = r"a.fits: no .*screen` takes pixels of 0.8 arcsec \(near knows 0.2; far knows 0.4\); resample .* train"
     with pytest.raises(InputError, match=said):
         packaged_preset("screen", made, ratios=(0.8, 1.25))
     presets(monkeypatch, far=("g,r,i", 2 * fields.SCALE))
