@@ -8,8 +8,7 @@ from galzoo.data.maps import OPTIONS
 
 logger = logging.getLogger(__name__)
 
-# The scatter of pixels over what a noise map says: lower where what is around a source is not its noise alone, higher
-# in a crowd.
+# The scatter of pixels, times their correlation, over what a noise map says: higher in a crowd.
 _SAME_NOISE = 0.5, 2.5
 # Noise is correlated over so many pixels, seen on pixels within so many standard deviations of the sky.
 _REACH, _FAINT = 2, 3.0
