@@ -29,7 +29,7 @@ def counted(number, noun):
 
 
 def _fields(value):
-    values = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+    values = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr)
     return [(name, _short(one)) for name, one in values if one is not None and not (isinstance(one, dict) and not one)]
 
 

@@ -1,6 +1,7 @@
 """Whether stamps are of the bands and pixels that a preset was trained on, and bringing them there."""
 
 import dataclasses
+import functools
 import logging
 
 import numpy as np
@@ -94,7 +95,7 @@ def _check_planes(stamps):
         return
     if stamps.variance is None or stamps.unit != "nJy":
         return
-    from galzoo.data.maps import compare_noise
+    from galzoo.data.noise_scatter import compare_noise
     from galzoo.data.source import clean_planes
 
     keys = [key for key in ("image", "mask") if getattr(stamps, key) is not None]
@@ -103,7 +104,14 @@ def _check_planes(stamps):
         seen = sky[..., band][np.isfinite(sky[..., band])]
         if len(seen):
             scatter = float(np.sqrt(np.median(seen)))
-            compare_noise(f"stamps, band {name}", scatter, stamps.variance[:_LOOKED_AT, ..., band], "variance")
+            variance, pixels = stamps.variance[:_LOOKED_AT, ..., band], functools.partial(_pixels, stamps, band)
+            compare_noise(f"stamps, band {name}", scatter, variance, "variance", pixels)
+
+
+def _pixels(stamps, band):
+    """Return the pixels of a band of the first stamps, NaN where bad."""
+    pixels = stamps.image[:_LOOKED_AT, ..., band]
+    return pixels if stamps.mask is None else np.where(stamps.mask[:_LOOKED_AT, ..., band], np.nan, pixels)
 
 
 def _in_unit(stamps, unit):

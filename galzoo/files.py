@@ -22,6 +22,11 @@ _KNOWN = (
 )  # fmt: skip
 
 
+def expanded(path):
+    """Return a path as text, with a ``~`` at its beginning written out as shells do."""
+    return os.path.expanduser(str(path))
+
+
 def check_hdf5(path):
     """Raise `InputError` where the name of an HDF5 file to write is one of another format."""
     suffix = Path(path).suffix.lower()
@@ -39,7 +44,7 @@ def check_folder_name(path):
 def file_to_write(path):
     """Return the file that a path names, behind links, its folder made if absent; `InputError` where it can be none."""
     # A finished file is moved to its name: it would take the place of a link, and of a device such as /dev/null.
-    real = Path(os.path.realpath(path))
+    real = Path(os.path.realpath(expanded(path)))
     if real.is_dir():
         raise InputError(f"{path}: is a folder; name a file to write")
     if real.exists() and not real.is_file():

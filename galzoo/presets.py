@@ -9,7 +9,7 @@ from pathlib import Path
 
 from galzoo import __version__, resources
 from galzoo.errors import InputError, PresetError, UnknownNameError
-from galzoo.files import atomic_path, write_text
+from galzoo.files import atomic_path, expanded, write_text
 from galzoo.pack import BITS, pack_model
 from galzoo.registry import MODEL, families, get_family, get_suite, get_task, import_object
 
@@ -48,7 +48,7 @@ def find_preset(name):
     packaged = preset_folders()
     if str(name) in packaged:
         return packaged[str(name)]
-    folder = Path(name)
+    folder = Path(expanded(name))
     if folder.is_dir() and not (folder / MODEL_FILE).is_file():
         raise PresetError(f"{folder}: has no {MODEL_FILE}; finish the run with `galzoo train ... --resume`")
     if folder.is_dir():

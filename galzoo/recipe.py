@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pydantic
 
 from galzoo.errors import RecipeError, UnknownNameError
+from galzoo.files import expanded
 from galzoo.registry import families, get_family
 from galzoo.values import load_yaml, parse_value
 
@@ -184,7 +185,7 @@ def load_recipe(family, name="default", overrides=()):
         If the family or the recipe does not exist.
     """
     folder = get_family(family).recipes_dir()
-    path = Path(name) if str(name).endswith((".yaml", ".yml", ".json")) else folder / f"{name}.yaml"
+    path = Path(expanded(name)) if str(name).endswith((".yaml", ".yml", ".json")) else folder / f"{name}.yaml"
     if not path.is_file():
         if path.parent == folder:
             raise UnknownNameError.of(f"recipe of {family}", name, list_recipes(family))

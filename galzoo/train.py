@@ -28,7 +28,7 @@ from galzoo.data.open_source import read_header
 from galzoo.data.pipeline import evaluation_batches, training_batches
 from galzoo.data.training_sources import training_sources
 from galzoo.errors import GalzooError, InputError, RecipeError
-from galzoo.files import atomic_path, write_json
+from galzoo.files import atomic_path, expanded, write_json
 from galzoo.precision import single_precision
 from galzoo.presets import MODEL_FILE, find_preset
 from galzoo.registry import get_family, import_object
@@ -71,7 +71,7 @@ def train(recipe, data_path, output, resume=False, init=None, verbose="auto"):
     RecipeError
         If the runtime asks for what this back end cannot do.
     """
-    output = Path(output)
+    output = Path(expanded(output))
     progress = check_output(output, resume)
     recipe = complete(recipe, data_path)
     if resume:

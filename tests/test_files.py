@@ -5,14 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
 from astropy.table import MaskedColumn, QTable
 
-from galzoo import __version__, files
+from galzoo import Stamps, __version__, files, load
+from galzoo.cli import main
 from galzoo.data.hdf5_writer import StampsWriter
-from galzoo.errors import InputError
+from galzoo.data.tables import read_table
+from galzoo.errors import InputError, PresetError
+from galzoo.field.open_field import open_field
+from galzoo.field.pieces import output_folder
 from galzoo.files import atomic_path, plain, write_json, write_table, write_text
 from galzoo.viz.panels import save
 from tests.conftest import make_stamps
+from tests.data.test_doors import header
 
 
 def test_json_holds_what_numpy_has_and_null_where_there_is_no_number(tmp_path):
@@ -81,3 +87,29 @@ def test_columns_that_would_be_folders_are_refused(tmp_path, name):
     with pytest.raises(InputError, match=f"a.h5: column '{name}' would be a folder of the file; name it without /"):
         stamps.save(tmp_path / "a.h5")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch, capsys):
+    """In Python, and on the command line in quotes or behind =; nothing is written to a folder of that name."""
+    home, work = tmp_path / "home", tmp_path / "work"
+    home.mkdir(), work.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(work)
+    stamps = make_stamps(n=2)
+    stamps.save("~/made/x.h5")
+    assert len(Stamps.load("~/made/x.h5")) == 2
+    fits.writeto(home / "f.fits", np.random.default_rng(0).normal(size=(64, 64)), header(MAGZERO=31.4))
+    with open_field("~/f.fits", bands=["r"]) as field:
+        assert field.name == str(home / "f.fits")
+    (home / "xy.csv").write_text("x,y\n30,30\n")
+    assert len(read_table("~/xy.csv")) == 1
+    assert output_folder("~/out", "detect") == home / "out"
+    with pytest.raises(PresetError, match=f"{home}: has no model.keras"):
+        load("~")
+    argv = "galzoo data cutouts ~/f.fits --bands r --catalog=~/xy.csv --size 16 -o ~/cut.h5"
+    monkeypatch.setattr("sys.argv", argv.split())
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert (home / "cut.h5").is_file()
+    assert not list(work.iterdir())

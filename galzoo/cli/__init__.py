@@ -1,6 +1,7 @@
 """The `galzoo` command. Each verb is a few lines; heavy imports are inside, so that help and lists are instant."""
 
 import os
+import re
 import sys
 from typing import Annotated
 
@@ -19,10 +20,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # The exit code of a program that Ctrl-C ended, as shells have it.
 _INTERRUPTED = 130
+# A home folder at the beginning of a word, or of a value.
+_HOME = re.compile(r"(?<![^=,])~\w*(?=/|$)")
 
 
 class TaskGroup(TyperGroup):
     """The commands of galzoo itself and one for each task, which is imported when it is called."""
+
+    def parse_args(self, context, args):
+        # As shells write it out, but in quotes or behind the sign of --output=~/out.
+        return super().parse_args(
+            context, [_HOME.sub(lambda found: os.path.expanduser(found[0]), word) for word in args]
+        )
 
     def list_commands(self, context):
         return [*super().list_commands(context), *(task.name for task in _with_command())]

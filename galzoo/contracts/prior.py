@@ -55,6 +55,18 @@ class Samples(Brief):
             {**{name: np.asarray(value) for name, value in self.condition.items()}, "log_prob": self.log_prob}
         )
 
+    def plot(self, title=None, names=None):
+        """Draw a page of the galaxies as the model draws them, with their conditions; see `galzoo.viz.page.page`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from galzoo.simulate.observe import observe
+        from galzoo.viz.page import page
+
+        return page(observe(self), self.condition, title, names)
+
     def __getitem__(self, rows):
         """Return the samples of some rows (a slice or an array of row numbers)."""
         if isinstance(rows, int | np.integer):

@@ -9,7 +9,7 @@ from pathlib import Path
 from galzoo.contents import digests, files_of
 from galzoo.data.open_source import read_header
 from galzoo.errors import InputError
-from galzoo.files import check_hdf5
+from galzoo.files import check_hdf5, expanded
 from galzoo.registry import get_dataset
 from galzoo.values import check_numbers
 
@@ -90,7 +90,7 @@ def prepare(data):
         A named data set lies in the cache (GALZOO_CACHE, or ~/.cache/galzoo), one file for each set of options.
     """
     if data.path is not None:
-        return Path(data.path)
+        return Path(expanded(data.path))
     path = cache_file(data.name, data.options)
     if not path.exists():
         make_named(data.name, path, data.options)

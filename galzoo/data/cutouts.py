@@ -1,5 +1,6 @@
 """Cut stamps of catalogued sources out of mosaics, straight to a stamp file."""
 
+import functools
 import logging
 
 import numpy as np
@@ -7,8 +8,9 @@ from astropy import units as u
 
 from galzoo.data.columns import find_columns, pixel_position, plain, sky_positions, to_quantities
 from galzoo.data.hdf5_writer import StampsWriter
-from galzoo.data.maps import compare_noise, variance_of
+from galzoo.data.maps import variance_of
 from galzoo.data.no_data import sky_of, some_rows
+from galzoo.data.noise_scatter import compare_noise
 from galzoo.data.plain import identifiers
 from galzoo.data.sky import pixel_to_sky, sky_to_pixel, to_icrs
 from galzoo.data.stamps import Stamps
@@ -19,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # Pixels that one batch of stamps may hold: keeps the memory near 200 MB whatever the mosaic and the catalogue.
 _BATCH_PIXELS = 1 << 22
+# Half the side of what is looked at for the correlation of the noise.
+_LOOKED_AT = 256
 _RESERVED = ("id", "x", "y", "ra", "dec", "bad_fraction")
 
 
@@ -112,9 +116,15 @@ def _check_noise(mosaic):
     for band, plane in enumerate(mosaic.planes if mosaic.noise and mosaic.unit else ()):
         rows = some_rows(lambda *window, band=band: mosaic.read_noise(band, *window), mosaic.shape)
         scale = mosaic.scales[band]
-        compare_noise(
-            plane.name, sky_of(plane)[1] * scale, variance_of(rows, mosaic.noise_kind) * scale**2, mosaic.noise_kind
-        )
+        variance = variance_of(rows, mosaic.noise_kind) * scale**2
+        middle = functools.partial(_middle, plane)
+        compare_noise(plane.name, sky_of(plane)[1] * scale, variance, mosaic.noise_kind, middle)
+
+
+def _middle(plane):
+    """Return the middle of a plane."""
+    (y0, y1), (x0, x1) = ((max(size // 2 - _LOOKED_AT, 0), size // 2 + _LOOKED_AT) for size in plane.shape)
+    return plane.read(y0, min(y1, plane.shape[0]), x0, min(x1, plane.shape[1]))
 
 
 def cut(mosaic, x, y, size, segments=None):

@@ -267,7 +267,7 @@ def open_mosaic(
     InputError
         If a file is missing or damaged, numbers of bands, shapes or WCS differ, or zero point or scale is unknown.
     """
-    paths = [str(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    paths = [os.path.expanduser(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not paths:
         raise InputError("no image given; name one file a band, or a cube")
     kinds = {"weight": weight, "rms": rms, "variance": variance}

@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 
 from galzoo.errors import GalzooError, InputError
+from galzoo.files import expanded
 
 FORMAT = "galzoo-stamps"
 VERSION = 1
@@ -57,7 +58,7 @@ def _text(value):
 def kind_of(path):
     """Return "stamps" or "scenes": what a file holds. Raise `InputError` if it is neither."""
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(expanded(path), "r") as file:
             form = _text(file.attrs.get("format"))
     except OSError:
         form = None
@@ -82,7 +83,7 @@ def open_file(path, form=FORMAT):
     InputError
         If the file is missing, is not HDF5, or is of another format or version.
     """
-    path = Path(path)
+    path = Path(expanded(path))
     kind, version, maker = KINDS[form]
     if not path.is_file():
         what = "a folder; name a file in it" if path.is_dir() else f"no such file; make one with {maker}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from galzoo.errors import InputError
+from galzoo.files import expanded
 
 NOT_FETCHED = (
     (b"version ", "a pointer of Git LFS; fetch the file itself (git lfs pull)"),
@@ -34,6 +35,7 @@ def split_extension(path):
     ----------
     path : str or Path
         With nothing, ``[NAME]``, ``[NUMBER]`` or ``[NAME,VERSION]`` behind the file. A file of exactly that name wins.
+        A ``~`` is the home folder.
 
     Returns
     -------
@@ -46,9 +48,10 @@ def split_extension(path):
     >>> split_extension("drz.fits[SCI,2]")
     ('drz.fits', ('SCI', 2))
     """
-    match = re.fullmatch(r"(.+?)\[([^\[\]]+)\]", str(path))
+    path = expanded(path)
+    match = re.fullmatch(r"(.+?)\[([^\[\]]+)\]", path)
     if not match or Path(path).exists():
-        return str(path), None
+        return path, None
     file, text = match.group(1), match.group(2).strip().strip("'\"")
     named = re.fullmatch(r"(.+?)\s*,\s*(\d+)", text)
     if named:

@@ -16,8 +16,12 @@ from galzoo.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-_OPTIONS = {"rms": "a standard deviation (--rms)", "variance": "a variance (--variance)",
-            "weight": "an inverse variance (--weight)"}  # fmt: skip
+OPTIONS = {"rms": "a standard deviation (--rms)", "variance": "a variance (--variance)",
+           "weight": "an inverse variance (--weight)"}  # fmt: skip
+"""What a noise map may hold, and the option that takes it."""
+_TIME = "an exposure time"
+_HOLDS = OPTIONS | {"time": _TIME}
+_SECONDS = {"sec", "secs", "seconds", "ksec", "minutes", "mins", "hours", "hrs"}
 # Words for the kinds: astropy's CCDData (UTYPE), ESO's and OGIP's data products (HDUCLAS3).
 _STATED = {
     "UTYPE": {"stddevuncertainty": "rms", "std": "rms", "varianceuncertainty": "variance", "var": "variance",
@@ -32,11 +36,10 @@ _NAMES = {
     "rms": re.compile(r"(?i)err(ors?)?|rms|sig(ma)?|std(dev)?|rms_?map|sigma_?map"),
     "variance": re.compile(r"(?i)var(iance)?(_(poisson|rnoise|flat))?|stat|var_?map"),
     "weight": re.compile(r"(?i)weights?|wht|wgt|ivar|inv_?var(iance)?|inverse_?variance|weight_?map"),
+    "time": re.compile(r"(?i)(eff|tot|t)?_?exp(os|osure)?s?_?(time|map)?s?|x?posure"),
 }
 # Maps may be this many pixels off their image; those of other images are further.
 _MOST_SHIFT = 1.0
-# The scatter of pixels over what a noise map says: lower where resampling has correlated them, higher in a crowd.
-_SAME_NOISE = 0.2, 2.5
 # Variances above so many times that of the deepest pixels, this part of all, stand for no exposure, as 1e10 does in an
 # rms map; the light of saturated stars reaches 1e5.
 _NO_EXPOSURE, _DEEPEST = 1e8, 0.05
@@ -69,27 +72,32 @@ def check_noise(plane, kind, image):
         text = str(header.get(key) or "").strip()
         own = own or words.get(text.lower())
         if own is not None and own != kind:
-            raise InputError(f"{plane.name}: {key} is {text}: it holds {_OPTIONS[own]}, given as {_OPTIONS[kind]}")
+            raise InputError(f"{plane.name}: {key} is {text}: it holds {OPTIONS[own]}, given as {OPTIONS[kind]}")
     if kind == "weight":
         _say_seconds(plane, image)
     if own is not None:
         return
     power, text = _power(header.get("BUNIT"), image.header.get("BUNIT")), str(header.get("BUNIT"))
+    if _is_time(header.get("BUNIT")):
+        raise InputError(
+            f"{plane.name}: BUNIT is {text}: it holds {_TIME}, given as {OPTIONS[kind]}; leave it out, "
+            "or give a map of the noise"
+        )
     if power in (2, -2) and kind != (stated := {2: "variance", -2: "weight"}[power]):
-        raise InputError(f"{plane.name}: BUNIT is {text}: it holds {_OPTIONS[stated]}, given as {_OPTIONS[kind]}")
+        raise InputError(f"{plane.name}: BUNIT is {text}: it holds {OPTIONS[stated]}, given as {OPTIONS[kind]}")
     name = str(header.get("EXTNAME") or "").strip()
     stated = _kind_of(name)
     if stated is not None and stated != kind:
         raise InputError(
-            f"{plane.name}: the extension is called {name}: it holds {_OPTIONS[stated]}, given as {_OPTIONS[kind]}; "
+            f"{plane.name}: the extension is called {name}: it holds {_HOLDS[stated]}, given as {OPTIONS[kind]}; "
             "rename the extension if that is wrong"
         )
     if power == 1 and kind != "rms":
-        logger.warning("%s: BUNIT is %s, that of the image, but it is taken as %s", plane.name, text, _OPTIONS[kind])
+        logger.warning("%s: BUNIT is %s, that of the image, but it is taken as %s", plane.name, text, OPTIONS[kind])
     stem = Path(split_extension(plane.name)[0]).name.partition(".fits")[0]
     words = {_kind_of(word) for word in re.split(r"[._\-\s]+", stem)} - {None}
     if stated is None and words and kind not in words:
-        logger.warning("%s: by its name %s, but it is taken as %s", plane.name, _OPTIONS[min(words)], _OPTIONS[kind])
+        logger.warning("%s: by its name %s, but it is taken as %s", plane.name, _HOLDS[min(words)], OPTIONS[kind])
 
 
 def _say_seconds(plane, image):
@@ -102,6 +110,14 @@ def _say_seconds(plane, image):
             "%s: its largest value is the exposure time, %g s, so it may be no inverse variance, as which it is taken; "
             "leave it out, or give --rms", plane.name, time,
         )  # fmt: skip
+
+
+def _is_time(unit):
+    from astropy import units as u
+
+    text = str(unit or "").strip().lower()
+    # Small letters: S is a unit of another thing.
+    return text in _SECONDS or u.Unit(text, parse_strict="silent").is_equivalent(u.s)
 
 
 def _kind_of(word):
@@ -162,29 +178,6 @@ def variance_of(noise, kind):
         variance = {"weight": np.reciprocal, "rms": np.square, "variance": np.array}[kind](noise)
         # A negative rms has a positive square.
         return np.where(np.isfinite(variance) & (variance > 0) & (noise > 0), variance, np.inf)
-
-
-def compare_noise(name, scatter, variance, kind):
-    """Say where the scatter of the sky is not that of a noise map by far: one given as another kind is, or a mask.
-
-    Parameters
-    ----------
-    name : str
-        Of the image, for the warning.
-    scatter : float
-        In nJy.
-    variance : array
-        As `variance_of` has it of a part of the map, nJy^2.
-    kind : {"weight", "rms", "variance"}
-    """
-    values = variance[np.isfinite(variance)]
-    if len(values) and scatter > 0:
-        said = np.sqrt(np.median(values))
-        if not _SAME_NOISE[0] < scatter / said < _SAME_NOISE[1]:
-            logger.warning(
-                "%s: its sky scatters by %.3g nJy, the noise map says %.3g; check that the map is %s, in the unit "
-                "of the image", name, scatter, said, _OPTIONS[kind].rpartition(" (")[0],
-            )  # fmt: skip
 
 
 def most_noise(plane, kind):

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import re
 import warnings
 
 import numpy as np
@@ -26,6 +27,11 @@ _UNITS = {
     "mjysr-1": "MJy/sr", "mjy/steradian": "MJy/sr", "nanomaggy": 22.5, "nanomaggies": 22.5, "nmgy": 22.5,
     "nmaggy": 22.5, "maggy": 0.0, "maggies": 0.0, "mgy": 0.0,
 }  # fmt: skip
+# A number before a unit, as in 1e-9 maggy, 10**(-9) maggy and 3.631e-6*Jy, and a power of ten alone.
+_FACTOR = re.compile(
+    r"(?:10\s?(?:\*\*|\^)\s?\(?(?P<power>[+-]?\d+)\)?|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?))"
+    r"\s?[*.]?\s?(?P<unit>[A-Za-z].*)"
+)
 
 
 def magnitude_to_njy(magnitude):
@@ -143,10 +149,14 @@ def _of_unit(text, header, pixel_area, name):
         raise InputError(f"{name}: BUNIT is {text}: pixels are magnitudes; give an image whose pixels are fluxes")
     if text == "MJY":
         raise InputError(f"{name}: BUNIT MJY may be mega or milli; write MJy or mJy, or pass --zero-point")
+    if scaled := _FACTOR.fullmatch(text):
+        factor = float(scaled["number"].lower().replace("d", "e")) if scaled["number"] else 10.0 ** int(scaled["power"])
+        scale = _of_unit(scaled["unit"], header, pixel_area, name)
+        return factor * scale if scale is not None and factor > 0 else None
     with warnings.catch_warnings():
         # What FITS discourages but astropy understands.
         warnings.simplefilter("ignore", u.UnitsWarning)
-        spelt = _UNITS.get(fits_keywords.unit_of(header))
+        spelt = _UNITS.get(fits_keywords.unit_of({"BUNIT": text}))
         if isinstance(spelt, float):
             return njy_per_count(spelt)
         unit = u.Unit(text, parse_strict="silent")
@@ -193,5 +203,18 @@ def _of_sensitivity(unit, header, name):
     elif flux0 > 0:
         return njy_per_count(2.5 * math.log10(flux0))
     else:
-        raise InputError(f"{name}: no zero point in the header; pass --zero-point (AB)")
+        unknown = f", and its unit {header['BUNIT']!r} is not known" if _is_unknown(unit) else ""
+        raise InputError(f"{name}: no zero point in the header{unknown}; pass --zero-point (AB)")
     return per_second / (fits_keywords.exposure_time(header, name) if unit in fits_keywords.COUNTS else 1.0)
+
+
+def _is_unknown(unit):
+    """Return whether a unit, as `fits_keywords.unit_of` has it, is neither of counts nor known to astropy."""
+    from astropy import units as u
+
+    counts = re.sub(r"(/s(ec(ond)?)?|[.*]?s(\^|\*\*)?\(?-1\)?)$", "", unit)
+    if not unit or counts in fits_keywords.COUNTS:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        return isinstance(u.Unit(unit, parse_strict="silent"), u.UnrecognizedUnit)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from galzoo.contracts.suites import Request
 from galzoo.errors import InputError
-from galzoo.files import check_folder_name, write_json, write_text
+from galzoo.files import check_folder_name, expanded, write_json, write_text
 from galzoo.registry import get_family, get_suite, import_object, suites_of
 
 
@@ -46,7 +46,7 @@ def evaluate(preset, data=None, real=(), output="evaluation", suite=None, limit=
     card = load_card(preset)
     chosen = choose_suite(card, suite)
     files = () if data is None else (data,) if isinstance(data, (str, Path)) else tuple(data)
-    output = Path(output)
+    output = Path(expanded(output))
     request = Request(
         models=_models(preset, card, chosen),
         card=card,

@@ -41,7 +41,7 @@ def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, wei
     """
     inputs = mosaics, catalogue, weight, rms, segmentation, flags, psf
     for path in files_of(*inputs, bands=bands or ()):
-        if os.path.realpath(path) == os.path.realpath(output):
+        if os.path.realpath(path) == os.path.realpath(os.path.expanduser(output)):
             raise InputError(f"{path}: is read, and would be written over; name another --output")
     weight, rms, psf = (expand(as_list(paths), bands) or None for paths in (weight, rms, psf))
     options = {"weight": weight, "rms": rms, "segmentation": segmentation, "flags": flags}

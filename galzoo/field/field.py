@@ -1,6 +1,7 @@
 """`Field`: a multi-band image of any size with its sky, noise and PSF, read by rectangles in nJy."""
 
 import copy
+import functools
 import logging
 
 import numpy as np
@@ -8,8 +9,9 @@ from scipy import ndimage
 
 from galzoo.data.fits_keywords import electrons_per_unit
 from galzoo.data.fits_keywords import saturation as header_saturation
-from galzoo.data.maps import compare_noise, variance_of
+from galzoo.data.maps import variance_of
 from galzoo.data.no_data import sky_of, without_data
+from galzoo.data.noise_scatter import compare_noise
 from galzoo.data.per_band import one_a_band
 from galzoo.data.zeropoint import LARGEST, njy_to_magnitude
 from galzoo.errors import InputError
@@ -137,10 +139,12 @@ class Field:
         """Say where the scatter of the sky is not that of the noise map by far: one given as another kind is."""
         middle = self.shape[0] // 2
         y0, y1 = max(middle - CELL // 2, 0), min(middle + CELL // 2, self.shape[0])
-        variance = self.read(y0, y1, 0, self.shape[1])["variance"]
+        planes = self.read(y0, y1, 0, self.shape[1])
+        sky, variance = np.where(planes["mask"], np.nan, planes["image"]), planes["variance"]
         scatter = np.median(self.sky.at(y0, y1, 0, self.shape[1])[1], axis=(0, 1))
         for band, name in enumerate(names):
-            compare_noise(name, scatter[band], variance[..., band], self.mosaic.noise_kind)
+            pixels = functools.partial(np.take, sky, band, axis=-1)
+            compare_noise(name, scatter[band], variance[..., band], self.mosaic.noise_kind, pixels)
 
     def _raw_nan(self, *window):
         image, noise, bad, saturated = self._raw(*window)

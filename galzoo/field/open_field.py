@@ -10,6 +10,7 @@ from galzoo.data.per_band import one_a_band
 from galzoo.data.planes import is_band, is_generic, is_picture
 from galzoo.errors import InputError
 from galzoo.field.field import Field
+from galzoo.files import expanded
 
 
 def open_field(
@@ -93,7 +94,7 @@ def as_list(paths):
     """Return paths as a list of strings; empty for None."""
     if paths is None:
         return []
-    return [str(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
+    return [expanded(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
 
 
 def expand(paths, bands):

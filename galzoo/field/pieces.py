@@ -14,7 +14,7 @@ import numpy as np
 from galzoo.contents import digests, files_of
 from galzoo.data.columns import plain
 from galzoo.errors import InputError
-from galzoo.files import atomic_path, write_json
+from galzoo.files import atomic_path, expanded, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def output_folder(output, task, *inputs, bands=()):
 
 def check_folder(output, task, *inputs, bands=()):
     """Return what `output_folder` does, but make no folder: for commands that may yet find their input wrong."""
-    output = Path(output)
+    output = Path(expanded(output))
     for path in map(Path, files_of(*inputs, bands=bands)):
         if any(path.name in names for names in PRODUCTS.values()) and path.resolve().parent == output.resolve():
             raise InputError(f"{path}: is read, and could be written over; name another --output than its own folder")

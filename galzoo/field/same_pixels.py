@@ -6,6 +6,10 @@ from galzoo.errors import InputError
 
 # A network knows how large sources are in its own pixels.
 _SAME_SCALE = 0.25
+RATIOS = 1 / (1 + _SAME_SCALE), 1 + _SAME_SCALE
+"""Least and most that the pixels of a network may be of those of a field."""
+RESAMPLE = f"resample the field to within {100 * _SAME_SCALE:.0f} %"
+"""What to do with others."""
 
 
 def same_pixels(field, model, name, mend="use another preset"):
@@ -26,6 +30,5 @@ def same_pixels(field, model, name, mend="use another preset"):
         return
     if abs(np.log(known / field.pixel_scale)) > np.log(1 + _SAME_SCALE):
         raise InputError(
-            f"{field.name}: pixels of {field.pixel_scale:.4g} arcsec, {name} knows {known:.4g}; resample the field to "
-            f"within {100 * _SAME_SCALE:.0f} %, or {mend}"
+            f"{field.name}: pixels of {field.pixel_scale:.4g} arcsec, {name} knows {known:.4g}; {RESAMPLE}, or {mend}"
         )

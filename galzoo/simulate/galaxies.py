@@ -17,6 +17,7 @@ from scipy.special import gammainc
 
 from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
+from galzoo.files import expanded
 from galzoo.simulate.structure import REACH, Arms, Bar, StructureModel
 
 WAVELENGTHS = np.array([368.1, 486.4, 625.0, 756.5, 870.2, 972.2])
@@ -179,7 +180,7 @@ def catsim_population(path):
     """
     from astropy.table import Table
 
-    path = Path(path)
+    path = Path(expanded(path))
     if not path.is_file():
         raise InputError(f"{path}: no such catalogue; give a CatSim table, or none for the built-in population")
     table = Table.read(path)

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from galzoo.data.zeropoint import magnitude_to_njy
 from galzoo.errors import InputError
+from galzoo.files import expanded
 from galzoo.simulate.galaxies import Component, Galaxy
 from galzoo.simulate.psf import GSPARAMS
 
@@ -48,7 +49,7 @@ class RealGalaxies:
     """
 
     def __init__(self, path, largest_radius, magnitude_limit=25.0):
-        path = Path(path)
+        path = Path(expanded(path))
         if not path.is_file():
             raise InputError(f"{path}: no such catalogue; give one that galsim.RealGalaxyCatalog reads")
         self._catalogue = galsim.RealGalaxyCatalog(path.name, dir=str(path.parent))

@@ -16,7 +16,7 @@ import numpy as np
 from galzoo.data.scenes import Scenes
 from galzoo.data.scenes_hdf5 import ScenesWriter, read_header
 from galzoo.errors import InputError
-from galzoo.files import check_hdf5, write_json
+from galzoo.files import check_hdf5, expanded, write_json
 from galzoo.progress import counter
 from galzoo.simulate.scene_simulator import SceneSimulator
 from galzoo.simulate.scene_spec import SceneSpec
@@ -86,7 +86,7 @@ def make_scenes(output, n=1000, spec=None, processes=None, progress=True, **chan
         raise InputError(f"n is {n}; give at least one scene")
     check_hdf5(output)
     spec = make_spec(SceneSpec, spec, changes)
-    output = Path(output)
+    output = Path(expanded(output))
     folder = output.with_name(f"{output.name}.parts")
     size = spec.stamp_size**2 * len(spec.bands) * (3 + spec.isolated * spec.mean_number)
     step = int(np.clip(_PART_VALUES // size, 1, 32))

@@ -227,3 +227,23 @@ def test_numbers_as_text_with_the_unit_that_the_key_has(text, value):
 )
 def test_filters_of_one_wheel_or_two(cards, name):
     assert fits_keywords.filter_of(header(**cards)) == name
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["10^-9 maggy", "1e-9 maggy", "10**-9 maggies", "10**(-9) Mgy", "1.0E-09 maggy", "1.D-9*maggy", "3.631e-6 Jy",
+     "3631 nJy", "3.631 uJy/pixel", "10^-9 nanomaggy"],
+)  # fmt: skip
+def test_units_with_a_factor(unit):
+    expected = 3631.0 if "nano" not in unit else 3631e-9
+    assert flux_scale({"BUNIT": unit}) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"), [("frobs", "'frobs' is"), ("1e-9 frobs", "'1e-9 frobs' is"), ("adu", None), ("electrons/s", None),
+                       ("e- s-1", None), (None, None)]
+)  # fmt: skip
+def test_a_unit_that_is_not_known_is_said(unit, said):
+    told = f", and its unit {said} not known" if said else ""
+    with pytest.raises(InputError, match=f"^image: no zero point in the header{told}; pass --zero-point"):
+        flux_scale({"BUNIT": unit})

@@ -159,9 +159,9 @@ def test_a_pixel_scale_that_is_not_that_of_the_wcs_is_said(image, caplog):
 
 
 @pytest.mark.parametrize(("given", "holds", "said"), [("variance", "weight", True), ("weight", "rms", True),
-                                                      ("rms", "variance", False), ("rms", "rms", False)])  # fmt: skip
+                                                      ("rms", "variance", True), ("rms", "rms", False)])  # fmt: skip
 def test_noise_that_is_not_that_of_the_sky_is_said(tmp_path, caplog, given, holds, said):
-    """Of kinds that are mixed up far enough; here, as said, only by a factor above 2.5 or below a fifth."""
+    """Of kinds that are mixed up far enough; here, as said, only by a factor above 2.5 or below a half."""
     image = write(tmp_path / "image.fits", SIGMA * noise(size=SIZE))
     path = write(tmp_path / "map.fits", np.full((SIZE, SIZE), MAPS[holds]))
     with open_field(image, ["r"], **{given: path}) as field:

@@ -51,8 +51,14 @@ def choose_deblender(preset, deblender, method, field, prior=None, conform=False
         return deblender, field, {"preset": getattr(deblender, "__name__", type(deblender).__name__)}
     from galzoo.presets import card_for, load_for, model_checksum
 
+    same, most = (_CONFORMING, _FINEST) if conform else (_SAME_SCALE, _SCALES[1])
     if preset is None:
-        preset = packaged_preset("deblend", field)
+        finer = (
+            "resample the field"
+            if conform
+            else f"resample the field (--conform does, of up to {_FINEST:g} times finer pixels)"
+        )
+        preset = packaged_preset("deblend", field, ratios=(_SCALES[0], most), mend=finer)
     card = card_for("deblend", preset)
     model = load_for("deblend", preset)
     field = field.renamed(spelt(field.bands, model.bands))
@@ -61,7 +67,6 @@ def choose_deblender(preset, deblender, method, field, prior=None, conform=False
     ratio = 1.0 if scale is None else scale / field.pixel_scale
     if scale is None:
         logger.warning("%s: its pixel scale is not known; taken to be that of the field", preset)
-    same, most = (_CONFORMING, _FINEST) if conform else (_SAME_SCALE, _SCALES[1])
     if not _SCALES[0] <= ratio <= most:
         mend = (
             "add --conform" if _SCALES[1] < ratio <= _FINEST else f"resample the field to within a factor of {most:g}"

@@ -16,7 +16,8 @@ from galzoo.metrics.shape import adaptive_moments, aperture_flux
 
 logger = logging.getLogger(__name__)
 
-_PANEL_ROWS = 12
+PANEL_ROWS = 12
+"""Stamps of the picture."""
 # Holds 99 % of a Gaussian's light and nearly all of an exponential disc's.
 APERTURE_SIGMAS = 4.0
 # Columns that galzoo itself makes where it cuts stamps.
@@ -74,7 +75,7 @@ def write_reconstruction(stamps, reconstruction, folder):
         survey=stamps.survey,
         meta=meta,
     ).save(paths[2])
-    save(reconstruction_panel(stamps, reconstruction, rows=shown_rows(stamps, _PANEL_ROWS)), paths[3])
+    save(reconstruction_panel(stamps, reconstruction, rows=shown_rows(stamps, PANEL_ROWS)), paths[3])
     return paths
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from galzoo.brief import Brief
 from galzoo.data.bands import in_order
 from galzoo.data.batches import stamps_batch
+from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
 from galzoo.inference.refine import refine
 from galzoo.layers.psf import convolve
@@ -34,6 +35,8 @@ class Reconstruction(Brief):
         Sigma of the model-frame PSF in pixels.
     codes : int array, (n, y, x), optional
         One code a cell, of models that have codes.
+    stamps : Stamps, optional
+        What was reconstructed, for `plot` and `to_table`.
     """
 
     image: np.ndarray
@@ -41,6 +44,37 @@ class Reconstruction(Brief):
     chi2: np.ndarray
     model_sigma: float
     codes: np.ndarray | None = None
+    stamps: Stamps | None = dataclasses.field(default=None, repr=False)
+
+    def plot(self, rows=None, title=None):
+        """Draw stamps beside their reconstruction, as `galzoo reconstruct` does; see `galzoo.viz.reconstruction_panel`.
+
+        Parameters
+        ----------
+        rows : int or sequence of int, optional
+            How many stamps, or which; bright ones of which little is masked by default.
+        title : str, optional
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from galzoo.tasks.reconstruct.products import PANEL_ROWS, shown_rows
+        from galzoo.viz.panels import reconstruction_panel
+
+        stamps = self._stamps()
+        return reconstruction_panel(stamps, self, shown_rows(stamps, PANEL_ROWS) if rows is None else rows, title)
+
+    def to_table(self):
+        """Return the catalogue of the stamps with chi2, fluxes and shapes, see `galzoo.tasks.reconstruct.products`."""
+        from galzoo.tasks.reconstruct.products import catalogue
+
+        return catalogue(self._stamps(), self)
+
+    def _stamps(self):
+        if self.stamps is None:
+            raise InputError("a reconstruction without its stamps; make it with stamps=...")
+        return self.stamps
 
 
 def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
@@ -69,7 +103,7 @@ def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
     InputError
         If the bands are not those of the model.
     """
-    own, stamps = stamps.bands, in_order(stamps, model.bands)
+    given, stamps = stamps, in_order(stamps, model.bands)
     parts = []
     for start in track(range(0, len(stamps), batch_size), "reconstructing", progress):
         batch = stamps_batch(stamps, slice(start, start + batch_size))
@@ -86,7 +120,7 @@ def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
         raise InputError("no stamps to reconstruct; the file or selection is empty")
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     # Images come back in the order of the bands that they were given in.
-    back = [model.bands.index(band) for band in own]
+    back = [model.bands.index(band) for band in given.bands]
     for key in ("image", "deconvolved"):
         joined[key] = joined[key][..., back]
-    return Reconstruction(**joined, model_sigma=model.model_sigma)
+    return Reconstruction(**joined, model_sigma=model.model_sigma, stamps=given)

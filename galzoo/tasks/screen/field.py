@@ -17,7 +17,7 @@ from galzoo.field.pieces import output_folder
 from galzoo.field.provenance import provenance
 from galzoo.field.psf import field_psf
 from galzoo.field.same_depth import say_depth
-from galzoo.field.same_pixels import same_pixels
+from galzoo.field.same_pixels import RATIOS, RESAMPLE, same_pixels
 from galzoo.packaged_preset import packaged_preset, say_absent
 from galzoo.presets import card_for, hyper_parameters, load_for, model_checksum
 from galzoo.tasks.screen.flags import FLAGS
@@ -111,7 +111,7 @@ def screen_field(
             )
         if not (inside & chosen).any():
             raise InputError(f"{catalogue}: no source on the field is left by --where {settings.where!r}")
-        preset = packaged_preset("screen", field) if preset is None else preset
+        preset = packaged_preset("screen", field, ratios=RATIOS, mend=RESAMPLE) if preset is None else preset
         # What does not fit is said before the network is loaded, where its file tells.
         if {"bands", "pixel_scale"} <= set(told := hyper_parameters(preset)):
             _order(field, SimpleNamespace(**told), preset)

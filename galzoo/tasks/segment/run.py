@@ -98,7 +98,8 @@ def segment_field(paths, output, preset=None, settings=None, progress=False, res
         # What is wrong with it is said before a large field is read.
         card_for("segment", preset)
     with held(output), open_field(paths, **options) as field:
-        preset = packaged_preset("segment", field, every=True) if preset is None else preset
+        if preset is None:
+            preset = packaged_preset("segment", field, True, (1 / _MOST_SCALE, _MOST_SCALE))
         _check_scale(field, load_card(preset), preset)
         model = load_for("segment", preset)
         field = field.renamed(spelt(field.bands, model.bands))

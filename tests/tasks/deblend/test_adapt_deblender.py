@@ -180,6 +180,12 @@ def test_the_packaged_preset_that_is_used_is_said(choose, caplog, monkeypatch):
     assert "is used" not in caplog.text
     choose(0.2, False, None)
     assert "field.fits: preset near_0.2 is used; --preset names another" in caplog.text
+    caplog.clear()
+    with pytest.raises(
+        InputError, match=r"field.fits: no packaged .* 0.06 arcsec .*near_0.2 knows 0.2\); resample.*--conform"
+    ):
+        choose(0.06, False, None)
+    assert "is used" not in caplog.text
 
 
 def test_pixels_that_cannot_be_brought_there_are_refused(choose):

@@ -1,14 +1,17 @@
 """Which stamps the picture of a reconstruction shows, and what its catalogue says of bands that nobody observed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import QTable
 
 from galzoo.data.stamps import Stamps
+from galzoo.errors import InputError
 from galzoo.field.pieces import check_folder
 from galzoo.tasks.reconstruct.products import absent_bands, catalogue, shown_rows, write_reconstruction
-from galzoo.tasks.reconstruct.run import Reconstruction
+from galzoo.tasks.reconstruct.run import Reconstruction, reconstruct
 from tests.conftest import make_stamps
 
 
@@ -66,6 +69,28 @@ def test_new_columns_have_descriptions_and_units(one_band):
     assert {"chi2", "model_flux_r", "model_e1", "flag_shape"} < set(new)
     assert all(table[name].info.description for name in new)
     assert (table["model_flux_r"].unit, table["model_sigma"].unit) == ("nJy", "pix")
+
+
+def test_a_reconstruction_knows_its_stamps():
+    """In the order of their bands; it draws them, and measures what the files have."""
+
+    class Sharper:
+        bands, model_sigma = ("r", "g"), 0.7
+
+        def reconstruct(self, batch):
+            return {"image": batch["image"], "deconvolved": batch["image"]}
+
+    seen = make_stamps(n=3, bands=("g", "r"))
+    seen.unit = "nJy"
+    result = reconstruct(Sharper(), seen, refine_steps=0)
+    np.testing.assert_array_equal(result.image, seen.image)
+    assert len(result.plot().axes) == 3 * 5 + 1
+    assert len(result.plot(rows=[1], title="one").axes) == 5 + 1
+    assert {"id", "chi2", "model_flux_g"} < set(result.to_table().colnames)
+    assert "stamps" not in repr(result)
+    for method in ("plot", "to_table"):
+        with pytest.raises(InputError, match="without its stamps"):
+            getattr(dataclasses.replace(result, stamps=None), method)()
 
 
 def test_files_name_the_bands_that_are_guessed(one_band, tmp_path, caplog):

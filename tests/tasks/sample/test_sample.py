@@ -496,3 +496,9 @@ class TestCommand:
     def test_a_model_that_is_no_prior(self, run):
         with pytest.raises(InputError, match="vqvae_lsst: models of vqvae do not sample; presets that do: pixelcnn"):
             run("vqvae_lsst")
+
+
+def test_samples_draw_themselves_with_their_conditions():
+    figure = make_samples(n=3).plot(title="three")
+    texts = [text.get_text() for text in (*figure.texts, *(text for axis in figure.axes for text in axis.texts))]
+    assert sum("t_type" in text for text in texts) == 3

@@ -291,6 +291,23 @@ def test_pixels_are_near_by_their_ratio(monkeypatch):
         assert packaged_preset("screen", field) == nearest
 
 
+def test_a_preset_that_would_be_refused_is_not_said_to_be_used(monkeypatch, caplog, field, catalogue, tmp_path):
+    """Of those of the right bands one of other pixels is left out, also where its bands are nearer."""
+    presets(monkeypatch, near=("i,z", 0.2), far=("i", 0.4))
+    made = SimpleNamespace(bands=("i",), pixel_scale=0.2, name="a.fits")
+    assert packaged_preset("screen", made) == "far"
+    assert packaged_preset("screen", made, ratios=(0.8, 1.25)) == "near"
+    caplog.clear()
+    made.pixel_scale = 0.8
+    said = r"a.fits: no .*screen` takes pixels of 0.8 arcsec \(near knows 0.2; far knows 0.4\); resample .* train"
+    with pytest.raises(InputError, match=said):
+        packaged_preset("screen", made, ratios=(0.8, 1.25))
+    presets(monkeypatch, far=("g,r,i", 2 * fields.SCALE))
+    with pytest.raises(InputError, match=r"far knows .*\); resample the field to within 25 %, or train one"):
+        screen_field(field, catalogue, tmp_path / "out")
+    assert "is used" not in caplog.text
+
+
 def test_bands_that_a_preset_goes_without_are_said_in_its_spelling(caplog):
     made = SimpleNamespace(bands=("G", "i"), name="a.fits")
     say_absent(made, ("g", "i"), "p")
