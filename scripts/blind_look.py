@@ -73,7 +73,8 @@ def make(name, data, output, n, seed):
     whole = shuffle.permutation(whole)
     for number, (sheet, pair) in enumerate(SHEETS.items()):
         shown = stamps[np.sort(whole[number * n : (number + 1) * n])]
-        both = [picture for kind in pair for picture in pictures_of(kind, model, shown, seed)]
+        # One seed for all sheets would show alike samples on two of them.
+        both = [picture for kind in pair for picture in pictures_of(kind, model, shown, seed + number)]
         which = shuffle.permutation(2 * n)
         save(sheet_figure([both[place] for place in which]), output / f"{sheet}.png", dpi=100)
         key[sheet] = {"second": pair[1], "numbers": [i + 1 for i, place in enumerate(which) if place >= n], "of": 2 * n}

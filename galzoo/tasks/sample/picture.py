@@ -7,6 +7,8 @@ import numpy as np
 SEED, DRAWN, GALAXIES, SHOWN = 2026, 60, 24, ("g", "r", "i")
 # Galaxies a row of a page, and rows of a class or range.
 _COLUMNS, _ROWS = 8, 6
+# Percentiles of training galaxies from which to which a picture goes in a condition.
+_MOST = (3, 97)
 
 
 def preset_figure(model, card):
@@ -59,10 +61,15 @@ def preset_figure(model, card):
 
 
 def _first_range(model):
-    """Return the first condition of a prior and values for a page, a row each: its classes, or its range in steps."""
+    """Return the first condition of a prior and values of a page, a row each: classes, or where most galaxies are."""
     if not model.columns:
         return None, np.full(_COLUMNS * _ROWS, np.nan)
     column = model.columns[0]
     known = model.condition_ranges[column]
-    steps = known[:: max(1, len(known) // _ROWS)][:_ROWS] if isinstance(known, list) else np.linspace(*known, _ROWS)
+    if isinstance(known, list):
+        steps = known[:: max(1, len(known) // _ROWS)][:_ROWS]
+    else:
+        # Of the ends of the range a prior has seen few.
+        values = np.asarray(model.conditions.table)[: int(model.conditions.filled), 0]
+        steps = np.nanpercentile(values, np.linspace(*_MOST, _ROWS))
     return column, np.repeat(np.asarray(steps, float), _COLUMNS)
