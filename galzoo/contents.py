@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from galzoo.errors import InputError
+
 
 def digest(path):
     """Return the SHA-256 of a file's content; of a folder, that of the names and contents of all files in it."""
@@ -54,6 +56,13 @@ def digests(*values, bands=()):
     return {path: digest(path) for path in sorted(files_of(*values, bands=bands))}
 
 
+def refuse_input(output, *inputs, bands=()):
+    """Raise `InputError` where a file to write is one of those that are read, as `files_of` takes them."""
+    for path in files_of(*inputs, bands=bands):
+        if os.path.realpath(path) == os.path.realpath(os.path.expanduser(output)):
+            raise InputError(f"{path}: is read, and would be written over; name another --output")
+
+
 def _texts(value):
     if isinstance(value, str | os.PathLike):
         yield os.fspath(value)
@@ -66,8 +75,9 @@ def _texts(value):
 
 
 def _files(name):
+    name = os.path.expanduser(name)
     plain = re.sub(r"\[[^\[\]]*\]$", "", name)
-    for one in (name, plain, os.path.expanduser(name)):
+    for one in (name, plain):
         if one and "\0" not in one and len(one) < 4096 and os.path.exists(one):
             return [one]
     return sorted(glob.glob(name)) if any(sign in name for sign in "*?") else []

@@ -96,8 +96,9 @@ def fit(scene, positions, density, steps, told=False, strength=1.0):
             if density is not None:
                 form = "distribution" if density.prior.exact_score else "score"
                 flux = float(starts[number][REFERENCE])
-                low, high = density.prior.condition_ranges["mag"]
-                known = {"mag": float(np.clip(magnitudes[number], low, high))} if told else None
+                known = None
+                if told:
+                    known = {"mag": float(np.clip(magnitudes[number], *density.prior.condition_ranges["mag"]))}
                 prior = scarlet2_prior(density, flux, known, strength, form=form, shape=(BOX, BOX))
             priors.append(prior)
             scarlet2.Parameter(

@@ -41,7 +41,10 @@ def read_daophot(lines, name="catalogue"):
     # Other lists than ALLSTAR's have magnitudes too, and then columns of their own.
     own = _ALLSTAR if len(rows[0]) == len(_ALLSTAR) else _ALLSTAR[:4]
     names = [*own, *(f"column_{number + 1}" for number in range(len(own), len(rows[0])))]
-    values = [list(map(float, column)) for column in zip(*rows, strict=True)]
+    try:
+        values = [list(map(float, column)) for column in zip(*rows, strict=True)]
+    except ValueError:
+        raise InputError(f"{name}: a list of DAOPHOT with columns that touch; part them") from None
     table = Table(dict(zip(names, values, strict=True)))
     table["ID"] = table["ID"].astype(int)
     return table

@@ -116,8 +116,11 @@ def _is_time(unit):
     from astropy import units as u
 
     text = str(unit or "").strip().lower()
-    # Small letters: S is a unit of another thing.
-    return text in _SECONDS or u.Unit(text, parse_strict="silent").is_equivalent(u.s)
+    with warnings.catch_warnings():
+        # astropy warns of several slashes.
+        warnings.simplefilter("ignore")
+        # Small letters: S is a unit of another thing.
+        return text in _SECONDS or u.Unit(text, parse_strict="silent").is_equivalent(u.s)
 
 
 def _kind_of(word):

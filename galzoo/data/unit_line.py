@@ -2,6 +2,7 @@
 
 import csv
 import re
+import warnings
 
 from galzoo.data.coordinates import is_spelt
 from galzoo.data.plain import ABSENT
@@ -58,6 +59,9 @@ def take_units(name, names, rows, mark, refuse=True):
     if not words:
         return rows, []
     same = len(first) == len(columns)
+    if len(numeric) == 1 and not all(_is_unit(field) or field in _NONE for field in first):
+        # G and A are units: above one column of numbers the word may be a value.
+        return rows, []
     if same and any(map(_is_unit, words)) and (refuse or all(map(_is_unit, words))):
         return rows[1:], ["" if unit in _NONE or unit.lower() in _TYPES else unit for unit in first]
     if refuse and len(numeric) > 1 and (not same or len(words) == len(numeric)):
@@ -87,7 +91,10 @@ def _is_unit(text):
     if text.lower() in _WORDS | _TYPES or is_spelt(text):
         return True
     try:
-        u.Unit(text)
+        with warnings.catch_warnings():
+            # astropy warns of several slashes.
+            warnings.simplefilter("ignore")
+            u.Unit(text)
     except (ValueError, TypeError):
         return False
     return True

@@ -1,14 +1,11 @@
 """Stamps of catalogued or detected sources, from image files straight to a stamp file."""
 
-import os
-
-from galzoo.contents import files_of
+from galzoo.contents import refuse_input
 from galzoo.data.columns import read_table, select
 from galzoo.data.cutouts import make_cutouts
 from galzoo.data.fits import open_mosaic
 from galzoo.data.planes import Plane
 from galzoo.data.psf import read_psf
-from galzoo.errors import InputError
 from galzoo.field.catalogue import detect
 from galzoo.field.open_field import as_list, expand
 
@@ -40,9 +37,7 @@ def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, wei
         Number of stamps.
     """
     inputs = mosaics, catalogue, weight, rms, segmentation, flags, psf
-    for path in files_of(*inputs, bands=bands or ()):
-        if os.path.realpath(path) == os.path.realpath(os.path.expanduser(output)):
-            raise InputError(f"{path}: is read, and would be written over; name another --output")
+    refuse_input(output, *inputs, bands=bands or ())
     weight, rms, psf = (expand(as_list(paths), bands) or None for paths in (weight, rms, psf))
     options = {"weight": weight, "rms": rms, "segmentation": segmentation, "flags": flags}
     with open_mosaic(

@@ -77,7 +77,9 @@ def check_folder(output, task, *inputs, bands=()):
         raise InputError(f"{output}: cannot be written to; name another folder")
     for path in (output / name for name in PRODUCTS[task]):
         if path.is_file() and not _is_own(path):
-            raise InputError(f"{path}: is not of galzoo, and would be written over; move it, or name another --output")
+            raise InputError(
+                f"{path}: does not say that galzoo wrote it, and would be written over; move it, or name another folder"
+            )
     return output
 
 

@@ -71,6 +71,40 @@ def test_what_holds_no_data_is_nan(tmp_path):
     np.testing.assert_array_equal(found, expected)
 
 
+def test_nothing_rings_about_what_is_masked_or_ends(tmp_path):
+    """On a sky of 1000 a spline through zeros would be 100 off beside them."""
+    level = np.full((SIDE, SIDE), 1000, np.float32)
+    level += np.random.default_rng(0).normal(size=level.shape).astype(np.float32)
+    for band, shift in (("r", 0.0), ("g", 0.0), ("i", 0.5)):
+        image, header = level.copy(), sky((48.5 + shift, 48.5)).to_header()
+        image[30:36, 40:44], header["FILTER"] = np.nan, band
+        fits.PrimaryHDU(image, header).writeto(tmp_path / f"{band}.fits")
+    align([tmp_path / f"{band}.fits" for band in "rgi"], tmp_path / "all.fits")
+    with fits.open(tmp_path / "all.fits") as hdus:
+        assert np.nanmax(np.abs(hdus["g"].data - level)) < 1e-2
+        assert np.nanmax(np.abs(hdus["i"].data - 1000)) < 6
+        assert np.isnan(hdus["i"].data[30:36, 40:44]).all()
+
+
+def test_cards_that_are_of_the_image_stay_its_own(tmp_path):
+    write(tmp_path / "r.fits", sky(), "r", **{"DATE-OBS": "2001-01-01T00:00:00"})
+    write(tmp_path / "g.fits", sky((50.0, 48.5)), "g", CHECKSUM="abc", **{"DATE-OBS": "2011-11-11T00:00:00"})
+    align([tmp_path / "r.fits", tmp_path / "g.fits"], tmp_path / "both.fits")
+    with fits.open(tmp_path / "both.fits") as hdus:
+        assert hdus["g"].header["DATE-OBS"] == "2011-11-11T00:00:00"
+        assert "CHECKSUM" not in hdus["g"].header
+
+
+def test_what_is_read_is_not_written_over(tmp_path):
+    write(tmp_path / "r.fits", sky(), "r")
+    before = (tmp_path / "r.fits").read_bytes()
+    with pytest.raises(InputError, match="r.fits: is read, and would be written over"):
+        align(str(tmp_path / "r.fits"), tmp_path / "r.fits")
+    assert (tmp_path / "r.fits").read_bytes() == before
+    with pytest.raises(InputError, match="no image; give one a band"):
+        align([], tmp_path / "out.fits")
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [

@@ -54,7 +54,9 @@ def test_files_of_the_user_are_not_written_over(tmp_path, task):
     for name in PRODUCTS[task]:
         path = tmp_path / name
         path.write_bytes(b"precious")
-        with pytest.raises(InputError, match=f"{name}: is not of galzoo, and would be written over; move it, or name"):
+        with pytest.raises(
+            InputError, match=f"{name}: does not say that galzoo wrote it, and would be written over; move it, or name"
+        ):
             check_folder(tmp_path, task)
         assert path.read_bytes() == b"precious"
         path.unlink()

@@ -124,7 +124,7 @@ class Chunk:
         snr = np.maximum(np.nan_to_num(self.sources["snr"][self.units[i].sources], nan=0.0), 0)
         return snr[:, None] < _FAINT * snr
 
-    def _moved(self, unit, fit):
+    def _strayed(self, unit, fit):
         """Return how far sources of a window are from where they were seen, in FWHM (n,)."""
         seen = np.stack([self.sources["x"][unit.sources], self.sources["y"][unit.sources]], axis=-1)
         return np.hypot(*(fit.positions - seen).T) / self.detection.fwhm
@@ -172,9 +172,9 @@ class Chunk:
         """Fit windows again without faint sources that have the light of a brighter one: its wings, or its place.
 
         What such a source had is left to all windows of its group; then it is fitted to what these leave. If it is
-        still larger than its window, or nothing is left, it is kept as `truncated`, without a model: how bright it is
-        is what detection says, as the fit was wrong. One that was added is in the data, but not as large: its window is
-        fitted again on the pixels of the first fit alone.
+        still larger than its window or leaves its place, or nothing is left, it is kept as `truncated`, without a
+        model: how bright it is is what detection says, as the fit was wrong. One that was added is in the data, but not
+        as large: its window is fitted again on the pixels of the first fit alone.
         """
         added = [one.flags & FLAGS["added"] > 0 for one in self.fits]
         self._again([i for i in range(len(self.units)) if (self._astray(i) & added[i]).any()], grow=False)
@@ -199,11 +199,14 @@ class Chunk:
         """
         alone, flags = {}, {}
         for i, unit in enumerate(self.units):
-            one, brighter, moved = self.fits[i], self._brighter(i), self._moved(unit, self.fits[i])
-            far = moved > 1
+            one, brighter, moved = self.fits[i], self._brighter(i), self._strayed(unit, self.fits[i])
+            lit = np.nan_to_num(one.flux).sum(axis=-1) > 0
+            # Without a model it has no light to give.
+            far = (moved > 1) & lit
             apart = np.hypot(*(one.positions[:, None] - one.positions).transpose(2, 0, 1)) / self.detection.fwhm
             apart[~brighter] = np.inf
-            apart[:, far] = np.inf
+            apart[:, far | ~lit] = np.inf
+            apart[~np.isfinite(apart)] = np.inf
             gone = far & (apart.min(axis=1, initial=np.inf) < 1)
             for row in np.flatnonzero(gone):
                 _add(one, int(np.argmin(apart[row])), row)
@@ -227,7 +230,7 @@ class Chunk:
             flux, width = one.flux.sum(axis=-1), np.sqrt(np.nansum(one.flux_width**2, axis=-1))
             # What was added has nothing but its light to speak for it.
             least = np.where(one.flags & FLAGS["added"], _LEAST_SNR * width, 0)
-            without = beyond(rest, one) | ~(flux > least) | (self._moved(unit, one) > 1)
+            without = beyond(rest, one) | ~(flux > least) | (self._strayed(unit, one) > 1)
             one.image[without], one.flux[without] = 0, np.nan
             one.flags[without] |= FLAGS["truncated"]
             both = [(getattr(self.fits[i], field.name), getattr(one, field.name)) for field in dataclasses.fields(Fit)]

@@ -39,9 +39,11 @@ def choose_detector(preset, field, role="model"):
     """
     from galzoo.presets import hyper_parameters, load_for
 
-    # What does not fit is said before the network is loaded, where its file tells.
+    # What does not fit is said before the network is loaded, where its file tells. A StarNet without tiles is told the
+    # PSF, and takes pixels of any size.
     if {"bands", "pixel_scale"} <= set(told := hyper_parameters(preset)):
-        bands_of(field, SimpleNamespace(**told), str(preset))
+        scale = None if told.get("tile") == 0 else told["pixel_scale"]
+        bands_of(field, SimpleNamespace(bands=told["bands"], pixel_scale=scale), str(preset))
     model = load_for("detect", preset, role)
     check_role(model, preset, role == "residual")
     return fit_detector(model, field, str(preset))

@@ -314,6 +314,22 @@ def test_light_of_a_faint_source_that_went_into_a_bright_galaxy_is_the_galaxys(l
     assert (one.flags[1] & FLAGS["added"] > 0, one.flags[1] & FLAGS["truncated"] > 0) == (True, not kept)
 
 
+def test_sources_without_a_model_neither_give_nor_get_light():
+    """The brightest was left without one, or the faint one beside it that had strayed."""
+    planes, places = near_windows([1000, 40])
+    places = np.vstack([places, [34.0, 24.0]])
+    sources = {"x": places[:, 0], "y": places[:, 1], "snr": np.array([90.0, np.nan, 10.0])}
+    chunk = Chunk(least_squares, sources, [Unit(0, np.arange(3), 0, 0, SIDE)], [planes], Detection(FWHM, (1.0,)))
+    for gone in (0, 1):
+        chunk.fits = [answer(places[[0, 0, 2]] + [[0, 0], [0.6 * FWHM, 0], [0, 0]], [800, 200, 50])]
+        chunk.fits[0].flux_error[:] = [[30.0], [40.0], [5.0]]
+        chunk.fits[0].flux[gone], chunk.fits[0].image[gone] = np.nan, 0
+        before = chunk.fits[0]
+        chunk.give_back()
+        assert chunk.fits[0] is before
+        np.testing.assert_array_equal(chunk.fits[0].flux_error[:, 0], [30, 40, 5])
+
+
 def test_sources_near_their_place_and_those_as_bright_as_each_other_keep_their_light():
     planes, places = near_windows([1000, 40])
     for snr, moved in ((17.0, 0.9), (60.0, 3.0)):

@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 
 from galzoo.cli import app
 from galzoo.errors import GalzooError, InputError
+from galzoo.field.open_field import open_field
 from galzoo.models.mask_rcnn.model import MaskRCNN
-from galzoo.tasks.detect.choose_detector import check_role
+from galzoo.tasks.detect.choose_detector import check_role, choose_detector
 from galzoo.tasks.detect.iterate import detect_iterated
 from galzoo.tasks.detect.run import Settings, detect_field
 from tests.field.fields import BANDS, FWHM, SCALE, blends, draw, write
@@ -58,7 +59,15 @@ def test_requests(words, options, field, tmp_path):
 def test_bands_and_pixels_are_looked_at_before_the_network_is_loaded(field, tmp_path, monkeypatch):
     monkeypatch.setattr("galzoo.presets.load_for", lambda *_: pytest.fail("loaded"))
     fails(detect_field, field, tmp_path, "band 'H' is none", "lsst", preset="mask_rcnn_lsst", names=["g", "r", "H"])
-    fails(detect_field, field, tmp_path, "starnet_sdss knows 0.396", preset="starnet_sdss", names=["-", "r", "i"])
+    fails(
+        detect_field, field, tmp_path, "mask_rcnn_decam_grz knows", preset="mask_rcnn_decam_grz", names=["g", "r", "z"]
+    )
+
+
+def test_a_preset_that_is_told_the_psf_takes_pixels_of_any_size(field):
+    with open_field(field, names=["-", "r", "i"]) as opened:
+        assert abs(opened.pixel_scale / 0.396 - 1) > 0.25
+        assert choose_detector("starnet_sdss", opened)[2].bands == ("r", "i")
 
 
 @pytest.mark.parametrize(
