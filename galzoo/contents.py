@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from galzoo.errors import InputError
+from galzoo.files import expanded
 
 
 def digest(path):
@@ -59,7 +60,7 @@ def digests(*values, bands=()):
 def refuse_input(output, *inputs, bands=()):
     """Raise `InputError` where a file to write is one of those that are read, as `files_of` takes them."""
     for path in files_of(*inputs, bands=bands):
-        if os.path.realpath(path) == os.path.realpath(os.path.expanduser(output)):
+        if os.path.realpath(path) == os.path.realpath(expanded(output)):
             raise InputError(f"{path}: is read, and would be written over; name another --output")
 
 
@@ -75,7 +76,7 @@ def _texts(value):
 
 
 def _files(name):
-    name = os.path.expanduser(name)
+    name = expanded(name)
     plain = re.sub(r"\[[^\[\]]*\]$", "", name)
     for one in (name, plain):
         if one and "\0" not in one and len(one) < 4096 and os.path.exists(one):

@@ -115,7 +115,7 @@ class Chunk:
     def _astray(self, i):
         """Return which sources of the window `i`, faint beside another, are larger than it or on that, bool (n,)."""
         places, brighter = self.fits[i].positions, self._brighter(i)
-        near = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) < residual_sources.SAME * self.detection.fwhm
+        near = residual_sources.distances(places) < residual_sources.SAME * self.detection.fwhm
         return beyond(self.planes[i], self.fits[i]) & brighter.any(axis=1) | (near & brighter).any(axis=1)
 
     def _brighter(self, i):
@@ -203,7 +203,7 @@ class Chunk:
             lit = np.nan_to_num(one.flux).sum(axis=-1) > 0
             # Without a model it has no light to give.
             far = (moved > 1) & lit
-            apart = np.hypot(*(one.positions[:, None] - one.positions).transpose(2, 0, 1)) / self.detection.fwhm
+            apart = residual_sources.distances(one.positions) / self.detection.fwhm
             apart[~brighter] = np.inf
             apart[:, far | ~lit] = np.inf
             apart[~np.isfinite(apart)] = np.inf

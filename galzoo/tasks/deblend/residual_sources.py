@@ -109,6 +109,11 @@ def apart(trial, other, fwhm):
     return not shared and np.hypot(*(trial[1][-1] - other[1][-1])) >= _NEAR * fwhm
 
 
+def distances(places):
+    """Return how far places (n, 2) are from each other, (n, n)."""
+    return np.hypot(*(places[:, None] - places).transpose(2, 0, 1))
+
+
 def repeated(places, added, dark, fwhm):
     """Return which sources (n,) were added and are in the place of another; of several in one place the first stays.
 
@@ -122,7 +127,7 @@ def repeated(places, added, dark, fwhm):
     fwhm : float
         Pixels.
     """
-    apart = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
+    apart = distances(places)
     near = apart < SAME * fwhm * np.where(dark[:, None] | dark[None], 2, 1)
     found = np.zeros(len(places), bool)
     np.fill_diagonal(near, False)
