@@ -8,7 +8,7 @@ from keras import ops
 _INDEX, _WINGS = 2.0, 4.0
 
 
-def draw_psfs(n, bands, size, fwhm, ellipticity, seed, error=0.0):
+def draw_psfs(n, bands, size, fwhm, ellipticity, seed, error=0.0, band_shift=0.0):
     """Draw PSFs at random, and what is told of them.
 
     Parameters
@@ -28,11 +28,15 @@ def draw_psfs(n, bands, size, fwhm, ellipticity, seed, error=0.0):
         How wrong what is told is at most: the standard deviation of the logarithm of widths, of each component of the
         distortion, and of the place of other bands than the first in FWHM. The logarithms of wings are four times, and
         of the index of a Moffat profile twice as wrong. Each field draws its share of it evenly.
+    band_shift : float
+        How far the true ones of other bands than the first are off it, whatever their width: the most that the standard
+        deviation in pixels is, of which each field draws its share evenly.
 
     Returns
     -------
     true, told : tensors, (n, size, size, band)
-        Unit sum, centred on ``(size - 1) / 2``, the true ones but for their error of place; without an error the same.
+        Unit sum, centred on ``(size - 1) / 2``, the true ones but for their error of place and shift of the bands;
+        without both the same.
 
     Notes
     -----
@@ -51,9 +55,14 @@ def draw_psfs(n, bands, size, fwhm, ellipticity, seed, error=0.0):
     second, wing = 0.3 * draw[..., 4] ** 2, 0.03 * draw[..., 5]
     true = {"width": width, "e1": e1, "e2": e2, "index": index, "second": second, "wing": wing, "beta": beta}
     gaussian = draw[..., 6] >= 0.5
+    moved, other = {}, (np.arange(bands) > 0).astype("float32")
+    if band_shift:
+        least = band_shift * keras.random.uniform((n, 1, 1, 1), seed=seed)
+        off = least[..., None] * keras.random.normal((n, 1, 1, bands, 2), seed=seed)
+        moved = {"dx": other * off[..., 0], "dy": other * off[..., 1]}
     if not error:
         psf = _profile(size, gaussian, **true)
-        return psf, psf
+        return (_profile(size, gaussian, **true, **moved) if moved else psf), psf
     share = error * keras.random.uniform((n, 1, 1, 1), seed=seed)
     wrong = share[..., None] * keras.random.normal((n, 1, 1, bands, 8), seed=seed)
     told = true | {
@@ -64,8 +73,9 @@ def draw_psfs(n, bands, size, fwhm, ellipticity, seed, error=0.0):
         "second": second * ops.exp(_WINGS * wrong[..., 4]),
         "wing": wing * ops.exp(_WINGS * wrong[..., 5]),
     }
-    other = (np.arange(bands) > 0).astype("float32")
-    moved = {"dx": other * width * wrong[..., 6], "dy": other * width * wrong[..., 7]}
+    moved = {
+        key: moved.get(key, 0.0) + other * width * wrong[..., number] for key, number in (("dx", 6), ("dy", 7))
+    }
     return _profile(size, gaussian, **true, **moved), _profile(size, gaussian, **told)
 
 

@@ -1,4 +1,4 @@
-"""Crowded star fields made in the graph: any density, PSF, sky and luminosity function, with the truth of each star."""
+"""Crowded star fields made in the graph: any density, PSF, sky and luminosity function, with the truth of each source."""
 
 import keras
 import numpy as np
@@ -8,16 +8,19 @@ from galzoo.errors import InputError
 from galzoo.layers import fft
 from galzoo.layers.blend import positive_range
 from galzoo.layers.noise import normal
+from galzoo.layers.star_galaxies import draw_galaxies, galaxy_light
 from galzoo.layers.star_psf import draw_psfs
 
-STAR = 1
+GALAXY, STAR = 0, 1
 SERVED = ("image", "variance", "mask", "psf", "positions", "n_sources", "flux", "source_class", "gain", "sky")
 SERVED += ("faintest",)
 # Unresolved stars reach so far below the faintest that counts.
 _DEPTH = 10.0
 # Half the width of the kernel that moves a PSF, pixels.
 _REACH = 5
-_RANGES = ("density", "slope", "span", "limit", "fwhm", "gain", "sky", "full_well")
+_RANGES = ("density", "galaxies", "slope", "span", "limit", "fwhm", "gain", "sky", "full_well")
+# Standard deviation of the logarithm by which bulges and discs of galaxies differ in a band.
+_BULGE_COLOUR = 0.2
 
 
 @keras.saving.register_keras_serializable(package="galzoo")
@@ -32,6 +35,8 @@ class StarField(keras.layers.Layer):
         Pixels on a side.
     density : (float, float)
         Stars a pixel.
+    galaxies : (float, float), optional
+        Galaxies a pixel as bright as the faintest star and brighter; none by default.
     slope : (float, float)
         Index alpha of the truncated power law ``n(> f) ~ f^-alpha`` of fluxes; not exactly 1.
     span : (float, float)
@@ -59,6 +64,9 @@ class StarField(keras.layers.Layer):
         Pixels on a side of PSFs that are drawn; odd.
     psf_error : float
         How wrong the PSFs that are told may be, see `galzoo.layers.star_psf.draw_psfs`: 0.04 for widths of 4 %.
+    band_shift : float
+        How far other bands than the first may be off it, as those of images whose coordinates are not quite right: the
+        most that the standard deviation in pixels is, of which each field draws its share evenly.
     given_psf : bool
         Take the PSFs of the batch.
     gain : (float, float)
@@ -78,7 +86,7 @@ class StarField(keras.layers.Layer):
     -----
     Called with a dict that has ``image``, which says how many fields of how many bands are wanted, and, with
     `given_psf`, ``psf``. Returns what `SERVED` names.
-    The stars whose centres are on the field come brightest first; those beyond its edges whose light reaches it are
+    The sources whose centres are on the field come brightest first; those beyond its edges whose light reaches it are
     drawn, but not told. The variance is estimated from the noisy image, as in real data. It is a
     `galzoo.contracts.source.DataLayer`.
 
@@ -96,6 +104,7 @@ class StarField(keras.layers.Layer):
         self,
         size=48,
         density=(0.003, 0.2),
+        galaxies=None,
         slope=(0.25, 0.95),
         span=(30.0, 1000.0),
         limit=(4.0, 20.0),
@@ -109,6 +118,7 @@ class StarField(keras.layers.Layer):
         ellipticity=0.07,
         psf_size=25,
         psf_error=0.0,
+        band_shift=0.0,
         given_psf=False,
         gain=(100.0, 400.0),
         sky=(100.0, 5000.0),
@@ -120,10 +130,10 @@ class StarField(keras.layers.Layer):
     ):
         super().__init__(**{"autocast": False, "dtype": "float32", **kwargs})
         self._arguments = {
-            "size": int(size), "density": density, "slope": slope, "span": span, "limit": limit, "faintest": faintest,
+            "size": int(size), "density": density, "galaxies": galaxies, "slope": slope, "span": span, "limit": limit, "faintest": faintest,
             "luminosity": luminosity, "colour": colour, "colour_scatter": colour_scatter,
             "colour_spread": float(colour_spread), "unresolved": unresolved, "fwhm": fwhm, "ellipticity": ellipticity,
-            "psf_size": int(psf_size), "psf_error": float(psf_error),
+            "psf_size": int(psf_size), "psf_error": float(psf_error), "band_shift": float(band_shift),
             "given_psf": bool(given_psf), "gain": gain, "sky": sky, "depth": depth, "sky_error": sky_error,
             "full_well": full_well, "seed": int(seed),
         }  # fmt: skip
@@ -143,11 +153,13 @@ class StarField(keras.layers.Layer):
             raise InputError(f"colour_spread is {colour_spread}; give 0 to 2")
         if not 0 <= self.psf_error < 0.5 or (self.psf_error and self.given_psf):
             raise InputError(f"psf_error is {psf_error}; give 0 to .5, and 0 with given_psf")
+        if not 0 <= self.band_shift <= 2 or (self.band_shift and self.given_psf):
+            raise InputError(f"band_shift is {band_shift}; give 0 to 2, and 0 with given_psf")
         if luminosity is not None:
             self._table = np.asarray(luminosity, "float32")
             if self._table.ndim != 2 or self._table.shape[1] != 2 or np.any(np.diff(self._table[:, 0]) <= 0):
                 raise InputError("luminosity is no list of [magnitude, number] with rising magnitudes")
-        mean = self.density[1] * self.size**2
+        mean = (self.density[1] + (self.galaxies[1] if self.galaxies else 0)) * self.size**2
         # No field in 10^6 has more.
         self.most = int(np.ceil((mean + 5 * np.sqrt(mean) + 3) / 8) * 8)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
@@ -177,7 +189,9 @@ class StarField(keras.layers.Layer):
         if self.given_psf:
             psf = told = ops.cast(batch["psf"], "float32")
         else:
-            psf, told = draw_psfs(n, bands, self.psf_size, self.fwhm, self.ellipticity, seed, self.psf_error)
+            psf, told = draw_psfs(
+                n, bands, self.psf_size, self.fwhm, self.ellipticity, seed, self.psf_error, self.band_shift
+            )
         draw = keras.random.uniform((n, 8), seed=seed)
         sky = self._between("sky", draw[:, :1]) * ops.exp(0.3 * keras.random.normal((n, bands), seed=seed))
         if self.depth is not None:
@@ -196,10 +210,16 @@ class StarField(keras.layers.Layer):
             "colour": self._colours(n, bands),
             "scatter": self.colour_scatter[0] + (self.colour_scatter[1] - self.colour_scatter[0]) * draw[:, 6],
         }
-        stars = self._stars(field, n, bands, psf.shape[1] // 2)
-        noiseless = self._render(stars, psf, self._faint(field, n, bands, psf.shape[1] // 2))
+        margin = psf.shape[1] // 2
+        stars, light = self._stars(field, n, bands, margin), self._faint(field, n, bands, margin)
+        sources = stars
+        if self.galaxies is not None:
+            galaxies, of_galaxies = self._galaxies(field, n, bands, margin)
+            sources = {key: ops.concatenate([stars[key], galaxies[key]], axis=1) for key in stars}
+            light = light + of_galaxies
+        noiseless = self._render(stars, psf, light)
         noiseless = noiseless + self._sky_left(n, bands) * ops.sqrt(sky)[:, None, None]
-        truth = self._truth(stars, gain) | {"faintest": least / gain[:, 0]}
+        truth = self._truth(sources, stars["places"].shape[1], gain) | {"faintest": least / gain[:, 0]}
         return self._observe(noiseless, sky, gain, draw[:, 7]) | truth | {"psf": told}
 
     def _between(self, name, draw):
@@ -244,12 +264,30 @@ class StarField(keras.layers.Layer):
             width = float(np.median(np.diff(self._table[:, 0])))
             magnitude = ops.take(fainter, bin_) + width * draw[..., 0]
             flux = field["least"][:, None] * ops.exp(magnitude * np.float32(0.4 * np.log(10)))
-        # The first band has no colour of its own: its number is the one that all have in common.
-        along = 1 + np.float32(self.colour_spread) * scatter[..., :1]
-        colour = field["colour"][:, None] * along + field["scatter"][:, None, None] * scatter * (np.arange(bands) > 0)
-        electrons = (there * flux)[..., None] * ops.exp(-np.float32(0.4 * np.log(10)) * colour)
+        electrons = self._in_bands(there * flux, field, scatter)
         place = keras.random.uniform((n, number, 2), seed=self.seed_generator)
         return {"places": place * side - 0.5 - margin, "electrons": electrons}
+
+    def _in_bands(self, flux, field, scatter):
+        """Return the flux of sources (n, source, band) from that in the first band and standard normal numbers."""
+        # The first band has no colour of its own: its number is the one that all have in common.
+        along = 1 + np.float32(self.colour_spread) * scatter[..., :1]
+        others = (np.arange(scatter.shape[-1]) > 0).astype("float32")
+        colour = field["colour"][:, None] * along + field["scatter"][:, None, None] * scatter * others
+        return flux[..., None] * ops.exp(-np.float32(0.4 * np.log(10)) * colour)
+
+    def _galaxies(self, field, n, bands, margin):
+        """Return ``places, electrons`` of galaxies as of stars, and their light before the PSF with `margin` pixels."""
+        side = self.size + 2 * margin
+        top = self.galaxies[1] * side**2
+        most = int(np.ceil(top + 4 * np.sqrt(top) + 3))
+        seed = self.seed_generator
+        density = self._between("galaxies", keras.random.uniform((n,), seed=seed))
+        drawn = draw_galaxies(density, field["least"], field["span"], most, side, margin, seed)
+        scatter = keras.random.normal((n, most, bands, 2), seed=seed)
+        electrons = self._in_bands(drawn["electrons"], field, scatter[..., 0])
+        light = galaxy_light(drawn, electrons, _BULGE_COLOUR * scatter[..., 1], side, margin)
+        return {"places": drawn["places"], "electrons": electrons}, light
 
     def _faint(self, field, n, bands, margin):
         """Return the electrons of stars below the limit, (n, y, x, band) with `margin` pixels about the field."""
@@ -267,14 +305,14 @@ class StarField(keras.layers.Layer):
         colour = ops.exp(-np.float32(0.4 * np.log(10)) * field["colour"])
         return electrons * colour[:, None, None]
 
-    def _render(self, stars, psf, faint):
-        """Return the noiseless field (n, y, x, band) in electrons."""
+    def _render(self, stars, psf, light):
+        """Return the noiseless field (n, y, x, band) in electrons, of stars and of other light before the PSF."""
         half = psf.shape[1] // 2
         side = self.size + 2 * half
         columns, rows = (_lanczos_lines(stars["places"][..., axis], side, half) for axis in (0, 1))
         # Each star's flux on the pixels about its place; a product of matrices sums over stars.
         columns = ops.transpose(columns, (0, 2, 1))[:, None] * ops.transpose(stars["electrons"], (0, 2, 1))[:, :, None]
-        light = ops.transpose(ops.matmul(columns, rows[:, None]), (0, 3, 2, 1)) + faint
+        light = light + ops.transpose(ops.matmul(columns, rows[:, None]), (0, 3, 2, 1))
         grid = (side + 1 - side % 2,) * 2
         blur = fft.spectrum(psf, grid, tuple((axis - 1) / 2 for axis in psf.shape[1:3]))
         return fft.inverse(fft.multiply(fft.spectrum(light, grid, (half, half)), blur), grid, (self.size, self.size))
@@ -300,8 +338,9 @@ class StarField(keras.layers.Layer):
         image = ops.where(mask, 0.0, (counts - level) / unit)
         return {"image": image, "variance": variance, "mask": mask, "gain": gain, "sky": sky / gain}
 
-    def _truth(self, stars, gain):
-        places, electrons = stars["places"], stars["electrons"]
+    def _truth(self, sources, stars, gain):
+        """Return what is told of sources, of which the first `stars` are stars."""
+        places, electrons = sources["places"], sources["electrons"]
         inside = ops.all(ops.logical_and(places > -0.5, places < self.size - 0.5), axis=-1)
         inside = ops.logical_and(inside, electrons[..., 0] > 0)
         key = ops.where(inside, electrons[..., 0], -1.0)
@@ -315,7 +354,7 @@ class StarField(keras.layers.Layer):
             "positions": ops.where(there[..., None], places, 0.0),
             "n_sources": number,
             "flux": ops.where(there[..., None], flux, 0.0),
-            "source_class": ops.where(there, STAR, -1),
+            "source_class": ops.where(there, ops.where(order < stars, STAR, GALAXY), -1),
         }
 
     def get_config(self):

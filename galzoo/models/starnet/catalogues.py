@@ -9,7 +9,7 @@ from galzoo.models.starnet.groups import LEAST, group_cells
 
 # What is said of each pixel.
 _OF_PIXELS = (
-    "logit", "position", "log_position_error", "scaled_flux", "log_flux_error", "unit", "share",
+    "logit", "position", "log_position_error", "scaled_flux", "log_flux_error", "unit", "share", "star_logit",
 )  # fmt: skip
 # Pixels about what is asked for whose cells are looked at too: which are one entry hangs on those nearby.
 _ABOUT = 8
@@ -49,7 +49,9 @@ def as_detections(model, batch, found):
     half = 0.5 * np.sqrt(0.8825 / peak)[:, None, None]
     probability = padded("probability")
     classes = np.zeros((*probability.shape, len(model.classes)), np.float32)
-    classes[..., model.classes.index("star")] = 1
+    star = padded("star_probability") if found and "star_probability" in found[0] else 1.0
+    classes[..., model.classes.index("star")] = star
+    classes[..., model.classes.index("galaxy")] = 1.0 - star
     return Detections(
         positions=positions,
         probability=probability,
@@ -79,7 +81,8 @@ def entries(cells, threshold=0.0, factors=None):
     -------
     dict of arrays
         ``probability`` (star,), falling; ``positions, position_error`` (star, 2); ``flux, flux_error`` (star, band);
-        ``scaled_flux, scaled_flux_error`` (star, band), the arcsinh of the flux in units of ``unit`` (star, band).
+        ``scaled_flux, scaled_flux_error`` (star, band), the arcsinh of the flux in units of ``unit`` (star, band); and
+        where the model tells galaxies ``star_probability`` (star,).
 
     Notes
     -----
@@ -127,4 +130,7 @@ def entries(cells, threshold=0.0, factors=None):
         "scaled_flux_error": z_error,
         "unit": units,
     }
+    if "star_logit" in cells:
+        star = expit(cells["star_logit"][chosen].astype(np.float64))
+        result["star_probability"] = np.bincount(group, p * star, number) / total
     return {key: value[order].astype(np.float32) for key, value in result.items()}

@@ -12,11 +12,6 @@ _RARE = 0.01
 _SKY_WINDOW = 15
 
 
-def without(weights, some):
-    left = {id(weight) for weight in some}
-    return [weight for weight in weights if id(weight) not in left]
-
-
 def sky_noise(variance, mask):
     """Return the noise of the sky (n, y, x, band), finite; 1 or 0 where a pixel is good; where it is known."""
     weight = weights(variance, mask)

@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from galzoo.errors import InputError
+
 # Variance of the count of a field whose cells are all sure.
 _LEAST_VARIANCE = 0.1
 # Percentage of the entries of padded lists that stars fill in most batches.
@@ -19,9 +21,11 @@ def catalogue_nll(cells, truth, reach):
         ``logit`` (n, y, x, cell), of the probability that the cell holds a star; ``position`` (n, y, x, cell, 2) and
         ``log_position_error``; ``scaled_flux`` (n, y, x, cell, band) and ``log_flux_error``; ``unit`` (n, y, x, band),
         the unit of the arcsinh; ``present`` (n, band), 1 where a band is there; and where the model says it
-        ``log_spread`` (n,), log of the standard deviation of what all stars of a field have in common, as a share.
+        ``log_spread`` (n,), log of the standard deviation of what all stars of a field have in common, as a share, and
+        ``star_logit`` (n, y, x, cell), of the probability that what the cell holds is a star and no galaxy.
     truth : dict of tensors
-        ``positions`` (n, star, 2), ``n_sources`` (n,), ``flux`` (n, star, band).
+        ``positions`` (n, star, 2), ``n_sources`` (n,), ``flux`` (n, star, band), and with ``star_logit`` ``source_class``
+        (n, star), 1 of stars.
     reach : int
         Cells of pixels no further than so many from the star's pixel, along x and y, may hold it.
 
@@ -54,10 +58,13 @@ def catalogue_nll(cells, truth, reach):
     fields = ops.shape(logit)[0]
     every = fields * most
     field = ops.reshape(ops.broadcast_to(ops.arange(fields, dtype="int32")[:, None], (fields, most)), (-1,))
-    there, place, flux = (ops.reshape(v, (-1, *v.shape[2:])) for v in (there, positions, flux))
+    if "star_logit" in cells and truth.get("source_class") is None:
+        raise InputError("the batch has no 'source_class'; a starnet that tells galaxies from stars learns from it")
+    kind = ops.cast(truth["source_class"], "float32") if "star_logit" in cells else there
+    there, place, flux, kind = (ops.reshape(v, (-1, *v.shape[2:])) for v in (there, positions, flux, kind))
 
     def score(index):
-        rows_of = (ops.take(v, index, axis=0) for v in (there, field, place, flux))
+        rows_of = (ops.take(v, index, axis=0) for v in (there, field, place, flux, kind))
         return _score(cells, *rows_of, reach, every // most)
 
     # Most fields leave most entries empty: where that is so, only the others are looked at.
@@ -67,10 +74,11 @@ def catalogue_nll(cells, truth, reach):
     return count, number * ops.log(mean + 1e-6) - stars
 
 
-def _score(cells, there, field, place, flux, reach, fields):
+def _score(cells, there, field, place, flux, kind, reach, fields):
     """Return the sum over each field's stars of the log of the mixture, whose weights are the probabilities, (n,).
 
-    `there`, `field`, `place` and `flux` have a row a star: 1 or 0, the number of its field, x and y, and each band.
+    `there`, `field`, `place`, `flux` and `kind` have a row a star: 1 or 0, the number of its field, x and y, each band,
+    and 1, or 0 of a galaxy.
     """
     rows, columns, slots = cells["logit"].shape[1:]
     bands = flux.shape[-1]
@@ -83,11 +91,14 @@ def _score(cells, there, field, place, flux, reach, fields):
     index = first[:, None] + ops.clip(y, 0, rows - 1) * columns + ops.clip(x, 0, columns - 1)
     parts = [ops.log_sigmoid(cells["logit"])[..., None]]
     parts += [cells[key] for key in ("position", "log_position_error", "scaled_flux", "log_flux_error")]
+    if "star_logit" in cells:
+        parts.append(cells["star_logit"][..., None])
     together = ops.concatenate(parts, axis=-1)
     width = together.shape[-1]
     taken = ops.take(ops.reshape(together, (-1, slots * width)), ops.reshape(index, (-1,)), axis=0)
     taken = ops.reshape(taken, (-1, len(offset) * slots, width))
-    log_p, middle, log_error, scaled, log_scaled = ops.split(taken, [1, 3, 5, 5 + bands], axis=-1)
+    edges = [1, 3, 5, 5 + bands, 5 + 2 * bands]
+    log_p, middle, log_error, scaled, log_scaled, star = ops.split(taken, edges, axis=-1)
 
     # The star's own pixel says the unit for all cells about it.
     own = first + ops.clip(pixel[:, 1], 0, rows - 1) * columns + ops.clip(pixel[:, 0], 0, columns - 1)
@@ -97,5 +108,7 @@ def _score(cells, there, field, place, flux, reach, fields):
     score = score - ops.sum(0.5 * ops.square((place[:, None] - middle) * ops.exp(-log_error)) + log_error, axis=-1)
     each = 0.5 * ops.square((target - scaled) * ops.exp(-log_scaled)) + log_scaled
     score = score - ops.sum(each * ops.take(cells["present"], field, axis=0)[:, None], axis=-1)
+    if "star_logit" in cells:
+        score = score + ops.log_sigmoid(star[..., 0] * (2 * kind[:, None] - 1))
     score = ops.where(ops.repeat(inside, slots, axis=-1), score, -1e4)
     return ops.segment_sum(there * ops.logsumexp(score, axis=-1), field, fields)

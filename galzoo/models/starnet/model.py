@@ -10,7 +10,7 @@ from galzoo.layers.checks import check_batch
 from galzoo.layers.likelihood import clean
 from galzoo.layers.psf import apply_transfer, transfer
 from galzoo.models.starnet.lit import lit_cells
-from galzoo.models.starnet.looks import StartBias, middle, sky_noise, without
+from galzoo.models.starnet.looks import StartBias, middle, sky_noise
 from galzoo.models.starnet.losses import catalogue_nll
 from galzoo.models.starnet.networks import Backbone, perceptron
 from galzoo.models.starnet.tiles import CORE, TileNetwork, tile_nll
@@ -53,6 +53,9 @@ class StarNet(keras.Model):
     limited : bool
         Whether it can be told which stars count, by ``faintest``, the least flux in the first band; and learns how far
         the numbers of a field's stars are off together.
+    galaxies : bool
+        Whether it tells galaxies from stars. An entry is then a source of either kind, with the probability that it is
+        a star; the place of a galaxy is that of its middle, its flux all its light.
     tile, most : int
         With a `tile` of so many pixels the posterior is that of Liu et al.: of tiles with cores of 2 pixels, which have
         up to `most` stars (`galzoo.models.starnet.tiles`). It sees the image alone, so that it learns one PSF, and is
@@ -91,6 +94,7 @@ class StarNet(keras.Model):
         gain_dropout=0.1,
         limited=False,
         limit_dropout=0.1,
+        galaxies=False,
         tile=0,
         most=2,
         calibration=None,
@@ -112,6 +116,7 @@ class StarNet(keras.Model):
             "gain_dropout": gain_dropout,
             "limited": bool(limited),
             "limit_dropout": limit_dropout,
+            "galaxies": bool(galaxies),
             "tile": tile,
             "most": most,
             "calibration": calibration,
@@ -129,10 +134,10 @@ class StarNet(keras.Model):
         self.trackers = {name: keras.metrics.Mean(name=name) for name in ("count", "stars", "found", "excess")}
         self.tiles = self.limit_told = self.spread = None
         if tile:
-            if limited or tile < CORE or tile % 2 or most < 1:
+            if limited or galaxies or tile < CORE or tile % 2 or most < 1:
                 raise RecipeError(
-                    f"tile is {tile}, most {most}, limited {limited}; an even number of pixels, a star or more, and "
-                    "no limit, which tiles cannot be told"
+                    f"tile is {tile}, most {most}, limited {limited}, galaxies {galaxies}; an even number of pixels, a "
+                    "star or more, and neither a limit nor galaxies, of which tiles cannot tell"
                 )
             self.tiles, self.stride = TileNetwork(2 * number, number, tile, most, name="tiles"), CORE
             self.built = True
@@ -147,6 +152,8 @@ class StarNet(keras.Model):
         self.parts = {
             "logit": 1, "position": 2, "log_position_error": 2, "scaled_flux": number, "log_flux_error": number,
         }  # fmt: skip
+        if galaxies:
+            self.parts["star_logit"] = 1
         width = sum(self.parts.values())
         # In single precision: the logarithm of a small probability is more than eight bits.
         self.last = layers.Dense(4 * width, bias_initializer=StartBias(width), dtype="float32", name="last")
@@ -203,7 +210,9 @@ class StarNet(keras.Model):
         values = ops.reshape(values, (-1, rows, columns, 4, sum(self.parts.values())))
         values = ops.split(values, np.cumsum(list(self.parts.values()))[:-1].tolist(), axis=-1)
         found = dict(zip(self.parts, values, strict=True))
-        found["logit"] = found["logit"][..., 0]
+        for key in ("logit", "star_logit"):
+            if key in found:
+                found[key] = found[key][..., 0]
         x = np.arange(columns, dtype="float32")[None, :, None] + _CELLS[:, 0]
         y = np.arange(rows, dtype="float32")[:, None, None] + _CELLS[:, 1]
         middle = np.stack(np.broadcast_arrays(x, y), axis=-1)
@@ -305,27 +314,10 @@ class StarNet(keras.Model):
         return ops.stack([known * ratio, known], axis=-1)
 
     def take_over(self, start):
-        """Copy the weights of another StarNet, which may be one that cannot be told which stars count.
+        """Copy the weights of another StarNet; see `galzoo.models.starnet.take_over`."""
+        from galzoo.models.starnet.take_over import take_over
 
-        Raises
-        ------
-        InputError
-            If its other layers are not the same.
-        """
-        whole = self._new() and start._new()
-        mine, theirs = (m.weights if whole else without(m.weights, m._new()) for m in (self, start))
-        if [tuple(weight.shape) for weight in mine] != [tuple(weight.shape) for weight in theirs]:
-            raise InputError(f"the start model has other layers than the recipe's; use its own: {start.get_config()}")
-        for weight, value in zip(mine, theirs, strict=True):
-            weight.assign(value)
-        if self.limit_told is not None and not whole:
-            # At first nothing changes by what is told.
-            last = self.limit_told.layers[-1].kernel
-            last.assign(ops.zeros_like(last))
-
-    def _new(self):
-        """Return the weights of the parts that only a `limited` model has."""
-        return [] if self.limit_told is None else [*self.limit_told.weights, *self.spread.weights]
+        take_over(self, start)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         number = ops.cast(x["n_sources"], "float32")
