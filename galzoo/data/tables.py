@@ -68,7 +68,7 @@ def read_table(path):
         ) from None
     if not len(table):
         raise InputError(f"{path}: the catalogue has no rows; give one that has")
-    return _flat(table)
+    return flat(table)
 
 
 def _open(file):
@@ -259,8 +259,8 @@ def _with_decimal_points(table):
     return table
 
 
-def _flat(table):
-    """Return a table without columns of sky positions and times, which become numbers and text."""
+def flat(table):
+    """Change a table to one without columns of sky positions and times, which become numbers and text; return it."""
     from astropy.coordinates import SkyCoord
     from astropy.time import Time
 
