@@ -6,7 +6,7 @@ import numpy as np
 
 from galzoo.errors import InputError
 
-LONGEST = 40
+LONGEST = 48
 """Letters of a band's name: FITS has 68 for that of a column, and the band comes behind what it is of."""
 
 

@@ -31,6 +31,8 @@ _STATED = {
 }  # fmt: skip
 _POWERS = {"rms": 1, "variance": 2, "weight": -2}
 _SAME_UNIT = 1e-6
+# Magnitudes by which zero points of a map and its image may differ, and the part of a map that may be below 0.
+_SAME_ZERO_POINT, _MOST_NEGATIVE = 0.05, 0.01
 # The largest weight is the exposure time if they differ by less than this part.
 _SAME_TIME = 0.01
 _NAMES = {
@@ -74,6 +76,7 @@ def check_noise(plane, kind, image):
         own = own or words.get(text.lower())
         if own is not None and own != kind:
             raise InputError(f"{plane.name}: {key} is {text}: it holds {OPTIONS[own]}, given as {OPTIONS[kind]}")
+    _say_negative(plane)
     if kind == "weight":
         _say_seconds(plane, image)
     if own is not None:
@@ -138,15 +141,48 @@ def noise_factor(plane, kind, image):
     plane, kind, image
         As in `check_noise`.
     """
+    _say_zero_point(plane, image)
     unit, base = _units(plane.header.get("BUNIT"), image.header.get("BUNIT"))
     wanted = None if base is None else base ** _POWERS[kind]
-    if wanted is None or not unit.is_equivalent(wanted):
+    if wanted is None:
+        return 1.0
+    if not unit.is_equivalent(wanted):
+        if not unit.is_equivalent(base):
+            logger.warning(
+                "%s: is in %s, which cannot be brought to the unit of %s (%s), in which it is taken", plane.name, unit,
+                image.name, base,
+            )  # fmt: skip
         return 1.0
     factor = float(unit.to(wanted))
     if abs(factor - 1) > _SAME_UNIT:
         logger.warning("%s: is in %s, brought to the unit of %s (%s)", plane.name, unit, image.name, base)
         return factor
     return 1.0
+
+
+def _say_zero_point(plane, image):
+    """Say in the log where the headers of a noise map and of its image have zero points that differ."""
+    try:
+        own, other = (fits_keywords.zero_point(one.header, one.name) for one in (plane, image))
+    except InputError:
+        # What is odd about the one that counts is said where the image is opened.
+        return
+    if own is not None and other is not None and abs(own - other) > _SAME_ZERO_POINT:
+        logger.warning(
+            "%s: its header has a zero point of %.2f, that of %s %.2f; it is taken in the unit of the image",
+            plane.name, own, image.name, other,
+        )  # fmt: skip
+
+
+def _say_negative(plane):
+    """Say in the log where many values of a noise map are below 0, and not one that marks what is not known."""
+    values = some_rows(plane.read, plane.shape)
+    low = values[values < 0]
+    if len(low) > _MOST_NEGATIVE * values.size and (low != low[0]).any():
+        logger.warning(
+            "%s: %.0f %% of its values are below 0, as no noise is, and mask pixels; check that it is a noise map",
+            plane.name, 100 * len(low) / values.size,
+        )  # fmt: skip
 
 
 def _power(unit, base):

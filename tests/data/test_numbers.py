@@ -158,7 +158,7 @@ def test_names_of_bands_that_files_cannot_hold_are_refused():
         with pytest.raises(InputError, match="^band .* cannot be written to files"):
             checked(["r", odd])
     with pytest.raises(InputError, match="^a.fits: band 'bbb.* is too long for columns of FITS"):
-        checked(["r", 41 * "b"], "a.fits")
+        checked(["r", 49 * "b"], "a.fits")
 
 
 def test_bands_are_spelt_as_the_model_spells_them():

@@ -7,10 +7,11 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from galzoo.data.columns import find_columns, read_table, select, sky_positions
+from galzoo.data.columns import find_columns, read_table, sky_positions
 from galzoo.data.cutouts import positions
 from galzoo.data.plain import plain
 from galzoo.data.sky import pixel_to_sky, to_icrs
+from galzoo.data.where import passing
 from galzoo.errors import InputError
 from galzoo.field.open_field import open_field
 from galzoo.field.pieces import output_folder
@@ -297,11 +298,7 @@ def _order(field, model, preset):
 def _chosen(table, where, name):
     if not where:
         return np.ones(len(table), bool)
-    numbered = table.copy()
-    numbered["_row"] = np.arange(len(table))
-    chosen = np.zeros(len(table), bool)
-    chosen[plain(select(numbered, where, name)["_row"])] = True
-    return chosen
+    return passing(table, where, name)
 
 
 def _trained_size(card):
