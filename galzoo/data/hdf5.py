@@ -128,7 +128,7 @@ def read_header(path, form=FORMAT, planes=PLANES):
     """
     with open_file(path, form) as file:
         header = _header(file, path)
-        _check_whole(file, path, planes)
+        _check_whole(file, path, planes, header)
         header["n"] = len(file["image"])
         header["shape"] = tuple(int(size) for size in file["image"].shape[1:3])
         header["keys"] = [key for key in (*planes, "psf") if key in file]
@@ -148,11 +148,13 @@ def _header(file, path):
     except (KeyError, TypeError, ValueError) as error:
         lacks = f" (it lacks {error.args[0]})" if error.args[0] in HEADER_KEYS else ""
         raise InputError(f"{path}: its header is absent or damaged{lacks}; make the file again") from None
+    if not 0 < header["pixel_scale"] < float("inf"):
+        raise InputError(f"{path}: pixel_scale is {header['pixel_scale']}; write arcsec per pixel, above 0")
     return header
 
 
-def _check_whole(file, path, planes):
-    """Raise `InputError` where a file lacks a part, parts differ in length, or pixels are in another file."""
+def _check_whole(file, path, planes, header):
+    """Raise `InputError` where a file lacks a part, parts do not fit, or pixels are in another file."""
     if file.get("image") is None or file.get("catalogue") is None:
         lost = "image" if file.get("image") is None else "catalogue"
         raise InputError(f"{path}: no {lost} in it, or only a link to a file that is not there; make the file again")
@@ -162,7 +164,14 @@ def _check_whole(file, path, planes):
     odd = odd or next((name for name, one in file["catalogue"].items() if not isinstance(one, h5py.Dataset)), None)
     if odd is not None:
         raise InputError(f"{path}: {odd} is not what it should be, a data set or a group of them; make the file again")
-    shape = file["image"].shape
+    shape, bands = file["image"].shape, header["bands"]
+    if len(shape) != 4:
+        raise InputError(f"{path}: image has shape {shape}; write (n, y, x, band)")
+    if shape[-1] != len(bands):
+        raise InputError(f"{path}: image has {shape[-1]} bands but {len(bands)} names: {', '.join(bands)}")
+    for key, one in data.items():
+        if one.dtype.kind not in "fiub":
+            raise InputError(f"{path}: {key} holds {one.dtype}; write real numbers")
     for key in (*planes, "psf", "psf_index"):
         if key not in file:
             continue

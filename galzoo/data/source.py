@@ -10,6 +10,7 @@ import numpy as np
 from galzoo.data import hdf5
 from galzoo.data.keys import KEYS
 from galzoo.data.plain import marks_of_missing
+from galzoo.data.psf_sum import check_psf
 from galzoo.data.splits import SPLITS, split_names
 from galzoo.errors import InputError
 
@@ -17,6 +18,10 @@ logger = logging.getLogger(__name__)
 
 # Files up to this many bytes are kept in memory, larger ones are read batch by batch.
 MEMORY_BYTES = 6 << 30
+
+
+# Sums of PSFs in single precision are so near to 1.
+_ROUNDING = 1e-4
 
 
 class FileSource:
@@ -91,8 +96,14 @@ class FileSource:
         self._columns = {key: make()[self.rows] for key, make in makers.items() if key in self._keys}
         self._psf = None
         if "psf" in self._keys:
-            psf = hdf5.read_planes(path, ("psf", "psf_index"), form=self.form)
-            self._psf, self._psf_index = psf["psf"], psf["psf_index"][self.rows]
+            with hdf5.open_file(path, self.form) as file:
+                index = file["psf_index"][...] if "psf_index" in file else None
+                psf = file["psf"][...]
+            try:
+                psf, index = check_psf(psf, index, self._header["n"], len(self._header["bands"]), self.kind, _ROUNDING)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+            self._psf, self._psf_index = psf, index[self.rows]
         self._planes = [key for key in planes if key != "psf" and key in self._keys]
         self._cache = None
         if self._bytes() < MEMORY_BYTES:

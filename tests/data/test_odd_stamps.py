@@ -9,6 +9,7 @@ import pytest
 from galzoo.data.hdf5 import open_file
 from galzoo.data.info import describe
 from galzoo.data.scenes import Scenes
+from galzoo.data.source import StampSource
 from galzoo.data.stamps import Stamps
 from galzoo.errors import InputError
 from tests.conftest import make_stamps
@@ -105,3 +106,39 @@ def test_damage_that_shows_when_pixels_are_read(path):
 def test_an_error_of_the_system_is_no_damage(path):
     with pytest.raises(OSError, match="No space left"), open_file(path):
         raise OSError(28, "No space left on device")
+
+
+def put(file, key, values):
+    del file[key]
+    file.create_dataset(key, data=values)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: put(file, "psf", 2 * file["psf"][...]), "psf sums to 2, not 1"),
+        (lambda file: put(file, "psf", file["psf"][..., 0]), "psf has shape"),
+        (lambda file: put(file, "psf_index", np.full(3, 7)), "psf_index must hold 3 numbers"),
+        (lambda file: put(file, "psf_index", np.full(3, -1)), "psf_index must hold 3 numbers"),
+        (lambda file: put(file, "image", file["image"][...].astype(complex)), "image holds complex128"),
+        (lambda file: put(file, "image", file["image"][..., 0]), "image has shape"),
+        (lambda file: in_header(file, bands=["g", "r"]), "image has 1 bands but 2 names: g, r"),
+        (lambda file: in_header(file, pixel_scale=-0.2), "pixel_scale is -0.2; write arcsec"),
+        (lambda file: in_header(file, pixel_scale=float("nan")), "pixel_scale is nan; write arcsec"),
+    ],
+)
+def test_training_refuses_what_stamps_do(path, spoil, said):
+    """It reads the file by itself, on machines without astropy."""
+    with h5py.File(path, "a") as file:
+        spoil(file)
+    for read in (Stamps.load, lambda path: StampSource(path, ("image", "psf"), split="all")):
+        with pytest.raises(InputError, match=f"a.h5: {said}"):
+            read(path)
+
+
+def test_training_normalises_a_psf_as_stamps_do(path):
+    with h5py.File(path, "a") as file:
+        put(file, "psf", 1.05 * file["psf"][...])
+        del file["psf_index"]
+    batch = StampSource(path, ("psf",), split="all").batch([0, 2])
+    np.testing.assert_allclose(batch["psf"], Stamps.load(path).psf_of([0, 2]), rtol=1e-6)
