@@ -157,6 +157,10 @@ def column_names(text):
     pairs = [[part.strip() for part in pair.partition("=")] for pair in text.split(",")]
     if not all(role and name for role, _, name in pairs):
         raise InputError(f"--columns is {text!r}; give pairs, e.g. ra=RA_ICRS,dec=DE_ICRS")
+    roles = [role for role, _, _ in pairs]
+    doubled = next((role for role in roles if roles.count(role) > 1), None)
+    if doubled is not None:
+        raise InputError(f"--columns names {doubled} twice; give each role one column")
     return {role: name for role, _, name in pairs}
 
 

@@ -233,15 +233,14 @@ def _saturation(plane, given):
         return level
     if np.isnan(level):
         raise InputError(f"{plane.name}: --saturation is {given}; give a level in the image's unit")
-    sky = sky_of(plane)[0]
-    if not level <= sky:
+    sky, scatter, _ = sky_of(plane)
+    if not level <= sky + scatter:
         return level
+    where = "below its sky" if level <= sky else "within the noise of its sky"
     if given is not None:
-        raise InputError(
-            f"{plane.name}: --saturation {level:g} is below its sky, {sky:.4g}; give it in the image's unit"
-        )
+        raise InputError(f"{plane.name}: --saturation {level:g} is {where}, {sky:.4g}; give it in the image's unit")
     logger.warning(
-        "%s: its header says that pixels saturate at %g, below its sky (%.4g), so in another unit; left out, pass "
-        "--saturation", plane.name, level, sky,
+        "%s: its header says that pixels saturate at %g, %s (%.4g), so in another unit; left out, pass --saturation",
+        plane.name, level, where, sky,
     )  # fmt: skip
     return np.inf

@@ -17,7 +17,7 @@ def write_regions(path, positions, labels=None, shape=None, colours=None):
     path : str or Path
         A ``.reg`` file.
     positions : array, (n, 2)
-        Pixels as x, y, counted from 0.
+        Pixels as x, y, counted from 0; a source without a place is left out.
     labels : sequence of str, optional
         A text for each source.
     shape : array, (n, 3), optional
@@ -37,6 +37,9 @@ def write_regions(path, positions, labels=None, shape=None, colours=None):
     lines = ["# Region file format: DS9 version 4.1", f"# galzoo {__version__}", "global color=green width=1", "image"]
     for (x, y), (e1, e2, radius), label, colour in zip(positions + 1, shape, labels, colours, strict=True):
         text = " ".join(str(label).replace("{", "(").replace("}", ")").split())
+        if not np.isfinite([x, y]).all():
+            # DS9 would stop at such a line.
+            continue
         end = f" # color={colour}" + (f" text={{{text}}}" if text else "")
         if np.isfinite([e1, e2, radius]).all() and radius > 0 and np.hypot(e1, e2) < 1:
             # (a^2 - b^2) / (a^2 + b^2) = |e|, and the half-light radius is the geometric mean of a and b.

@@ -26,3 +26,9 @@ def test_positions_shapes_and_labels(tmp_path):
     assert lines[5].endswith("# color=red text={a)b c}")
     assert float(re.match(r"ellipse\(([^)]*)\)", lines[6])[1].split(",")[-1]) == pytest.approx(45)
     assert len(lines) == 7
+
+
+def test_a_source_without_a_place_is_left_out(tmp_path):
+    write_regions(tmp_path / "a.reg", [[np.nan, 1.0], [2.0, 3.0]], labels=["a", "b"])
+    assert "nan" not in (tmp_path / "a.reg").read_text()
+    assert "circle(3.000,4.000,3) # color=green text={b}" in (tmp_path / "a.reg").read_text()

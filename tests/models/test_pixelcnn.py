@@ -461,6 +461,8 @@ class TestConditions:
         np.testing.assert_allclose(31.4 - 2.5 * np.log10(flux), np.arange(20.0, 26.0), atol=1e-3)
         with pytest.raises(InputError, match="mag is -99: nothing is so bright; give AB magnitudes"):
             model.sample(2, {"mag": np.array([-99.0, 22.0])})
+        with pytest.raises(InputError, match="mag is 99: nothing so faint is seen; give AB magnitudes"):
+            model.sample(2, {"mag": np.array([99.0, 22.0])})
 
     def test_saved_with_its_codec_and_what_it_remembers(self, tmp_path):
         model = prior()

@@ -142,6 +142,8 @@ def test_options_that_cannot_be_read_are_refused():
     ):
         with pytest.raises(InputError, match=message):
             options.field_options(**nothing | changes)
+    with pytest.raises(InputError, match="--columns names ra twice; give each role one column"):
+        options.column_names("ra=RA,dec=DEC,ra=RA_2")
     for text in ("ra", "ra=", "=RA", "ra=RA,dec"):
         with pytest.raises(InputError, match="--columns is"):
             options.column_names(text)

@@ -16,6 +16,8 @@ _RINGS = 0.0, 0.25, 0.5, 2.0
 ZONES = len(_RINGS) - 1
 # Objects at a time where a log-probability is asked for.
 _BATCH = 64
+# Larger magnitudes, such as 99, stand for what is not known.
+_FAINTEST = 60.0
 
 
 class _Compiled:
@@ -350,5 +352,7 @@ def _image(model, values, condition, noise, size):
     magnitude = condition[:, model.columns.index(model.flux_column)]
     if (magnitude < njy_to_magnitude(LARGEST)).any():
         raise InputError(f"{model.flux_column} is {magnitude.min():g}: nothing is so bright; give AB magnitudes")
+    if (magnitude > _FAINTEST).any():
+        raise InputError(f"{model.flux_column} is {magnitude.max():g}: nothing so faint is seen; give AB magnitudes")
     wanted = 10 ** (-0.4 * (magnitude - AB_NJY))
     return image * (wanted / np.maximum(flux, 1e-12))[:, None, None, None]
