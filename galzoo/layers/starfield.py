@@ -1,4 +1,4 @@
-"""Crowded star fields made in the graph: any density, PSF, sky and luminosity function, and the truth of each source."""
+"""Crowded star fields made in the graph: any density, PSF, sky and luminosity function, and the truth of sources."""
 
 import keras
 import numpy as np
