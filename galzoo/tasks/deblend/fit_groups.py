@@ -10,6 +10,7 @@ from galzoo.tasks.deblend.flags import (
     aperture,
     at_edge,
     correlated_errors,
+    hosts,
     judge,
     leader,
     measure,
@@ -158,6 +159,7 @@ def _rows(field, segmentation, unit, planes, result, others, sources, detection,
     start = np.stack([sources["x"][unit.sources], sources["y"][unit.sources]], axis=-1)
     lost = (flags & FLAGS["fallback"]) > 0
     places = np.where(lost[:, None] | ~np.isfinite(result.positions), start, result.positions)
+    flags[hosts(unit, result)] |= FLAGS["shared"]
     flags[at_edge(unit, planes, sources, places, detection.fwhm)] |= FLAGS["edge"]
     # Where a band saw nothing its flux is what other bands make of it, not a measurement.
     blind = unseen(unit, planes, places, detection.fwhm)
