@@ -222,7 +222,7 @@ def glimpse(preset, data, keep, result):
     told = written(keep, [plane], [variance], None, ("r",), 1.2)
     told["gain"] = {"r": float(electrons)}
     given = psf[None, ..., None]
-    for name, how in (("starnet", {}), ("refined", {"refine": True})):
+    for name, how in (("starnet", {}), ("refined", {"refine": True}), ("awake", {"wake": True})):
         if name not in result:
             table = found_by(keep, preset, name, told, given, **how)
             at = np.stack([table["x"].value, table["y"].value], axis=-1)
