@@ -8,6 +8,7 @@ from galzoo.errors import InputError, RecipeError
 from galzoo.models.starnet.catalogues import entries
 from galzoo.models.starnet.losses import catalogue_nll
 from galzoo.models.starnet.model import StarNet
+from galzoo.models.starnet.posterior import draw_cells
 from tests.models.test_starnet import array, cells_of, scene, truth_of
 
 TINY = {"channels": (10,), "blocks": (1,), "head": 12, "limited": True}
@@ -82,3 +83,17 @@ def test_detections_have_both_classes(pair):
     again = StarNet.from_config(typed.get_config())
     again.set_weights(typed.get_weights())
     np.testing.assert_allclose(again.detect(batch).class_probability, found.class_probability, rtol=1e-6)
+
+
+def test_draws_say_which_are_stars(pair):
+    """A sure source that is a galaxy in a quarter of the draws; the other numbers are those without kinds."""
+    cells = cells_of(n=1, logit=-25.0)
+    cells["logit"][0, 2, 2, 0] = 12
+    plain = draw_cells(cells, 3, seed=4)
+    cells["star_logit"] = np.full(cells["logit"].shape, np.log(3), "float32")
+    drawn = draw_cells(cells, 800, seed=4)
+    assert (drawn.count == 1).all()
+    assert drawn.star.shape == drawn.positions.shape[:-1]
+    assert drawn.star.mean() == pytest.approx(0.75, abs=0.05)
+    assert plain.star is None
+    np.testing.assert_array_equal(plain.positions[0], drawn.positions[0])

@@ -130,7 +130,16 @@ def test_galaxies_are_not_in_the_model(place, tmp_path):
             star = (found.positions[..., 0] > found.positions[..., 0].mean()).astype(float)
             return dataclasses.replace(found, class_probability=np.stack([1 - star, star], axis=-1))
 
+        def posterior(self, batch, n=100, seed=0):
+            drawn = super().posterior(batch, n, seed)
+            with np.errstate(invalid="ignore"):
+                return dataclasses.replace(drawn, star=drawn.positions[..., 0] > 80)
+
     run(folder, tmp_path / "out", Typed(), tile=1024)
+    with h5py.File(tmp_path / "out" / "posterior.h5") as file:
+        assert len(file["star"]) == len(file["x"])
+        # Pixels are counted from that of the block, which begins before the field.
+        assert file["x"][:][file["star"][:]].min() > file["x"][:][~file["star"][:]].max()
     table = QTable.read(tmp_path / "out" / "catalogue.ecsv")
     star = table["p_star"] > 0.5
     assert 10 < star.sum() < len(table) - 10
