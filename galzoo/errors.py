@@ -4,13 +4,25 @@ Every message is one line that names the file or value at fault and the mend, be
 stands and exits with code 2.
 """
 
+import re
+
+# What Keras writes about the message of an error in a layer.
+_IN_LAYER = (
+    re.compile(r"Exception encountered when calling .*?\x1b\[1m(.*)\x1b\[0m\s*Arguments received by .*", re.DOTALL),
+    re.compile(r"Could not automatically infer the output shape .* Error encountered:\s*(.*)", re.DOTALL),
+)
+
 
 class GalzooError(Exception):
     """Base class of every error that a user can mend."""
 
     def __str__(self):
         # KeyError would print the repr of its argument; users should see the sentence.
-        return str(self.args[0]) if self.args else ""
+        text = str(self.args[0]) if self.args else ""
+        for pattern in _IN_LAYER:
+            found = pattern.fullmatch(text)
+            text = found[1] if found else text
+        return text
 
 
 class InputError(GalzooError, ValueError):

@@ -6,6 +6,9 @@ import numpy as np
 
 from galzoo.errors import InputError
 
+LONGEST = 40
+"""Letters of a band's name: FITS has 68 for that of a column, and the band comes behind what it is of."""
+
 
 def checked(bands, name=""):
     """Return names of bands as text; `InputError` where two are the same, or a file could not hold one.
@@ -24,6 +27,9 @@ def checked(bands, name=""):
     odd = next((band for band in bands if not (band.isascii() and band.isprintable()) or "/" in band or not band), None)
     if odd is not None:
         raise InputError(f"{start}band {odd!r} cannot be written to files; name it (--bands) in ASCII without /")
+    long = next((band for band in bands if len(band) > LONGEST), None)
+    if long is not None:
+        raise InputError(f"{start}band {long!r} is too long for columns of FITS; name it in {LONGEST} letters or fewer")
     return bands
 
 

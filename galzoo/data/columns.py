@@ -2,7 +2,7 @@
 
 from astropy.table import QTable
 
-from galzoo.data.coordinates import PIXEL_NAMES, SKY_NAMES, degrees, frame_name, is_one_based
+from galzoo.data.coordinates import ID_NAMES, PIXEL_NAMES, SKY_NAMES, degrees, frame_name, is_one_based
 from galzoo.data.plain import beyond_reals, plain
 from galzoo.data.tables import read_table
 from galzoo.data.where import select
@@ -12,7 +12,7 @@ __all__ = ["KNOWN", "find_columns", "pixel_position", "plain", "read_table", "se
 
 # Names by which surveys know a column, best first; capitals do not matter. SExtractor, CANDELS, 3D-HST, SDSS, Rubin.
 KNOWN = {
-    "id": ("id", "number", "objid", "object_id", "objectid", "source_id", "ident", "id_1", "name"),
+    "id": ID_NAMES,
     "ra": tuple(dict.fromkeys(first for first, _ in SKY_NAMES)),
     "dec": tuple(dict.fromkeys(second for _, second in SKY_NAMES)),
     "x": tuple(first for first, _ in PIXEL_NAMES),
@@ -121,13 +121,18 @@ def _readable(unit):
 
 
 def to_quantities(table, reserved=()):
-    """Return the columns as a QTable that a stamp file can hold; `reserved` names get ``_mosaic`` behind them."""
-    result = QTable()
+    """Return the columns as a QTable that a stamp file can hold.
+
+    `reserved` names get ``_mosaic`` behind them, and so does what would have the name of another column.
+    """
+    result, own = QTable(), {f"{name}_mosaic" for name in reserved}
     for name in table.colnames:
         column = table[name]
         values = plain(column)
         unit = getattr(column, "unit", None)
         new = f"{name}_mosaic" if name in reserved else name.replace("/", "_")
+        while new in result.colnames or (name not in reserved and new in own | {*table.colnames} - {name}):
+            new += "_mosaic"
         with_unit = values.dtype.kind in "fiu" and _readable(unit) and not beyond_reals(values)
         result[new] = values * unit if with_unit else values
     return result

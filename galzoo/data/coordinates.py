@@ -27,6 +27,8 @@ PIXEL_NAMES = (
     ("xpsf_image", "ypsf_image"), ("xpeak_image", "ypeak_image"), ("xpos", "ypos"), ("xcentroid", "ycentroid"),
     ("x_centroid", "y_centroid"), ("x_fit", "y_fit"), ("xcenter", "ycenter"), ("x_center", "y_center"),
 )  # fmt: skip
+ID_NAMES = ("id", "number", "objid", "object_id", "objectid", "source_id", "ident", "id_1", "name")
+"""What the names of the objects go by."""
 _FRAMES = (
     (re.compile(r"(gal_)?[lb]|glon|glat|gal_lon|gal_lat"), "galactic"),
     (re.compile(r"elon|elat|ecl_lon|ecl_lat"), "barycentricmeanecliptic"),

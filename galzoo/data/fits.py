@@ -17,6 +17,7 @@ from galzoo.data.maps import (
     check_noise,
     check_place,
     flagged,
+    labels_of,
     most_noise,
     noise_factor,
     say_filter,
@@ -153,7 +154,7 @@ class Mosaic:
                     continue
                 mask[(row, *inside)] = False
             if labels is not None:
-                labels[(row, *inside)] = self._labels(window)
+                labels[(row, *inside)] = labels_of(self.segmentation, window)
             for band in range(many):
                 piece = self.planes[band].read(*window)
                 if self.unit:
@@ -197,21 +198,6 @@ class Mosaic:
     def flagged(self, band, *window):
         """Return which pixels of a window are flagged in a band, bool (y, x); there must be flags."""
         return flagged(self.flags[band].read(*window), self.flag_bits[band])
-
-    def _labels(self, window):
-        labels = np.asarray(self.segmentation.read(*window))
-        if labels.dtype.kind == "f":
-            labels = np.nan_to_num(labels)
-            # Whole numbers beyond this are no longer told apart.
-            if labels.dtype.itemsize == 4 and np.abs(labels).max(initial=0) >= 1 << 24:
-                raise InputError(
-                    f"{self.segmentation.name}: labels of {np.abs(labels).max():.0f} as 32-bit floats have run into "
-                    "each other; write the map with whole numbers"
-                )
-        if labels.min(initial=0) < 0:
-            name, least = self.segmentation.name, labels.min()
-            raise InputError(f"{name}: labels below 0 ({least:.0f}); write 0 where there is no source")
-        return labels
 
     def _window(self, x, y, size):
         """Return the part of a square that is on the image, in pixels of the image and of the stamp."""

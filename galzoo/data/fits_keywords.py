@@ -19,8 +19,9 @@ PIXEL_SCALES = ("PIXSCALE", "PIXSCL", "PIXELSCL", "SECPIX", "PIXSCAL", "PIXELSCA
 """Arcsec per pixel."""
 PIXEL_SCALE_PAIRS = (("SECPIX1", "SECPIX2"), ("PIXSCAL1", "PIXSCAL2"), ("PIXSCLX", "PIXSCLY"))
 """Arcsec per pixel along x and y."""
-OVERSAMPLINGS = ("OVERSAMP", "DET_SAMP")
+OVERSAMPLINGS = ("OVERSAMP", "DET_SAMP", "OVERSAMPLING")
 """Pixels of a PSF image per pixel of the detector, a side."""
+_ANGLES = {"arcsec": 1, '"': 1, "mas": 1e-3, "arcmin": 60, "deg": 3600, "degree": 3600, "degrees": 3600}
 FILTERS = (
     "FILTER", "BAND", "FILTER1", "FILTER2", "FILTNAM1", "FILTNAM2", "FILTER01", "FPA.FILTER", "ESO INS FILT1 NAME",
 )  # fmt: skip
@@ -274,6 +275,10 @@ def pixel_scale(header, name="image", hdus=None):
         wcs = read_wcs(header, name, hdus)
         if wcs is not None:
             found["WCS"] = scale_of(wcs, name)
+    step, unit = number(header, "CDELT1"), str(header.get("CUNIT1") or "").strip().lower()
+    if "WCS" not in found and step and unit in _ANGLES:
+        # Images of a PSF have steps, and no place on the sky.
+        found["CDELT1"] = abs(step) * _ANGLES[unit]
     if not found:
         return None
     key, value = next(iter(found.items()))

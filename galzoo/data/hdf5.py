@@ -187,6 +187,7 @@ def read_columns(path, names=None, rows=slice(None), form=FORMAT):
         absent = [name for name in names or () if name not in group]
         if absent:
             raise InputError(f"{path}: no catalogue column {absent[0]!r}; it has {', '.join(sorted(group))}")
+        rows = rows if isinstance(rows, slice) else row_numbers(rows, len(file["image"]))
         return {name: read_array(group[name])[rows] for name in (names or group)}
 
 
@@ -219,11 +220,9 @@ def read_planes(path, keys=None, rows=slice(None), form=FORMAT):
 
 def read_rows(data, rows):
     """Return the `rows` (slice, int array or bool array) of an HDF5 data set, read in runs of chunks."""
-    if isinstance(rows, slice):
+    if isinstance(rows, slice) and (rows.step or 1) > 0:
         return data[rows]
-    rows = np.asarray(rows)
-    if rows.dtype == bool:
-        rows = np.flatnonzero(rows)
+    rows = row_numbers(rows, len(data))
     unique, inverse = np.unique(rows % max(len(data), 1), return_inverse=True)
     if not len(unique):
         return data[:0]
@@ -232,6 +231,22 @@ def read_rows(data, rows):
     runs = np.split(unique, np.flatnonzero(np.diff(unique) > chunk) + 1)
     parts = [part for run in runs for part in _read_run(data, run, 64 * chunk)]
     return np.concatenate(parts)[inverse]
+
+
+def row_numbers(rows, n):
+    """Return rows (slice, int array or bool array) of `n` as numbers; `InputError` where there are none such."""
+    if isinstance(rows, slice):
+        return np.arange(n)[rows]
+    rows = np.asarray(rows)
+    if rows.dtype == bool and rows.shape == (n,):
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        found = f"{rows.dtype} of shape {rows.shape}"
+        raise InputError(f"rows are {found}; give a slice, numbers, or {n} times True or False")
+    odd = rows[(rows < -n) | (rows >= n)]
+    if len(odd):
+        raise InputError(f"no row {odd[0]} in a file of {n}, counted from 0")
+    return rows.astype(np.int64)
 
 
 def _read_run(data, rows, most):

@@ -113,6 +113,9 @@ class FileWriter:
         # HDF5 would drop the fractions of numbers that join a column of integers without a word.
         if not np.can_cast(values.dtype, data.dtype, "same_kind"):
             raise InputError(f"{self.path}: {name} holds {data.dtype}, the new part {values.dtype}; give both one type")
+        # Nor would it say that a number is beyond these integers.
+        if values.dtype.kind in "iu" and data.dtype.kind in "iu" and np.any(values.astype(data.dtype) != values):
+            raise InputError(f"{self.path}: {name} holds {data.dtype}, the new part numbers beyond; give both one type")
         start = len(data)
         data.resize(start + len(values), axis=0)
         data[start:] = values

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
+import os
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +14,8 @@ from astropy.table import QTable, Table
 from galzoo.brief import Brief
 from galzoo.data.bands import checked
 from galzoo.data.hdf5 import HEADER_KEYS, PLANES
-from galzoo.data.plain import beyond_reals, identifiers, plain
+from galzoo.data.plain import beyond_reals, check_whole, identifiers, plain
+from galzoo.data.tables import flat
 from galzoo.errors import InputError
 from galzoo.registry import import_object
 
@@ -97,14 +100,18 @@ class Images(Brief):
         image = np.asarray(self.image)
         self.image = image if image.dtype == np.uint8 else _as(image, np.float32, "image")
         self.bands = checked(self.bands)
-        self.pixel_scale = float(_value(self.pixel_scale, "arcsec", "pixel_scale"))
+        scale = np.asarray(in_unit(self.pixel_scale, "arcsec", "pixel_scale"))
         if self.image.ndim != 4:
             raise InputError(f"image has shape {self.image.shape}; {self.kind} are (n, y, x, band)")
         if self.image.shape[-1] != len(self.bands):
             names = ", ".join(self.bands)
             raise InputError(f"image has {self.image.shape[-1]} bands but {len(self.bands)} names: {names}")
-        if not self.pixel_scale > 0:
-            raise InputError(f"pixel_scale is {self.pixel_scale}; give arcsec per pixel, above 0")
+        try:
+            self.pixel_scale = float(scale)
+        except (TypeError, ValueError):
+            self.pixel_scale = np.nan
+        if not 0 < self.pixel_scale < np.inf:
+            raise InputError(f"pixel_scale is {scale}; give arcsec per pixel, one number above 0")
         for key, dtype in (("variance", np.float32), ("mask", bool), ("truth", np.float32), ("model", np.float32)):
             self._set_plane(key, dtype, self.image.shape)
         for bad in hidden:
@@ -124,7 +131,7 @@ class Images(Brief):
 
     def _bare(self, key, power):
         """Bring a quantity to the unit and take the mask off an array; return that, or None where nothing is masked."""
-        plane = _value(getattr(self, key), self.unit, key, power)
+        plane = in_unit(getattr(self, key), self.unit, key, power)
         setattr(self, key, plane)
         if getattr(plane, "mask", None) is None:
             return None
@@ -224,7 +231,8 @@ class Images(Brief):
 
     def header(self):
         """Return what is the same for all images, as JSON can hold it."""
-        return {key: getattr(self, key) for key in HEADER_KEYS} | {"bands": list(self.bands)}
+        header = {key: getattr(self, key) for key in HEADER_KEYS} | {"bands": list(self.bands)}
+        return json.loads(json.dumps(header, default=_for_json))
 
     def columns(self):
         """Return the catalogue as a dict of (values, unit string)."""
@@ -238,11 +246,11 @@ def _known(unit):
 
     try:
         return units.Unit(unit) is not None
-    except ValueError:
+    except (ValueError, TypeError):
         return False
 
 
-def _value(quantity, unit, key, power=1):
+def in_unit(quantity, unit, key, power=1):
     """Return a quantity in a unit, and what is none as it is; `InputError` where the unit does not fit."""
     from astropy import units
 
@@ -261,10 +269,14 @@ def _as(plane, dtype, key):
     if plane.dtype.kind not in "fiub":
         raise InputError(f"{key} holds {plane.dtype}; give real numbers")
     if dtype is np.int32 and plane.size:
-        low, high = (int(limit) if np.isfinite(limit) else 0 for limit in (np.nanmin(plane), np.nanmax(plane)))
+        # NaN is 0, where there is no source.
+        plane = np.where(np.isnan(plane), 0, plane) if plane.dtype.kind == "f" else plane
+        low, high = plane.min(), plane.max()
         if not -(2**31) <= low <= high < 2**31:
-            raise InputError(f"{key} has labels up to {high}, beyond 32 bits; number them from 1")
-        plane = np.nan_to_num(plane) if plane.dtype.kind == "f" else plane
+            raise InputError(f"{key} has labels up to {high:.0f}, beyond 32 bits; number them from 1")
+        check_whole(plane, key)
+    if dtype is np.uint8 and plane.size and not 0 <= plane.min() <= plane.max() <= 255:
+        raise InputError(f"{key} has whole numbers from {plane.min()} to {plane.max()}, beyond 8 bits; give reals")
     with np.errstate(over="ignore"):
         new = plane.astype(dtype, copy=False)
     if new.dtype.kind == "f" and plane.dtype.itemsize > new.dtype.itemsize:
@@ -320,13 +332,31 @@ def check_psf(psf, index, n, bands, of="stamps"):
     return (psf / total[:, None, None, :]).astype(np.float32), index
 
 
+def _for_json(value):
+    """Return what JSON cannot hold as what it can: numbers and arrays of NumPy, and paths."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufU" and not hasattr(value, "unit"):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise InputError(f"meta holds a {type(value).__name__}, which no file can; give numbers, text, lists and dicts")
+
+
 def table_columns(table):
-    """Return a table as a dict of (values, unit string), as a file holds it: what is missing as in `plain`."""
-    result = {}
+    """Return a table as a dict of (values, unit string), as a file holds it: what is missing as in `plain`.
+
+    Raises
+    ------
+    InputError
+        If astropy would not read a unit again.
+    """
+    result, table = {}, flat(table.copy(copy_data=False))
     for name in table.colnames:
         column = table[name]
         unit = getattr(column, "unit", None)
-        result[name] = plain(column), "" if unit is None else unit.to_string()
+        text = "" if unit is None else unit.to_string()
+        if text and not _known(text):
+            raise InputError(f"column {name} is in {text!r}, a unit that nobody could read again; convert it")
+        result[name] = plain(column), text
     return result
 
 

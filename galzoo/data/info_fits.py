@@ -8,7 +8,7 @@ import numpy as np
 from galzoo.brief import counted
 from galzoo.data import fits_keywords
 from galzoo.data.hdus import full_header
-from galzoo.data.planes import is_band, of_layer, open_fits
+from galzoo.data.planes import check_scaling, is_band, of_layer, open_fits
 from galzoo.data.sky import pixel_to_sky, read_wcs
 from galzoo.data.zeropoint import AB_NJY, flux_scale
 from galzoo.errors import InputError
@@ -96,7 +96,10 @@ def _image(header, hdu, hdus):
 def _pixels(hdu):
     """Return a line on the pixels: level and scatter, and how many are not finite or exactly 0."""
     try:
+        check_scaling(hdu, "its header")
         values = np.asarray(hdu.data).ravel()
+    except InputError as error:
+        return str(error)
     except Exception as error:  # each kind of compression has errors of its own
         return f"pixels are damaged ({str(error).splitlines()[0]})"
     values = values[:: max(1, len(values) // _SAMPLED)].astype(float)

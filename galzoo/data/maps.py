@@ -11,6 +11,7 @@ from galzoo.data import fits_keywords
 from galzoo.data.fits_keywords import filter_of
 from galzoo.data.hdus import split_extension
 from galzoo.data.no_data import sky_of, some_rows
+from galzoo.data.plain import check_whole
 from galzoo.data.sky import largest_shift, read_wcs
 from galzoo.errors import InputError
 
@@ -319,3 +320,26 @@ def check_flags(plane, bits=None, image=None):
                 "keep those of bad pixels alone",
                 plane.name, 100 * bad[bright].mean(), image.name, 100 * bad[~bright].mean(),
             )  # fmt: skip
+
+
+def labels_of(plane, window):
+    """Return the labels of a segmentation map in a window y0, y1, x0, x1, 0 where there is no source.
+
+    Raises
+    ------
+    InputError
+        If they are below 0, no whole numbers, or larger than their type tells apart.
+    """
+    labels = np.asarray(plane.read(*window))
+    if labels.dtype.kind == "f":
+        labels = np.nan_to_num(labels)
+        # Whole numbers beyond this are no longer told apart.
+        if labels.dtype.itemsize == 4 and np.abs(labels).max(initial=0) >= 1 << 24:
+            raise InputError(
+                f"{plane.name}: labels of {np.abs(labels).max():.0f} as 32-bit floats have run into each other; write "
+                "the map with whole numbers"
+            )
+        check_whole(labels, plane.name)
+    if labels.min(initial=0) < 0:
+        raise InputError(f"{plane.name}: labels below 0 ({labels.min():.0f}); write 0 where there is no source")
+    return labels

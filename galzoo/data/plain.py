@@ -49,6 +49,13 @@ def identifiers(column, name="column"):
     return np.where(absent, "", text)
 
 
+def check_whole(labels, name):
+    """Raise `InputError` where labels are reals with fractions, which whole numbers would drop."""
+    odd = labels[labels != np.round(labels)] if labels.dtype.kind == "f" else labels[:0]
+    if odd.size:
+        raise InputError(f"{name}: labels with fractions ({odd.flat[0]:.4g}); give whole numbers, 0 where no source is")
+
+
 def beyond_reals(values):
     """Return whether there are integers that reals cannot tell from their neighbours; with a unit they become reals."""
     values = np.asarray(values)

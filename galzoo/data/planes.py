@@ -264,6 +264,7 @@ def _images(hdus, file, extension, names, kind):
         images = [_of_kind(images, kind, file, hdus)]
     found = []
     for hdu in images:
+        check_scaling(hdu, file)
         packed = isinstance(hdu, fits.CompImageHDU)
         # Scaled integers and blanks are converted by `.section` piece by piece; a memory map of floats needs nothing.
         plain = not packed and hdu.header["BITPIX"] < 0 and "BSCALE" not in hdu.header and "BZERO" not in hdu.header
@@ -272,6 +273,16 @@ def _images(hdus, file, extension, names, kind):
         except (OSError, EOFError, ValueError, TypeError) as error:
             raise InputError(f"{file}: truncated or damaged ({_first_line(error)}); fetch it again") from None
     return found
+
+
+def check_scaling(hdu, file):
+    """Raise `InputError` where what turns stored numbers into pixels is none: astropy raises, or passes over it."""
+    whole = hdu.header["BITPIX"] > 0
+    for key in ("BSCALE", "BZERO", *(["BLANK"] if whole else [])):
+        value = hdu.header.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int if key == "BLANK" else int | float):
+            kind = "whole number" if key == "BLANK" else "number"
+            raise InputError(f"{file}: {key} is {value!r}, no {kind}; mend that card")
 
 
 def _is_image(hdu):

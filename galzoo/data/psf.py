@@ -223,7 +223,7 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None, images=()):
         for plane in planes:
             opened.callback(plane.close)
         arrays = [np.array(plane.read(0, plane.shape[0], 0, plane.shape[1]), float) for plane in planes]
-        scales = [psf_scale or _scale_of(plane) for plane in planes]
+        scales = [psf_scale or _scale_of(plane, pixel_scale) for plane in planes]
     if len(planes) not in (1, len(bands)):
         raise InputError(f"{paths[0]}: {len(planes)} PSFs for {len(bands)} bands ({', '.join(bands)}); give one a band")
     if len(planes) > 1:
@@ -234,9 +234,12 @@ def read_psf(paths, bands, size, pixel_scale=None, psf_scale=None, images=()):
     return stack_psf(found * len(bands) if len(found) == 1 else found)[None]
 
 
-def _scale_of(plane):
+def _scale_of(plane, pixel_scale):
     """Return arcsec per pixel of a PSF as its header states it, None where it says nothing."""
-    own = pixel_scale_of(plane.header, plane.name, plane.hdus)
+    own, sampling = pixel_scale_of(plane.header, plane.name, plane.hdus), number(plane.header, "PSF_SAMP")
+    if own is None and pixel_scale and sampling and sampling > 0:
+        # PSFEx has it in pixels of the image.
+        return sampling * pixel_scale
     if own is None and any((number(plane.header, key) or 1) > 1 for key in OVERSAMPLINGS):
         raise InputError(
             f"{plane.name}: oversampled, and its pixel scale is not in the header; write it as PIXSCALE (arcsec)"

@@ -4,7 +4,7 @@ import numpy as np
 
 from galzoo.data import hdf5, scenes_hdf5
 from galzoo.data.footprints import footprint_boxes, sky_sigma
-from galzoo.data.source import MEMORY_BYTES, FileSource
+from galzoo.data.source import MEMORY_BYTES, FileSource, converted
 from galzoo.data.splits import scenes_of_split
 
 STAR = 1
@@ -84,8 +84,16 @@ class SceneSource(FileSource):
         return result
 
     def _padding(self, names):
+        units = {"x": "pix", "y": "pix", "half_light_radius": "arcsec"}
+        units |= {f"flux_{band}": self._header["unit"] for band in self._header["bands"] if self._header["unit"]}
+
+        def column(name):
+            own = self._header["source_columns"].get(name, "")
+            values = converted(self._sources[name], own, units.get(name, own), f"{self.path}: {name} of sources")
+            return values.astype(np.float32)
+
         def make():
-            values = np.stack([self._sources[name].astype(np.float32) for name in names], axis=-1)
+            values = np.stack([column(name) for name in names], axis=-1)
             return self._pad(values[:, 0] if names == _PADDED["half_light_radius"] else values)
 
         return make

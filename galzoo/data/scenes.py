@@ -6,11 +6,12 @@ import dataclasses
 
 import numpy as np
 from astropy.table import QTable
+from astropy.units import Unit
 
 from galzoo.data import scenes_hdf5
 from galzoo.data.hdf5 import HEADER_KEYS
-from galzoo.data.images import Images, make_table, table_columns
-from galzoo.data.plain import identifiers
+from galzoo.data.images import Images, in_unit, make_table, table_columns
+from galzoo.data.plain import identifiers, plain
 from galzoo.data.source import clean_planes
 from galzoo.data.splits import SPLITS, scenes_of_split
 from galzoo.errors import InputError
@@ -65,8 +66,8 @@ class Scenes(Images):
     sources: QTable | None = None
 
     def __post_init__(self):
-        self.image = np.asarray(self.image).astype(np.float32, copy=False)
         super().__post_init__()
+        self.image = self.image.astype(np.float32, copy=False)
         self._set_sources()
         self.catalogue["n_sources"] = self._count
         if self.isolated is not None:
@@ -76,12 +77,14 @@ class Scenes(Images):
                 raise InputError(
                     f"a scene has {most} sources, isolated holds at most {MOST_ISOLATED}; leave it out or give cutouts"
                 )
+            self._bare("isolated", 1)
             self._set_plane("isolated", np.float32, (len(self), most, *self.image.shape[1:]))
         if self.cutouts is not None:
             self._set_cutouts()
 
     def _set_cutouts(self):
-        cutouts = [np.asarray(cutout).astype(np.float32, copy=False) for cutout in self.cutouts]
+        cutouts = [in_unit(cutout, self.unit, "a cutout") for cutout in self.cutouts]
+        cutouts = [np.asarray(cutout).astype(np.float32, copy=False) for cutout in cutouts]
         odd = [cutout.shape for cutout in cutouts if cutout.ndim != 3 or cutout.shape[2] != len(self.bands)]
         if odd:
             raise InputError(f"a cutout has shape {odd[0]}; they are (y, x, band) with {len(self.bands)} bands")
@@ -98,7 +101,11 @@ class Scenes(Images):
                 if len(table):
                     raise InputError(f"sources have no column {name!r}; say of each source in which scene it is")
                 table[name] = np.zeros(0, np.int32)
-            table[name] = np.asarray(table[name]).astype(np.int32)
+            table[name] = _numbers(table[name], name)
+        for name, unit in self._units().items():
+            if name in table.colnames and getattr(table[name], "unit", None) is not None:
+                # Files and batches have these numbers without their units.
+                table[name] = in_unit(table[name], unit, f"column {name} of sources") * Unit(unit)
         scene, source = np.asarray(table["scene"]), np.asarray(table["source"])
         n = len(self.image)
         if len(table) and not 0 <= scene.min() <= scene.max() < n:
@@ -118,6 +125,11 @@ class Scenes(Images):
             table["id"] = [f"{one}/{other}" for one, other in zip(scene, source, strict=True)]
         table["id"] = identifiers(table["id"], "id")
         self.sources = table
+
+    def _units(self):
+        """Return the units of columns of sources that have to have them, name to unit."""
+        fluxes = {f"flux_{band}": self.unit for band in self.bands} if self.unit else {}
+        return {"x": "pix", "y": "pix", "half_light_radius": "arcsec"} | fluxes
 
     @property
     def most(self):
@@ -161,9 +173,7 @@ class Scenes(Images):
                 raise InputError(f"sources have no column {name!r}; they have {', '.join(self.sources.colnames)}")
             return np.zeros((len(self), self.most), np.float32)
         result = np.zeros((len(self), self.most), np.float32)
-        column = self.sources[name]
-        values = column.value if hasattr(column, "value") else column
-        result[np.asarray(self.sources["scene"]), np.asarray(self.sources["source"])] = values
+        result[np.asarray(self.sources["scene"]), np.asarray(self.sources["source"])] = plain(self.sources[name])
         return result
 
     def batch(self, rows=slice(None)):
@@ -258,3 +268,11 @@ class Scenes(Images):
             )
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+
+
+def _numbers(column, name):
+    """Return the whole numbers of a column of sources, int32 (n,)."""
+    values = plain(column)
+    if values.ndim != 1 or values.dtype.kind not in "iuf" or np.any(values != np.round(values)):
+        raise InputError(f"column {name!r} of sources holds no whole numbers; count scenes and their sources from 0")
+    return values.astype(np.int32)

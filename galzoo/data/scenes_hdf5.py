@@ -21,7 +21,7 @@ Layout (version 1)::
 import numpy as np
 
 from galzoo.data import hdf5
-from galzoo.data.hdf5 import open_file, read_array, read_rows
+from galzoo.data.hdf5 import open_file, read_array, read_rows, row_numbers
 from galzoo.data.hdf5_writer import FileWriter
 from galzoo.errors import InputError
 
@@ -72,7 +72,7 @@ def read_scenes(path, rows=slice(None)):
         ``scene`` counts the scenes that were asked for.
     """
     with open_file(path, FORMAT) as file:
-        rows = np.arange(len(file["image"]))[rows]
+        rows = row_numbers(rows, len(file["image"]))
         planes = {key: read_rows(file[key], rows) for key in PLANES if key in file}
         if "psf" in file:
             used, planes["psf_index"] = np.unique(file["psf_index"][...][rows], return_inverse=True)

@@ -71,7 +71,10 @@ class FileSource:
             raise InputError(f"split {split!r} is unknown; use {', '.join(SPLITS)} or all")
         chosen = np.ones(self._header["n"], bool)
         if split != "all":
-            chosen = self._in_split(columns, split, split_options or {})
+            try:
+                chosen = self._in_split(columns, split, split_options or {})
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
         self.rows = np.flatnonzero(chosen)[:limit]
         if not len(self.rows):
             n = self._header["n"]
@@ -126,12 +129,26 @@ class FileSource:
                 raise InputError(
                     f"{self.path}: column {label!r} is no label: it holds {kind}; number the classes from 0"
                 )
+            own = values[self.rows]
+            if own.ndim != 1 or (own.min() < 0 or own.max() >= 2**31):
+                # Whole numbers that are missing are kept as -1.
+                said = f"labels from {own.min()} to {own.max()}" if own.ndim == 1 else "several labels a row"
+                raise InputError(
+                    f"{self.path}: column {label!r} has {said}; number the classes from 0, and leave out rows without"
+                )
             found["label"] = lambda: values.astype(np.int32)
         if len(condition):
             words = [name for name in condition if _column(self.path, columns, name).dtype.kind not in "iubf"]
             if words:
                 raise InputError(f"{self.path}: column {words[0]!r} holds no numbers to condition on; take it out")
             for name in condition:
+                own = columns[name][self.rows]
+                with np.errstate(over="ignore"):
+                    infinite = np.isinf(own.astype(np.float32)).any()
+                if own.ndim != 1:
+                    raise InputError(f"{self.path}: column {name!r} has several values a row; name one with one")
+                if infinite:
+                    raise InputError(f"{self.path}: column {name!r} has infinite values; write NaN where not known")
                 for mark, count in marks_of_missing(columns[name]).items():
                     logger.warning(
                         "%s: %d values of %s are %g, which marks what is not known in many catalogues, and are taken "
@@ -158,6 +175,18 @@ class FileSource:
 
     def __len__(self):
         return len(self.rows)
+
+    def check_pixels(self):
+        """Raise `InputError` where no object has a good pixel: a model would learn, or be scored, from nothing."""
+        n = len(self)
+        first = np.unique(np.linspace(0, n - 1, min(n, 9)).astype(int))
+        for position in (*first, *range(n)):
+            if not self.batch([position])["mask"].all():
+                return
+        raise InputError(
+            f"{self.path}: none of {n} {self.kind} has a good pixel: all are NaN, masked, or without a variance above "
+            "0; mend image, mask or variance"
+        )
 
     def header(self):
         """Return the header of the file, with ``kind``."""
@@ -198,7 +227,10 @@ class StampSource(FileSource):
         if "e1" in columns and "e2" in columns:
             found["ellipticity"] = lambda: np.stack([columns[name] for name in ("e1", "e2")], -1)[:, None].astype("f4")
         if "half_light_radius" in columns:
-            found["half_light_radius"] = lambda: columns["half_light_radius"][:, None].astype("f4")
+            unit = self._header["columns"]["half_light_radius"]
+            found["half_light_radius"] = lambda: converted(
+                columns["half_light_radius"][:, None], unit, "arcsec", f"{self.path}: half_light_radius"
+            ).astype("f4")
         return found
 
 
@@ -263,6 +295,24 @@ def sky_variance(image):
     variance = np.maximum(sigma[:, 0], floor) ** 2
     variance = np.where(empty, np.inf, variance).astype(np.float32)
     return np.broadcast_to(variance[:, None, None, :], image.shape)
+
+
+def converted(values, unit, wanted, name):
+    """Return values of a file that are in `unit`, "" where it says none, in the one that is wanted.
+
+    Raises
+    ------
+    InputError
+        If the one cannot be brought to the other.
+    """
+    if unit in ("", wanted):
+        return values
+    from astropy import units
+
+    try:
+        return units.Quantity(values, unit).to_value(wanted)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is in {unit}, not {wanted or 'without unit'}; convert it") from None
 
 
 def _stacking(columns, names):

@@ -59,7 +59,7 @@ def split_names(columns, valid=0.1, test=0.1, seed=0):
         names = np.asarray(columns["split"]).astype(str)
         odd = sorted(set(names) - set(SPLITS))
         if odd:
-            raise InputError(f"catalogue column 'split' holds {odd[0]!r}; use {', '.join(SPLITS)}")
+            raise InputError(f"catalogue column 'split' holds {str(odd[0])!r}; use {', '.join(SPLITS)}")
         return names
     keys = object_keys(columns)
     unique, inverse = np.unique(keys, return_inverse=True)

@@ -71,6 +71,8 @@ class Stamps(Images):
     def concatenate(cls, parts):
         """Join stamps of one shape, unit and set of bands; columns that not all have are dropped."""
         parts = list(parts)
+        if not parts:
+            raise InputError("no stamps to join; give one part or more")
         first = parts[0]
         for part in parts[1:]:
             for key in ("bands", "shape", "unit", "pixel_scale"):
@@ -90,5 +92,10 @@ class Stamps(Images):
             changes["psf"] = np.concatenate([part.psf for part in parts])
             changes["psf_index"] = np.concatenate([p.psf_index + o for p, o in zip(parts, offsets, strict=False)])
         tables = [part.catalogue for part in parts]
-        changes["catalogue"] = vstack(tables, join_type="inner", metadata_conflicts="silent")
+        try:
+            changes["catalogue"] = vstack(tables, join_type="inner", metadata_conflicts="silent")
+        except (ValueError, TypeError) as error:
+            # Columns of one name with and without a unit, of text and of numbers, or of other shapes.
+            reason = str(error).splitlines()[0]
+            raise InputError(f"catalogues of stamps cannot be joined ({reason}); make their columns alike") from None
         return dataclasses.replace(first, **changes)

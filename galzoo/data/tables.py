@@ -9,9 +9,10 @@ import re
 import warnings
 
 import numpy as np
+from astropy.io.ascii import convert_numpy
 from astropy.table import Table
 
-from galzoo.data.coordinates import PIXEL_NAMES, SKY_NAMES
+from galzoo.data.coordinates import ID_NAMES, PIXEL_NAMES, SKY_NAMES
 from galzoo.data.daophot import is_daophot, read_daophot
 from galzoo.data.hdus import NOT_FETCHED, check_file, contents, get_hdu, split_extension
 from galzoo.data.plain import ABSENT
@@ -31,13 +32,15 @@ _ABSENT = [(text, "0") for text in ABSENT]
 _NO_CATALOGUE = ("LDAC_IMHEAD",)
 
 
-def read_table(path):
+def read_table(path, ids=None):
     """Read a catalogue, packed or not: FITS, FITS_LDAC, VOTable, ECSV, ASCII of SExtractor or DAOPHOT, CSV, other text.
 
     Parameters
     ----------
     path : str or Path
         ``file.fits[EXT]`` names a table of a file with several.
+    ids : str, optional
+        Column with the names of the objects, beside those that are known. Text such as 007 stays text there.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def read_table(path):
         with warnings.catch_warnings():
             # Units that astropy does not know and the like: the values are read all the same.
             warnings.simplefilter("ignore")
-            table = _read(file, extension, start)
+            table = _read(file, extension, start, {*ID_NAMES, (ids or "id").lower()})
     except InputError:
         raise
     except Exception as error:  # astropy readers raise whatever the file makes them
@@ -68,7 +71,7 @@ def read_table(path):
         ) from None
     if not len(table):
         raise InputError(f"{path}: the catalogue has no rows; give one that has")
-    return _flat(table)
+    return flat(table)
 
 
 def _open(file):
@@ -90,7 +93,7 @@ def is_fits(path):
         return False
 
 
-def _read(file, extension, start):
+def _read(file, extension, start, ids):
     stand_in = next((what for magic, what in NOT_FETCHED if start.startswith(magic)), None)
     if stand_in:
         raise InputError(f"{file}: is {stand_in}")
@@ -103,7 +106,7 @@ def _read(file, extension, start):
         with _open(file) as opened:
             return Table.read(io.BytesIO(opened.read()), format="votable", use_names_over_ids=True)
     with _open(file) as opened:
-        return _read_text(file, _decoded(opened.read()))
+        return _read_text(file, _decoded(opened.read()), ids)
 
 
 def _read_fits(file, extension):
@@ -159,7 +162,7 @@ def _decoded(data):
         return data.decode("latin-1")
 
 
-def _read_text(file, text):
+def _read_text(file, text, ids):
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines or "\x00" in text[:4096]:
         raise InputError(f"{file}: not a catalogue that can be read (no text in it); give FITS, ECSV or CSV")
@@ -174,12 +177,16 @@ def _read_text(file, text):
         return Table.read(lines, format="ascii", fill_values=_ABSENT)
     names, rows, units, commented = _parts(file, lines)
     mark = _mark(names)
+    _say_comments(file, names, rows, mark)
+    fields = names.split() if mark is None else [name.strip(" \"'") for name in names.split(mark)]
+    converters = {name: [convert_numpy(str)] for name in fields if name.lower() in ids}
     if mark is None:
         _check_names(file, names.split())
         kind = "ascii.commented_header" if commented else "ascii"
-        table = Table.read([f"# {names}" if commented else names, *rows], format=kind, fill_values=_ABSENT)
-        return _with_units(table, units)
-    _check_names(file, [name.strip(" \"'") for name in names.split(mark)])
+        lines = [f"# {names}" if commented else names, *rows]
+        table = Table.read(lines, format=kind, fill_values=_ABSENT, converters=converters)
+        return _with_units(_with_numbers(table, converters), units)
+    _check_names(file, fields)
     # Readers of other marks take blanks off both ends of a row, and with them empty fields between tabs.
     kind = {"format": "ascii.tab"} if mark == "\t" else {"format": "ascii.basic", "delimiter": mark}
     table = Table.read(
@@ -188,8 +195,10 @@ def _read_text(file, text):
         fill_values=_ABSENT,
         guess=False,
         fast_reader=False,
+        converters=converters,
         **kind,
     )
+    table = _with_numbers(table, converters)
     table = _with_decimal_points(table) if mark == ";" else table
     return _with_units(table, units)
 
@@ -243,7 +252,32 @@ _KNOWN = {"id"}.union(*SKY_NAMES, *PIXEL_NAMES)
 # Also the types of RDB.
 _RULER = re.compile(r"[-\s,;|]*--[-\s,;|]*|(\d*[NS]\t)+\d*[NS]")
 _OWN_READERS = re.compile(r"\\|\|.*\n\|[|\s]*(int|long|float|double|real|char|date)[|\s]")
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
+
+
+def _say_comments(file, names, rows, mark):
+    """Say how many rows are left out because they begin with #, where they look as the others do."""
+    width = len(names.split(mark))
+    count = sum(row.startswith("#") and len(row.split(mark)) == width and _numbers(row, mark) > 0 for row in rows)
+    if count:
+        logger.warning(
+            "%s: %d rows begin with # and are left out as comments; quote the # if it belongs to a value", file, count
+        )
+
+
+def _with_numbers(table, ids):
+    """Turn names of objects that are plain whole numbers to numbers; 007, 1E5 and 8.10 are no numbers."""
+    for name in (name for name in ids if name in table.colnames and table[name].dtype.kind == "U"):
+        column = np.ma.asarray(table[name])
+        texts = column.compressed().tolist()
+        if texts and all(map(_WHOLE.fullmatch, texts)):
+            numbers = [int(text.partition(".")[0]) for text in texts]
+            if -(2**63) <= min(numbers) <= max(numbers) < 2**63:
+                whole = np.ma.MaskedArray(np.zeros(len(table), np.int64), np.ma.getmaskarray(column))
+                whole[~whole.mask] = numbers
+                table[name] = whole if whole.mask.any() else whole.data
+    return table
 
 
 def _with_decimal_points(table):
@@ -259,8 +293,8 @@ def _with_decimal_points(table):
     return table
 
 
-def _flat(table):
-    """Return a table without columns of sky positions and times, which become numbers and text."""
+def flat(table):
+    """Change a table to one without columns of sky positions and times, which become numbers and text; return it."""
     from astropy.coordinates import SkyCoord
     from astropy.time import Time
 

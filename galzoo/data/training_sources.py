@@ -47,6 +47,8 @@ def training_sources(path, data, family, seed=0):
             split: open_source(path, family.required, split, optional=optional, limit=data["limit"], **common)
             for split in ("train", "valid")
         }
+        for source in sources.values():
+            source.check_pixels()
     else:
         sources = _made_sources(path, data, family, make, common, seed, valid_path is None)
     if valid_path is not None:
@@ -78,6 +80,7 @@ def _made_sources(path, data, family, make, common, seed, with_valid):
     found = {}
     for split in ("train", "valid") if with_valid else ("train",):
         base = open_source(path, reads, split, limit=data["limit"], **common)
+        base.check_pixels()
         made = MadeSource(base, layer, keys)
         found[split] = made if split == "train" else fixed_source(made, seed)
     return found

@@ -45,7 +45,7 @@ def cutouts_from_files(mosaics, output, size=64, catalogue=None, bands=None, wei
     ) as mosaic:
         psf = read_psf(psf, mosaic.bands, size, mosaic.pixel_scale, images=mosaic.planes) if psf else None
         if catalogue is not None:
-            table, name = read_table(catalogue), str(catalogue)
+            table, name = read_table(catalogue, (columns or {}).get("id")), str(catalogue)
         else:
             table, labels = detect(mosaic)
             name = f"sources detected in {mosaic.planes[0].name}"

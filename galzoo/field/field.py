@@ -231,6 +231,8 @@ def _saturation(plane, given):
     level = header_saturation(plane.header, plane.name) if given is None else float(given)
     if level == np.inf:
         return level
+    if np.isnan(level):
+        raise InputError(f"{plane.name}: --saturation is {given}; give a level in the image's unit")
     sky = sky_of(plane)[0]
     if not level <= sky:
         return level

@@ -199,6 +199,9 @@ class Conditions(keras.layers.Layer):
         if name not in self.columns:
             has = f"it has {', '.join(self.columns)}" if self.columns else "it has none"
             raise InputError(f"this prior has no condition {name!r}; {has}")
+        unit = str(getattr(values, "unit", None) or "mag")
+        if "mag" not in unit and unit != "arcsec":
+            raise InputError(f"condition {name!r} is in {unit}; give a number in the unit of the training data")
         values = np.asarray(values, "float64")
         if values.shape not in ((), (n,)):
             raise InputError(f"condition {name!r} has shape {values.shape}; give one value, or {n}")

@@ -87,8 +87,10 @@ class ImageSpec:
         if len(limits) != 2 or not limits[0] < limits[1]:
             raise InputError(f"magnitude_range is {limits}; give the brighter and the fainter limit, e.g. (19, 25)")
         for name, least in (("stamp_size", 8), ("psf_size", 3)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; give at least {least} pixels")
+            if not getattr(self, name) >= least or getattr(self, name) % 1:
+                raise InputError(f"{name} is {getattr(self, name)}; give a whole number of at least {least} pixels")
+        if self.seed < 0:
+            raise InputError(f"seed is {self.seed}; give a whole number, 0 or more")
         if self.psf_size % 2 == 0:
             raise InputError(f"psf_size is {self.psf_size}; give an odd number, so that the PSF has a central pixel")
         for name in ("flat_magnitude", "structure", "real_fraction"):

@@ -68,6 +68,8 @@ def test_a_saturation_level_below_the_sky_is_of_another_unit(tmp_path, caplog):
     assert "a.fits: its header says that pixels saturate at 65, below its sky" in caplog.text
     with pytest.raises(InputError, match=r"a.fits: --saturation 50 is below its sky, (99|100)"):
         open_field(path, bands=["r"], saturation=50)
+    with pytest.raises(InputError, match="a.fits: --saturation is nan"):
+        open_field(path, bands=["r"], saturation=np.nan)
     with open_field(path, bands=["r"], saturation=102) as field:
         assert 0 < field.read(0, 64, 0, 64)["saturated"].mean() < 0.1
 

@@ -116,8 +116,12 @@ def test_pictures_of_sixteen_bits_keep_their_range(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "cards", [{"PIXSCALE": 0.05}, {"PIXELSCL": 0.05, "OVERSAMP": 4}, {"PIXSCL": 0.05}, {"SECPIX": 0.05}]
-)
+    "cards",
+    [{"PIXSCALE": 0.05}, {"PIXELSCL": 0.05, "OVERSAMP": 4}, {"PIXSCL": 0.05}, {"SECPIX": 0.05}, {"PSF_SAMP": 0.25},
+     {"CDELT1": 0.05, "CDELT2": 0.05, "CUNIT1": "arcsec", "CUNIT2": "arcsec"},
+     {"CTYPE1": "LINEAR", "CTYPE2": "LINEAR", "CDELT1": -0.05 / 3600, "CDELT2": 0.05 / 3600, "CUNIT1": "deg"}],
+    ids=lambda cards: next(iter(cards)),
+)  # fmt: skip
 def test_psf_files_name_their_pixels_in_many_ways(tmp_path, cards):
     y, x = np.indices((81, 81)) - 40
     psf = np.exp(-(x**2 + y**2) / (2 * (16 / 2.3548) ** 2))
@@ -153,6 +157,8 @@ def test_names_of_bands_that_files_cannot_hold_are_refused():
     for odd in ("g/r", "", "ü", "g\n"):
         with pytest.raises(InputError, match="^band .* cannot be written to files"):
             checked(["r", odd])
+    with pytest.raises(InputError, match="^a.fits: band 'bbb.* is too long for columns of FITS"):
+        checked(["r", 41 * "b"], "a.fits")
 
 
 def test_bands_are_spelt_as_the_model_spells_them():

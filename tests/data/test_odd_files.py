@@ -84,6 +84,20 @@ def test_pixels_of_another_unit(tmp_path, scale):
     open_mosaic(tmp_path / "a.fits", pixel_scale=0.2).close()
 
 
+@pytest.mark.parametrize(("key", "value"), [("BZERO", "5"), ("BSCALE", True), ("BLANK", "-1"), ("BLANK", -1.0)])
+def test_a_scaling_of_pixels_that_is_no_number(tmp_path, key, value):
+    """astropy ends in an error of NumPy's, and passes over such a BLANK."""
+    fits.PrimaryHDU(np.arange(4096, dtype=np.int16).reshape(64, 64), header(MAGZERO=31.4)).writeto(tmp_path / "a.fits")
+    card = fits.Card(key, value).image
+    data = (tmp_path / "a.fits").read_bytes()
+    # In the place of a blank card behind the end.
+    data = data.replace(f"{'END':160}".encode(), f"{card}{'END':80}".encode(), 1)
+    (tmp_path / "a.fits").write_bytes(data)
+    with pytest.raises(InputError, match=f"a.fits: {key} is {value!r}, no .*number; mend that card"):
+        open_planes(tmp_path / "a.fits")
+    assert any(line.strip().startswith(f"its header: {key} is") for line in describe_fits(tmp_path / "a.fits"))
+
+
 def test_damage_that_shows_when_pixels_are_read(tmp_path):
     fits.CompImageHDU(noise(), header(MAGZERO=31.4)).writeto(tmp_path / "a.fits")
     data = bytearray((tmp_path / "a.fits").read_bytes())

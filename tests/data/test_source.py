@@ -1,13 +1,20 @@
 """Batches: everything about an object travels together, and every batch is full and clean."""
 
+import h5py
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.table import MaskedColumn, QTable
 
 from galzoo import Stamps
 from galzoo.data import source as module
+from galzoo.data.scene_source import SceneSource
 from galzoo.data.source import StampSource, clean_planes, sky_variance, step_positions
+from galzoo.data.training_sources import training_sources
 from galzoo.errors import InputError
+from galzoo.registry import get_family
 from tests.conftest import make_stamps
+from tests.scenes import make_scenes
 
 KEYS = ("image", "variance", "mask", "psf", "truth")
 
@@ -25,6 +32,12 @@ def readable(tmp_path):
     path = tmp_path / "readable.h5"
     Stamps(plane, ["r"], 0.2, variance=plane + 1, truth=2 * plane, psf=psf, catalogue=catalogue).save(path)
     return path
+
+
+def with_columns(path, **columns):
+    stamps = make_stamps(n=3)
+    stamps.catalogue = QTable({"id": ["a", "b", "c"]} | columns)
+    stamps.save(path)
 
 
 def assert_together(batch):
@@ -140,3 +153,63 @@ def test_marks_in_a_condition_are_said(tmp_path, caplog):
     stamps.save(tmp_path / "a.h5")
     StampSource(tmp_path / "a.h5", split="all", condition=("z",))
     assert "5 values of z are -99, which marks what is not known in many catalogues" in caplog.text
+
+
+@pytest.mark.parametrize("spoil", ["image", "variance", "mask"])
+def test_stamps_without_a_good_pixel_are_no_data_to_learn_from(tmp_path, spoil):
+    stamps = make_stamps(n=30)
+    value = {"image": np.float32(np.nan), "variance": np.float32(0), "mask": True}[spoil]
+    setattr(stamps, spoil, np.full(stamps.image.shape, value))
+    stamps.save(tmp_path / "a.h5")
+    data = {"split": {}, "label": None, "condition": [], "limit": None}
+    family = get_family("vqvae")
+    with pytest.raises(InputError, match="a.h5: none of .* stamps has a good pixel"):
+        training_sources(tmp_path / "a.h5", data, family)
+    getattr(stamps, spoil)[::3, 2, 2] = {"image": 1, "variance": 1, "mask": False}[spoil]
+    stamps.save(tmp_path / "a.h5")
+    training_sources(tmp_path / "a.h5", data, family)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [(MaskedColumn([0, 1, 2], mask=[True, False, False]), "labels from -1 to 2"), ([0, 1, 2**40], "to 1099511627776"),
+     ([[0, 1]] * 3, "several labels a row")],
+    ids=["missing", "large", "pairs"],
+)  # fmt: skip
+def test_labels_are_classes_from_zero(tmp_path, labels, said):
+    with_columns(tmp_path / "a.h5", label=labels)
+    with pytest.raises(InputError, match=f"a.h5: column 'label' has .*{said}.*number the classes from 0"):
+        StampSource(tmp_path / "a.h5", split="all", label="label")
+
+
+@pytest.mark.parametrize(("values", "said"), [([1, np.inf, 2], "infinite"), ([[1, 2]] * 3, "several values a row")])
+def test_conditions_are_one_finite_number_or_nan(tmp_path, values, said):
+    with_columns(tmp_path / "a.h5", size=values)
+    with pytest.raises(InputError, match=f"a.h5: column 'size' has {said}"):
+        StampSource(tmp_path / "a.h5", split="all", condition=["size"])
+
+
+def test_radii_are_brought_to_arcsec(tmp_path):
+    with_columns(tmp_path / "a.h5", half_light_radius=[1, 2, 3] * u.arcmin)
+    found = StampSource(tmp_path / "a.h5", ("half_light_radius",), split="all").batch([2])["half_light_radius"]
+    assert found.tolist() == [[180]]
+    with_columns(tmp_path / "a.h5", half_light_radius=[1, 2, 3] * u.pix)
+    with pytest.raises(InputError, match="half_light_radius is in pix, not arcsec"):
+        StampSource(tmp_path / "a.h5", ("half_light_radius",), split="all")
+
+
+def test_numbers_of_sources_of_other_programs_are_brought_to_their_units(tmp_path):
+    scenes = make_scenes(n=2)
+    scenes.save(tmp_path / "a.h5")
+    flux = scenes.flux()
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        file[f"sources/flux_{scenes.bands[0]}"].attrs["unit"] = "uJy"
+    batch = SceneSource(tmp_path / "a.h5", ("flux",), split="all").batch([0, 1])
+    np.testing.assert_allclose(batch["flux"][..., 0], 1000 * flux[..., 0], rtol=1e-6)
+    np.testing.assert_allclose(batch["flux"][..., 1:], flux[..., 1:], rtol=1e-6)
+
+
+def test_another_word_for_a_split_names_the_file(tmp_path):
+    with_columns(tmp_path / "a.h5", split=["train", "valid", "Test"])
+    with pytest.raises(InputError, match="a.h5: catalogue column 'split' holds 'Test'; use train, valid, test"):
+        StampSource(tmp_path / "a.h5", split="train")

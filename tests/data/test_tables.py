@@ -533,3 +533,45 @@ def test_a_table_that_says_how_its_stand_in_is_fetched(tmp_path):
     (tmp_path / "c.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(InputError, match="c.csv: is "):
         read_table(tmp_path / "c.csv")
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [(["007", "08"], ["007", "08"]), (["1E5", "2"], ["1E5", "2"]), (["8.10", "8.1"], ["8.10", "8.1"]),
+     (["12", "-3"], ["12", "-3"]), (["1.0", "2.0"], ["1", "2"]), (["1237648720693755918", "5"],) * 2,
+     (["99999999999999999999", "5"],) * 2, (["7", ""], ["7", ""]), (["0", "n/a"], ["0", ""])],
+)  # fmt: skip
+@pytest.mark.parametrize("mark", [",", ";", "\t", "  "])
+def test_names_of_objects_keep_their_text(tmp_path, texts, said, mark):
+    if mark == "  " and "" in texts:
+        texts = ['""' if text == "" else text for text in texts]
+    rows = [mark.join((text, "1.5", "2.5", text)) for text in texts]
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join([mark.join(("KEY", "x", "y", "id")), *rows]) + "\n")
+    for table in (read_table(path), read_table(path, "KEY")):
+        assert identifiers(table["id"]).tolist() == said
+    assert identifiers(table["KEY"]).tolist() == said
+    assert table["x"].tolist() == [1.5, 1.5]
+
+
+def test_whole_numbers_that_name_objects_are_compared_as_numbers(tmp_path):
+    (tmp_path / "a.csv").write_text("id,x,y\n9,1,2\n10,3,4\n")
+    assert select(read_table(tmp_path / "a.csv"), "id>9")["x"].tolist() == [3]
+
+
+def test_rows_that_are_taken_for_comments_are_said(tmp_path, caplog):
+    (tmp_path / "a.csv").write_text("name,x,y\n#1,10,20\n# by hand\n3,30,40\n")
+    assert len(read_table(tmp_path / "a.csv")) == 1
+    assert "a.csv: 1 rows begin with # and are left out" in caplog.text
+    caplog.clear()
+    (tmp_path / "a.csv").write_text('name,x,y\n"#1",10,20\n# by hand\n3,30,40\n')
+    assert (len(read_table(tmp_path / "a.csv")), caplog.text) == (2, "")
+
+
+def test_columns_do_not_take_the_place_of_another():
+    table = Table({"x": [1], "x_mosaic": [2], "a/b": [3], "a_b": [4], "id": ["a"], "id_mosaic": ["b"]})
+    found = to_quantities(table, reserved=("id", "x"))
+    values = {name: found[name][0] for name in found.colnames}
+    assert values == {
+        "x_mosaic": 1, "x_mosaic_mosaic": 2, "a_b_mosaic": 3, "a_b": 4, "id_mosaic": "a", "id_mosaic_mosaic": "b",
+    }  # fmt: skip

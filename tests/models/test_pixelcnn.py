@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from astropy import units as u
 from keras import ops
 from scipy.stats import norm
 
@@ -498,6 +499,8 @@ class TestBadInput:
             ({"n": 0}, "n is 0"),
             ({"n": -3}, "n is -3"),
             ({"n": 2.5}, "n is 2.5"),
+            ({"seed": -1}, "seed is -1"),
+            ({"condition": {"mag": 1.0 * u.uJy}}, "condition 'mag' is in uJy; give a number in the unit"),
             ({"condition": {"colour": 1.0}}, "no condition 'colour'; it has mag, t_type"),
             ({"condition": {"t_type": 4}}, "no class 4; its classes are -3, -2, -1, 5"),
             ({"condition": {"mag": [1.0, 2.0, 3.0]}}, "shape"),
@@ -512,6 +515,10 @@ class TestBadInput:
     def test_sample(self, arguments, message):
         with pytest.raises(InputError, match=message):
             prior(steps=0).sample(**{"n": 2, **arguments})
+
+    def test_magnitudes_may_have_their_unit(self):
+        drawn = prior(steps=0).sample(1, {"mag": 21.5 * u.ABmag})
+        assert drawn.condition["mag"] == 21.5
 
     def test_log_prob_of_other_codes(self):
         with pytest.raises(InputError, match="codes of another model"):

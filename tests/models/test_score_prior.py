@@ -117,6 +117,8 @@ def test_oddities_are_of_the_sum_of_the_bands_in_units_of_its_noise(monkeypatch)
 
 
 def test_what_does_not_fit_is_refused(stirred):
+    with pytest.raises(InputError, match="seed is -1"):
+        stirred.sample(1, seed=-1)
     with pytest.raises(InputError, match="NaN"):
         stirred.log_prob(np.full((1, 16, 16, 1), np.nan))
     with pytest.raises(InputError, match="no condition 'size'"):

@@ -306,6 +306,8 @@ def test_real_galaxies(real_galaxies):
     [
         ({"psf_size": 20}, "psf_size is 20; give an odd number"),
         ({"stamp_size": 2}, "stamp_size is 2"),
+        ({"stamp_size": 32.5}, "stamp_size is 32.5; give a whole number"),
+        ({"seed": -1}, "seed is -1; give a whole number, 0 or more"),
         ({"real_fraction": 0.5}, "without real_galaxies"),
         ({"flat_magnitude": 2}, "fraction from 0 to 1"),
         ({"magnitude_range": (25, 20)}, "the brighter and the fainter"),

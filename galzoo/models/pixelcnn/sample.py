@@ -90,6 +90,8 @@ def sample(
     """
     guidance = model.guidance if guidance is None else guidance
     _check(n, temperature, top_k, guidance, batch_size)
+    if seed < 0:
+        raise InputError(f"seed is {seed}; give a whole number, 0 or more")
     if guidance != 1.0 and model.space != "codes":
         raise InputError(f"guidance is {guidance}; a prior over pixels draws with guidance 1 alone")
     # Two streams, each in the order of the galaxies: the first of many are the same as of few.

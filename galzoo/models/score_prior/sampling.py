@@ -58,6 +58,8 @@ def sample(model, n, condition=None, seed=0, steps=18, size=None, batch_size=64,
         raise InputError(f"n is {n}; draw 1 galaxy or more")
     if steps < 2 or batch_size < 1:
         raise InputError(f"steps is {steps}, batch_size {batch_size}; give at least 2 and 1")
+    if seed < 0:
+        raise InputError(f"seed is {seed}; give a whole number, 0 or more")
     size = model.stamp_size if size is None else tuple(size)
     if size is None:
         raise InputError("this prior does not know the size of its stamps; give size=(y, x) in pixels")

@@ -64,7 +64,7 @@ def read_labels(path, column, catalogue, unknown=(), least=5, match=None):
     """
     from galzoo.data.tables import read_table
 
-    table = read_table(path)
+    table = read_table(path, match)
     if column not in table.colnames:
         raise UnknownNameError.of("column", column, table.colnames)
     values, known = _values(table[column])

@@ -193,7 +193,8 @@ def _listed(catalogue, columns, field):
     if catalogue is None:
         return None, None
     name = str(catalogue) if isinstance(catalogue, str | os.PathLike) else "catalogue"
-    table = read_table(catalogue) if isinstance(catalogue, str | os.PathLike) else catalogue
+    ids = (columns or {}).get("id")
+    table = read_table(catalogue, ids) if isinstance(catalogue, str | os.PathLike) else catalogue
     found = find_columns(table, columns, name)
     x, y = catalogue_positions(field.mosaic, table, found, columns, name)
     finite = np.isfinite(x) & np.isfinite(y)

@@ -60,7 +60,11 @@ def read_truth(truth, columns, field):
     if column is None:
         mend = f"no column {wanted!r}" if wanted else "no magnitude"
         raise InputError(f"{name}: {mend}; name one with --columns mag=..., it has {', '.join(table.colnames)}")
-    magnitude = plain(table[column]).astype(float)
+    magnitude, unit = plain(table[column]), str(getattr(table[column], "unit", None) or "mag")
+    if magnitude.ndim != 1 or magnitude.dtype.kind not in "fiu" or "mag" not in unit.lower():
+        held = f"is in {unit}" if "mag" not in unit.lower() else "holds no numbers"
+        raise InputError(f"{name}: column {column} {held}, so no magnitudes; name another (--columns mag=...)")
+    magnitude = magnitude.astype(float)
     height, width = field.shape
     inside = np.isfinite(x) & np.isfinite(y)
     inside &= (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)

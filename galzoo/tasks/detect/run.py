@@ -92,6 +92,8 @@ class Settings:
             raise InputError(f"--tile is {self.tile}; give 64 pixels or more")
         if self.inject < 0:
             raise InputError(f"--inject is {self.inject}; give a number of artificial sources, 0 or more")
+        if self.seed < 0:
+            raise InputError(f"--seed is {self.seed}; give a whole number, 0 or more")
         if not 0 < self.match < np.inf:
             raise InputError(f"--match is {self.match}; give a distance in arcsec above 0, e.g. 1")
         if self.inject_kind not in ("both", "star", "galaxy"):

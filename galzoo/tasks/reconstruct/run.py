@@ -103,6 +103,8 @@ def reconstruct(model, stamps, batch_size=64, progress=False, refine_steps=30):
     InputError
         If the bands are not those of the model.
     """
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; give 1 stamp or more at a time")
     given, stamps = stamps, in_order(stamps, model.bands)
     parts = []
     for start in track(range(0, len(stamps), batch_size), "reconstructing", progress):

@@ -97,7 +97,7 @@ def screen_field(
     output = output_folder(output, "screen", *inputs, bands=options.get("bands") or ())
     if preset is not None:
         card_for("screen", preset)
-    table = read_table(catalogue)
+    table = read_table(catalogue, (columns or {}).get("id"))
     if not len(table):
         raise InputError(f"{catalogue}: has no rows; give a catalogue of sources")
     found = find_columns(table, columns, str(catalogue))

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable
 from typer.testing import CliRunner
 
 from galzoo.cli import app
@@ -79,10 +80,12 @@ def test_a_preset_that_is_told_the_psf_takes_pixels_of_any_size(field):
         ({"x": [np.nan], "y": [5.0], "mag": [20.0]}, ("none of 1 rows",), {}),
         ({"a": [500.0], "mag": [20.0]}, ("no positions", "map ra and dec"), {}),
         ({"x": [5.0], "y": [5.0], "mag": [20.0]}, ("column role 'dex' is unknown",), {"columns": {"dex": "x"}}),
+        ({"x": [5.0], "y": [5.0], "mag": ["20.1:"]}, ("column mag holds no numbers", "--columns mag="), {}),
+        ({"x": [5.0], "y": [5.0], "mag": [2.0] * u.uJy}, ("column mag is in uJy, so no magnitudes",), {}),
     ],
 )
 def test_truth_lists(columns, words, options, field, tmp_path):
-    fails(detect_field, field, tmp_path, *words, truth=Table(columns), **options)
+    fails(detect_field, field, tmp_path, *words, truth=QTable(columns), **options)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,7 @@ def test_truth_lists(columns, words, options, field, tmp_path):
         ({"inject": -1}, "--inject is -1"),
         ({"inject_magnitudes": (26, 20)}, "the brighter and the fainter limit"),
         ({"match": 0}, "--match is 0"),
+        ({"seed": -1}, "--seed is -1"),
     ],
 )
 def test_settings(settings, words):

@@ -84,6 +84,8 @@ def test_a_reconstruction_knows_its_stamps():
     seen.unit = "nJy"
     result = reconstruct(Sharper(), seen, refine_steps=0)
     np.testing.assert_array_equal(result.image, seen.image)
+    with pytest.raises(InputError, match="batch_size is 0; give 1 stamp or more"):
+        reconstruct(Sharper(), seen, batch_size=0)
     assert len(result.plot().axes) == 3 * 5 + 1
     assert len(result.plot(rows=[1], title="one").axes) == 5 + 1
     assert {"id", "chi2", "model_flux_g"} < set(result.to_table().colnames)
