@@ -134,14 +134,14 @@ def summary(rows, draws=500):
             row |= {"image cosine, mean": cosine.mean()}
             row |= {"chi2, median": np.median([one[name]["chi2"] for one in rows])}
             if "below" in rows[0][name]:
-                below, draws = (
+                below, effective_of = (
                     np.concatenate([np.array(one[name][key])[k] for one, k in zip(rows, keep, strict=True)])
                     for key in ("below", "effective")
                 )
                 for percent in (68, 95):
                     inside = np.abs(below - 0.5) <= percent / 200
                     row[f"in {percent} %"], row[f"in {percent} %, error"] = share(inside)
-                row["effective samples, median"] = np.median(draws)
+                row["effective samples, median"] = np.median(effective_of)
             table.append(row | {"seconds a scene": np.median([one[name]["seconds"] for one in rows])})
     return {"scenes": len(rows), "methods": table}
 

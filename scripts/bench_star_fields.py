@@ -120,8 +120,8 @@ def sdss(preset, data, keep, result):
 
     shape = images[0].shape
 
-    def scored(name, found, measured):
-        result[name] = against(found, measured, places, magnitude, stars, shape)
+    def scored(name, found, measured, star=None):
+        result[name] = against(found, measured, places, magnitude, stars, shape, star)
         return result
 
     flux = np.asarray(photo["PSFFLUX"], float)[:, 2]
@@ -139,7 +139,7 @@ def sdss(preset, data, keep, result):
         table = found_by(keep, how.pop("preset"), name.replace(", ", "_"), told, psf_of, **how)
         measured = table["mag_r"] if "mag_r" in table.colnames else table["mag_aper_r"]
         found = np.stack([table["x"].value, table["y"].value], axis=-1)
-        yield scored(name, found, np.asarray(measured.value, float))
+        yield scored(name, found, np.asarray(measured.value, float), np.asarray(table["p_star"]) > 0.5)
 
 
 def inside(places, shape):
@@ -147,8 +147,12 @@ def inside(places, shape):
     return (x > _BORDER) & (y > _BORDER) & (x < shape[1] - 1 - _BORDER) & (y < shape[0] - 1 - _BORDER)
 
 
-def against(found, measured, truth, magnitude, stars, shape):
-    """Return recall by true magnitude, of stars and of all, and precision by measured magnitude."""
+def against(found, measured, truth, magnitude, stars, shape, star=None):
+    """Return recall by true magnitude, of stars and of all, and precision by measured magnitude.
+
+    Where `star` says which of those found are stars, also how many of the listed stars and galaxies that are found are
+    called what they are.
+    """
     pair = match(found, truth, _NEAR)
     hit, right = pair.found_of_truth >= 0, pair.truth_of_found >= 0
     own, counted = inside(truth, shape), inside(found, shape)
@@ -158,8 +162,12 @@ def against(found, measured, truth, magnitude, stars, shape):
         with np.errstate(invalid="ignore"):
             seen = counted & (measured >= low) & (measured < high)
         row = {"low": float(low), "high": float(high), "listed": int(some.sum()), "found": int(seen.sum())}
-        for name, values in (("recall", hit[some]), ("recall_stars", hit[some & stars]), ("precision", right[seen])):
-            row[name], row[f"{name}_error"] = (float(value) for value in share(values))
+        values = {"recall": hit[some], "recall_stars": hit[some & stars], "precision": right[seen]}
+        if star is not None:
+            for name, kind in (("stars_right", stars), ("galaxies_right", ~stars)):
+                values[name] = star[pair.found_of_truth[some & kind & hit]] == (name == "stars_right")
+        for name, ones in values.items():
+            row[name], row[f"{name}_error"] = (float(value) for value in share(ones))
         rows.append(row)
     print(rows[-2:], flush=True)
     return rows
@@ -222,7 +230,7 @@ def glimpse(preset, data, keep, result):
     told = written(keep, [plane], [variance], None, ("r",), 1.2)
     told["gain"] = {"r": float(electrons)}
     given = psf[None, ..., None]
-    for name, how in (("starnet", {}), ("refined", {"refine": True})):
+    for name, how in (("starnet", {}), ("refined", {"refine": True}), ("awake", {"wake": True})):
         if name not in result:
             table = found_by(keep, preset, name, told, given, **how)
             at = np.stack([table["x"].value, table["y"].value], axis=-1)

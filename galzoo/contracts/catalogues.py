@@ -23,12 +23,15 @@ class Catalogues(Brief):
         Total flux, in the unit of the image; NaN beyond the last star.
     shape : (int, int)
         Size (y, x) of the images.
+    star : bool array, (draw, n, star), optional
+        Which are stars and no galaxies, where the sampler tells them apart; not beyond the last.
     """
 
     count: np.ndarray
     positions: np.ndarray
     flux: np.ndarray
     shape: tuple[int, int]
+    star: np.ndarray | None = None
 
     def __len__(self):
         return len(self.count)

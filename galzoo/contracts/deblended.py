@@ -16,10 +16,12 @@ FLAGS = {
     "not_fitted": 64,
     "added": 128,
     "truncated": 256,
+    "shared": 512,
 }
 """Bits of a source's flag: the undeblended measurement is given; a flux is not positive; its light reaches the edge of
 the image; part of its core is masked; it holds saturated pixels; chi squared stays high; no model was fitted; it was
-added where the residual asked for it; it is larger than any window, so no model was fitted to the whole of it."""
+added where the residual asked for it; it is larger than any window, so no model was fitted to the whole of it; a
+fainter source was added in its light, and may be a part of it."""
 
 
 @dataclasses.dataclass(repr=False)

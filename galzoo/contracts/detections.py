@@ -52,6 +52,12 @@ class Detections(Brief):
     def __len__(self):
         return len(self.positions)
 
+    def galaxies(self):
+        """Return whether each source is more probably something else than a star, (n, source); not where unsaid."""
+        if self.class_probability is None or "star" not in self.classes:
+            return np.zeros(self.probability.shape, bool)
+        return np.asarray(self.class_probability)[..., self.classes.index("star")] < 0.5
+
 
 @runtime_checkable
 class Detector(Protocol):

@@ -162,7 +162,11 @@ def sample_pixels(
     kernel = tfp.mcmc.HamiltonianMonteCarlo(
         tf.function(density), step_size=np.full((n, 1), 0.3, "float32"), num_leapfrog_steps=leapfrogs
     )
-    kernel = tfp.mcmc.SimpleStepSizeAdaptation(kernel, int(0.8 * warmup), target_accept_prob=np.float32(_ACCEPTANCE))
+    # The steps that a network allows are a hundredth of those of a Gaussian: what changes by a per cent a step does not
+    # come there.
+    kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
+        kernel, int(0.8 * warmup), target_accept_prob=np.float32(_ACCEPTANCE)
+    )
 
     @tf.function
     def chain(start):

@@ -37,8 +37,9 @@ def draw_galaxies(density, least, span, most, side, margin, seed):
     -------
     dict of tensors
         ``places`` (n, galaxy, 2); ``electrons`` (n, galaxy), in the first band, 0 where there is none; ``radius``, the
-        half-light radius in pixels of a disc or bulge alone; and ``bulge, knots``, shares of the light; ``angle, ratio``
-        (axes); ``clumps`` (n, galaxy, knot, 2), where knots are in units of radius.
+        half-light radius in pixels of a disc or bulge alone; ``bulge``, its share of the light, and ``knots``, theirs
+        of the rest; ``angle`` and ``ratio`` of the axes; ``clumps`` (n, galaxy, knot, 2), where knots are, in units of
+        .8 half-light radii.
     """
     n = ops.shape(density)[0]
     draw = keras.random.uniform((n, most, 8), seed=seed)

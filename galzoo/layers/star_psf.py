@@ -73,9 +73,7 @@ def draw_psfs(n, bands, size, fwhm, ellipticity, seed, error=0.0, band_shift=0.0
         "second": second * ops.exp(_WINGS * wrong[..., 4]),
         "wing": wing * ops.exp(_WINGS * wrong[..., 5]),
     }
-    moved = {
-        key: moved.get(key, 0.0) + other * width * wrong[..., number] for key, number in (("dx", 6), ("dy", 7))
-    }
+    moved = {key: moved.get(key, 0.0) + other * width * wrong[..., number] for key, number in (("dx", 6), ("dy", 7))}
     return _profile(size, gaussian, **true, **moved), _profile(size, gaussian, **told)
 
 

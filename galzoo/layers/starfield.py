@@ -1,4 +1,4 @@
-"""Crowded star fields made in the graph: any density, PSF, sky and luminosity function, with the truth of each source."""
+"""Crowded star fields made in the graph: any density, PSF, sky and luminosity function, and the truth of sources."""
 
 import keras
 import numpy as np
@@ -130,8 +130,8 @@ class StarField(keras.layers.Layer):
     ):
         super().__init__(**{"autocast": False, "dtype": "float32", **kwargs})
         self._arguments = {
-            "size": int(size), "density": density, "galaxies": galaxies, "slope": slope, "span": span, "limit": limit, "faintest": faintest,
-            "luminosity": luminosity, "colour": colour, "colour_scatter": colour_scatter,
+            "size": int(size), "density": density, "galaxies": galaxies, "slope": slope, "span": span, "limit": limit,
+            "faintest": faintest, "luminosity": luminosity, "colour": colour, "colour_scatter": colour_scatter,
             "colour_spread": float(colour_spread), "unresolved": unresolved, "fwhm": fwhm, "ellipticity": ellipticity,
             "psf_size": int(psf_size), "psf_error": float(psf_error), "band_shift": float(band_shift),
             "given_psf": bool(given_psf), "gain": gain, "sky": sky, "depth": depth, "sky_error": sky_error,

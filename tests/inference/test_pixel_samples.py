@@ -60,6 +60,23 @@ def test_hamiltonian_chain_samples_the_posterior(scenes):
     np.testing.assert_allclose(found.image[0, 0].sum(), found.flux[0, 0, 0], rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:distutils Version classes:DeprecationWarning")
+def test_a_chain_moves_where_pixels_are_much_better_known_than_the_prior_says(scenes):
+    """Steps of .3 of the width of noise that the prior tells, 25 times that of the pixels, are never accepted."""
+    batch, first = scenes
+    batch["variance"] *= 100.0**2
+
+    class Sharp(Pixels):
+        sigma_min = 1.0
+
+        def image_density(self, image, condition):
+            return -0.5 * ops.sum(ops.square((ops.arcsinh(image) - self.mean) / 0.04), axis=(1, 2, 3))
+
+    found, accepted = sample_pixels(Sharp(np.arcsinh(2.0)), first, batch, 0.7, draws=150, warmup=100, leapfrogs=10)
+    assert np.all(accepted > 0.4)
+    assert found.flux_error[0].min() > 0.05
+
+
 def test_annealed_samples_follow_prior_and_data(scenes):
     batch, first = scenes
     one = Deblended(first.image[1:], first.flux[1:], first.positions[1:], first.present[1:])

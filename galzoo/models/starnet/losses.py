@@ -24,8 +24,8 @@ def catalogue_nll(cells, truth, reach):
         ``log_spread`` (n,), log of the standard deviation of what all stars of a field have in common, as a share, and
         ``star_logit`` (n, y, x, cell), of the probability that what the cell holds is a star and no galaxy.
     truth : dict of tensors
-        ``positions`` (n, star, 2), ``n_sources`` (n,), ``flux`` (n, star, band), and with ``star_logit`` ``source_class``
-        (n, star), 1 of stars.
+        ``positions`` (n, star, 2), ``n_sources`` (n,), ``flux`` (n, star, band), and with ``star_logit``
+        ``source_class`` (n, star), 1 of stars.
     reach : int
         Cells of pixels no further than so many from the star's pixel, along x and y, may hold it.
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from galzoo.contracts.catalogues import Catalogues
 from galzoo.errors import InputError
+from galzoo.models.logistic import expit
 from galzoo.models.starnet.calibration import AS_SAID, apply, common_spread
 from galzoo.models.starnet.groups import GROUPED, Groups
 
@@ -34,7 +35,7 @@ def draw_cells(cells, n, seed=0):
         mean, variance = np.transpose([one.moments() for one in groups])
         share = common_spread(cells["log_spread"], mean, variance, cells.get("spread", AS_SAID))
         common = share * mean / np.maximum(variance, 1e-6)
-    drawn = []
+    drawn, kinds = [], []
     for _ in range(n):
         shift = np.clip(common * random.standard_normal(images), -_FURTHEST, _FURTHEST)
         found = [one.draw(by, random) for one, by in zip(groups, shift, strict=True)]
@@ -46,17 +47,25 @@ def draw_cells(cells, n, seed=0):
         scaled = cells["scaled_flux"][chosen] + scaled
         flux = cells["unit"][chosen[:3]] * np.sinh(np.clip(scaled, -30, 30))
         drawn.append((image, cells["position"][chosen] + place, flux))
-    return stacked(drawn, images, bands, cells["logit"].shape[1:3])
+        if "star_logit" in cells:
+            kinds.append(random.random(stars) < expit(cells["star_logit"][chosen].astype(np.float64)))
+    return stacked(drawn, images, bands, cells["logit"].shape[1:3], kinds)
 
 
-def stacked(drawn, images, bands, shape):
-    """Return `Catalogues` of draws: of each the image (star,), rising, places (star, 2) and fluxes (star, band)."""
+def stacked(drawn, images, bands, shape, kinds=()):
+    """Return `Catalogues` of draws: of each the image (star,), rising, places (star, 2) and fluxes (star, band).
+
+    `kinds` says of each draw which are stars, bool (star,), where that is known.
+    """
     count = np.stack([np.bincount(image, minlength=images) for image, _, _ in drawn])
     most = max(int(count.max(initial=0)), 1)
     positions = np.full((len(drawn), images, most, 2), np.nan, np.float32)
     fluxes = np.full((len(drawn), images, most, bands), np.nan, np.float32)
+    star = np.zeros(positions.shape[:-1], bool) if kinds else None
     for row, (image, place, flux) in enumerate(drawn):
         # Cells come image by image.
         number = np.arange(len(image)) - np.repeat(np.cumsum(count[row]) - count[row], count[row])
         positions[row, image, number], fluxes[row, image, number] = place, flux
-    return Catalogues(count, positions, fluxes, shape)
+        if kinds:
+            star[row, image, number] = kinds[row]
+    return Catalogues(count, positions, fluxes, shape, star)

@@ -41,7 +41,7 @@ def take_over(model, start):
 
 
 def _common(model, limited):
-    """Return the weights that two models have alike, the last layer's left out, and a limit's but where both know it."""
+    """Return the weights that two models have alike, without the last layer's; a limit's if both know it."""
     others = [] if model.tiles is not None else list(model.last.weights)
     if model.limit_told is not None and not limited:
         others += [*model.limit_told.weights, *model.spread.weights]

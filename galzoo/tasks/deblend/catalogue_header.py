@@ -13,6 +13,7 @@ _COLUMNS = {
     "snr": "signal-to-noise ratio of the detection",
     "flags": "sum of bits: " + ", ".join(f"{bit} {name}" for name, bit in FLAGS.items()),
     "chi2": "chi squared per pixel of the group",
+    "extendedness": "share of the light that is not a star's: 0 of stars",
     "e1": "distortion before the PSF, (a^2-b^2)/(a^2+b^2) along x",
     "e2": "distortion before the PSF, towards y = x",
     "half_light_radius": "half-light radius before the PSF",
@@ -26,6 +27,8 @@ _OF_A_BAND = {
     "blendedness": "share of neighbours in the light at the source",
     "aperture_flux_err": "standard deviation of the aperture flux",
     "aperture_flux": "flux in an aperture, not deblended",
+    "psf_flux_err": "standard deviation of the PSF flux",
+    "psf_flux": "deblended flux as if it were a star",
 }
 
 

@@ -10,12 +10,14 @@ from galzoo.tasks.deblend.flags import (
     aperture,
     at_edge,
     correlated_errors,
+    hosts,
     judge,
     leader,
     measure,
     unseen,
     whole_shape,
 )
+from galzoo.tasks.deblend.psf_flux import psf_fluxes
 
 # Numbers in the source images of a chunk, which are all in memory; its sources, whose fits an interruption loses.
 _CHUNK_NUMBERS, _CHUNK_SOURCES = 1 << 22, 128
@@ -94,9 +96,9 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     -------
     dict of arrays
         A row a source: ``x, y, position_error, group, n_in_group, snr, row, flags, flux, flux_error, shape,
-        shape_error`` and what `galzoo.tasks.deblend.flags.measure` says; ``stamps`` (n, y, x, band) with
-        ``stamp_mask``, ``stamp_x, stamp_y``
-        (their lower-left pixels); models of the windows, ``model`` (all pixels in a row) and ``box`` (window, x0, y0,
+        shape_error``, ``psf_flux, psf_flux_err`` and what `galzoo.tasks.deblend.flags.measure` says; ``stamps``
+        (n, y, x, band) with ``stamp_mask``, ``stamp_x, stamp_y`` (their lower-left pixels); models of the windows,
+        ``model`` (all pixels in a row) and ``box`` (window, x0, y0,
         side).
     """
     planes = [cut(field, segmentation, unit) for unit in units]
@@ -120,6 +122,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
             detection,
             settings,
             of_group[unit.group],
+            psf,
             split=number in chunk.split,
         )  # fmt: skip
         for number, (unit, one, result, other) in enumerate(
@@ -134,7 +137,7 @@ def fit_chunk(deblend, field, segmentation, sources, units, psf, detection, size
     return found
 
 
-def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings, mates, split=False):
+def _rows(field, segmentation, unit, planes, result, others, sources, detection, settings, mates, psf, split=False):
     """Return what is known of the sources of a window; `split` says that it is one of several of its group.
 
     `mates` are the rows of all sources of the group.
@@ -156,18 +159,21 @@ def _rows(field, segmentation, unit, planes, result, others, sources, detection,
     start = np.stack([sources["x"][unit.sources], sources["y"][unit.sources]], axis=-1)
     lost = (flags & FLAGS["fallback"]) > 0
     places = np.where(lost[:, None] | ~np.isfinite(result.positions), start, result.positions)
+    flags[hosts(unit, result)] |= FLAGS["shared"]
     flags[at_edge(unit, planes, sources, places, detection.fwhm)] |= FLAGS["edge"]
     # Where a band saw nothing its flux is what other bands make of it, not a measurement.
     blind = unseen(unit, planes, places, detection.fwhm)
     flags[(blind | (result.flux > 0)).all(axis=-1)] &= ~FLAGS["negative_flux"]
     found |= {"flux": result.flux, "flux_error": result.flux_error}
+    found["psf_flux"], error = psf_fluxes(unit, planes, result, places, psf, others)
+    found["psf_flux_err"] = error * detection.correlation
     found |= correlated_errors(found, detection.correlation)
     if getattr(field, "halos", ()):
         sigma = np.hypot(detection.fwhm, 2 * np.nan_to_num(result.shape[:, 2])) / 2.3548
         found["flux_error"] = np.hypot(found["flux_error"], field.flux_error(*places.T, sigma))
-    for name in ("flux", "aperture_flux"):
+    for name in ("flux", "aperture_flux", "psf_flux"):
         found[name] = np.where(blind, np.nan, found[name])
-    for name in ("flux_error", "flux_like_err", "aperture_flux_err"):
+    for name in ("flux_error", "flux_like_err", "aperture_flux_err", "psf_flux_err"):
         found[name] = np.where(blind, np.inf, found[name])
     found |= {
         "x": places[:, 0], "y": places[:, 1], "flags": flags,

@@ -16,6 +16,8 @@ _RIM_PART = 0.1
 _HELD = 0.75
 # Light of the leader's model that its window may hold beside it, unexplained, before it is called cut.
 _LEFT = 0.5
+# Light of another at the place of an added source, in terms of its own, from which that is in the other's light.
+_UNDER = 0.1
 # Standard deviations by which chi squared is above what noise gives, from which a fit is called rough.
 _SIGNIFICANT = 4.0
 
@@ -107,6 +109,23 @@ def judge(unit, planes, fit, fwhm, others=None, first=None):
     if n and chi2 / n > POOR_CHI2:
         flags |= FLAGS["poor_fit"]
     return flags
+
+
+def hosts(unit, fit):
+    """Return the sources of a unit in whose light a fainter one was added, bool (n,).
+
+    That may be one that detection missed, or an arm or a knot of the brighter one.
+    """
+    found, light = np.zeros(len(fit.flags), bool), np.nan_to_num(fit.image).sum(axis=-1)
+    flux = light.sum(axis=(1, 2))
+    for row in np.flatnonzero((fit.flags & FLAGS["added"] > 0) & (flux > 0) & np.isfinite(fit.positions).all(axis=1)):
+        x, y = np.round(fit.positions[row] - [unit.x0, unit.y0]).astype(int)
+        if not (0 <= x < light.shape[2] and 0 <= y < light.shape[1]):
+            continue
+        here = np.where(flux > flux[row], light[:, y, x], 0)
+        if here.max() > _UNDER * light[row, y, x]:
+            found[here.argmax()] = True
+    return found
 
 
 def leader(unit, sources):

@@ -146,7 +146,8 @@ def halo_rows(field, halos, known, detection, settings):
         for number, halo in enumerate(halos)
     ]
     found = {key: np.concatenate([one[key] for one in rows]) for key in rows[0]}
-    unknown = {"position_error": (n, 2), "shape": (n, 3), "shape_error": (n, 3), "chi2": n, "blendedness": (n, bands)}
+    unknown = {"position_error": (n, 2), "shape": (n, 3), "shape_error": (n, 3), "chi2": n}
+    unknown |= dict.fromkeys(("blendedness", "psf_flux", "psf_flux_err"), (n, bands))
     found |= {key: np.full(shape, np.nan) for key, shape in unknown.items()}
     return found | {"snr": known["snr"], "row": known["row"], "n_in_group": np.ones(n, int)}
 

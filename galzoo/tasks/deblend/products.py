@@ -15,12 +15,13 @@ from galzoo.files import atomic_path, write_table
 from galzoo.interop.ds9 import write_regions
 from galzoo.resources import release
 from galzoo.tasks.deblend.catalogue_header import describe
+from galzoo.tasks.deblend.psf_flux import extendedness
 
 # Rows of pixels that are in memory at a time, and stamps.
 _STRIP, _STAMPS = 64, 256
 _ROW_KEYS = (
     "x", "y", "group", "n_in_group", "snr", "row", "flags", "flux", "flux_error", "shape", "shape_error", "blendedness",
-    "flux_like_err", "aperture_flux", "aperture_flux_err", "chi2", "position_error",
+    "flux_like_err", "aperture_flux", "aperture_flux_err", "psf_flux", "psf_flux_err", "chi2", "position_error",
 )  # fmt: skip
 
 
@@ -82,7 +83,8 @@ def _rows(chunks, bands):
         with np.load(path) as file:
             parts.append({key: file[key] for key in _ROW_KEYS})
     if not parts:
-        wide = {"flux", "flux_error", "blendedness", "flux_like_err", "aperture_flux", "aperture_flux_err"}
+        wide = {"flux", "flux_error", "blendedness", "flux_like_err"}
+        wide |= {f"{kind}_{name}" for kind in ("aperture", "psf") for name in ("flux", "flux_err")}
         sizes = dict.fromkeys(wide, (0, bands)) | {"shape": (0, 3), "shape_error": (0, 3), "position_error": (0, 2)}
         integers = ("group", "n_in_group", "row", "flags")
         return {key: np.zeros(sizes.get(key, 0), int if key in integers else float) for key in _ROW_KEYS}, np.zeros(
@@ -111,8 +113,8 @@ def make_catalogue(field, rows, ids=None, about=None):
     QTable
         ``id, x, y`` (pixels) with ``_err``, ``ra, dec`` where there is a WCS, ``group, n_in_group, snr, flags, chi2``,
         for each band ``flux_, flux_err_, mag_, mag_err_`` (AB), ``flux_like_err_``, ``blendedness_``, ``aperture_flux_,
-        aperture_flux_err_``, and ``e1, e2, half_light_radius`` (arcsec) with ``_err``. Where the flag `fallback` is
-        set, ``flux`` is that of the aperture and the shape is NaN.
+        aperture_flux_err_, psf_flux_, psf_flux_err_``, then ``extendedness`` and ``e1, e2, half_light_radius`` (arcsec)
+        with ``_err``. Where the flag `fallback` is set, ``flux`` is that of the aperture and the shape is NaN.
     """
     n = len(rows["x"])
     table = QTable()
@@ -143,6 +145,11 @@ def make_catalogue(field, rows, ids=None, about=None):
         table[f"blendedness_{band}"] = rows["blendedness"][:, index]
         table[f"aperture_flux_{band}"] = rows["aperture_flux"][:, index] * u.nJy
         table[f"aperture_flux_err_{band}"] = rows["aperture_flux_err"][:, index] * u.nJy
+        table[f"psf_flux_{band}"] = rows["psf_flux"][:, index] * u.nJy
+        table[f"psf_flux_err_{band}"] = rows["psf_flux_err"][:, index] * u.nJy
+    table["extendedness"], table["extendedness_err"] = extendedness(
+        rows["psf_flux"], rows["psf_flux_err"], rows["flux"]
+    )
     shape, shape_error = (np.where(lost[:, None], np.nan, rows[key]) for key in ("shape", "shape_error"))
     scale = [1, 1, field.pixel_scale * u.arcsec]
     for index, name in enumerate(("e1", "e2", "half_light_radius")):

@@ -33,7 +33,8 @@ def draw_field(finder, sample, n, folder, seed=0, progress=False):
     Returns
     -------
     list of Path
-        One a block, with ``draw, x, y`` (star,) and ``flux`` (star, band), the draws in order.
+        One a block, with ``draw, x, y`` (star,) and ``flux`` (star, band), the draws in order, and ``star``, which are
+        no galaxies, where the detector tells them apart.
 
     Notes
     -----
@@ -65,10 +66,11 @@ def _of_core(drawn, core, finder):
         there &= (x >= max(x0 - 0.5, -0.5)) & (x < min(x1, width) - 0.5)
         there &= (y >= max(y0 - 0.5, -0.5)) & (y < min(y1, height) - 0.5)
     draw = np.nonzero(there)[0]
-    return {
+    found = {
         "draw": draw.astype(np.int32), "x": x[there].astype(np.float32), "y": y[there].astype(np.float32),
         "flux": drawn.flux[:, 0][there].astype(np.float32),
     }  # fmt: skip
+    return found if drawn.star is None else found | {"star": drawn.star[:, 0][there]}
 
 
 def write_posterior(field, paths, n, output, region=REGION):
@@ -92,13 +94,17 @@ def write_posterior(field, paths, n, output, region=REGION):
     Notes
     -----
     The HDF5 file has ``draw, x, y`` (star,) and ``flux`` (star, band) in nJy, with attributes ``bands, draws, unit``
-    and ``shape``; stars of one catalogue are those of one number ``draw``. Blocks are copied one by one.
+    and ``shape``; stars of one catalogue are those of one number ``draw``. ``star`` says which are no galaxies, where
+    the detector tells them apart. Blocks are copied one by one.
     """
     rows, columns = (-(-side // region) for side in field.shape)
     counts, total = np.zeros((n, rows, columns), int), np.zeros(n, int)
     written = [output / "posterior.h5", output / "counts.ecsv"]
     with atomic_path(written[0]) as path, h5py.File(path, "w") as file:
         kinds = {"draw": "i4", "x": "f4", "y": "f4"}
+        if paths:
+            with np.load(paths[0]) as first:
+                kinds |= {"star": "?"} if "star" in first else {}
         sets = {key: file.create_dataset(key, (0,), kind, maxshape=(None,), chunks=(1 << 14,), compression="gzip")
                 for key, kind in kinds.items()}  # fmt: skip
         bands = len(field.bands)

@@ -22,7 +22,8 @@ def refined(detect, name="the detector"):
     """Return a detector's method whose stars are fitted together; see `galzoo.inference.star_fit.fit_stars`.
 
     Places, fluxes and their errors are those of the fit. Stars that are left without light are taken away; none are
-    added.
+    added. What the detector says is a galaxy is fitted as a star for the sake of the stars about it, but stays as the
+    detector says it.
 
     Parameters
     ----------
@@ -45,20 +46,20 @@ def refined(detect, name="the detector"):
         if any(getattr(answer, key) is None for key in parts):
             raise InputError(f"--refine fits fluxes and places, and {name} says none with errors; leave --refine out")
         values = {key: np.array(getattr(answer, key), float) for key in parts}
-        probability = np.array(answer.probability, float)
+        probability, galaxy = np.array(answer.probability, float), answer.galaxies()
         for row in range(len(probability)):
             image = {key: np.asarray(batch[key][row]) for key in ("image", "variance", "psf")}
             image["variance"] = np.where(batch["mask"][row], np.inf, image["variance"])
             image["gain"] = np.zeros(image["image"].shape[-1]) if batch.get("gain") is None else batch["gain"][row]
             own = {key: value[row] for key, value in values.items()}
-            probability[row] = refine_image(image, own, probability[row], threshold, cores[row])
+            probability[row] = refine_image(image, own, probability[row], threshold, cores[row], galaxy[row])
         values = {key: value.astype(np.float32) for key, value in values.items()}
         return dataclasses.replace(answer, probability=probability.astype(np.float32), **values)
 
     return run
 
 
-def refine_image(image, stars, probability, threshold, core=None):
+def refine_image(image, stars, probability, threshold, core=None, galaxy=None):
     """Fit the stars of an image in squares of a fixed grid, in place, and return their probabilities.
 
     Parameters
@@ -72,6 +73,8 @@ def refine_image(image, stars, probability, threshold, core=None):
         Stars of this probability and more are fitted.
     core : tuple of int, optional
         y0, y1, x0, x1: stars beyond these pixels are not fitted, and not listed. All pixels by default.
+    galaxy : array of bool, (star,), optional
+        What is no star; it stays as it is said.
 
     Returns
     -------
@@ -115,6 +118,8 @@ def refine_image(image, stars, probability, threshold, core=None):
             )  # fmt: skip
             # Stars of which no good pixel tells stay as the detector says.
             kept = own[fitted] & answer.told
+            if galaxy is not None:
+                kept &= ~galaxy[fitted]
             rows = fitted[kept]
             stars["positions"][rows] = answer.places[kept] + [first_x, first_y]
             stars["position_error"][rows], stars["flux"][rows] = answer.place_errors[kept], answer.flux[kept]

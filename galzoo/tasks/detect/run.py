@@ -196,7 +196,12 @@ def _star_products(search, rows, output, work, settings, progress):
         if n:
             pieces = draw_field(search.finder(), search.sample, n, work, settings.seed, progress)
             written += write_posterior(field, pieces, n, output)
-        written += write_images(field, rows, search.psf_of, output, work)
+        # Of galaxies no shape is known: their light stays in the residual.
+        stars = {key: rows[key] for key in ("x", "y", "flux")}
+        if "star" in search.classes:
+            star = rows["class_probability"][:, search.classes.index("star")] >= 0.5
+            stars = {key: values[star] for key, values in stars.items()}
+        written += write_images(field, stars, search.psf_of, output, work)
     if settings.daophot:
         written += write_allstar(field, make_catalogue(field, rows, search.classes), search.psf_of, output)
     return written

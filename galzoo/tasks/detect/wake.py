@@ -19,6 +19,8 @@ _FEWEST = 20
 _DOUBTFUL, _SURE = 0.02, 0.5
 # As in `galzoo.tasks.detect.refine`.
 _WIDER = 2.0
+# Pixels within so many FWHM of a galaxy have no part in the fit.
+_GALAXY = 3.0
 
 
 class WithSky:
@@ -70,10 +72,11 @@ def awake(search, name):
     said, psf_of, sky = [], search.psf_of, np.zeros((len(search.field.bands), 3))
     for _ in range(_ROUNDS):
         field = WithSky(search.field, sky, core)
-        stars = _stars(field, search.detect, psf_of, core, name)
+        stars, galaxies = _stars(field, search.detect, psf_of, core, name)
         planes = field.read(*core)
         image = planes["image"].astype(float)
         variance = np.where(planes["mask"], np.inf, planes["variance"]).astype(float)
+        _leave_out(variance, galaxies, _GALAXY * search.fwhm)
         middle = np.array([(core[2] + core[3] - 1) / 2]), np.array([(core[0] + core[1] - 1) / 2])
         changes = []
         for _ in range(_TURNS):
@@ -106,7 +109,10 @@ def _square(shape):
 
 
 def _stars(field, detect, psf_of, core, name):
-    """Return what the detector says of a square, as the `Prior` of a fit, places counted from its corner."""
+    """Return what the detector says of a square: stars as the `Prior` of a fit, and the places of galaxies (n, 2).
+
+    Places are counted from the corner of the square.
+    """
     from galzoo.inference.star_fit import Prior
     from galzoo.tasks.detect.finders import DetectorFinder
 
@@ -118,14 +124,22 @@ def _stars(field, detect, psf_of, core, name):
         raise InputError(f"--wake fits the stars, and {name} says no fluxes with errors; leave --wake out")
     values = [np.asarray(getattr(answer, key)[0], float) for key in keys]
     values[0] = values[0] - finder.margin
-    stars = Prior(*values, np.asarray(answer.probability[0], float))
-    stars = stars[stars.probability >= _DOUBTFUL]
+    stars, galaxy = Prior(*values, np.asarray(answer.probability[0], float)), answer.galaxies()[0]
+    galaxies = stars.places[galaxy & (stars.probability >= _SURE)]
+    stars = stars[(stars.probability >= _DOUBTFUL) & ~galaxy]
     if (stars.probability >= _SURE).sum() < _FEWEST:
         raise InputError(
             f"--wake: {int((stars.probability >= _SURE).sum())} stars in the middle of the field; it needs {_FEWEST}, "
             "leave --wake out"
         )
-    return stars
+    return stars, galaxies
+
+
+def _leave_out(variance, places, radius):
+    """Make the variance (y, x, band) infinite within `radius` pixels of places (n, 2)."""
+    y, x = np.indices(variance.shape[:2])
+    for px, py in places:
+        variance[(x - px) ** 2 + (y - py) ** 2 <= radius**2] = np.inf
 
 
 def _fit(image, variance, psf, stars, gain):

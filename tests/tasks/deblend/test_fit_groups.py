@@ -119,6 +119,8 @@ def window(monkeypatch):
     measured["flux_like_err"] = np.full((N, 2), 0.9)
     monkeypatch.setattr(fit_groups, "judge", lambda *_: flags.copy())
     monkeypatch.setattr(fit_groups, "measure", lambda *_: {key: value.copy() for key, value in measured.items()})
+    fluxes = np.full((N, 2), 6.0), np.full((N, 2), 0.3)
+    monkeypatch.setattr(fit_groups, "psf_fluxes", lambda *_: fluxes)
     monkeypatch.setattr(fit_groups, "unseen", lambda *_: blind)
     monkeypatch.setattr(fit_groups, "at_edge", lambda *_: edge)
     monkeypatch.setattr(
@@ -129,7 +131,7 @@ def window(monkeypatch):
     def rows(field=None, size=5, **options):
         settings = SimpleNamespace(stamp_size=size)
         return fit_groups._rows(
-            field, None, unit, planes, fit, None, sources, detection, settings, unit.sources, **options
+            field, None, unit, planes, fit, None, sources, detection, settings, unit.sources, None, **options
         )
 
     return SimpleNamespace(rows=rows, image=image, planes=planes, flags=flags, sources=sources)
@@ -149,10 +151,12 @@ def test_rows_are_of_what_was_fitted_or_of_where_it_was_looked_for(window):
 
 def test_bands_that_saw_nothing_have_no_flux(window):
     found = window.rows()
-    for name, value in (("flux", 5), ("aperture_flux", 7)):
+    for name, value in (("flux", 5), ("aperture_flux", 7), ("psf_flux", 6)):
         assert found[name][0, 0] == value
         assert np.isnan(found[name]).tolist() == [[False, True], [False, False], [False, False]]
-    for name, value in (("flux_error", 2), ("aperture_flux_err", 0.7), ("flux_like_err", 0.9)):
+    # The noise of the PSF fluxes is correlated by a factor of 2.
+    errors = {"flux_error": 2, "aperture_flux_err": 0.7, "flux_like_err": 0.9, "psf_flux_err": 0.6}
+    for name, value in errors.items():
         assert found[name][0, 0] == value
         assert np.isinf(found[name]).tolist() == [[False, True], [False, False], [False, False]]
     # The first is negative where nothing was seen only, the last where something was.

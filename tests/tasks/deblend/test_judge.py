@@ -10,7 +10,7 @@ from galzoo.field.detection import Detection
 from galzoo.field.windows import Unit
 from galzoo.tasks.deblend import fit_windows
 from galzoo.tasks.deblend.fit_windows import Fit
-from galzoo.tasks.deblend.flags import _cut, judge, measure, rough, unseen, whole_shape
+from galzoo.tasks.deblend.flags import _cut, hosts, judge, measure, rough, unseen, whole_shape
 from tests.field.fields import FWHM, SIGMA, gaussian
 
 SIDE, CORNER = 48, (100, 200)
@@ -347,3 +347,19 @@ def test_listed_positions_are_believed_more_than_detected_ones(rows, error, monk
 
     fit_windows.fit(deblend, [unit()], [window(image.sum(axis=0))], {"row": np.array(rows)}, None, {})
     assert seen == [{"smooth": False, "position_error": error}]
+
+
+@pytest.mark.parametrize(
+    ("apart", "flux", "added", "expected"),
+    [
+        (3, 0.3, 1, [True, False]),
+        (3, 3.0, 1, [False, False]),
+        (16, 0.3, 1, [False, False]),
+        (3, 0.3, 0, [False, False]),
+    ],
+)
+def test_a_source_in_whose_light_a_fainter_one_was_added_is_said(apart, flux, added, expected):
+    places = np.array([[16.0, 24.0], [16.0 + apart, 24.0]])
+    given = fit(draw(places, np.array([[400.0, 900.0]] * 2) * [[1], [flux]]), places=places)
+    given.flags[1] = added * FLAGS["added"]
+    assert hosts(unit(), given).tolist() == expected

@@ -35,8 +35,8 @@ def numbers():
         "flux": 100 * by_band, "flux_error": np.array([[10.0, 11.0], [np.nan, 12.0], [13.0, 14.0]]),
         "shape": np.tile([0.2, 0.1, 4.0], (3, 1)), "shape_error": np.tile([0.02, 0.01, 0.4], (3, 1)),
         "blendedness": 0.01 * by_band, "flux_like_err": 0.5 * by_band, "aperture_flux": 90 * by_band,
-        "aperture_flux_err": 7 * by_band, "chi2": np.array([1.0, 1.5, 4.0]),
-        "position_error": np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]),
+        "aperture_flux_err": 7 * by_band, "psf_flux": 80 * by_band, "psf_flux_err": 6 * by_band,
+        "chi2": np.array([1.0, 1.5, 4.0]), "position_error": np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]),
     }  # fmt: skip
 
 
@@ -93,6 +93,9 @@ def test_every_number_is_in_its_column(written):
         "flux_like_err_g": [0.5, 1.5, 2.5], "flux_like_err_r": [1, 2, 3], "blendedness_g": [0.01, 0.03, 0.05],
         "blendedness_r": [0.02, 0.04, 0.06], "aperture_flux_g": [90, 270, 450], "aperture_flux_r": [180, 360, 540],
         "aperture_flux_err_g": [7, 21, 35], "aperture_flux_err_r": [14, 28, 42], "snr": [50, 8, 9],
+        "psf_flux_g": [80, 240, 400], "psf_flux_err_r": [12, 24, 36], "extendedness": [0.2, 0.2, 0.2],
+        # Two bands of 100 / 6 standard deviations each.
+        "extendedness_err": np.full(3, 0.06 / np.sqrt(2)),
         "chi2": [1, 1.5, 4], "group": [0, 1, 2], "n_in_group": [2, 1, 1],
         "e1": [0.2, 0.2, np.nan], "e1_err": [0.02, 0.02, np.nan], "e2": [0.1, 0.1, np.nan],
         "e2_err": [0.01, 0.01, np.nan], "half_light_radius": [1, 1, np.nan],
@@ -221,7 +224,8 @@ def test_columns_are_what_they_are_called():
         "flux_err_r": "standard deviation of the flux, band r", "mag_g": "AB magnitude, band g",
         "flux_like_err_r": "error of the flux by noise alone, shapes held, band r",
         "flux_g": "total flux; of the aperture where fallback is set, band g",
-        "aperture_flux_err_g": "standard deviation of the aperture flux, band g", "y_err": "standard deviation of y",
+        "aperture_flux_err_g": "standard deviation of the aperture flux, band g",
+        "psf_flux_r": "deblended flux as if it were a star, band r", "y_err": "standard deviation of y",
         "e1": "distortion before the PSF, (a^2-b^2)/(a^2+b^2) along x", "flux_z": "",
     }  # fmt: skip
     assert {name: description(name, BANDS) for name in said} == said

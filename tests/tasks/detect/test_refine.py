@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from galzoo.contracts.detections import Detections
 from galzoo.inference import star_fit
@@ -114,3 +115,20 @@ def test_signal_to_noise_is_that_of_all_bands_and_finite_of_fluxes_beyond_square
     found = signal_to_noise(flux, error)
     np.testing.assert_allclose(found, [5.0, 0.0, np.sqrt(2) * 1e200, np.inf, 2.0])
     np.testing.assert_allclose(signal_to_noise(-flux[:1, :1], error[:1, :1]), [3.0])
+
+
+def test_galaxies_stay_as_the_detector_says_them():
+    """Two sources whose fluxes are said to be half of what they are, one of them as a galaxy."""
+    y, x = np.indices((40, 40))
+    image = sum(900 * norm.pdf(x, px, 1.5) * norm.pdf(y, 20, 1.5) for px in (12, 27))[None, ..., None]
+    psf = (norm.pdf(x, 20, 1.5) * norm.pdf(y, 20, 1.5))[10:31, 10:31][None, ..., None]
+    batch = {"image": image, "variance": np.ones_like(image), "mask": np.zeros_like(image, bool), "psf": psf}
+    said = Detections(
+        positions=np.array([[[12.0, 20.0], [27.0, 20.0]]]), probability=np.ones((1, 2)), boxes=np.zeros((1, 2, 4)),
+        class_probability=np.array([[[0.1, 0.9], [0.8, 0.2]]]), flux=np.full((1, 2, 1), 450.0),
+        flux_error=np.full((1, 2, 1), 300.0), position_error=np.full((1, 2, 2), 0.3),
+    )  # fmt: skip
+    found = refined(lambda batch, threshold: said)(batch, 0.5)
+    assert found.flux[0, 0, 0] == pytest.approx(900, rel=0.05)
+    assert found.flux[0, 1, 0] == 450
+    assert found.probability[0].tolist() == [1, 1]

@@ -118,6 +118,36 @@ def test_model_and_residual_add_up_and_allstar_counts_from_one(place, tmp_path):
     np.testing.assert_allclose(magnitude, table["mag_r"].value[good], atol=1e-3)
 
 
+def test_galaxies_are_not_in_the_model(place, tmp_path):
+    folder, stars, _ = place
+
+    @dataclasses.dataclass
+    class Typed(Drawing):
+        """Says that what is in the left half is a galaxy."""
+
+        def detect(self, batch, threshold=0.0):
+            found = super().detect(batch, threshold)
+            star = (found.positions[..., 0] > found.positions[..., 0].mean()).astype(float)
+            return dataclasses.replace(found, class_probability=np.stack([1 - star, star], axis=-1))
+
+        def posterior(self, batch, n=100, seed=0):
+            drawn = super().posterior(batch, n, seed)
+            with np.errstate(invalid="ignore"):
+                return dataclasses.replace(drawn, star=drawn.positions[..., 0] > 80)
+
+    run(folder, tmp_path / "out", Typed(), tile=1024)
+    with h5py.File(tmp_path / "out" / "posterior.h5") as file:
+        assert len(file["star"]) == len(file["x"])
+        # Pixels are counted from that of the block, which begins before the field.
+        assert file["x"][:][file["star"][:]].min() > file["x"][:][~file["star"][:]].max()
+    table = QTable.read(tmp_path / "out" / "catalogue.ecsv")
+    star = table["p_star"] > 0.5
+    assert 10 < star.sum() < len(table) - 10
+    model = fits.getdata(tmp_path / "out" / "model.fits", "r")
+    peak = model[np.round(table["y"].value).astype(int), np.round(table["x"].value).astype(int)]
+    assert peak[star].min() > 10 * np.abs(peak[~star]).max()
+
+
 @pytest.mark.parametrize(("gain", "expected"), [({"r": 4.0, "i": 8.0}, (0, 4, 8)), (2.0, (2, 2, 2)), (None, (0, 0, 0))])
 def test_a_detector_is_told_the_gain(gain, expected, place, tmp_path):
     detector = Drawing()

@@ -11,6 +11,7 @@ from astropy.table import QTable
 
 from galzoo.errors import InputError
 from galzoo.field.array_field import ArrayField
+from galzoo.field.open_field import open_field
 from galzoo.inference import star_fit, star_wake
 from galzoo.tasks.detect import wake
 from galzoo.tasks.detect.run import Settings, detect_field
@@ -161,9 +162,12 @@ def test_the_fit_sees_doubtful_stars_by_their_probability(monkeypatch):
     prior = star_fit.Prior(
         places, np.full((40, 2), 0.1), np.full((40, 1), 50.0), np.full((40, 1), 2.0), np.repeat([0.9, 0.1], [30, 10])
     )
-    monkeypatch.setattr(wake, "_stars", lambda *given: prior)
+    monkeypatch.setattr(wake, "_stars", lambda *given: (prior, np.array([[20.0, 30.0]])))
 
     def fit_stars(image, variance, psf, stars, others, gain):
+        # What is about a galaxy has no part in the fit: three FWHM, of three pixels.
+        assert np.isinf(variance[30, 20:30]).all()
+        assert np.isfinite(variance[30, 30])
         orders.append((image.mean(), stars, others))
 
     def fit_change(image, fitted, psf, others):
@@ -190,3 +194,26 @@ def test_the_fit_sees_doubtful_stars_by_their_probability(monkeypatch):
         {"chi2_before": 1, "chi2_after": -1.5, "stars": 30}, {"chi2_before": -3, "chi2_after": -5.5, "stars": 30},
     ]  # fmt: skip
     assert found.about["fwhm_pixels"] == found.fwhm == pytest.approx(1.5 * 2.3548, rel=0.05)
+
+
+def test_galaxies_are_not_among_the_stars_of_the_fit(place):
+    folder, stars, _ = place
+
+    @dataclasses.dataclass
+    class Typed(Rough):
+        """Says that what is in the left half is a galaxy."""
+
+        def detect(self, batch, threshold=0.0):
+            found = super().detect(batch, threshold)
+            star = (found.positions[..., 0] > found.positions[..., 0].mean()).astype(float)
+            return dataclasses.replace(found, class_probability=np.stack([1 - star, star], axis=-1))
+
+    with fits.open(folder / "psf.fits") as hdus:
+        psf = np.stack([hdu.data for hdu in hdus if hdu.data is not None], axis=-1)
+    with open_field(folder / "field.fits", bands=list(BANDS)) as field:
+        square = wake._square(field.shape)
+        found, galaxies = wake._stars(field, Typed().detect, lambda x, y: np.stack([psf] * len(x)), square, "typed")
+    sure = found[found.probability >= 0.5]
+    assert len(galaxies) > 10
+    assert len(sure) > 10
+    assert galaxies[:, 0].max() < sure.places[:, 0].min()
