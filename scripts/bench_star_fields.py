@@ -23,7 +23,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
-from scipy.ndimage import map_coordinates, shift
+from scipy.ndimage import map_coordinates
 
 from galzoo.data.sdss_frames import BANDS, eigen_psf
 from galzoo.files import write_json
@@ -53,14 +53,15 @@ def planes_of(folder, stem, field, sky, gain, dark):
     x0, y0, width, height = field
     frames = {band: fits.open(next(folder.glob(f"frame-{band}-{stem}.fits*")))[0] for band in "ri"}
     wcs = {band: WCS(frame.header) for band, frame in frames.items()}
-    middle = np.array([x0 + width / 2, y0 + height / 2])
-    there = wcs["r"].all_pix2world(*middle, 0)
+    rows, columns = np.mgrid[y0 : y0 + height, x0 : x0 + width]
     images, variances, gains = [], [], {}
     for band, frame in frames.items():
-        dx, dy = np.array(wcs[band].all_world2pix(*there, 0)) - middle
         nmgy, data = frame.header["NMGY"], frame.data.astype(float)
-        moved = data if band == "r" else shift(data, (-dy, -dx), order=5, mode="nearest")
-        image = moved[y0 : y0 + height, x0 : x0 + width]
+        image = data[y0 : y0 + height, x0 : x0 + width]
+        if band != "r":
+            # Frames of two bands drift apart by half a pixel from one side to the other.
+            x, y = wcs[band].all_world2pix(*wcs["r"].all_pix2world(columns, rows, 0), 0)
+            image = map_coordinates(data, (y, x), order=5, mode="nearest")
         counts = np.maximum(image, 0) / nmgy + sky[band]
         images.append(3631 * image)
         variances.append((counts / gain[band] + dark[band]) * (3631 * nmgy) ** 2)

@@ -7,6 +7,8 @@ from keras import ops
 from galzoo.errors import InputError
 from galzoo.layers import fft
 from galzoo.layers.blend import positive_range
+from galzoo.layers.glare import draw_glare
+from galzoo.layers.lanczos import lanczos_lines
 from galzoo.layers.noise import normal
 from galzoo.layers.star_galaxies import draw_galaxies, galaxy_light
 from galzoo.layers.star_psf import draw_psfs
@@ -16,8 +18,6 @@ SERVED = ("image", "variance", "mask", "psf", "positions", "n_sources", "flux", 
 SERVED += ("faintest",)
 # Unresolved stars reach so far below the faintest that counts.
 _DEPTH = 10.0
-# Half the width of the kernel that moves a PSF, pixels.
-_REACH = 5
 _RANGES = ("density", "galaxies", "slope", "span", "limit", "fwhm", "gain", "sky", "full_well")
 # Standard deviation of the logarithm by which bulges and discs of galaxies differ in a band.
 _BULGE_COLOUR = 0.2
@@ -67,6 +67,8 @@ class StarField(keras.layers.Layer):
     band_shift : float
         How far other bands than the first may be off it, as those of images whose coordinates are not quite right: the
         most that the standard deviation in pixels is, of which each field draws its share evenly.
+    psf_detail : float
+        How far PSFs are from smooth profiles, see `galzoo.layers.star_psf.draw_psfs`.
     given_psf : bool
         Take the PSFs of the batch.
     gain : (float, float)
@@ -79,6 +81,10 @@ class StarField(keras.layers.Layer):
         Standard deviation of the sky that is left, and of its change over the field, in units of the sky's noise.
     full_well : (float, float), optional
         Electrons above which a pixel is saturated and masked, with its neighbours.
+    glare : float
+        Share of the fields on or beside which is a star far brighter than the others, with halo, spikes and a trail of
+        charge, see `galzoo.layers.glare.draw_glare`. Saturated pixels of half of the fields are
+        then not masked.
     seed : int
         Of the random numbers.
 
@@ -119,12 +125,14 @@ class StarField(keras.layers.Layer):
         psf_size=25,
         psf_error=0.0,
         band_shift=0.0,
+        psf_detail=0.0,
         given_psf=False,
         gain=(100.0, 400.0),
         sky=(100.0, 5000.0),
         depth=None,
         sky_error=0.5,
         full_well=(3e4, 1e6),
+        glare=0.0,
         seed=0,
         **kwargs,
     ):
@@ -134,8 +142,8 @@ class StarField(keras.layers.Layer):
             "faintest": faintest, "luminosity": luminosity, "colour": colour, "colour_scatter": colour_scatter,
             "colour_spread": float(colour_spread), "unresolved": unresolved, "fwhm": fwhm, "ellipticity": ellipticity,
             "psf_size": int(psf_size), "psf_error": float(psf_error), "band_shift": float(band_shift),
-            "given_psf": bool(given_psf), "gain": gain, "sky": sky, "depth": depth, "sky_error": sky_error,
-            "full_well": full_well, "seed": int(seed),
+            "psf_detail": float(psf_detail), "given_psf": bool(given_psf), "gain": gain, "sky": sky, "depth": depth,
+            "sky_error": sky_error, "full_well": full_well, "glare": float(glare), "seed": int(seed),
         }  # fmt: skip
         for name in _RANGES:
             value = self._arguments[name]
@@ -155,6 +163,10 @@ class StarField(keras.layers.Layer):
             raise InputError(f"psf_error is {psf_error}; give 0 to .5, and 0 with given_psf")
         if not 0 <= self.band_shift <= 2 or (self.band_shift and self.given_psf):
             raise InputError(f"band_shift is {band_shift}; give 0 to 2, and 0 with given_psf")
+        if not 0 <= self.psf_detail <= 1 or (self.psf_detail and self.given_psf):
+            raise InputError(f"psf_detail is {psf_detail}; give 0 to 1, and 0 with given_psf")
+        if not 0 <= self.glare <= 1 or (self.glare and self.full_well is None):
+            raise InputError(f"glare is {glare}; give 0 to 1, and 0 without full_well")
         if luminosity is not None:
             self._table = np.asarray(luminosity, "float32")
             if self._table.ndim != 2 or self._table.shape[1] != 2 or np.any(np.diff(self._table[:, 0]) <= 0):
@@ -189,9 +201,8 @@ class StarField(keras.layers.Layer):
         if self.given_psf:
             psf = told = ops.cast(batch["psf"], "float32")
         else:
-            psf, told = draw_psfs(
-                n, bands, self.psf_size, self.fwhm, self.ellipticity, seed, self.psf_error, self.band_shift
-            )
+            how = self.psf_error, self.band_shift, self.psf_detail
+            psf, told = draw_psfs(n, bands, self.psf_size, self.fwhm, self.ellipticity, seed, *how)
         draw = keras.random.uniform((n, 8), seed=seed)
         sky = self._between("sky", draw[:, :1]) * ops.exp(0.3 * keras.random.normal((n, bands), seed=seed))
         if self.depth is not None:
@@ -219,8 +230,13 @@ class StarField(keras.layers.Layer):
             light = light + of_galaxies
         noiseless = self._render(stars, psf, light)
         noiseless = noiseless + self._sky_left(n, bands) * ops.sqrt(sky)[:, None, None]
-        truth = self._truth(sources, stars["places"].shape[1], gain) | {"faintest": least / gain[:, 0]}
-        return self._observe(noiseless, sky, gain, draw[:, 7]) | truth | {"psf": told}
+        number, trail = stars["places"].shape[1], None
+        if self.glare:
+            bright = draw_glare(self.glare, sky, ops.sqrt(sky[:, 0] * area), self.fwhm, self.size, seed)
+            sources = {key: ops.concatenate([bright[key], sources[key]], axis=1) for key in stars}
+            noiseless, number, trail = noiseless + bright["light"], number + 1, bright["trail"]
+        truth = self._truth(sources, number, gain) | {"faintest": least / gain[:, 0]}
+        return self._observe(noiseless, sky, gain, draw[:, 7], trail) | truth | {"psf": told}
 
     def _between(self, name, draw):
         low, high = np.log(getattr(self, name)).astype("float32")
@@ -309,7 +325,7 @@ class StarField(keras.layers.Layer):
         """Return the noiseless field (n, y, x, band) in electrons, of stars and of other light before the PSF."""
         half = psf.shape[1] // 2
         side = self.size + 2 * half
-        columns, rows = (_lanczos_lines(stars["places"][..., axis], side, half) for axis in (0, 1))
+        columns, rows = (lanczos_lines(stars["places"][..., axis], side, half) for axis in (0, 1))
         # Each star's flux on the pixels about its place; a product of matrices sums over stars.
         columns = ops.transpose(columns, (0, 2, 1))[:, None] * ops.transpose(stars["electrons"], (0, 2, 1))[:, :, None]
         light = light + ops.transpose(ops.matmul(columns, rows[:, None]), (0, 3, 2, 1))
@@ -324,16 +340,22 @@ class StarField(keras.layers.Layer):
         plane = draw[:, 0, None, None] + draw[:, 1, None, None] * line[:, None, None]
         return plane + draw[:, 2, None, None] * line[:, None]
 
-    def _observe(self, noiseless, sky, gain, draw):
+    def _observe(self, noiseless, sky, gain, draw, trail):
         n, bands = ops.shape(noiseless)[0], noiseless.shape[-1]
         level, unit = sky[:, None, None], gain[:, None, None]
         expected = ops.maximum(noiseless + level, 0.0)
+        mask = ops.zeros_like(expected, dtype="bool")
+        if self.full_well is not None:
+            well = self._between("full_well", draw)[:, None, None, None]
+            full = expected > well
+            if trail is not None:
+                full = ops.logical_or(full, trail[..., None])
+                told = keras.random.uniform((n, 1, 1, 1), seed=self.seed_generator) < 0.5
+                expected = ops.where(full, well, expected)
+                full = ops.logical_and(full, told)
+            mask = ops.max_pool(ops.cast(full, "float32"), 3, strides=1, padding="same") > 0
         # Skies of a hundred electrons and more: Gaussian, as photon numbers are there.
         counts = expected + ops.sqrt(expected) * normal(n, (self.size, self.size, bands), self.seed_generator)
-        mask = ops.zeros_like(counts, dtype="bool")
-        if self.full_well is not None:
-            full = expected > self._between("full_well", draw)[:, None, None, None]
-            mask = ops.max_pool(ops.cast(full, "float32"), 3, strides=1, padding="same") > 0
         variance = ops.maximum(counts, 0.25 * level) / ops.square(unit)
         image = ops.where(mask, 0.0, (counts - level) / unit)
         return {"image": image, "variance": variance, "mask": mask, "gain": gain, "sky": sky / gain}
@@ -359,32 +381,6 @@ class StarField(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), **self._arguments}
-
-
-def _lanczos_lines(places, side, before):
-    """Return Lanczos kernels of unit sum about places (n, star), on `side` pixels from ``-before``, (n, star, side)."""
-    pixel = np.arange(-before, side - before).astype("float32")
-    places = places[..., None]
-    at = pixel - places
-    # sin(pi at) sin(pi at / reach) without a sine a pixel.
-    sign = np.where(pixel % 2 == 0, -1, 1).astype("float32")
-    step = np.float32(np.pi / _REACH)
-    part = places - ops.floor(places)
-    parity = 1 - 2 * (ops.floor(places) - 2 * ops.floor(0.5 * places))
-    wave = ops.sin(np.float32(np.pi) * part) * parity
-    cos, sin = ops.cos(step * places), ops.sin(step * places)
-    window = (sign * np.sin(step * pixel)) * cos - (sign * np.cos(step * pixel)) * sin
-    square = ops.square(at)
-    # On a pixel's middle the kernel is 1 there.
-    near = square < 1e-5
-    kernel = ops.where(near, 1.0, wave * window / ops.where(near, 1.0, np.float32(np.pi) * step * square))
-    kernel = ops.where(square < _REACH**2, kernel, 0.0)
-    # The sum over all pixels, those beyond the grid as well, is 1 within .006; it is made 1.
-    taps = np.arange(1 - _REACH, _REACH + 1).astype("float32") - part
-    bare = ops.square(taps) < 1e-5
-    total = ops.sin(np.float32(np.pi) * taps) * ops.sin(step * taps)
-    total = ops.where(bare, 1.0, total / ops.where(bare, 1.0, np.float32(np.pi) * step * ops.square(taps)))
-    return kernel / ops.sum(total, axis=-1, keepdims=True)
 
 
 def _poisson_quantile(uniform, mean):

@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from scipy.ndimage import binary_opening, shift
+from scipy.ndimage import binary_opening, map_coordinates, shift
 
 from galzoo.data.psf import peak_fwhm
 from galzoo.errors import InputError
+from galzoo.layers.glare import draw_glare
 from galzoo.layers.star_psf import draw_psfs
 from galzoo.layers.starfield import StarField
 
@@ -176,6 +177,87 @@ def test_told_psfs_are_as_wrong_as_asked():
     assert np.abs(np.einsum("nyxb,x->nb", told, line)).max() < 1e-4
     same, again = draw_psfs(4, 2, 25, (2.5, 4.0), 0.0, seed)
     np.testing.assert_array_equal(same, again)
+
+
+def test_detail_of_psfs():
+    """As far from smooth profiles as is asked, more in the wings; told so, but for its error and noise."""
+    seed = keras.random.SeedGenerator(4)
+    smooth, _ = draw_psfs(400, 1, 25, (3.9, 4.1), 0.0, keras.random.SeedGenerator(4))
+    rough, same = (np.asarray(one) for one in draw_psfs(400, 1, 25, (3.9, 4.1), 0.0, seed, detail=0.3))
+    np.testing.assert_array_equal(rough, same)
+    np.testing.assert_allclose(rough.sum(axis=(1, 2)), 1, rtol=1e-5)
+    # The same profiles, as their numbers are drawn first; all pixels of one are made brighter by the normalisation.
+    change = np.log(rough / np.asarray(smooth))[..., 0]
+    wing, middle = change[:, 0, ::4], change[:, 12, 12:15]
+    assert (wing - change[:, 12, 12, None]).std() == pytest.approx(0.3 / np.sqrt(3), rel=0.15)
+    # Two pixels are half the FWHM.
+    assert (middle[:, 2] - middle[:, 0]).std() == pytest.approx(0.15 / np.sqrt(3), rel=0.2)
+    true, told = (np.asarray(one) for one in draw_psfs(400, 1, 25, (3.9, 4.1), 0.0, seed, 0.02, detail=0.3))
+    alike = [np.corrcoef(np.log(a[8, 6:19, 0]), np.log(b[8, 6:19, 0]))[0, 1] for a, b in zip(true, told, strict=True)]
+    assert np.median(alike) > 0.98
+    assert 1e-5 < np.median(np.abs(np.diff(told - true, n=3, axis=1))) / true.max() < 1e-3
+
+
+def test_glare_is_of_a_star_that_is_told():
+    """Its light is there, the flux too, in half of the fields unmasked where it is saturated."""
+    options = {"size": 64, "density": (1e-4, 1.1e-4), "seed": 5, "full_well": (3e4, 3.1e4)}
+    made, plain = (fields(n=200, glare=share, **options) for share in (1.0, 0.0))
+    flux = made["flux"][:, 0, 0] * made["gain"][:, 0]
+    own = np.where(made["n_sources"] > 0, flux, 0) > 1e6
+    # A quarter of the places are on the field.
+    assert 0.15 < own.mean() < 0.35
+    assert (made["source_class"][own, 0] == 1).all()
+    peaks = []
+    for image, mask, (x, y) in zip(made["image"][own], made["mask"][own], made["positions"][own, 0], strict=True):
+        near = np.s_[max(int(y) - 3, 0) : int(y) + 4, max(int(x) - 3, 0) : int(x) + 4, 0]
+        peaks.append(mask[near].any() or image[near].max() > 0.9 * image[..., 0].max())
+    assert np.mean(peaks) > 0.95
+    hidden = made["mask"][own].any(axis=(1, 2, 3))
+    assert 0.25 < hidden.mean() < 0.75
+    # Nothing is brighter than the full well but for its photon noise.
+    counts = (made["image"] * made["gain"][:, None, None] + (made["sky"] * made["gain"])[:, None, None])[own]
+    assert counts.max() < 3.1e4 + 6 * np.sqrt(3.1e4)
+    # Halos reach beyond the stars: fields are brighter than those without.
+    sky = [np.median(one["image"][..., 0], axis=(1, 2)) * one["gain"][:, 0] for one in (made, plain)]
+    assert np.mean(sky[0] > np.abs(sky[1]).max()) > 0.2
+
+
+def test_spikes_and_trails_lie_along_lines():
+    sky = np.full((400, 1), 400.0, "float32")
+    drawn = draw_glare(1.0, sky, np.full(400, 100.0, "float32"), (2.0, 2.1), 128, keras.random.SeedGenerator(2))
+    drawn = {key: np.asarray(value) for key, value in drawn.items()}
+    places = drawn["places"][:, 0]
+    inside = ((places > 30) & (places < 97)).all(axis=1)
+    trails = drawn["trail"][inside]
+    there = trails.any(axis=(1, 2))
+    assert 0.15 < there.mean() < 0.5
+    for trail, place in zip(trails[there], places[inside][there], strict=True):
+        rows, columns = np.nonzero(trail)
+        narrow = min((np.ptp(rows), np.mean(rows) - place[1]), (np.ptp(columns), np.mean(columns) - place[0]))
+        assert narrow[0] <= 4
+        assert abs(narrow[1]) <= 0.5
+    # At one radius, spikes are brighter than between them; a halo alone is even.
+    turn = np.linspace(0, 2 * np.pi, 360, endpoint=False)
+    even = []
+    for light, (x, y) in zip(drawn["light"][inside, ..., 0], places[inside], strict=True):
+        ring = map_coordinates(light, (y + 30 * np.sin(turn), x + 30 * np.cos(turn)), order=1)
+        even.append(ring.max() / np.median(ring))
+    assert 0.2 < np.mean(np.array(even) > 1.2) < 0.7
+    assert not np.asarray(draw_glare(0.0, sky, sky[:, 0], (2.0, 2.1), 64, keras.random.SeedGenerator(2))["light"]).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"psf_detail": 2.0}, "psf_detail is 2.0; give 0 to 1"),
+        ({"psf_detail": 0.1, "given_psf": True}, "0 with given_psf"),
+        ({"glare": -0.1}, "glare is -0.1; give 0 to 1"),
+        ({"glare": 0.5, "full_well": None}, "0 without full_well"),
+    ],
+)
+def test_detail_and_glare_that_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        StarField(**options)
 
 
 def test_a_field_is_of_the_true_psf(monkeypatch):
