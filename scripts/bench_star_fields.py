@@ -231,9 +231,14 @@ def glimpse(preset, data, keep, result):
     told = written(keep, [plane], [variance], None, ("r",), 1.2)
     told["gain"] = {"r": float(electrons)}
     given = psf[None, ..., None]
-    for name, how in (("starnet", {}), ("refined", {"refine": True}), ("awake", {"wake": True})):
+    own = Path(preset).name
+    for name, how in (
+        (own, {}),
+        (f"{own}, refined", {"refine": True}),
+        (f"{own}, awake", {"wake": True}),
+    ):
         if name not in result:
-            table = found_by(keep, preset, name, told, given, **how)
+            table = found_by(keep, preset, name.replace(", ", "_"), told, given, **how)
             at = np.stack([table["x"].value, table["y"].value], axis=-1)
             yield scored(name, at, np.asarray(table["flux_r"].value))
     for threshold in (5.0, 10.0):
@@ -254,8 +259,9 @@ def m2(preset, data, keep, result):
         psfs.append(psf / psf.sum())
     told = written(keep, images, variances, wcs) | {"gain": gain, "subtract_sky": False}
     psf = np.stack(psfs, axis=-1)[None].astype(np.float32)
-    ways = {"network": (), "refined": ("refine",), "awake": ("wake",), "awake, refined": ("wake", "refine")}
-    for name, asked in ways.items():
+    ways = {"": (), ", refined": ("refine",), ", awake": ("wake",), ", awake, refined": ("wake", "refine")}
+    for way, asked in ways.items():
+        name = Path(preset).name + way
         if name in result:
             continue
         how = dict.fromkeys(asked, True)
@@ -292,7 +298,7 @@ def main():
     measure = {"sdss": sdss, "glimpse": glimpse, "m2": m2}[options.what]
     for result in itertools.islice(measure(options.preset, options.data, keep, before), options.ways):
         if options.output is not None:
-            write_json(options.output, {"preset": Path(options.preset).name, options.what: result})
+            write_json(options.output, {options.what: result})
 
 
 if __name__ == "__main__":
