@@ -59,13 +59,15 @@ def in_domain(stamps, card, conform=False):
     resampled = abs(ratio - 1) > _SAME_SCALE
     if not other and not resampled:
         return stamps
+    pictures = stamps.image.dtype == np.uint8 or not data["unit"]
     if not conform:
+        mend = "ask for pictures of that scale" if pictures else "--conform resamples"
         logger.warning(
-            "stamps have pixels of %.3g arcsec where %s has %.3g: what the model makes of them is a guess; "
-            "--conform resamples", stamps.pixel_scale, card["name"], scale,
+            "stamps have pixels of %.3g arcsec where %s has %.3g: what the model makes of them is a guess; %s",
+            stamps.pixel_scale, card["name"], scale, mend,
         )  # fmt: skip
         return stamps
-    if stamps.image.dtype == np.uint8 or not data["unit"]:
+    if pictures:
         whose = "stamps are" if stamps.image.dtype == np.uint8 else f"{card['name']} is for"
         raise InputError(f"{whose} 8-bit pictures, which have no other bands or pixels to go to; leave out --conform")
     from galzoo.data.conform import conform as bring

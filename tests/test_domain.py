@@ -43,9 +43,12 @@ def test_other_bands_are_refused_or_conform(caplog):
     assert np.isfinite(there.variance[..., 1]).any()
 
 
-def test_pictures_are_refused():
+def test_pictures_are_refused(caplog):
     stamps = dataclasses.replace(make_stamps(n=2), pixel_scale=0.4)
     card = {"name": "mine", "data": {"bands": ["r"], "pixel_scale_arcsec": 0.2, "unit": ""}}
+    in_domain(stamps, card)
+    assert "ask for pictures of that scale" in caplog.text
+    assert "--conform" not in caplog.text
     with pytest.raises(InputError, match="mine is for 8-bit pictures.*leave out --conform"):
         in_domain(stamps, card, conform=True)
     pictures = dataclasses.replace(stamps, image=np.zeros(stamps.image.shape, np.uint8), variance=None, unit="")
