@@ -10,6 +10,7 @@ from scipy import ndimage
 from galzoo.errors import InputError
 from galzoo.field.coadd import coadd
 from galzoo.field.detection import disc, find_sources, significance
+from galzoo.field.gaps import bridge_gaps
 from galzoo.field.photometry import moment_axes
 
 SOURCE_KEYS = ("x", "y", "a", "b", "theta", "snr", "row")
@@ -69,8 +70,9 @@ def _detect(field, core, window, detection, catalogue):
     """Return the groups of a tile, and whether one of them is cut by the window's edge within the field."""
     y0, y1, x0, x1 = window
     planes = field.read(*window)
-    image, error, mask = coadd(planes, detection.weights)
-    snr = significance(image, error, mask, detection.fwhm)
+    image, error, mask = coadd(bridge_gaps(planes, detection.fwhm), detection.weights)
+    # What was filled in is no evidence.
+    snr = significance(image, error, planes["mask"].all(axis=-1), detection.fwhm)
     image, error = np.ascontiguousarray(image, np.float32), np.ascontiguousarray(error, np.float32)
     sources, footprint = find_sources(image, error, mask, snr, detection)
     if catalogue is not None:
