@@ -4,6 +4,7 @@ import numpy as np
 
 from galzoo.contracts.deblended import FLAGS
 from galzoo.field.coadd import coadd
+from galzoo.field.gaps import bridge_gaps
 from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses, moment_axes
 from galzoo.field.windows import owners
 from galzoo.metrics.reconstruction import inverse_variance
@@ -325,11 +326,13 @@ def _likelihood_width(planes, fit):
 def aperture(unit, planes, sources, detection, mates):
     """Return Kron fluxes of the undeblended window and their errors, (n, band); `mates` are the rows of its group.
 
-    Pixels of other groups are left out: what they hide of an ellipse counts by the mean of the rest.
+    Pixels of other groups are left out: what they hide of an ellipse counts by the mean of the rest. Narrow gaps of
+    masked pixels are bridged (`galzoo.field.gaps`).
     """
     rows = unit.sources
     x, y = sources["x"][rows] - unit.x0, sources["y"][rows] - unit.y0
     ellipse = ellipses(x, y, sources["a"][rows], sources["b"][rows], sources["theta"][rows])
+    planes = bridge_gaps(planes, detection.fwhm)
     image, noise, empty = coadd(planes, detection.weights)
     bad = planes["mask"] | planes["other"][..., None]
     noise = np.median(noise[~empty]) if not empty.all() else 0.0

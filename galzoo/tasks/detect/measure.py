@@ -8,6 +8,7 @@ Kron 1980, ApJS 43, 305. Bertin & Arnouts 1996, A&AS 117, 393.
 import numpy as np
 
 from galzoo.field.coadd import coadd
+from galzoo.field.gaps import bridge_gaps
 from galzoo.field.photometry import automatic_radius, ellipse_fluxes, ellipses, half_light_radius, moment_axes
 
 FLAGS = {
@@ -74,14 +75,16 @@ def measure_tile(field, instances, rows, core, psf_of):
     labels, touching = _local(np.asarray(instances[y0:y1, x0:x1]), own)
     x, y = rows["x"][own] - x0, rows["y"][own] - y0
     weights = 1 / field.noise_levels()
-    image, error, empty = coadd(planes, weights)
-    image, error = np.ascontiguousarray(image, np.float32), np.ascontiguousarray(error, np.float32)
     width = _psf_radius(psf_of, rows["x"][own], rows["y"][own], weights)
+    # A bad column through a source takes none of its light. A Gaussian is twice as wide as it has half its light in.
+    whole = bridge_gaps(planes, 2 * np.median(width))
+    image, error, empty = coadd(whole, weights)
+    image, error = np.ascontiguousarray(image, np.float32), np.ascontiguousarray(error, np.float32)
     a, b, theta = _moments(image, labels, x, y, width)
     ellipse = ellipses(x, y, a, b, theta)
     empty = np.ascontiguousarray(empty)
     kron = automatic_radius(image, empty, ellipse, labels)
-    flux, flux_error, _ = ellipse_fluxes(planes["image"], planes["variance"], planes["mask"], ellipse, kron, labels)
+    flux, flux_error, _ = ellipse_fluxes(whole["image"], whole["variance"], whole["mask"], ellipse, kron, labels)
     total, total_error, _ = ellipse_fluxes(
         image[..., None], (error**2)[..., None], empty[..., None], ellipse, kron, labels
     )

@@ -106,6 +106,18 @@ def test_the_aperture_of_a_faint_source_does_not_open_for_the_galaxy_beside_it()
     np.testing.assert_allclose(without[0], both[0], rtol=0.05)
 
 
+def test_a_bad_column_takes_no_light_from_an_aperture():
+    planes, sources = beside_a_galaxy()
+
+    class Detection:
+        weights, fwhm = (1.0,), 3.5
+
+    unit = Unit(0, np.arange(2), 0, 0, 64)
+    whole = aperture(unit, planes, sources, Detection, np.arange(2))[0]
+    planes["mask"][:, [20, 45]], planes["image"][:, [20, 45]] = True, -1e4
+    np.testing.assert_allclose(aperture(unit, planes, sources, Detection, np.arange(2))[0], whole, rtol=0.06)
+
+
 def test_errors_of_fluxes_are_the_scatter_where_noise_is_correlated(tmp_path):
     """Point sources of one flux on smoothed noise: the scatter of their fluxes, and the errors in the table."""
     places = [(x, y, 3000, 0.0) for x in range(20, 400, 30) for y in range(20, 400, 30)]
