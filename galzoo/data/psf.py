@@ -181,8 +181,9 @@ def check_neighbours(image, centre, name="psf"):
     if own and far.max() > _NEIGHBOUR * image.max():
         row, column = np.unravel_index(far.argmax(), far.shape)
         logger.warning(
-            "%s: something else, of %.0f %% of the star's peak, at pixel %d, %d; take it out, or its light is the "
-            "star's", name, 100 * far.max() / image.max(), column, row,
+            "%s: something else, of %.0f %% of the star's peak, %+.0f, %+.0f pixels off in x, y; its light counts as "
+            "the star's, so give a PSF without it", name, 100 * far.max() / image.max(), column - centre[0],
+            row - centre[1],
         )  # fmt: skip
 
 
@@ -253,7 +254,7 @@ def stack_psf(images):
     return np.stack([np.pad(image, (side - image.shape[0]) // 2) for image in images], axis=-1)
 
 
-def psf_from_stars(stars, size=None, taper=0.75, masks=None, noise=None):
+def psf_from_stars(stars, size=None, taper=0.75, masks=None, noise=None, name="stack of stars"):
     """Stack images of stars to a PSF.
 
     Parameters
@@ -269,6 +270,8 @@ def psf_from_stars(stars, size=None, taper=0.75, masks=None, noise=None):
     noise : array, (n,), optional
         Standard deviation of a pixel. Without it all stars weigh the same, and sources beside them that are not masked
         stay.
+    name : str
+        What to call the result in errors and warnings.
 
     Returns
     -------
@@ -293,6 +296,8 @@ def psf_from_stars(stars, size=None, taper=0.75, masks=None, noise=None):
     for row, (star, mask) in enumerate(zip(stars, masks, strict=True)):
         star = _mended(star, mask)
         middle = _inner(star)
+        if middle is None:
+            continue
         new = resample(star, 1.0, side, centre=middle)
         seen = ~resample_mask(mask, 1.0, side, centre=middle)
         rim = seen & (radius > taper) & (radius < 1)
@@ -312,7 +317,7 @@ def psf_from_stars(stars, size=None, taper=0.75, masks=None, noise=None):
     weights = 1 / (errors**2 + np.median(errors) ** 2)
     stack, known = weighted_median(np.array(centred), weights[:, None, None] * good)
     stack *= np.where(radius < taper, 1, np.cos(np.pi / 2 * np.clip((radius - taper) / (1 - taper), 0, 1)) ** 2)
-    return prepare_psf(_smooth_wings(stack, radius * side / 2, known), name="stack of stars")
+    return prepare_psf(_smooth_wings(stack, radius * side / 2, known), name=name)
 
 
 def _beside(star, noise):
@@ -369,7 +374,10 @@ def _smooth_wings(stack, radius, known):
 
 
 def _inner(star):
-    """Return the centroid of the middle third, where a brighter neighbour does not reach."""
+    """Return the centroid of the middle third, where a brighter neighbour does not reach; None if it has no light."""
     low_y, low_x = star.shape[0] // 3, star.shape[1] // 3
-    x, y = centroid(star[low_y : star.shape[0] - low_y, low_x : star.shape[1] - low_x])
+    middle = star[low_y : star.shape[0] - low_y, low_x : star.shape[1] - low_x]
+    if not middle.any():
+        return None
+    x, y = centroid(middle)
     return x + low_x, y + low_y

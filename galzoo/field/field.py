@@ -84,7 +84,9 @@ class Field:
         self.gain = self._electrons(gain)
         mosaic.expect(max(1, self.shape[0] // CELL))
         names = [f"{plane.name}, band {band}" for plane, band in zip(mosaic.planes, self.bands, strict=True)]
-        self.sky = measure_sky(self._raw_nan, self.shape, names, need_noise=mosaic.noise is None)
+        noise = [""] * len(names) if mosaic.noise is None else [f", noise map {plane.name}" for plane in mosaic.noise]
+        looked = [name + one for name, one in zip(names, noise, strict=True)]
+        self.sky = measure_sky(self._raw_nan, self.shape, looked, need_noise=mosaic.noise is None)
         for _ in range(sky_passes):
             self.sky = measure_sky(self._dark, self.shape, names, mosaic.noise is None, first=self.sky)
         if mosaic.noise is not None and sky_passes:

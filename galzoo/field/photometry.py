@@ -13,6 +13,8 @@ KRON_REACH = 6.0
 """The Kron radius is measured within so many semi-axes."""
 # Kron radius of most galaxies and its scatter, in semi-axes of their light above the noise: exponential discs have 1.6.
 _KRON_USUAL, _KRON_SCATTER = 1.6, 0.5
+# A Gaussian has 1.25 of its own semi-axes and a disc of even light 1.33: what is measured below is noise.
+_KRON_LEAST = 1.0
 # Semi-axes in pixels below which a source has no shape.
 _LEAST_AXIS = 0.3
 
@@ -63,7 +65,7 @@ def automatic_radius(image, mask, ellipse, labels=None, noise=None):
     """
     kron = kron_radius(image, mask, ellipse, labels=labels)
     known = np.isfinite(kron) & (kron > 0)
-    kron = np.where(known, np.minimum(kron, KRON_REACH), 1.0)
+    kron = np.where(known, np.clip(kron, _KRON_LEAST, KRON_REACH), _KRON_LEAST)
     if noise is not None:
         # Of sum(r I) / sum(I) over an ellipse of n pixels, where r^2 is half of the square of the reach in the mean.
         full, axes = np.full(len(kron), KRON_REACH), ellipse[2] * ellipse[3]

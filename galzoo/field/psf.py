@@ -170,7 +170,10 @@ def _stacked(field, sources, rows, radii):
         errors = np.where(np.isfinite(noise[:, band]), noise[:, band], 1.0)
         light = np.where(core & ~masks, image[..., band], 0).sum(axis=(1, 2)) / errors / np.sqrt(core.sum())
         clear = np.sqrt(np.sum(np.maximum(light[whole], 0) ** 2)) >= _LEAST_SNR
-        stack = psf_from_stars(image[whole, ..., band], masks=masks[whole], noise=errors[whole]) if clear else None
+        name = f"{field.name}, band {field.bands[band]}, stack of its stars"
+        stack = None
+        if clear:
+            stack = psf_from_stars(image[whole, ..., band], masks=masks[whole], noise=errors[whole], name=name)
         stacks.append(moffat_like(stack) if clear and len(rows) < _FEW else stack)
     faint = [band for band, stack in zip(field.bands, stacks, strict=True) if stack is None]
     if faint:

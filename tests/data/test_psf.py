@@ -175,6 +175,17 @@ def test_stars_stack_to_their_psf():
         psf_from_stars(np.zeros((0, 41, 41)))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_star_without_a_pixel_in_its_middle_is_left_out():
+    y, x = np.mgrid[:41, :41] - 20
+    star = np.exp(-0.5 * (x**2 + y**2) / 1.7**2)
+    mask = np.array([np.hypot(x, y) < 30, np.zeros(star.shape, bool)])
+    stack = psf_from_stars(np.array([star, star]), masks=mask)
+    np.testing.assert_allclose(stack, psf_from_stars(star[None]), atol=1e-6)
+    with pytest.raises(InputError, match="none has light"):
+        psf_from_stars(star[None], masks=mask[:1])
+
+
 def test_masked_pixels_of_stars_have_no_say_and_sky_is_taken_off():
     """A stripe that all stars have, one of them alone, and a sky of its own under each."""
     rng = np.random.default_rng(4)
@@ -361,7 +372,7 @@ def test_another_star_in_a_psf_is_said(peak, place, said, caplog):
     star = np.exp(-0.5 * (x**2 + y**2) / 1.7**2)
     prepare_psf(star + peak * np.roll(star, place, 1), name="a.fits")
     assert (f"a.fits: something else, of {100 * peak:.0f} %" in caplog.text) == said
-    assert not said or f"at pixel {20 + place}, 20; take it out" in caplog.text
+    assert not said or f"{place:+.0f}, +0 pixels off in x, y; its light" in caplog.text
 
 
 def test_wings_are_no_background():

@@ -164,3 +164,18 @@ def test_half_of_no_light_is_within_no_radius():
     image, _ = scene(2.0, 2.0, 0.0)
     x, y = PLACES.T
     assert (half_light_radius(image, None, x, y, 8.0, np.array([-5.0, 0.0])) < 0.5).all()
+
+
+def test_noise_leaves_no_faint_star_a_tiny_aperture():
+    """A Kron radius near nothing is of noise alone; such apertures held a tenth of the light."""
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:61, :61] - 30
+    sigma = 3.0
+    star = np.exp(-0.5 * (x**2 + y**2) / sigma**2) / (2 * np.pi * sigma**2)
+    flux, shares = 8 / np.sqrt(np.sum(star**2)), []
+    for _ in range(100):
+        image = (flux * star + rng.normal(size=star.shape))[..., None].astype(np.float32)
+        ellipse = ellipses([30.0], [30.0], [sigma], [sigma], [0.0])
+        radius = automatic_radius(image[..., 0], np.zeros(star.shape, bool), ellipse)
+        shares.append(ellipse_fluxes(image, 1.0, np.zeros(image.shape, bool), ellipse, radius)[0][0, 0] / flux)
+    assert min(shares) > 0.4

@@ -79,10 +79,13 @@ def with_pixels(deblend, ratio):
         old = batch["image"].shape[1]
         new = int(np.ceil(old / ratio))
         middle, new_middle = (old - 1) / 2, (new - 1) / 2
-        variance = np.where(np.isfinite(batch["variance"]), batch["variance"], 0)
+        known = np.isfinite(batch["variance"])
         moved = dict(batch)
-        moved["mask"] = there(resample_mask, batch["mask"] | ~np.isfinite(batch["variance"]), new)
-        new_variance = there(resample_variance, variance, new)
+        moved["mask"] = there(resample_mask, batch["mask"] | ~known, new)
+        # That of a smooth profile's flux stays: finer pixels are more and say no more, as their noise is correlated.
+        weight = there(resample_variance, known, new)
+        new_variance = there(resample_variance, np.where(known, batch["variance"], 0), new)
+        new_variance *= ratio**2 / np.where(weight > 0, weight, 1)
         moved["mask"] |= ~(new_variance > 0)
         moved["variance"] = np.where(moved["mask"], np.inf, new_variance).astype(np.float32)
         moved["image"] = np.where(moved["mask"], 0, there(resample, batch["image"], new)).astype(np.float32)
