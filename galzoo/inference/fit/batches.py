@@ -12,7 +12,7 @@ _POOR = 1.5
 def checked(model, batch):
     """Return the batch as NumPy arrays with all that is needed, or say what does not fit."""
     model.check(batch)
-    keys = ("image", "variance", "model_variance", "mask", "psf", "positions", "n_sources")
+    keys = ("image", "variance", "model_variance", "pixel_variance", "mask", "psf", "positions", "n_sources")
     batch = {key: np.asarray(batch[key]) for key in keys if batch.get(key) is not None}
     n, height, width, _ = batch["image"].shape
     if "positions" not in batch:
@@ -81,7 +81,7 @@ def finish(result, batch):
         good &= ~batch["mask"].astype(bool)
     total = result.image.sum(axis=1)
     result.residual[...] = np.where(good, np.where(good, batch["image"], 0) - total, 0)
-    variance = np.where(good, batch["variance"], 1)
+    variance = np.where(good, batch.get("pixel_variance", batch["variance"]), 1)
     squares = (result.residual**2 / variance).sum(axis=(1, 2, 3))
     result.chi2[...] = squares / np.maximum(good.sum(axis=(1, 2, 3)), 1)
     seen = np.isfinite(batch["variance"]).any(axis=(1, 2))[:, None, :]

@@ -142,10 +142,10 @@ def deviations(patch, seen, galaxies, flux, known, steps):
         if not problem.energy(*found, light[1]) < problem.energy(flux, shared, images):
             break
         (flux, shared), (frame, images) = found, light
-        alone = max(alone, misfit(patch.image, images.sum(axis=0), patch.variance))
+        alone = max(alone, misfit(patch.image, images.sum(axis=0), patch.pixel_variance))
     residual = patch.image - images.sum(axis=0)
     profiles = np.moveaxis(flux[..., None, None] * seen, 1, 0)
-    shares = np.stack([_shares(*band) for band in zip(residual, profiles, patch.variance, strict=True)], axis=1)
+    shares = np.stack([_shares(*band) for band in zip(residual, profiles, patch.pixel_variance, strict=True)], axis=1)
     rest = residual * shares
     return images + rest, flux, flux + (frame + rest).sum(axis=(2, 3))
 

@@ -268,14 +268,19 @@ class Patch:
         As `Canvas`.
     model_variance : array, (y, x, band), optional
         By which profiles may be wrong in a pixel beside its noise, as for bright stars: it makes `products` less sure.
+    pixel_variance : array, (y, x, band), optional
+        How far noise scatters in a pixel where that is less than `variance`, as in resampled images, whose pixels say
+        the same in part; `variance` by default. Residuals are compared with it.
     """
 
-    def __init__(self, image, variance, mask, psf, model_sigma, pad=16, model_variance=None):
+    def __init__(self, image, variance, mask, psf, model_sigma, pad=16, model_variance=None, pixel_variance=None):
         good = np.isfinite(variance) & (variance > 0) & np.isfinite(image)
         if mask is not None:
             good &= ~mask.astype(bool)
         self.canvas = Canvas(image.shape[:2], psf, model_sigma, pad)
         self.variance = np.moveaxis(np.where(good, variance, np.inf), -1, 0)
+        scatter = variance if pixel_variance is None else pixel_variance
+        self.pixel_variance = np.moveaxis(np.where(good, scatter, np.inf), -1, 0)
         self.image = np.moveaxis(np.where(good, image, 0), -1, 0)
         doubted = 0 if model_variance is None else np.moveaxis(model_variance, -1, 0)
         self.root = (1 / np.sqrt(self.variance + doubted)).astype("float32")

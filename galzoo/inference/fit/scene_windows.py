@@ -115,8 +115,9 @@ class Patches:
         window = self._window(row, self.margin[row])
         cut = (np.s_[row, window[0], window[1]],)
         image, variance = (self.batch[key][cut[0]] for key in ("image", "variance"))
-        mask, doubted = (self.batch[key][cut[0]] if key in self.batch else None for key in ("mask", "model_variance"))
-        patch = Patch(image, variance, mask, self._psf(row), self.model_sigma, self.pad[row], doubted)
+        keys = ("mask", "model_variance", "pixel_variance")
+        mask, doubted, scatter = (self.batch[key][cut[0]] if key in self.batch else None for key in keys)
+        patch = Patch(image, variance, mask, self._psf(row), self.model_sigma, self.pad[row], doubted, scatter)
         patch.corner = np.array([window[1].start, window[0].start])
         return patch
 
@@ -189,7 +190,7 @@ class Patches:
         def estimate(row):
             patch = self.patches[row]
             drawn = self._seen(row, patch.canvas, patch.corner, profiles, offsets, flux)
-            return doubt(patch.image, drawn.sum(axis=0), patch.variance)
+            return doubt(patch.image, drawn.sum(axis=0), patch.pixel_variance)
 
         return np.array(list(self.pool.map(estimate, range(len(self.patches)))))
 
@@ -257,7 +258,7 @@ class Patches:
             drawn = images[places[row], : len(here)]
             rows, columns = (slice(a, a + b) for a, b in zip(patch.corner[::-1], patch.canvas.shape, strict=True))
             total = np.moveaxis(drawn[:, rows, columns].sum(axis=0), -1, 0)
-            if not needs_refinement(patch.image, total, patch.variance):
+            if not needs_refinement(patch.image, total, patch.pixel_variance):
                 return
             where = (self.positions[row] + offsets[row])[here] - patch.corner
             mine = profiles[np.flatnonzero(self.scene == row)]

@@ -50,7 +50,8 @@ def deblend(
     batch : dict
         ``image``, ``variance``, ``positions`` (n, source, 2), ``n_sources`` (n,) and, where present, ``mask`` and
         ``psf``; NumPy. Without positions, one source at the centre. ``model_variance``, as ``variance``: by which
-        profiles may be wrong in a pixel beside the noise.
+        profiles may be wrong in a pixel beside the noise. ``pixel_variance``: see
+        `galzoo.inference.fit.gaussian_profiles.Patch`.
     method : {"encoder", "map", "hmc"}
         The encoder's answer; the most probable scene, which starts from it; or that and a sampled posterior.
     steps : int

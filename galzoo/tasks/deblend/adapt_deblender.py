@@ -43,8 +43,9 @@ def with_bands(deblend, bands, known):
         wide = dict(batch)
         for key, value in (("image", 0), ("variance", np.inf), ("mask", True)):
             wide[key] = filled(batch[key], value)
-        if "model_variance" in batch:
-            wide["model_variance"] = filled(batch["model_variance"], 0)
+        for key in ("model_variance", "pixel_variance"):
+            if key in batch:
+                wide[key] = filled(batch[key], 0)
         # A PSF must not be empty, whatever its weight.
         wide["psf"] = np.repeat(batch["psf"][..., :1], len(known), axis=-1)
         wide["psf"][..., place] = batch["psf"]
@@ -84,9 +85,10 @@ def with_pixels(deblend, ratio):
         moved["mask"] = there(resample_mask, batch["mask"] | ~known, new)
         # That of a smooth profile's flux stays: finer pixels are more and say no more, as their noise is correlated.
         weight = there(resample_variance, known, new)
-        new_variance = there(resample_variance, np.where(known, batch["variance"], 0), new)
-        new_variance *= ratio**2 / np.where(weight > 0, weight, 1)
+        scatter = there(resample_variance, np.where(known, batch["variance"], 0), new)
+        new_variance = scatter * ratio**2 / np.where(weight > 0, weight, 1)
         moved["mask"] |= ~(new_variance > 0)
+        moved["pixel_variance"] = np.where(moved["mask"], np.inf, scatter).astype(np.float32)
         moved["variance"] = np.where(moved["mask"], np.inf, new_variance).astype(np.float32)
         moved["image"] = np.where(moved["mask"], 0, there(resample, batch["image"], new)).astype(np.float32)
         if "model_variance" in batch:

@@ -50,6 +50,11 @@ def test_a_flux_is_as_well_known_in_other_pixels(ratio):
 
     with_pixels(spied, ratio)(batch)
     np.testing.assert_allclose(error(seen), error(batch), rtol=0.05)
+    # What a residual is compared with is how far a pixel scatters.
+    noise = np.random.default_rng(0).normal(size=batch["image"].shape) * np.sqrt(batch["variance"])
+    with_pixels(spied, ratio)(batch | {"image": noise.astype(np.float32)})
+    good = ~seen["mask"]
+    assert np.mean(seen["image"][good] ** 2 / seen["pixel_variance"][good]) == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize("ratio", [0.6, 1.19, 1.9])
