@@ -54,7 +54,7 @@ def bridge_gaps(planes, fwhm):
 def _distances(mask, axis):
     """Return how far the next good pixels before and after each pixel are along an axis; more than any gap if none."""
     lines = np.moveaxis(mask, axis, 0)
-    index = np.arange(len(lines))[:, None, None]
+    index = np.arange(len(lines), dtype=np.int32)[:, None, None]
     none = len(lines) + _MOST
     last = np.maximum.accumulate(np.where(lines, -none, index), axis=0)
     following = np.minimum.accumulate(np.where(lines, 2 * none, index)[::-1], axis=0)[::-1]
