@@ -84,6 +84,12 @@ def written(folder, images, variances, wcs, bands=("r", "i"), pixel_scale=None):
     return {"bands": list(bands), "variance": [f"{folder / 'variance.fits'}[{band}]" for band in bands]}
 
 
+def ways(preset, *asked):
+    """Return what to ask for in each of some ways of searching with a preset, by name."""
+    said = {"wake": "awake", "refine": "refined"}
+    return {", ".join([Path(preset).name, *map(said.get, one)]): dict.fromkeys(one, True) for one in asked}
+
+
 def found_by(folder, preset, name, told, psf, **settings):
     """Search the field of a folder, or go on where an earlier run was ended, and return the catalogue."""
     settings = Settings(**{"report": False, "samples": 0, "tile": 384} | settings)
@@ -128,16 +134,12 @@ def sdss(preset, data, keep, result):
     flux = np.asarray(photo["PSFFLUX"], float)[:, 2]
     at = np.stack(wcs.all_world2pix(photo["RA"], photo["DEC"], 0), axis=-1)
     yield scored("SDSS photoObj", at, 22.5 - 2.5 * np.log10(np.maximum(flux, 1e-9)))
-    runs = {
-        "SEP": {"preset": None, "samples": None},
-        Path(preset).name: {"preset": preset},
-        f"{Path(preset).name}, refined": {"preset": preset, "refine": True},
-    }
+    runs = {"SEP": {"samples": None}} | ways(preset, (), ("refine",))
     told = written(keep, images, variances, wcs) | {"gain": gain, "subtract_sky": False}
     for name, how in runs.items():
         if name in result:
             continue
-        table = found_by(keep, how.pop("preset"), name.replace(", ", "_"), told, psf_of, **how)
+        table = found_by(keep, None if name == "SEP" else preset, name, told, psf_of, **how)
         measured = table["mag_r"] if "mag_r" in table.colnames else table["mag_aper_r"]
         found = np.stack([table["x"].value, table["y"].value], axis=-1)
         yield scored(name, found, np.asarray(measured.value, float), np.asarray(table["p_star"]) > 0.5)
@@ -231,14 +233,9 @@ def glimpse(preset, data, keep, result):
     told = written(keep, [plane], [variance], None, ("r",), 1.2)
     told["gain"] = {"r": float(electrons)}
     given = psf[None, ..., None]
-    own = Path(preset).name
-    for name, how in (
-        (own, {}),
-        (f"{own}, refined", {"refine": True}),
-        (f"{own}, awake", {"wake": True}),
-    ):
+    for name, how in ways(preset, (), ("refine",), ("wake",)).items():
         if name not in result:
-            table = found_by(keep, preset, name.replace(", ", "_"), told, given, **how)
+            table = found_by(keep, preset, name, told, given, **how)
             at = np.stack([table["x"].value, table["y"].value], axis=-1)
             yield scored(name, at, np.asarray(table["flux_r"].value))
     for threshold in (5.0, 10.0):
@@ -259,24 +256,21 @@ def m2(preset, data, keep, result):
         psfs.append(psf / psf.sum())
     told = written(keep, images, variances, wcs) | {"gain": gain, "subtract_sky": False}
     psf = np.stack(psfs, axis=-1)[None].astype(np.float32)
-    ways = {"": (), ", refined": ("refine",), ", awake": ("wake",), ", awake, refined": ("wake", "refine")}
-    for way, asked in ways.items():
-        name = Path(preset).name + way
+    for name, how in ways(preset, (), ("refine",), ("wake",), ("wake", "refine")).items():
         if name in result:
             continue
-        how = dict.fromkeys(asked, True)
-        out = name.replace(", ", "_")
-        table = found_by(keep, preset, out, told, psf, **{"faintest": _M2_FAINTEST, "samples": 50} | how)
-        counts = QTable.read(keep / out / "counts.ecsv")
-        with fits.open(keep / out / "residual.fits") as hdus:
+        table = found_by(keep, preset, name, told, psf, **{"faintest": _M2_FAINTEST, "samples": 50} | how)
+        out = keep / name
+        counts = QTable.read(out / "counts.ecsv")
+        with fits.open(out / "residual.fits") as hdus:
             left = [hdus[band].data[5:-5, 5:-5] ** 2 / variances[row][5:-5, 5:-5] for row, band in enumerate("ri")]
         result[name] = {
             "listed": len(table), "mean": float(counts["mean"][0]), "low": float(counts["low"][0]),
             "high": float(counts["high"][0]), "chi2_r": float(np.nanmean(left[0])),
             "chi2_i": float(np.nanmean(left[1])), "median_chi2_r": float(np.nanmedian(left[0])),
         }  # fmt: skip
-        if (keep / out / "wake.json").is_file():
-            result[name]["wake"] = json.loads((keep / out / "wake.json").read_text())
+        if (out / "wake.json").is_file():
+            result[name]["wake"] = json.loads((out / "wake.json").read_text())
         print(name, result[name], flush=True)
         yield result
 

@@ -17,7 +17,7 @@ def bridge_gaps(planes, fwhm):
     planes : dict of arrays, (y, x, band)
         ``image`` without sky, ``variance`` and ``mask``.
     fwhm : float
-        Of the PSF in pixels; a gap is no wider than it.
+        Of the PSF in pixels; gaps of more than 1.7 times that, or of more than 8 pixels, stay.
 
     Returns
     -------
