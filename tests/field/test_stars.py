@@ -256,6 +256,14 @@ def test_both_widths_that_contradict_are_given_in_their_order(caplog):
     assert said in caplog.text
 
 
+def test_what_is_beside_the_stars_is_said_with_file_and_band(caplog, monkeypatch):
+    monkeypatch.setattr("galzoo.data.psf._NEIGHBOUR", -1.0)
+    places = [(x, y) for x in (20, 50, 80, 110) for y in (20, 50, 80)]
+    field, sources = point_field(places, shape=(100, 130))
+    measured_psf(field, sources)
+    assert f"{field.name}, band {field.bands[0]}, stack of its stars: something else" in caplog.text
+
+
 def test_no_more_stars_are_said_than_are_stacked(caplog, monkeypatch):
     monkeypatch.setattr(psf, "_STACKED", 9)
     places = [(x, y) for x in (20, 50, 80, 110) for y in (20, 50, 80)]

@@ -111,6 +111,10 @@ def test_images(field, tmp_path):
     fails(detect_field, tmp_path / "broken.fits", tmp_path, "broken.fits", bands=None)
     write(tmp_path / "dark.fits", np.full((3, 80, 90), np.nan))
     fails(detect_field, tmp_path / "dark.fits", tmp_path, "too few good pixels")
+    write(tmp_path / "below.fits", np.full((3, 80, 90), -1.0))
+    fails(
+        detect_field, field, tmp_path, "too few good pixels", "noise map", "below.fits", weight=tmp_path / "below.fits"
+    )
     write(tmp_path / "flat.fits", np.ones((3, 80, 90)))
     fails(detect_field, tmp_path / "flat.fits", tmp_path, "no noise", "--variance")
     fits.writeto(tmp_path / "psf.fits", np.zeros((9, 9), np.float32))
